@@ -1,0 +1,59 @@
+# `make demo` and `make test` need python3 (3.11 or later), make and a package index; they make what they need.
+PYTHON ?= python3
+VENV := .venv
+BENCH := .venv-bench
+PIP := -m pip --disable-pip-version-check install --quiet --progress-bar off
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test test-all lint types unit bench docs lock clean
+
+$(VENV)/ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) $(PIP) --require-hashes -r requirements/dev.txt
+	$(RUN) $(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(BENCH)/ready: requirements/bench.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python $(PIP) --require-hashes -r requirements/bench.txt
+	$(BENCH)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+# The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001), about a minute.
+demo: $(VENV)/ready
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) example_dags/american_puts_script.py --url "local://$(CURDIR)/out/grid" --out out/american-puts
+
+test: lint types unit
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
+
+types: $(VENV)/ready
+	$(VENV)/bin/mypy
+
+unit: $(VENV)/ready
+	$(VENV)/bin/pytest -m "not slow"
+
+test-all: lint types
+	HTCGRID_SIMULATOR_SEEDS=2000 HTCGRID_CHAOS_SECONDS=180 $(VENV)/bin/pytest
+
+# Against process pools, Ray, Dask and Celery in the same run; redis-server comes from the system's packages.
+bench: $(BENCH)/ready
+	@command -v redis-server >/dev/null || echo "redis-server is not installed: Celery is skipped (apt-get install redis-server)"
+	$(BENCH)/bin/python -m tests.bench $(ARGS)
+
+docs: $(VENV)/ready
+	$(RUN) -m tools.docs
+
+lock: $(VENV)/ready
+	$(RUN) $(PIP) uv
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--extra dev pyproject.toml -o requirements/dev.txt
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		pyproject.toml requirements/bench.in -o requirements/bench.txt
+
+clean:
+	rm -rf $(VENV) $(BENCH) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
