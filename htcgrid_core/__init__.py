@@ -1,0 +1,76 @@
+"""HTC-Grid: hand a workflow step to a grid as one session of many short tasks, and wait for it.
+
+Importing this package is quick: each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from htcgrid_core.agent.context import Context as Context
+    from htcgrid_core.client.connect import connect as connect
+    from htcgrid_core.client.executor import GridExecutor as GridExecutor
+    from htcgrid_core.client.grid import Grid as Grid
+    from htcgrid_core.client.session import Progress as Progress
+    from htcgrid_core.client.session import Session as Session
+    from htcgrid_core.codecs.shared import SharedInput as SharedInput
+    from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
+    from htcgrid_core.domain.errors import FunctionNotFound as FunctionNotFound
+    from htcgrid_core.domain.errors import GridError as GridError
+    from htcgrid_core.domain.errors import GridUnavailable as GridUnavailable
+    from htcgrid_core.domain.errors import IllegalTransition as IllegalTransition
+    from htcgrid_core.domain.errors import IncompatibleGrid as IncompatibleGrid
+    from htcgrid_core.domain.errors import InvalidEvent as InvalidEvent
+    from htcgrid_core.domain.errors import InvalidInput as InvalidInput
+    from htcgrid_core.domain.errors import SessionConflict as SessionConflict
+    from htcgrid_core.domain.errors import SessionFailed as SessionFailed
+    from htcgrid_core.domain.errors import SessionNotFinished as SessionNotFinished
+    from htcgrid_core.domain.errors import SessionNotFound as SessionNotFound
+    from htcgrid_core.domain.errors import SignatureInvalid as SignatureInvalid
+    from htcgrid_core.domain.errors import TaskFailed as TaskFailed
+    from htcgrid_core.domain.errors import UnknownGrid as UnknownGrid
+    from htcgrid_core.domain.errors import WaitTimeout as WaitTimeout
+    from htcgrid_core.domain.lifecycle import SessionState as SessionState
+    from htcgrid_core.domain.lifecycle import TaskState as TaskState
+    from htcgrid_core.domain.outcome import TaskError as TaskError
+    from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
+    from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
+
+_ERRORS = (
+    "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition", "IncompatibleGrid",
+    "InvalidEvent", "InvalidInput", "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound",
+    "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout",
+)  # fmt: skip
+_HOMES = {
+    "Context": "htcgrid_core.agent.context",
+    "connect": "htcgrid_core.client.connect",
+    "GridExecutor": "htcgrid_core.client.executor",
+    "Grid": "htcgrid_core.client.grid",
+    "Progress": "htcgrid_core.client.session",
+    "Session": "htcgrid_core.client.session",
+    "SharedInput": "htcgrid_core.codecs.shared",
+    "SessionState": "htcgrid_core.domain.lifecycle",
+    "TaskState": "htcgrid_core.domain.lifecycle",
+    "TaskError": "htcgrid_core.domain.outcome",
+    "TaskOutcome": "htcgrid_core.domain.outcome",
+    "RetryPolicy": "htcgrid_core.domain.retry",
+    **dict.fromkeys(_ERRORS, "htcgrid_core.domain.errors"),
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Codecs: values, packed payloads, checksums and signatures."""

@@ -1,0 +1,76 @@
+"""References to shared inputs: stored once with ``grid.put``, replaced by the value where a task runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+MARK = "$htcgrid.shared"  # the one key that a reference has beside "codec" in JSON
+
+
+@dataclass(frozen=True, slots=True)
+class SharedInput:
+    """A reference to a stored value; put it anywhere in an event.
+
+    Attributes:
+        digest: SHA-256 of the stored bytes, which is also their name.
+        codec: how they are encoded: json, pickle (signed) or bytes.
+    """
+
+    digest: str
+    codec: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _note(self)
+        return _restore, (self.digest, self.codec)
+
+    def to_json(self) -> dict[str, str]:
+        """The reference as it stands in a JSON event."""
+        _note(self)
+        return {MARK: self.digest, "codec": self.codec}
+
+
+_noted: ContextVar[set[str] | None] = ContextVar("htcgrid_shared_inputs", default=None)
+_resolver: Callable[[SharedInput], Any] | None = None
+
+
+def _note(reference: SharedInput) -> None:
+    noted = _noted.get()
+    if noted is not None:
+        noted.add(f"{reference.digest}.{reference.codec}")
+
+
+def _restore(digest: str, codec: str) -> Any:
+    reference = SharedInput(digest, codec)
+    return reference if _resolver is None else _resolver(reference)
+
+
+@contextmanager
+def noting() -> Iterator[set[str]]:
+    """Collect the ``digest.codec`` of every reference that is encoded meanwhile, in this context."""
+    noted: set[str] = set()
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def resolve_with(resolver: Callable[[SharedInput], Any]) -> None:
+    """From now on, references in this process (a worker) are replaced by what ``resolver`` returns."""
+    global _resolver
+    _resolver = resolver
+
+
+def resolved(value: Any) -> Any:
+    """A decoded JSON value with every reference replaced."""
+    if isinstance(value, dict):
+        if MARK in value and set(value) == {MARK, "codec"}:
+            return _restore(value[MARK], value["codec"])
+        return {key: resolved(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [resolved(item) for item in value]
+    return value

@@ -1,0 +1,84 @@
+"""Values to bytes and back: JSON, and pickle for Python callables.
+
+JSON is Python's dialect, as in Lambda's Python runtime: tuples become lists, integers have any size, NaN and
+infinities are written as such. orjson does the common case several times faster; what it would change or refuse goes
+through the standard library. Pickled bytes are only ever loaded after their signature verified (codecs.signing).
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from htcgrid_core.codecs.shared import SharedInput
+
+# JSON that begins with a space may hold what only the standard library reads exactly: integers over 64 bits.
+_EXACT = b" "
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, SharedInput):
+        return value.to_json()
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
+
+
+_exact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_default)
+
+
+def encode_json(value: Any) -> bytes:
+    """Encode as JSON.
+
+    Raises:
+        TypeError, ValueError, RecursionError: not JSON.
+    """
+    if value is None:
+        return b"null"
+    try:
+        data = orjson.dumps(value, _default, _OPTIONS)
+    except TypeError:  # large integers, keys that are no strings, lone surrogates; or it is not JSON at all
+        data = b""
+    if data and b"null" not in data:  # orjson writes NaN as null
+        return bytes(memoryview(data))  # a copy: orjson's own bytes keep kilobytes allocated behind them
+    return _EXACT + _exact.encode(value).encode("utf-8", "surrogatepass")
+
+
+def decode_json(data: bytes) -> Any:
+    """Decode JSON.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    if not data.startswith(_EXACT):
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:  # NaN, infinities, lone surrogates; or it is not JSON at all
+            pass
+    return json.loads(data.decode("utf-8", "surrogatepass"))
+
+
+def encode_pickle(value: Any) -> bytes:
+    """Pickle; what the receiver could not import (``__main__``, lambdas, local classes) goes by value.
+
+    Raises:
+        Exception: whatever the object's own pickling raises.
+    """
+    try:
+        data = pickle.dumps(value, protocol=5)
+    except Exception:  # noqa: BLE001 - lambdas, local classes: AttributeError, PicklingError, TypeError by Python version
+        data = b""
+    if data and b"__main__" not in data:
+        return data
+    import cloudpickle  # 15 ms, and most payloads do not need it
+
+    return bytes(cloudpickle.dumps(value, protocol=5))
+
+
+decode_pickle: Callable[[bytes], Any] = pickle.loads
+
+ENCODERS: dict[str, Callable[[Any], bytes]] = {"json": encode_json, "pickle": encode_pickle}
+DECODERS: dict[str, Callable[[bytes], Any]] = {"json": decode_json, "pickle": decode_pickle}

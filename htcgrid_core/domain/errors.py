@@ -1,0 +1,133 @@
+"""The one tree of exceptions. Each message says what happened, to which session or task, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from htcgrid_core.domain.outcome import TaskError
+
+
+class GridError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InvalidInput(GridError, ValueError):
+    """What the caller gave cannot be accepted; nothing was written."""
+
+
+class InvalidEvent(InvalidInput):
+    """One event of the vector cannot be encoded.
+
+    Attributes:
+        index: the event's place in the vector.
+    """
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"event {index} cannot be submitted: {reason}")
+        self.index = index
+
+
+class FunctionNotFound(InvalidInput):
+    """The function named at submit does not exist."""
+
+
+class UnknownGrid(InvalidInput):
+    """The grid URL has a scheme, name or option that nobody knows."""
+
+
+class IncompatibleGrid(GridError):
+    """The grid's stored data was written by another version of this package."""
+
+
+class GridUnavailable(GridError):
+    """The grid's store, queue or blobs cannot be reached or written to now; trying again may help."""
+
+
+class SessionNotFound(GridError, LookupError):
+    """No session has this id, or its retention time has passed."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"session {session_id!r} does not exist on this grid; `htcgrid sessions` lists those that do")
+        self.session_id = session_id
+
+
+class SessionConflict(GridError):
+    """The idempotency token already belongs to a session with another body."""
+
+
+class SessionNotFinished(GridError):
+    """What was asked for needs a session that has ended."""
+
+
+class IllegalTransition(GridError):
+    """An event that the lifecycle does not allow in this state; nothing was changed."""
+
+
+class LeaseLost(GridError):
+    """The lease on a bundle is no longer ours: another agent has it, or the session has ended."""
+
+
+class CorruptPayload(GridError):
+    """Bytes that fail their checksum or their framing."""
+
+
+class SignatureInvalid(CorruptPayload):
+    """A pickled payload whose signature does not verify; it was not loaded."""
+
+
+class ResultTooLarge(GridError):
+    """A payload over the size limit."""
+
+
+class WaitTimeout(GridError, TimeoutError):
+    """The wait ended before the session did; the session goes on."""
+
+
+class TaskFailed(GridError):
+    """One task ended FAILED or CANCELLED.
+
+    Attributes:
+        session_id, index: which task.
+        error: what its last attempt raised.
+    """
+
+    def __init__(self, session_id: str, index: int, error: TaskError) -> None:
+        super().__init__(f"task {index} of session {session_id}: {error.type}: {error.message}")
+        self.session_id = session_id
+        self.index = index
+        self.error = error
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}\n{self.error.traceback.rstrip()}" if self.error.traceback else text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return TaskFailed, (self.session_id, self.index, self.error)
+
+
+class SessionFailed(GridError):
+    """A session ended FAILED or CANCELLED, so its results are not complete.
+
+    Attributes:
+        session_id: which session.
+        state: FAILED or CANCELLED.
+        failures: the first failed tasks, in commit order.
+    """
+
+    def __init__(self, session_id: str, state: str, reason: str, failures: Sequence[TaskFailed]) -> None:
+        lines = [f"session {session_id} ended {state}: {reason}"]
+        lines += [f"  task {failure.index}: {failure.error.type}: {failure.error.message}" for failure in failures]
+        if failures:
+            lines.append(f"`htcgrid tasks {session_id} --state FAILED --json` shows them with their tracebacks")
+        lines.append(f"`htcgrid resubmit {session_id}` or grid.resubmit(session) runs only what did not complete")
+        super().__init__("\n".join(lines))
+        self.session_id = session_id
+        self.state = state
+        self.reason = reason
+        self.failures = list(failures)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return SessionFailed, (self.session_id, self.state, self.reason, self.failures)

@@ -1,0 +1,69 @@
+"""Every number the protocol rests on, with its unit in its name and its relations asserted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Leases and liveness
+HEARTBEAT_SECONDS: Final = 5.0
+LEASE_SECONDS: Final = 30.0
+LEASE_MARGIN_SECONDS: Final = 5.0  # an agent stops trusting its own lease this long before it lapses
+RECONCILE_TICK_SECONDS: Final = 10.0
+LOCAL_RECONCILE_TICK_SECONDS: Final = 1.0
+SUBMIT_STALL_SECONDS: Final = 600.0  # a SUBMITTED session without a write for this long is aborted
+DRAIN_GRACE_SECONDS: Final = 25.0
+
+# Slicing and bundle sizes
+TIME_SLICE_SECONDS: Final = 2.0
+LOCAL_TIME_SLICE_SECONDS: Final = 0.5  # a commit costs 0.1 ms on one machine, so results may come sooner
+MAX_BUNDLE_TASKS: Final = 256
+MAX_BUNDLE_BYTES: Final = 1 << 20
+INLINE_PAYLOAD_BYTES: Final = 4 << 20  # larger payloads go to the blob store
+COMMIT_BYTES: Final = 4 << 20  # results that an agent gathers before it commits them, whatever the time slice
+MAX_EVENT_BYTES: Final = 64 << 20
+MAX_SESSION_TASKS: Final = 10_000_000
+SUBMIT_BUFFER_BYTES: Final = 4 << 20  # a vector up to this size is checked whole before anything is written
+
+# Retries
+MAX_ATTEMPTS: Final = 3
+CRASH_LIMIT: Final = 3  # a lone task whose agent died this often is FAILED
+CRASHES_BEFORE_ISOLATION: Final = 2  # a bundle whose agent died this often comes back as single tasks
+BACKOFF_BASE_SECONDS: Final = 1.0
+BACKOFF_CAP_SECONDS: Final = 60.0
+
+# Breaker of an agent whose workers cannot start
+BREAKER_THRESHOLD: Final = 3
+BREAKER_COOLDOWN_SECONDS: Final = 5.0
+BREAKER_COOLDOWN_CAP_SECONDS: Final = 60.0
+WORKER_START_SECONDS: Final = 60.0  # a worker that has not loaded its function by then is killed
+
+# Agent
+CHUNK_SECONDS: Final = 0.010  # work handed to a worker at once, by the pace just measured
+QUEUE_BEHIND_SECONDS: Final = 0.25  # a worker gets its next task while it runs one, if tasks are shorter than this
+BACKLOG_SECONDS: Final = 0.050  # work an agent keeps unstarted so that its slots never wait for a claim
+BACKLOG_TASKS: Final = 512
+REVOKE_AFTER_SECONDS: Final = 0.1  # tasks queued behind one that runs this long go to another slot
+CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the first and the last half
+CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before
+MAX_RESULT_BYTES: Final = 64 << 20
+
+# Polling, the safety net under the doorbells
+AGENT_POLL_SECONDS: Final = 1.0
+CLIENT_POLL_SECONDS: Final = 0.5
+AGENT_IDLE_SECONDS: Final = 60.0  # an embedded agent with nothing to do leaves after this long
+
+# Fairness between sessions: each bundle of a session ranks one stride after the one before (stride scheduling), the
+# first half a stride after what is being served: before the next turn of those that are under way.
+RANK_STRIDE: Final = {"high": 0.1, "normal": 1.0, "low": 10.0}
+
+RETENTION_SECONDS: Final = 7 * 24 * 3600.0
+PROGRESS_BATCH: Final = 100  # sessions in one progress call
+FIRST_ERRORS: Final = 5  # how many failed tasks a SessionFailed shows
+
+assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS - LEASE_MARGIN_SECONDS, "two lost heartbeats must not lose a lease"
+assert TIME_SLICE_SECONDS < LEASE_SECONDS - LEASE_MARGIN_SECONDS
+assert LOCAL_TIME_SLICE_SECONDS <= TIME_SLICE_SECONDS
+assert DRAIN_GRACE_SECONDS <= LEASE_SECONDS, "work handed back on drain is never reclaimed first"
+assert CRASHES_BEFORE_ISOLATION < CRASH_LIMIT
+assert BACKOFF_BASE_SECONDS <= BACKOFF_CAP_SECONDS
+assert MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES

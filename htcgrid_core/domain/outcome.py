@@ -1,0 +1,54 @@
+"""What one attempt of a task came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from htcgrid_core.domain.lifecycle import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """Why an attempt failed, in the terms of Lambda's error bodies.
+
+    Attributes:
+        type: the exception's class name, or one of ours: TaskTimeout, WorkerCrashed, InitError, AgentLost,
+            InvalidResult, CorruptPayload, Cancelled.
+        message: one sentence.
+        traceback: the handler's traceback, or an empty string.
+        exception: what a Python callable raised, where it could be pickled.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+    exception: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """One task as a user sees it.
+
+    Attributes:
+        index: its place in the vector.
+        state: where it is in its life.
+        attempts: executions that ended, or were started if it is running.
+        result: the handler's return value if COMPLETED.
+        error: why its last attempt failed, if FAILED.
+        started_at: wall clock (s) when the last attempt began; 0 if none did.
+        duration_seconds: how long that attempt took.
+        agent: the agent that ran it.
+        stdout, stderr: what it printed, first and last part.
+    """
+
+    index: int
+    state: TaskState
+    attempts: int = 0
+    result: Any = None
+    error: TaskError | None = None
+    started_at: float = 0.0
+    duration_seconds: float = 0.0
+    agent: str = ""
+    stdout: str = ""
+    stderr: str = ""

@@ -1,0 +1,46 @@
+"""When a failed attempt is tried again."""
+
+from __future__ import annotations
+
+import random
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from htcgrid_core.domain import limits
+
+
+class RetryPolicy(BaseModel):
+    """How often and how soon a failed task runs again.
+
+    The delay before attempt ``n + 1`` is drawn uniformly from ``[0, min(cap, base * 2**(n - 1))]`` seconds
+    ("full jitter", M. Brooker, Exponential Backoff and Jitter, AWS Architecture Blog, 2015).
+
+    Attributes:
+        max_attempts: executions of one task at most, the first included. One that its agent did not survive is not
+            counted: such executions have a limit of their own (limits.CRASH_LIMIT).
+        backoff_base_seconds: the longest delay before the second attempt.
+        backoff_cap_seconds: the longest delay before any attempt.
+        never_retry: error types (class names) that fail at once: the same input would fail again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_attempts: int = Field(default=limits.MAX_ATTEMPTS, ge=1, le=1000)
+    backoff_base_seconds: float = Field(default=limits.BACKOFF_BASE_SECONDS, ge=0, le=3600)
+    backoff_cap_seconds: float = Field(default=limits.BACKOFF_CAP_SECONDS, ge=0, le=86400)
+    never_retry: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _base_within_cap(self) -> RetryPolicy:
+        if self.backoff_base_seconds > self.backoff_cap_seconds:
+            raise ValueError("backoff_base_seconds must not be above backoff_cap_seconds")
+        return self
+
+    def allows(self, failures: int, error_type: str) -> bool:
+        """Whether a task that has failed ``failures`` times, last with ``error_type``, may run again."""
+        return failures < self.max_attempts and error_type not in self.never_retry
+
+    def delay_seconds(self, failures: int, rng: random.Random) -> float:
+        """The wait before the next attempt of a task that has failed ``failures`` times (at least once)."""
+        doublings = min(failures - 1, 60)
+        return rng.uniform(0.0, min(self.backoff_cap_seconds, self.backoff_base_seconds * 2.0**doublings))

@@ -1,0 +1,162 @@
+"""Sessions: what is asked for, what the row says, and when it is over."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
+from htcgrid_core.domain.retry import RetryPolicy
+
+SESSION_ID = re.compile(r"[a-z0-9][a-z0-9-]{3,63}")
+
+Priority = Literal["high", "normal", "low"]
+Codec = Literal["json", "pickle"]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class SessionSpec(BaseModel):
+    """What a submitter asks for, but for the events.
+
+    Attributes:
+        function: what each task runs.
+        codec: how events and results are encoded; pickle only for Python callables, signed.
+        name: for people.
+        task_timeout_seconds: limit of one attempt; None for none.
+        timeout_seconds: limit of the whole session from its submission; None for none.
+        retry: when a failed task runs again.
+        max_failures: failed tasks that are tolerated, as a count (int) or a share of the session (float below
+            1); one more ends the session FAILED at once. None: run everything, FAILED at the end if any failed.
+        memory_mb: memory of a worker, enforced by rlimit; None for no limit.
+        priority, pool: where it queues.
+        labels: for finding it again.
+        parent_id: the session whose failed tasks this one runs again.
+        retention_seconds: how long after its end it can be read.
+        bundle_size: tasks a bundle, for benchmarks; None lets the grid choose.
+        agents: how many the pool could reach at submit; with it a repeated submit cuts the same bundles.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: FunctionSpec
+    codec: Codec = "json"
+    name: str = Field(default="", max_length=256)
+    task_timeout_seconds: float | None = Field(default=None, gt=0, le=7 * 86400, allow_inf_nan=False)
+    timeout_seconds: float | None = Field(default=None, gt=0, le=30 * 86400, allow_inf_nan=False)
+    retry: RetryPolicy = RetryPolicy()
+    max_failures: (
+        Annotated[int, Field(ge=0, strict=True)]
+        | Annotated[float, Field(gt=0, lt=1, strict=True, allow_inf_nan=False)]
+        | None
+    ) = None
+    memory_mb: int | None = Field(default=None, ge=32, le=1 << 20)
+    priority: Priority = "normal"
+    pool: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
+    parent_id: str | None = None
+    retention_seconds: float = Field(default=limits.RETENTION_SECONDS, gt=0, allow_inf_nan=False)
+    bundle_size: int | None = Field(default=None, ge=1, le=limits.MAX_BUNDLE_TASKS)
+    agents: int = Field(default=1, ge=1)
+
+    def identity(self) -> str:
+        """What makes two submissions ask for the same: all but where and how they are carried out."""
+        return self.model_dump_json(exclude={"agents": True, "bundle_size": True, "function": {"environment"}})
+
+    def tolerated_failures(self, total: int) -> int | None:
+        """How many of ``total`` tasks may fail before the session does; None for no threshold."""
+        if isinstance(self.max_failures, float):
+            return int(Fraction(str(self.max_failures)) * total)  # 0.29 of 100 is 29, not 28.999999999999996
+        return self.max_failures
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Exact at every commit: completed + failed + cancelled = total once the session has ended."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Tasks that have not ended."""
+        return self.total - self.completed - self.failed - self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session's row.
+
+    Attributes:
+        spec: the SessionSpec as JSON; parsed only where it is needed.
+        tolerated: failures tolerated, known once the total is; None for no threshold.
+        bundles: root bundles written at submit; negative until the session is acknowledged.
+        digest: of function, options and events; what idempotent submission compares. Empty without a token.
+        reason: why it ended, if not COMPLETED.
+        pool, retention_seconds: of the spec, for those who do not parse it.
+        updated_at, submitted_at, ended_at, deadline_at, expires_at: wall clock, seconds.
+    """
+
+    session_id: str
+    state: SessionState
+    spec: str
+    name: str
+    counters: Counters
+    submitted_at: float
+    updated_at: float
+    ended_at: float | None = None
+    deadline_at: float | None = None
+    expires_at: float | None = None
+    tolerated: int | None = None
+    bundles: int = -1
+    digest: str = ""
+    reason: str = ""
+    pool: str = "default"
+    retention_seconds: float = limits.RETENTION_SECONDS
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the submitter was told that the session exists."""
+        return self.bundles >= 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal."""
+        return SESSION.is_terminal(self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """That a session is over, and why."""
+
+    event: SessionEvent
+    reason: str = ""
+
+
+def verdict(record: SessionRecord, now: float) -> Verdict | None:
+    """Whether a RUNNING session is over at wall-clock time ``now``; None if it goes on.
+
+    Each condition, once true, stays true, so whoever sees it first may write it.
+    """
+    if record.state is not SessionState.RUNNING:
+        return None
+    counters = record.counters
+    if record.tolerated is not None and counters.failed > record.tolerated:
+        return Verdict(
+            SessionEvent.FAIL,
+            f"{counters.failed} of {counters.total} tasks failed, over the threshold of {record.tolerated}",
+        )
+    if counters.pending == 0:
+        if counters.failed and record.tolerated is None:
+            return Verdict(SessionEvent.FAIL, f"{counters.failed} of {counters.total} tasks failed")
+        return Verdict(SessionEvent.COMPLETE)
+    if record.deadline_at is not None and now >= record.deadline_at:
+        return Verdict(SessionEvent.FAIL, f"its deadline passed with {counters.pending} tasks unfinished")
+    return None

@@ -1,0 +1,55 @@
+"""The bundle queue: hints that a bundle may be ready. They may be lost, doubled, late or out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """That bundle ``bundle_id`` of session ``session_id`` may be ready from ``not_before`` (wall clock, s) on."""
+
+    session_id: str
+    bundle_id: str
+    not_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A hint as received, with what the queue needs to delete it."""
+
+    hint: Hint
+    receipt: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a receive returned.
+
+    Attributes:
+        wake_at: wall-clock time (s) at which the queue knows of more; None if it knows of none.
+    """
+
+    messages: Sequence[Message]
+    wake_at: float | None = None
+
+
+class BundleQueue(Protocol):
+    """At-least-once delivery of hints to the agents of a pool."""
+
+    def send(self, pool: str, hints: Sequence[Hint]) -> None:
+        """Make hints visible to the pool's agents, each from its ``not_before`` on."""
+
+    def receive(self, pool: str, limit: int, now: float) -> Received:
+        """Up to ``limit`` messages, without waiting."""
+
+    def front(self, pool: str) -> float:
+        """The rank that is being served: where a new session begins. 0 for a queue that keeps no order."""
+
+    def delete(self, messages: Sequence[Message]) -> None:
+        """These messages need not be delivered again."""
+
+    def extend(self, messages: Sequence[Message], seconds: float) -> None:
+        """Keep these messages from being delivered again for ``seconds``; 0 delivers them again at once."""

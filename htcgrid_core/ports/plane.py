@@ -1,0 +1,40 @@
+"""All the ports of one grid, together: what the services are given."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from htcgrid_core.ports.blob_store import BlobStore
+from htcgrid_core.ports.bundle_queue import BundleQueue
+from htcgrid_core.ports.clock import Clock
+from htcgrid_core.ports.doorbell import Doorbell
+from htcgrid_core.ports.session_store import SessionStore
+
+
+def random_token() -> str:
+    """128 random bits, as hex."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The data and control planes of one grid.
+
+    Attributes:
+        key: secret with which pickled payloads are signed.
+        time_slice_seconds: after which an agent commits what is done and shares the rest.
+        token: makes lease tokens; an argument so that a simulation repeats.
+    """
+
+    store: SessionStore
+    queue: BundleQueue
+    blobs: BlobStore
+    clock: Clock
+    doorbell: Doorbell
+    key: bytes = field(repr=False)
+    time_slice_seconds: float
+    rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
+    token: Callable[[], str] = random_token

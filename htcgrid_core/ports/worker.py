@@ -1,0 +1,127 @@
+"""Workers: what an agent runs tasks with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from htcgrid_core.codecs.outcomes import Outcomes
+from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.session import SessionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRef:
+    """What a worker must have loaded before it runs tasks of a session.
+
+    Attributes:
+        key: equal for sessions that may share a loaded worker.
+        callable_path: file with the verified cloudpickle of a Python callable; empty for a reference.
+    """
+
+    key: str
+    session_id: str
+    spec: SessionSpec
+    callable_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some tasks of one bundle, handed to one worker at once and run in order.
+
+    Attributes:
+        serial: identifies the chunk to the agent.
+        indexes, attempts: the tasks and the number of this execution.
+        lengths, data: their encoded events, lengths in bytes and the bytes one after another.
+        shared: digest to file, for the shared inputs the events refer to.
+    """
+
+    serial: int
+    function: FunctionRef
+    indexes: Sequence[int]
+    attempts: Sequence[int]
+    lengths: Sequence[int]
+    data: bytes
+    shared: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Outcomes of the next tasks of a chunk."""
+
+    slot: int
+    serial: int
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The worker of a slot ended; chunks that it held are gone with it.
+
+    Attributes:
+        running: (serial, position) of the task that it was running; None if it ran none.
+        error: what is charged to that task.
+        seconds: how long that task had been running.
+        stdout, stderr: what that task had printed.
+    """
+
+    slot: int
+    running: tuple[int, int] | None
+    error: TaskError
+    seconds: float = 0.0
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """A worker started but could not load the function: the function's fault."""
+
+    slot: int
+    serial: int
+    error: TaskError
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """No worker could be started on this machine: not the function's fault."""
+
+    slot: int
+    serial: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """The agent's bell was rung: there may be work, or a session may have ended."""
+
+
+WorkerEvent = Flushed | WorkerLost | LoadFailed | StartFailed | Rung
+
+
+class WorkerPool(Protocol):
+    """A fixed number of slots, each with at most one worker."""
+
+    slots: int
+
+    def run(self, slot: int, chunk: Chunk) -> None:
+        """Queue a chunk on a slot, starting a worker for its function if the slot has none."""
+
+    def wait(self, timeout_seconds: float) -> list[WorkerEvent]:
+        """What happened; waits for the first event, a ring of the agent's bell, or the timeout."""
+
+    def running(self, slot: int) -> tuple[int, int, float] | None:
+        """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
+
+    def revoke(self, slot: int) -> list[tuple[int, int]]:
+        """Take back what the slot has not begun: (serial, first position taken) of each chunk concerned.
+
+        A task may be running and taken back at once if it began just then; its second outcome is dropped.
+        """
+
+    def kill(self, slot: int, error: TaskError) -> None:
+        """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
+
+    def close(self) -> None:
+        """Kill every worker."""

@@ -1,0 +1,81 @@
+"""Claim: from a hint to a leased bundle with its events at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from htcgrid_core.codecs import frames
+from htcgrid_core.domain.bundle import Bundle
+from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.lease import Lease
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.session_store import Refusal, Refused
+from htcgrid_core.services import payloads
+from htcgrid_core.services.persist import forget, persist
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A leased bundle.
+
+    Attributes:
+        spec: the session's.
+        first_index: index of the first event in ``events``.
+        events: the block's events; None if they are corrupt.
+        corrupt: why.
+    """
+
+    bundle: Bundle
+    lease: Lease
+    spec: SessionSpec
+    session: SessionRecord
+    first_index: int
+    events: frames.Frames | None
+    corrupt: str = ""
+
+
+def claim(
+    plane: Plane,
+    message: Message,
+    *,
+    agent_id: str,
+    lease_seconds: float,
+    spec_of: Callable[[SessionRecord], SessionSpec],
+) -> Work | None:
+    """Lease the hinted bundle; None if there is nothing to do for it here.
+
+    The hint of a bundle that is over is deleted, after its children's were sent again: they may have been
+    lost with the agent that committed it.
+
+    Args:
+        spec_of: parses a session's spec, from a cache.
+    """
+    hint = message.hint
+    token, now = plane.token(), plane.clock.now()
+    answer = persist(
+        plane,
+        lambda: plane.store.claim(
+            hint.session_id, hint.bundle_id, token=token, owner=agent_id, now=now, until=now + lease_seconds
+        ),
+    )
+    if isinstance(answer, Refused):
+        if answer.children:
+            pool = plane.store.session(hint.session_id, now).pool
+            persist(plane, lambda: plane.queue.send(pool, answer.children))
+            plane.doorbell.ring(WORK)
+        if answer.reason is Refusal.OVER:
+            forget(plane, message)
+        return None
+    spec = spec_of(answer.session)
+    block = answer.block
+    try:
+        events = frames.unpack(payloads.load(plane, hint.session_id, spec, payloads.EVENTS, block.payload))
+        if len(events.lengths) != block.count:
+            raise CorruptPayload(f"block {block.root} has {len(events.lengths)} events, not {block.count}")
+    except CorruptPayload as error:
+        return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, None, str(error))
+    return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, events)

@@ -1,0 +1,36 @@
+"""Repeat a call whose fate is unknown. Every port call that services make is safe to repeat with the same arguments."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.plane import Plane
+
+T = TypeVar("T")
+
+TRIES = 4
+BASE_SECONDS = 0.05
+
+
+def persist(plane: Plane, call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, trying again after GridUnavailable with full jitter.
+
+    Raises:
+        GridUnavailable: it failed four times.
+    """
+    for attempt in range(1, TRIES):
+        try:
+            return call()
+        except GridUnavailable:
+            plane.clock.sleep(plane.rng.uniform(0.0, BASE_SECONDS * 4.0**attempt))
+    return call()
+
+
+def forget(plane: Plane, message: Message) -> None:
+    """Delete a message whose bundle is over; one that stays comes again, and is found to be over again."""
+    with contextlib.suppress(GridUnavailable):
+        plane.queue.delete([message])

@@ -1,0 +1,89 @@
+"""Reconcile: every tick, over live sessions only, finish what crashes and lost messages left undone. Idempotent."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import IllegalTransition
+from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.doorbell import COMMITS, WORK
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.finalize import finalize
+from htcgrid_core.services.persist import persist
+
+RESEND_LIMIT = 100  # hints a session and tick; what is still missing comes with the next tick
+EXPIRE_LIMIT = 20
+
+
+@dataclass
+class Reconciled:
+    """What one tick did."""
+
+    live: int = 0
+    aborted: int = 0
+    ended: int = 0
+    resent: int = 0
+    expired: int = 0
+
+
+def reconcile(plane: Plane, tick_seconds: float) -> Reconciled:
+    """One tick.
+
+    Args:
+        tick_seconds: between ticks; a session without a commit for that long has its ready bundles re-sent.
+    """
+    done = Reconciled()
+    for record in persist(plane, plane.store.live_sessions):
+        done.live += 1
+        match record.state:
+            case SessionState.SUBMITTED:
+                done.aborted += _abort_if_stalled(plane, record)
+            case SessionState.CANCELLING:
+                done.ended += _drain_if_free(plane, record)
+            case _:
+                if finalize(plane, record, actor="reconciler").ended:
+                    done.ended += 1
+                elif plane.clock.now() - record.updated_at >= tick_seconds:
+                    done.resent += _resend(plane, record)
+    for session_id in persist(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
+        plane.blobs.delete_prefix(f"sessions/{session_id}/")
+        done.expired += 1
+    return done
+
+
+def _abort_if_stalled(plane: Plane, record: SessionRecord) -> bool:
+    now = plane.clock.now()
+    if now - record.updated_at < limits.SUBMIT_STALL_SECONDS:
+        return False
+    reason = f"its submitter wrote nothing for {limits.SUBMIT_STALL_SECONDS:.0f} s and never finished"
+    _advance(plane, record, SessionEvent.ABORT, reason)
+    return True
+
+
+def _drain_if_free(plane: Plane, record: SessionRecord) -> bool:
+    """CANCELLED once no agent can still be running its tasks."""
+    if persist(plane, lambda: plane.store.has_live_lease(record.session_id, plane.clock.now())):
+        return False
+    _advance(plane, record, SessionEvent.DRAIN, record.reason)
+    return True
+
+
+def _advance(plane: Plane, record: SessionRecord, event: SessionEvent, reason: str) -> None:
+    now = plane.clock.now()
+    with contextlib.suppress(IllegalTransition):  # it went on since it was read; the next tick sees where it is
+        persist(
+            plane,
+            lambda: plane.store.advance(record.session_id, event, now=now, actor="reconciler", reason=reason),
+        )
+    plane.doorbell.ring(COMMITS)
+
+
+def _resend(plane: Plane, record: SessionRecord) -> int:
+    hints = persist(plane, lambda: plane.store.runnable(record.session_id, plane.clock.now(), RESEND_LIMIT))
+    if hints:
+        persist(plane, lambda: plane.queue.send(record.pool, hints))
+        plane.doorbell.ring(WORK)
+    return len(hints)

@@ -1,0 +1,347 @@
+"""Submit: session row, blobs, bundle rows, messages, then RUNNING; only then is the id acknowledged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from htcgrid_core.codecs import frames
+from htcgrid_core.codecs.shared import noting
+from htcgrid_core.codecs.signing import SIGNATURE_BYTES
+from htcgrid_core.codecs.values import ENCODERS
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.bundle import Block, Bundle, bundle_size, root_id
+from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidEvent, InvalidInput, SessionConflict
+from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
+from htcgrid_core.domain.session import Counters, SessionRecord, SessionSpec
+from htcgrid_core.ports.bundle_queue import Hint
+from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.session_store import WHOLE_BUNDLES
+from htcgrid_core.services import payloads
+from htcgrid_core.services.finalize import finalize
+from htcgrid_core.services.persist import persist
+
+WRITE_BYTES = 4 << 20  # rows written in one call hold the store's lock no longer than these bytes take
+WRITE_BUNDLES = 64
+
+
+@dataclass
+class Digest:
+    """Of the events, however they are cut into bundles."""
+
+    data: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    lengths: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+
+    def update(self, packed: list[bytes]) -> None:
+        """Add encoded events."""
+        self.data.update(b"".join(packed))
+        self.lengths.update(b"".join(len(event).to_bytes(8, "big") for event in packed))
+
+    def value(self, spec: SessionSpec) -> str:
+        """Of the events so far and of what ``spec`` asks for."""
+        parts = (spec.identity().encode(), self.data.digest(), self.lengths.digest())
+        return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedEvent:
+    """An event taken from another session as it is stored, with the shared inputs of its block."""
+
+    data: bytes
+    shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The encoded events of one bundle and the shared inputs they refer to."""
+
+    first_index: int
+    events: list[bytes]
+    shared: tuple[str, ...]
+
+
+def submit(
+    plane: Plane,
+    session_id: str,
+    spec: SessionSpec,
+    events: Iterable[Any],
+    *,
+    idempotent: bool,
+    progress: Callable[[int], None] | None = None,
+) -> SessionRecord:
+    """Submit a session and return its acknowledged row.
+
+    The events are streamed: no more than a few megabytes of them are held. A vector that fits into those is
+    checked whole before anything is written.
+
+    Args:
+        session_id: a fresh id, or with ``idempotent`` one made from the client's token.
+        events: anything iterable; each must be encodable with ``spec.codec``.
+        progress: called with the number of events written so far.
+
+    Raises:
+        InvalidEvent: an event cannot be encoded.
+        SessionConflict: the token belongs to a session with another body.
+        GridUnavailable: the grid cannot be written to; submit again with the same token.
+    """
+    known_total = len(events) if isinstance(events, Sized) else None
+    cuts = _cuts(spec, events, known_total)
+    head, is_whole = _buffered(cuts)
+    now = plane.clock.now()
+    draft = SessionRecord(
+        session_id=session_id,
+        state=SESSION.initial,
+        spec=spec.model_dump_json(),
+        name=spec.name,
+        counters=Counters(),
+        submitted_at=now,
+        updated_at=now,
+        deadline_at=None if spec.timeout_seconds is None else now + spec.timeout_seconds,
+        pool=spec.pool,
+        retention_seconds=spec.retention_seconds,
+    )
+    if is_whole and len(head) <= WHOLE_BUNDLES:
+        record = _write_whole(plane, draft, spec, head, idempotent)
+    else:
+        record = persist(plane, lambda: plane.store.create_session(draft))
+    if record.spec == draft.spec:
+        stored = spec
+    else:
+        stored = SessionSpec.model_validate_json(record.spec)
+        if stored.identity() != spec.identity():
+            raise _conflict(session_id)
+    everything: Iterator[Cut] = chain(head, cuts)
+    if (stored.agents, stored.bundle_size) != (spec.agents, spec.bundle_size):
+        # An earlier try cut other bundles: cut the same ones again from the same encoded events.
+        everything = _recut(stored, everything, known_total)
+    if record.acknowledged:
+        if idempotent:
+            record = _same(record, stored, Digest(), everything)
+    else:
+        record = _write(plane, record, stored, everything, Digest() if idempotent else None, progress)
+    plane.doorbell.ring(WORK)
+    persist(plane, plane.store.sync)  # while agents begin
+    if progress is not None:
+        progress(record.counters.total)
+    return record
+
+
+def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[Cut]) -> SessionRecord:
+    """An acknowledged session, if its events are those in ``digest`` and ``rest``."""
+    for cut in rest:
+        digest.update(cut.events)
+    if record.digest != digest.value(spec):
+        raise _conflict(record.session_id)
+    return record
+
+
+def _write_whole(
+    plane: Plane, draft: SessionRecord, spec: SessionSpec, cuts: list[Cut], idempotent: bool
+) -> SessionRecord:
+    """A small session in one step."""
+    digest = Digest()
+    if idempotent:
+        for cut in cuts:
+            digest.update(cut.events)
+    front = persist(plane, lambda: plane.queue.front(spec.pool))
+    pairs = [_bundle(plane, draft.session_id, spec, root, cut, front) for root, cut in enumerate(cuts)]
+    tolerated = spec.tolerated_failures(sum(len(cut.events) for cut in cuts))
+    record = persist(
+        plane,
+        lambda: plane.store.create_whole(
+            draft, pairs, digest=digest.value(spec) if idempotent else "", tolerated=tolerated
+        ),
+    )
+    if record.state is SessionState.RUNNING:
+        hints = [Hint(draft.session_id, bundle.bundle_id) for bundle, _ in pairs]
+        persist(plane, lambda: plane.queue.send(spec.pool, hints))
+    return record
+
+
+def _write(
+    plane: Plane,
+    record: SessionRecord,
+    spec: SessionSpec,
+    cuts: Iterable[Cut],
+    digest: Digest | None,
+    progress: Callable[[int], None] | None,
+) -> SessionRecord:
+    session_id = record.session_id
+    front = persist(plane, lambda: plane.queue.front(spec.pool))
+    total = roots = 0
+    cuts = iter(cuts)
+    try:
+        batch: list[tuple[Bundle, Block]] = []
+        batch_bytes = 0
+        for root, cut in enumerate(cuts):
+            if digest is not None:
+                digest.update(cut.events)
+            pair = _bundle(plane, session_id, spec, root, cut, front)
+            batch.append(pair)
+            batch_bytes += pair[1].payload.size
+            total += len(cut.events)
+            roots += 1
+            if total > limits.MAX_SESSION_TASKS:
+                raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
+            if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
+                _put(plane, spec, session_id, batch)
+                plane.doorbell.ring(WORK)
+                batch, batch_bytes = [], 0
+                if progress is not None:
+                    progress(total)
+        if batch:
+            _put(plane, spec, session_id, batch)
+        if digest is not None:
+            written = persist(plane, lambda: plane.store.session(session_id, plane.clock.now()))
+            if not written.acknowledged and written.counters.total != total:
+                raise _conflict(session_id)  # an earlier try under this token wrote more than this one has
+    except IllegalTransition:
+        found = persist(plane, lambda: plane.store.session(session_id, plane.clock.now()))
+        if digest is None or not found.acknowledged:
+            raise
+        return _same(found, spec, digest, cuts)  # another submitter under this token was quicker
+    except BaseException as error:
+        _give_up(plane, session_id, error, resumable=digest is not None)
+        raise
+    body = digest.value(spec) if digest is not None else ""
+    acknowledged = persist(
+        plane,
+        lambda: plane.store.acknowledge(
+            session_id,
+            bundles=roots,
+            digest=body,
+            tolerated=spec.tolerated_failures(total),
+            now=plane.clock.now(),
+        ),
+    )
+    if acknowledged.digest != body:
+        raise _conflict(session_id)  # another submitter under this token was quicker, with another body
+    return finalize(plane, acknowledged)  # an empty vector, or tasks that were quicker than the submitter
+
+
+def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: bool) -> None:
+    """Abort what was begun, unless the same token may carry on with it or it belongs to a rightful other."""
+    if isinstance(error, SessionConflict) or not isinstance(error, Exception):
+        return  # a crash leaves a SUBMITTED session: the same token resumes it, or the reconciler aborts it
+    if resumable and not isinstance(error, InvalidInput):
+        return
+    try:
+        plane.store.advance(
+            session_id,
+            SessionEvent.ABORT,
+            now=plane.clock.now(),
+            actor="client",
+            reason=f"its submission failed: {error}",
+        )
+    except GridError as second:
+        error.add_note(f"session {session_id} could not be aborted ({second}); the reconciler will do it")
+
+
+def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
+    persist(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
+    hints = [Hint(session_id, bundle.bundle_id) for bundle, _ in batch]
+    persist(plane, lambda: plane.queue.send(spec.pool, hints))
+
+
+def _bundle(
+    plane: Plane, session_id: str, spec: SessionSpec, root: int, cut: Cut, front: float
+) -> tuple[Bundle, Block]:
+    packed = frames.pack(cut.events, cut.shared)
+    # The key holds a digest, since a try that failed may have left other events under the same root.
+    name = root_id(root)
+    if len(packed) + SIGNATURE_BYTES > limits.INLINE_PAYLOAD_BYTES:
+        name += f"-{hashlib.blake2b(packed, digest_size=16).hexdigest()}"
+    payload = payloads.store(plane, session_id, spec, payloads.EVENTS, packed, f"sessions/{session_id}/events/{name}")
+    count = len(cut.events)
+    indexes = range(cut.first_index, cut.first_index + count)
+    rank = front + (root + 0.5) * limits.RANK_STRIDE[spec.priority]
+    bundle = Bundle(session_id, root_id(root), root, indexes, rank=rank)
+    return bundle, Block(root, cut.first_index, count, payload)
+
+
+def _cuts(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iterator[Cut]:
+    """Encode events and cut them into bundles."""
+    encode = ENCODERS[spec.codec]
+    iterator = iter(events)
+    first = 0
+    while True:
+        target = _target(spec, total, first)
+        packed: list[bytes] = []
+        size = 0
+        with noting() as shared:
+            for event in iterator:
+                try:
+                    if type(event) is EncodedEvent:
+                        data = event.data
+                        shared.update(event.shared)
+                    else:
+                        data = encode(event)
+                except Exception as error:  # whatever the event's own encoding raises is the caller's to mend
+                    raise _invalid(first + len(packed), spec.codec, error) from error
+                if len(data) > limits.MAX_EVENT_BYTES:
+                    raise InvalidEvent(
+                        first + len(packed),
+                        f"{len(data):,} bytes encoded, over {limits.MAX_EVENT_BYTES:,}; share it with grid.put",
+                    )
+                packed.append(data)
+                size += len(data)
+                if len(packed) >= target or size >= limits.MAX_BUNDLE_BYTES:
+                    break
+        if not packed:
+            return
+        yield Cut(first, packed, tuple(sorted(shared)))
+        first += len(packed)
+
+
+def _recut(spec: SessionSpec, cuts: Iterable[Cut], total: int | None) -> Iterator[Cut]:
+    """The same events in the bundles that ``spec`` makes."""
+    events: list[bytes] = []
+    shared: set[str] = set()
+    first = size = 0
+    for cut in cuts:
+        shared.update(cut.shared)
+        for data in cut.events:
+            events.append(data)
+            size += len(data)
+            if len(events) >= _target(spec, total, first) or size >= limits.MAX_BUNDLE_BYTES:
+                yield Cut(first, events, tuple(sorted(shared)))
+                first += len(events)
+                events, size = [], 0
+    if events:
+        yield Cut(first, events, tuple(sorted(shared)))
+
+
+def _target(spec: SessionSpec, total: int | None, so_far: int) -> int:
+    """Tasks of the next bundle; of a vector of unknown length, the bundles grow with what has been seen."""
+    if spec.bundle_size is not None:
+        return spec.bundle_size
+    return bundle_size(so_far if total is None else total, spec.agents)
+
+
+def _buffered(cuts: Iterator[Cut]) -> tuple[list[Cut], bool]:
+    """Cuts of the first few megabytes, and whether that is all; encoding finds bad input before anything is written."""
+    head: list[Cut] = []
+    size = 0
+    for cut in cuts:
+        head.append(cut)
+        size += sum(map(len, cut.events)) + 64 * len(cut.events)
+        if size >= limits.SUBMIT_BUFFER_BYTES:
+            return head, False
+    return head, True
+
+
+def _invalid(index: int, codec: str, error: Exception) -> InvalidEvent:
+    if codec == "json":
+        return InvalidEvent(index, f"it is not JSON ({error})")
+    return InvalidEvent(index, f"it cannot be pickled ({type(error).__name__}: {error})")
+
+
+def _conflict(session_id: str) -> SessionConflict:
+    return SessionConflict(
+        f"session {session_id} was submitted under the same token with another body (function, options or events): "
+        "use another token for another body"
+    )
