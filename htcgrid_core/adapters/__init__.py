@@ -1,0 +1,1 @@
+"""Adapters: one implementation of the ports for each kind of grid."""

@@ -1,0 +1,1 @@
+"""The local adapter: SQLite, files and named pipes."""

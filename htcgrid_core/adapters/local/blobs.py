@@ -1,0 +1,75 @@
+"""Blobs as files: written beside, synced, then renamed, so that a file under its final name is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+
+
+class FileBlobs:
+    """A folder of blobs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, key: str) -> Path:
+        """The blob's file."""
+        if not _KEY.fullmatch(key):
+            raise CorruptPayload(f"{key!r} is not a blob key")
+        return self._folder / key
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store ``data`` unless the key exists."""
+        path = self.path(key)
+        if path.exists():
+            return
+        beside = path.with_name(f".{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(beside, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(beside, path)  # unlike a rename, never replaces a blob that came first
+            self._sync_folders(path)
+        except OSError as error:
+            raise GridUnavailable(f"blob {key} cannot be written: {error}") from error
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _sync_folders(self, path: Path) -> None:
+        """Make the names on the way to ``path`` survive a power failure, as its bytes do."""
+        for folder in path.parents:
+            fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            if folder == self._folder:
+                return
+
+    def get(self, key: str) -> bytes:
+        """Read a blob."""
+        try:
+            return self.path(key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise CorruptPayload(f"blob {key} is missing") from error
+        except OSError as error:
+            raise GridUnavailable(f"blob {key} cannot be read: {error}") from error
+
+    def exists(self, key: str) -> bool:
+        """Whether the blob is there."""
+        return self.path(key).is_file()
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete the folder ``prefix`` (which ends with a slash)."""
+        shutil.rmtree(self.path(prefix.removesuffix("/")), ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The agent: leases bundles, runs them in workers and commits outcomes."""

@@ -1,0 +1,397 @@
+"""The agent's loop: claim, hand out, collect, commit; heartbeats, slices, fencing and drain around it.
+
+Single-threaded, and everything it touches is a port, so that the simulator runs this very code in virtual time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+from htcgrid_core.agent.leased import Leased
+from htcgrid_core.agent.preparing import Verifier, prepare
+from htcgrid_core.agent.recent import Recent
+from htcgrid_core.agent.settling import apply, plan
+from htcgrid_core.agent.slots import Slots
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.breaker import Breaker
+from htcgrid_core.domain.bundle import share_size
+from htcgrid_core.domain.errors import GridUnavailable, LeaseLost
+from htcgrid_core.domain.lease import LeaseClock
+from htcgrid_core.domain.lifecycle import SESSION, SessionState
+from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.session_store import AgentRecord
+from htcgrid_core.ports.worker import Flushed, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost, WorkerPool
+from htcgrid_core.services.claim import claim
+from htcgrid_core.services.renew import renew
+
+CLAIMS_AT_ONCE = 8
+SPECS_CACHED = 1000
+LOOK_SECONDS = 0.1  # between looks at whether a ring means that a session here was cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Who an agent is."""
+
+    agent_id: str
+    pool: str = "default"
+    host: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """An agent's times, in seconds."""
+
+    lease_seconds: float = limits.LEASE_SECONDS
+    lease_margin_seconds: float = limits.LEASE_MARGIN_SECONDS
+    heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
+    poll_seconds: float = limits.AGENT_POLL_SECONDS
+    drain_grace_seconds: float = limits.DRAIN_GRACE_SECONDS
+
+
+@dataclass(slots=True)
+class Chore:
+    """Something to do every so often beside the tasks; due at a monotonic time."""
+
+    every_seconds: float
+    action: Callable[[], object]
+    due_at: float = float("-inf")
+
+
+class Agent:
+    """One agent.
+
+    ``step`` does what is to do and waits for what happens next; ``run`` repeats it until the agent is drained.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        workers: WorkerPool,
+        identity: AgentIdentity,
+        settings: AgentSettings | None = None,
+        chores: tuple[Chore, ...] = (),
+    ) -> None:
+        self.identity = identity
+        self.worked_at = plane.clock.monotonic()  # when it last had a lease
+        self._plane = plane
+        self._workers = workers
+        self._settings = settings or AgentSettings()
+        self._slots = Slots(workers, plane.clock)
+        self._verifier = Verifier(plane)
+        self._look = Chore(float("inf"), self._look_at_sessions, float("inf"))
+        self._chores = (Chore(self._settings.heartbeat_seconds, self._heartbeat), self._look, *chores)
+        self._leases: dict[tuple[str, str], Leased] = {}
+        self._specs: Recent[str, SessionSpec] = Recent(SPECS_CACHED)
+        self._breaker = Breaker()  # of this machine: unreachable grid, workers that cannot start
+        self._problem = ""  # why it cannot work, for people
+        self._agents = 1  # that the pool can reach, as of the last heartbeat
+        self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
+        self._drain_until: float | None = None
+
+    # Life
+
+    def run(self) -> None:
+        """Work until drained."""
+        while not self.drained:
+            self.step()
+        self._workers.close()
+        self._tolerating(lambda: self._plane.store.forget_agent(self.identity.agent_id))
+
+    def drain(self) -> None:
+        """Take no more work, hand back what has not begun, give what runs its grace time. Safe in a signal handler."""
+        if self._drain_until is None:
+            self._drain_until = self._plane.clock.monotonic() + self._settings.drain_grace_seconds
+
+    @property
+    def drained(self) -> bool:
+        """Whether it was asked to drain and holds nothing any more."""
+        return self._drain_until is not None and not self._leases
+
+    @property
+    def holds_leases(self) -> bool:
+        """Whether it has anything to do."""
+        return bool(self._leases)
+
+    def step(self) -> None:
+        """Do what is to do, wait for what happens next, and handle it."""
+        clock = self._plane.clock
+        for chore in self._chores:
+            if clock.monotonic() >= chore.due_at:
+                chore.due_at = clock.monotonic() + chore.every_seconds
+                self._tolerating(chore.action)
+        if self._drain_until is None:
+            self._claim()
+        else:
+            self._hand_back(clock.monotonic() >= self._drain_until)
+        for event in self._workers.wait(self._next_time() - clock.monotonic()):
+            self._handle(event)
+        now = clock.monotonic()
+        self._slots.check(now)
+        self._slots.hand_out(list(self._leases.values()))  # before any call to the grid: slots must not wait for it
+        for leased in list(self._leases.values()):
+            if now >= leased.clock.trusted_until():
+                self._abandon(leased)  # not renewed in time: another may have it already
+        self._settle(now)
+
+    def _next_time(self) -> float:
+        times = [chore.due_at for chore in self._chores]
+        if self._wants_work():
+            times.append(self._wake_at)
+        if (check := self._slots.next_check()) is not None:
+            times.append(check)
+        if self._drain_until is not None and self._drain_until > self._plane.clock.monotonic():
+            times.append(self._drain_until)
+        for leased in self._leases.values():
+            times.append(leased.clock.trusted_until())
+            times.append(leased.slice_at)
+        return min(times)
+
+    def _tolerating(self, action: Callable[[], object]) -> None:
+        """Do what is repeated anyway: an unreachable grid is no reason to drop running tasks."""
+        try:
+            action()
+        except GridUnavailable:
+            self._breaker.record_failure(self._plane.clock.monotonic())
+
+    # Claim
+
+    def _unstarted(self) -> int:
+        return sum(len(leased.unstarted) for leased in self._leases.values())
+
+    def _wants_work(self) -> bool:
+        """Whether slots may soon run out of tasks to begin."""
+        if self._drain_until is not None or not self._breaker.allows(self._plane.clock.monotonic()):
+            return False
+        if any(leased.suspect for leased in self._leases.values()):
+            return False  # if it kills this agent, too, no other suspect is here to be charged with it
+        return self._unstarted() < self._slots.idle + self._backlog()
+
+    def _backlog(self) -> int:
+        """Unstarted tasks that bridge the time of a claim; none while it is not known how long tasks take."""
+        if self._slots.idle:
+            return 0
+        paces = [self._slots.pace.seconds(session_id) for session_id in {key[0] for key in self._leases}]
+        known = [seconds for seconds in paces if seconds is not None]
+        if not known:
+            return 0
+        return min(limits.BACKLOG_TASKS, ceil(self._workers.slots * limits.BACKLOG_SECONDS / max(*known, 1e-6)))
+
+    def _claim(self) -> None:
+        clock, queue = self._plane.clock, self._plane.queue
+        while self._wants_work() and clock.monotonic() >= self._wake_at:
+            limit = min(CLAIMS_AT_ONCE, self._slots.idle + 1)
+            try:
+                received = queue.receive(self.identity.pool, limit, clock.now())
+                waiting, claimed = list(received.messages), 0
+                while waiting and (not claimed or self._wants_work()):
+                    claimed += self._claim_one(waiting.pop(0))
+                if waiting:
+                    queue.extend(waiting, 0.0)  # others may have them at once: an agent does not hoard
+            except GridUnavailable:
+                self._breaker.record_failure(clock.monotonic())
+                self._wake_at = clock.monotonic() + self._settings.poll_seconds
+                return
+            if not received.messages:
+                pause = self._settings.poll_seconds
+                if received.wake_at is not None:
+                    pause = min(pause, max(0.0, received.wake_at - clock.now()))
+                self._wake_at = clock.monotonic() + pause
+            elif not claimed:  # others were quicker, or the hints are stale
+                self._wake_at = clock.monotonic() + self._plane.rng.uniform(0.0, 0.01)
+
+    def _claim_one(self, message: Message) -> bool:
+        before = self._plane.clock.monotonic()
+        work = claim(
+            self._plane,
+            message,
+            agent_id=self.identity.agent_id,
+            lease_seconds=self._settings.lease_seconds,
+            spec_of=self._spec_of,
+        )
+        if work is None:
+            return False
+        settings = self._settings
+        lease_clock = LeaseClock(before, settings.lease_seconds, settings.lease_margin_seconds)
+        leased = prepare(self._verifier, work, message, lease_clock, before + self._plane.time_slice_seconds)
+        self._begin(leased)
+        self._slots.hand_out(list(self._leases.values()))  # its first task runs while the next bundle is claimed
+        return True
+
+    def _spec_of(self, record: SessionRecord) -> SessionSpec:
+        spec = self._specs.get(record.spec)
+        if spec is None:
+            spec = self._specs.put(record.spec, SessionSpec.model_validate_json(record.spec))
+        return spec
+
+    def _begin(self, leased: Leased) -> None:
+        """Take a claimed bundle in hand."""
+        self.worked_at = self._plane.clock.monotonic()
+        self._leases[leased.key] = leased
+        bundle = leased.work.bundle
+        if bundle.crashes >= limits.CRASHES_BEFORE_ISOLATION and len(bundle.indexes) > 1:
+            # Agents died with it: its tasks go on one by one, so that the one that kills is found and fails alone.
+            leased.stopping = True
+            leased.unstarted.extend(bundle.indexes)
+            self._settle_one(leased, share=1)
+        elif bundle.crashes >= limits.CRASH_LIMIT:
+            text = f"{bundle.crashes} agents ended or vanished while they held this task"
+            self._slots.fail_finally(leased, TaskError("AgentLost", text))
+        elif leased.corrupt:
+            self._slots.fail_finally(leased, TaskError("CorruptPayload", leased.corrupt))
+        else:
+            leased.unstarted.extend(bundle.indexes)
+
+    # Events
+
+    def _handle(self, event: WorkerEvent) -> None:
+        match event:
+            case Flushed():
+                self._breaker.record_success()
+                self._problem = ""
+                self._slots.on_flushed(event)
+            case WorkerLost():
+                self._slots.on_lost(event)
+            case LoadFailed():
+                self._slots.on_load_failed(event)
+            case StartFailed():
+                self._breaker.record_failure(self._plane.clock.monotonic())
+                self._problem = event.reason
+                self._slots.release(event.slot)
+                if not self._breaker.allows(self._plane.clock.monotonic()):
+                    self._give_away()
+            case Rung():
+                self._wake_at = float("-inf")
+                if self._leases and self._look.due_at == float("inf"):
+                    self._look.due_at = self._plane.clock.monotonic() + LOOK_SECONDS
+
+    def _look_at_sessions(self) -> None:
+        """Something rang: heartbeat now if a session here has ended or is being cancelled."""
+        self._look.due_at = float("inf")
+        session_ids = sorted({session_id for session_id, _ in self._leases})
+        for at in range(0, len(session_ids), limits.PROGRESS_BATCH):
+            batch = session_ids[at : at + limits.PROGRESS_BATCH]
+            records = self._plane.store.progress(batch, self._plane.clock.now())
+            going_on = (SessionState.SUBMITTED, SessionState.RUNNING)
+            if len(records) < len(batch) or any(record.state not in going_on for record in records):
+                self._heartbeat()
+                return
+
+    def _heartbeat(self) -> None:
+        """Renew every lease in one call, and stop what its session no longer wants."""
+        clock, store, who = self._plane.clock, self._plane.store, self.identity
+        held = list(self._leases.values())
+        before = clock.monotonic()
+        if held:
+            self.worked_at = before
+            leases = [(leased.work.bundle, leased.work.lease) for leased in held]
+            for leased, answer in zip(held, renew(self._plane, leases, self._settings.lease_seconds), strict=True):
+                if not answer.held or SESSION.is_terminal(answer.session_state):
+                    self._abandon(leased)
+                    continue
+                leased.clock.renewed_at = before
+                if answer.session_state is SessionState.CANCELLING:
+                    self._stop(leased)
+        slots, idle = self._workers.slots, self._slots.idle
+        store.beat(
+            AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, slots - idle, clock.now(), self._problem)
+        )
+        self._agents = max(1, sum(agent.pool == who.pool for agent in store.agents(clock.now())))
+
+    # Stop
+
+    def _stop(self, leased: Leased) -> None:
+        """End a bundle's tasks: those with an outcome are committed, the others are not run."""
+        leased.stopping = True
+        self._slots.stop(leased)
+        leased.unstarted.clear()
+        leased.running.clear()
+        leased.retries.clear()
+
+    def _abandon(self, leased: Leased) -> None:
+        """The bundle is another's, or nobody's any more: drop it and its outcomes."""
+        self._stop(leased)
+        self._leases.pop(leased.key, None)
+
+    def _give_away(self) -> None:
+        """Workers cannot start on this machine: hand back what has not begun, for agents that can run it."""
+        for leased in list(self._leases.values()):
+            leased.stopping = True
+            self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
+
+    def _hand_back(self, grace_is_over: bool) -> None:
+        for leased in list(self._leases.values()):
+            if grace_is_over and leased.running:
+                unfinished = sorted([*leased.running, *leased.unstarted])
+                self._slots.stop(leased)
+                leased.running.clear()
+                leased.unstarted.clear()
+                leased.unstarted.extend(unfinished)
+                self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS)
+            elif leased.unstarted:
+                leased.stopping = True
+                self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS)
+
+    # Commit
+
+    def _settle(self, now: float) -> None:
+        for leased in list(self._leases.values()):
+            if leased.settlement is not None:
+                if now >= leased.slice_at:
+                    self._settle_one(leased, share=None)
+            elif leased.done:
+                self._settle_one(leased, share=None)
+            elif now >= leased.slice_at or leased.outcomes.size >= limits.COMMIT_BYTES:
+                share = self._share(leased)
+                if leased.outcomes or leased.retries or (leased.unstarted and share is not None):
+                    self._settle_one(leased, share=share)
+                else:
+                    leased.slice_at = now + self._plane.time_slice_seconds
+
+    def _others_wait(self, leased: Leased) -> bool:
+        """Whether a bundle of another session is ready."""
+        queue = self._plane.queue
+        try:
+            messages = queue.receive(self.identity.pool, CLAIMS_AT_ONCE, self._plane.clock.now()).messages
+            if messages:
+                queue.extend(messages, 0.0)
+        except GridUnavailable:
+            return False
+        return any(message.hint.session_id != leased.key[0] for message in messages)
+
+    def _share(self, leased: Leased) -> int | None:
+        """Tasks of one child to hand back; None to keep the rest, since nobody else would take or need the slots."""
+        if self._agents == 1 and not (leased.unstarted and self._others_wait(leased)):
+            return None
+        seconds = self._slots.pace.seconds(leased.key[0])
+        if seconds is None:
+            slice_tasks = self._workers.slots
+        else:
+            slice_tasks = max(1, int(self._workers.slots * self._plane.time_slice_seconds / max(seconds, 1e-6)))
+        return share_size(slice_tasks, leased.work.session.counters.pending, self._agents)
+
+    def _settle_one(self, leased: Leased, *, share: int | None, delay_seconds: float = 0.0) -> None:
+        """Commit what is done; what runs stays ours under a new lease, the rest is kept or shared."""
+        seconds, key = self._settings.lease_seconds, leased.key
+        if leased.settlement is None:
+            leased.settlement = plan(
+                self._plane, leased, share=share, lease_seconds=seconds, delay_seconds=delay_seconds
+            )
+        try:
+            goes_on = apply(self._plane, leased, leased.settlement, lease_seconds=seconds)
+        except LeaseLost:
+            self._abandon(leased)
+            return
+        except GridUnavailable:  # its fate is unknown: the same commit again later, until the lease runs out
+            self._breaker.record_failure(self._plane.clock.monotonic())
+            leased.slice_at = self._plane.clock.monotonic() + self._plane.time_slice_seconds
+            return
+        del self._leases[key]
+        if goes_on:
+            self._leases[leased.key] = leased

@@ -1,0 +1,47 @@
+"""The second argument of a handler, as in AWS Lambda, with the task's place in its session."""
+
+from __future__ import annotations
+
+import time
+
+
+class Context:
+    """What a handler may ask about its invocation.
+
+    Attributes:
+        function_name: the handler's name.
+        function_version: always ``$LATEST`` here.
+        memory_limit_in_mb: the session's ``memory_mb``, or None.
+        session_id, task_index, attempt: which task this is, and its execution, from 1.
+    """
+
+    __slots__ = ("_deadline", "attempt", "function_name", "memory_limit_in_mb", "session_id", "task_index")
+
+    function_version = "$LATEST"
+
+    def __init__(
+        self,
+        session_id: str,
+        task_index: int,
+        attempt: int,
+        function_name: str,
+        memory_limit_in_mb: int | None,
+        deadline: float | None,
+    ) -> None:
+        self.session_id = session_id
+        self.task_index = task_index
+        self.attempt = attempt
+        self.function_name = function_name
+        self.memory_limit_in_mb = memory_limit_in_mb
+        self._deadline = deadline
+
+    @property
+    def aws_request_id(self) -> str:
+        """Unique to this attempt."""
+        return f"{self.session_id}/{self.task_index}/{self.attempt}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Time until the task is killed; 2**31 - 1 if it has no time limit."""
+        if self._deadline is None:
+            return 2**31 - 1
+        return max(0, round((self._deadline - time.monotonic()) * 1000))

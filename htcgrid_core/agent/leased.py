@@ -1,0 +1,110 @@
+"""A bundle that an agent holds: which of its tasks are unstarted, running and done."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from htcgrid_core.codecs.outcomes import Outcome, Outcomes, decode_error
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.bundle import Child
+from htcgrid_core.domain.lease import LeaseClock
+from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.worker import FunctionRef
+from htcgrid_core.services.claim import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A commit as it was planned: repeated as it is until its fate is known.
+
+    Attributes:
+        continuation: the child that stays with this agent, if any.
+    """
+
+    outcomes: Outcomes
+    children: tuple[Child, ...]
+    continuation: Child | None
+
+
+@dataclass(slots=True, eq=False)
+class Leased:
+    """One lease and the tasks under it.
+
+    Attributes:
+        clock: how long the lease may be trusted.
+        slice_at: monotonic time at which what is done is committed.
+        message: the queue's, deleted with the commit.
+        offsets: where each event begins in the block.
+        shared: digest to file of the shared inputs.
+        corrupt: why its tasks cannot be run, if so.
+        unstarted: tasks that no slot has been given.
+        running: tasks that a slot has been given; it may run them one after another.
+        outcomes: of tasks that ended.
+        retries: tasks that failed with attempts left, with their failures so far.
+        stopping: it gets no slots any more.
+        settlement: the commit whose fate is not known yet; what ends meanwhile belongs to its continuation.
+    """
+
+    work: Work
+    function: FunctionRef
+    clock: LeaseClock
+    slice_at: float
+    message: Message | None
+    offsets: list[int]
+    shared: dict[str, str]
+    corrupt: str = ""
+    unstarted: deque[int] = field(default_factory=deque)
+    running: set[int] = field(default_factory=set)
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    retries: dict[int, int] = field(default_factory=dict)
+    stopping: bool = False
+    settlement: Settlement | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Session and bundle."""
+        return self.work.bundle.session_id, self.work.bundle.bundle_id
+
+    @property
+    def suspect(self) -> bool:
+        """Whether agents have died with its task so often that the next death is its last."""
+        return self.work.bundle.crashes >= limits.CRASHES_BEFORE_ISOLATION
+
+    @property
+    def done(self) -> bool:
+        """Whether every task has ended for this lease."""
+        return not self.unstarted and not self.running
+
+    def take(self, count: int) -> list[int]:
+        """The next unstarted tasks, at most ``count``, that stand one behind another in the block."""
+        taken = [self.unstarted.popleft()]
+        while len(taken) < count and self.unstarted and self.unstarted[0] == taken[-1] + 1:
+            taken.append(self.unstarted.popleft())
+        self.running.update(taken)
+        return taken
+
+    def put_back(self, indexes: Iterable[int]) -> None:
+        """Tasks that were handed to a slot and did not begin there, ascending."""
+        returned = [index for index in indexes if index in self.running]
+        self.running.difference_update(returned)
+        self.unstarted.extendleft(reversed(returned))
+
+    def ended(self, outcomes: Outcomes) -> None:
+        """Take in outcomes; failures with attempts left become retries."""
+        self.running.difference_update(outcomes.indexes)
+        if not outcomes.failures:
+            self.outcomes.extend(outcomes)
+            return
+        for outcome in outcomes:
+            if not (outcome.failed and self._retried(outcome)):
+                self.outcomes.append(outcome)
+
+    def _retried(self, outcome: Outcome) -> bool:
+        failures = self.work.bundle.failures.get(outcome.index, 0) + 1
+        error = decode_error(outcome.payload)
+        if not self.work.spec.retry.allows(failures, error.type):
+            return False
+        self.retries[outcome.index] = failures
+        return True

@@ -1,0 +1,68 @@
+"""Loading a function inside a worker, and noticing that its source has changed since."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from htcgrid_core.codecs.signing import SIGNATURE_BYTES
+
+
+def load(spec: dict[str, Any]) -> Callable[..., Any]:
+    """The callable that a FUNCTION message names.
+
+    Raises:
+        Exception: whatever its import raises; AttributeError or TypeError if there is no such handler.
+    """
+    if spec["callable_path"]:
+        sealed = Path(spec["callable_path"]).read_bytes()
+        loaded: Callable[..., Any] = pickle.loads(sealed[SIGNATURE_BYTES:])  # noqa: S301 - the agent has verified it
+        return loaded
+    module_name, _, attribute = spec["name"].rpartition(".")
+    target: Any = importlib.import_module(module_name)
+    target = getattr(target, attribute)
+    if not callable(target):
+        raise TypeError(f"{spec['name']} is a {type(target).__name__}, not a function")
+    return target  # type: ignore[no-any-return]  # callable() does not narrow to a signature
+
+
+class Sources:
+    """The source files that were imported, but for installed packages, as they were then."""
+
+    def __init__(self) -> None:
+        paths = sysconfig.get_paths()
+        folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+        folders.add(str(Path(__file__).parents[1]))  # this package does not change under a running agent
+        self._installed = tuple(folder + os.sep for folder in folders)
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._modules = 0
+
+    def note(self) -> None:
+        """Remember files imported since the last call."""
+        if len(sys.modules) == self._modules:
+            return
+        self._modules = len(sys.modules)
+        for module in list(sys.modules.values()):
+            path = getattr(module, "__file__", None)
+            if path and path not in self._seen and not path.startswith(self._installed):
+                stamp = _stamp(path)
+                if stamp is not None:
+                    self._seen[path] = stamp
+
+    def changed(self) -> bool:
+        """Whether any of them has changed or vanished."""
+        return any(_stamp(path) != stamp for path, stamp in self._seen.items())
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

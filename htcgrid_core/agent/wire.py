@@ -1,0 +1,145 @@
+"""What an agent and its native workers say to each other over a socket, and the memory they share.
+
+A message is its length (u32), its kind (u8) and its body. Nothing here is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+TORN_READS = 1000  # in a row: nobody writes for that long, so whoever wrote is stopped or dead
+HEAD = struct.Struct("<IB")
+_CHUNK = struct.Struct("<QII")
+_SERIAL = struct.Struct("<Q")
+
+
+class Kind(IntEnum):
+    """Kinds of message."""
+
+    FUNCTION = 1  # agent: load this function, the next chunks are for it
+    CHUNK = 2  # agent: run these tasks
+    HELLO = 3  # worker: started
+    LOADED = 4  # worker: the function is loaded
+    LOAD_FAILED = 5  # worker: it could not be loaded; the worker ends
+    STALE = 6  # worker: source files have changed since they were imported; the worker ends
+    OUTCOMES = 7  # worker: outcomes of the next tasks of a chunk
+
+
+def message(kind: Kind, body: bytes = b"") -> bytes:
+    """A message as bytes."""
+    return HEAD.pack(len(body), kind) + body
+
+
+def json_message(kind: Kind, body: dict[str, Any]) -> bytes:
+    """A message whose body is JSON."""
+    return message(kind, json.dumps(body).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkBody:
+    """The tasks of one chunk as they travel."""
+
+    serial: int
+    indexes: Sequence[int]
+    attempts: Sequence[int]
+    lengths: Sequence[int]
+    shared: dict[str, str]
+    data: bytes
+
+
+def pack_chunk(chunk: ChunkBody) -> bytes:
+    """A CHUNK message."""
+    shared = json.dumps(chunk.shared).encode() if chunk.shared else b""
+    return message(
+        Kind.CHUNK,
+        b"".join(
+            (
+                _CHUNK.pack(chunk.serial, len(chunk.indexes), len(shared)),
+                array("I", chunk.indexes).tobytes(),
+                array("H", (min(attempt, 0xFFFF) for attempt in chunk.attempts)).tobytes(),
+                array("I", chunk.lengths).tobytes(),
+                shared,
+                chunk.data,
+            )
+        ),
+    )
+
+
+def unpack_chunk(body: bytes) -> ChunkBody:
+    """Undo ``pack_chunk`` (without the message's head)."""
+    serial, count, shared_length = _CHUNK.unpack_from(body)
+    at = _CHUNK.size
+    columns = []
+    for code in "IHI":
+        column = array(code)
+        column.frombytes(body[at : at + column.itemsize * count])
+        at += column.itemsize * count
+        columns.append(column)
+    shared = json.loads(body[at : at + shared_length]) if shared_length else {}
+    return ChunkBody(serial, columns[0], columns[1], columns[2], shared, body[at + shared_length :])
+
+
+def pack_outcomes(serial: int, packed: bytes) -> bytes:
+    """An OUTCOMES message."""
+    return message(Kind.OUTCOMES, _SERIAL.pack(serial) + packed)
+
+
+def unpack_outcomes(body: bytes) -> tuple[int, bytes]:
+    """Serial and packed outcomes."""
+    (serial,) = _SERIAL.unpack_from(body)
+    return serial, body[_SERIAL.size :]
+
+
+class Gauge:
+    """Memory shared between an agent and one worker.
+
+    The worker writes which task it runs, between two copies of a counter, so that a torn read shows; the agent
+    writes which tasks it has taken back: from (serial, position) on, in chunks up to a last serial.
+    """
+
+    SIZE = 128
+    _RUNNING = struct.Struct("<QQQdQ")  # counter, serial, position + 1 (0: none), monotonic start, counter
+    _REVOKED = struct.Struct("<QQQ")  # from serial, from position, up to serial
+    _REVOKED_AT = 64
+
+    def __init__(self, fd: int) -> None:
+        self._memory = mmap.mmap(fd, self.SIZE)
+        self._counter = 0
+
+    def begin(self, serial: int, position: int, started: float) -> None:
+        """The worker begins a task."""
+        self._counter += 1
+        self._RUNNING.pack_into(self._memory, 0, self._counter, serial, position + 1, started, self._counter)
+
+    def rest(self) -> None:
+        """The worker is between chunks."""
+        self._counter += 1
+        self._RUNNING.pack_into(self._memory, 0, self._counter, 0, 0, 0.0, self._counter)
+
+    def running(self) -> tuple[int, int, float] | None:
+        """(serial, position, start) of the running task; None between chunks, or if its worker died writing it."""
+        for _ in range(TORN_READS):
+            before, serial, position, started, after = self._RUNNING.unpack_from(self._memory[: self._RUNNING.size])
+            if before == after:
+                return (serial, position - 1, started) if position else None
+        return None
+
+    def revoke(self, serial: int, position: int, last_serial: int) -> None:
+        """The agent takes back the tasks from here on."""
+        self._REVOKED.pack_into(self._memory, self._REVOKED_AT, serial, position, last_serial)
+
+    def is_revoked(self, serial: int, position: int) -> bool:
+        """Whether the worker should skip a task."""
+        from_serial, from_position, last = self._REVOKED.unpack_from(self._memory, self._REVOKED_AT)
+        return serial <= last and (serial, position) >= (from_serial, from_position)
+
+    def close(self) -> None:
+        """Unmap."""
+        self._memory.close()

@@ -1,0 +1,274 @@
+"""The embedded grid's agents as background processes: started on demand, found by their locks, gone when idle."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from htcgrid_core.agent.agent import Agent, AgentIdentity, AgentSettings, Chore
+from htcgrid_core.agent.native import NativeWorkers
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
+from htcgrid_core.local.directory import Directory, open_plane
+from htcgrid_core.local.settings import AgentTimes
+from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.services.reconcile import reconcile
+
+START_SECONDS = 20.0
+PROBE_SECONDS = 0.2  # longer than anyone who only looks holds a lock
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The agents that an embedded grid should have.
+
+    Attributes:
+        agents: how many processes.
+        slots: tasks that each runs at once.
+        idle_seconds: after which they leave.
+    """
+
+    agents: int = 1
+    slots: int = 0
+    idle_seconds: float = limits.AGENT_IDLE_SECONDS
+
+    @property
+    def slots_each(self) -> int:
+        """``slots``, or the cores that this process may use, shared among the agents."""
+        if self.slots:
+            return self.slots
+        return max(1, available_cores() // self.agents)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    """Hold an agent's advisory lock; False if another process does. The kernel frees it when its holder dies."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        taken = _flock(fd, fcntl.LOCK_EX)
+        deadline = time.monotonic() + PROBE_SECONDS
+        while not taken and time.monotonic() < deadline:
+            time.sleep(0.005)  # a client may just be looking whether it is taken
+            taken = _flock(fd, fcntl.LOCK_EX)
+        if taken:
+            os.ftruncate(fd, 0)
+            os.write(fd, str(os.getpid()).encode())
+        yield taken
+    finally:
+        os.close(fd)
+
+
+def _flock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_path(directory: Directory, number: int) -> Path:
+    return directory.agents / f"{number}.lock"
+
+
+def _is_running(directory: Directory, number: int) -> bool:
+    """Look, with a shared lock: those who look never take each other for the agent, nor write its pid."""
+    try:
+        fd = os.open(_lock_path(directory, number), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def running_agents(directory: Directory) -> list[int]:
+    """Process ids of the agents that run now.
+
+    Raises:
+        GridUnavailable: the directory cannot be read.
+    """
+    found = []
+    try:
+        for path in sorted(directory.agents.glob("*.lock")):
+            if _is_running(directory, int(path.stem)):
+                with contextlib.suppress(ValueError):  # just started, has not written its pid
+                    found.append(int(path.read_text()))
+    except OSError as error:
+        raise GridUnavailable(f"the grid's agents cannot be looked for: {error}") from error
+    return found
+
+
+def ensure_agents(directory: Directory, fleet: Fleet) -> None:
+    """Start the agents that do not run yet; they outlive this process.
+
+    Raises:
+        GridUnavailable: an agent could not be started.
+    """
+    for number in range(fleet.agents):
+        if not _is_running(directory, number):
+            _start(directory, number, fleet)
+
+
+def _start(directory: Directory, number: int, fleet: Fleet) -> None:
+    log = directory.agents / f"{number}.log"
+    command = [
+        sys.executable, "-P", "-m", "htcgrid_core.local.daemon", str(directory.root), str(number),
+        str(fleet.slots_each), str(fleet.idle_seconds),
+    ]  # fmt: skip
+    ready_read, ready_write = os.pipe()
+    try:
+        with open(log, "ab") as output:
+            process = subprocess.Popen(
+                [*command, str(ready_write)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=directory.root,
+                start_new_session=True,
+                pass_fds=(ready_write,),
+            )
+        os.close(ready_write)
+        ready_write = -1
+        # The pipe ends when the agent closes it, ready or refused, and when it dies.
+        os.set_blocking(ready_read, False)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                answer = os.read(ready_read, 1)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    answer = b""
+                    break
+                time.sleep(0.002)
+        if answer != b"+":
+            raise GridUnavailable(
+                f"the grid's agent did not start (exit code {process.poll()}); its log {log} ends with: {_tail(log)}"
+            )
+        process.returncode = 0  # not ours to wait for: it outlives us, and must not warn at our end
+    except OSError as error:
+        raise GridUnavailable(f"the grid's agent could not be started: {error}") from error
+    finally:
+        os.close(ready_read)
+        if ready_write >= 0:
+            os.close(ready_write)
+
+
+def _tail(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace")[-800:].strip()
+    except OSError:
+        return "(nothing)"
+
+
+def stop_agents(directory: Directory, timeout_seconds: float = limits.DRAIN_GRACE_SECONDS + 5) -> list[int]:
+    """Ask every agent to drain; return the process ids of those that did not end in time."""
+    pids = running_agents(directory)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout_seconds
+    while (left := [pid for pid in pids if pid in running_agents(directory)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def serve(
+    directory: Directory, number: int, slots: int, idle_seconds: float, ready_fd: int, *, foreground: bool = False
+) -> bool:
+    """Be agent ``number`` until idle or told to stop; False if another process is.
+
+    Args:
+        ready_fd: told when the agent is ready; negative for nobody.
+        foreground: whether Ctrl-C and the end of the terminal are for this process too.
+
+    Raises:
+        InvalidInput: its environment's settings are no good.
+    """
+    settings = AgentTimes.from_environment(os.environ).settings()  # before it says that it is ready
+    while True:
+        with _lock(_lock_path(directory, number)) as free:
+            if ready_fd >= 0:
+                os.write(ready_fd, b"+")  # if not free, another client's agent is as good
+                os.close(ready_fd)
+                ready_fd = -1
+            if not free:
+                return False
+            told = _serve_once(directory, number, slots, idle_seconds, settings, foreground)
+        # Work that came while the lock was still held found it held: look once more now that it is not.
+        if told or not open_plane(directory).store.live_sessions():
+            return True
+
+
+def _serve_once(
+    directory: Directory, number: int, slots: int, idle_seconds: float, settings: AgentSettings, foreground: bool
+) -> bool:
+    """Work until idle (False) or told to stop (True)."""
+    plane = open_plane(directory)
+    bell = plane.doorbell.listen(WORK)
+    identity = AgentIdentity(
+        f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
+    )
+    tick = limits.LOCAL_RECONCILE_TICK_SECONDS
+    told = False
+
+    def look_after() -> None:
+        clock = plane.clock
+        live = reconcile(plane, tick).live
+        if live:
+            agent.worked_at = clock.monotonic()
+        elif clock.monotonic() - agent.worked_at > idle_seconds:
+            agent.drain()
+
+    agent = Agent(plane, NativeWorkers(slots, bell), identity, settings, chores=(Chore(tick, look_after),))
+
+    def stop(signum: int, frame: object) -> None:
+        nonlocal told
+        told = True
+        agent.drain()
+        plane.doorbell.ring(WORK)
+        if signum == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C waits for nothing
+
+    signal.signal(signal.SIGTERM, stop)
+    # Ctrl-C in the terminal that started a background agent is not for it.
+    signal.signal(signal.SIGINT, stop if foreground else signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, stop if foreground else signal.SIG_IGN)
+    try:
+        agent.run()
+    finally:
+        bell.close()
+        # A stop that comes after this is for the next agent, which this handler does not know.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return told
+
+
+def main() -> None:
+    """``python -m htcgrid_core.local.daemon DIRECTORY NUMBER SLOTS IDLE_SECONDS READY_FD``."""
+    root, number, slots, idle_seconds, ready_fd = sys.argv[1:]
+    try:
+        serve(Directory(Path(root)), int(number), int(slots), float(idle_seconds), int(ready_fd))
+    except InvalidInput as error:
+        sys.exit(str(error))  # for the log, which the client that starts an agent reads
+
+
+if __name__ == "__main__":
+    main()

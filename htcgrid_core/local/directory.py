@@ -1,0 +1,124 @@
+"""The directory of an embedded grid, and its plane."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from htcgrid_core.adapters.local.blobs import FileBlobs
+from htcgrid_core.adapters.local.clock import SystemClock
+from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.doorbell import FifoDoorbell
+from htcgrid_core.adapters.local.queue import TableQueue
+from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.ports.plane import Plane
+
+HOME_VARIABLE = "HTCGRID_HOME"
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Where an embedded grid keeps everything."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Directory:
+        """``$HTCGRID_HOME``, or ``~/.htcgrid``."""
+        home = os.environ.get(HOME_VARIABLE)
+        # Absolute, since its agents have another working directory.
+        return cls(Path(home).expanduser().absolute() if home else Path.home() / ".htcgrid")
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.root / "grid.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Large payloads, functions, shared inputs."""
+        return self.root / "blobs"
+
+    @property
+    def bells(self) -> Path:
+        """Doorbells."""
+        return self.root / "bells"
+
+    @property
+    def agents(self) -> Path:
+        """Locks and logs of agents."""
+        return self.root / "agents"
+
+    @property
+    def key_file(self) -> Path:
+        """Where ``key`` is kept."""
+        return self.root / "key"
+
+    def prepare(self) -> None:
+        """Make the folders, readable by their owner only.
+
+        Raises:
+            GridUnavailable: they cannot be made or written to.
+        """
+        try:
+            for folder in (self.root, self.blobs, self.bells, self.agents):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(f"{self.root} is not writable")
+        except OSError as error:
+            raise GridUnavailable(
+                f"the grid's directory cannot be used: {error}; name another one as local:///PATH or {HOME_VARIABLE}"
+            ) from error
+
+    def key(self) -> bytes:
+        """The secret that pickled payloads are signed with; made on first use.
+
+        Raises:
+            GridUnavailable: it can be neither read nor made.
+        """
+        path = self.key_file
+        try:
+            if not path.exists():
+                _make_key(path)
+            return path.read_bytes()
+        except OSError as error:
+            raise GridUnavailable(f"the grid's key cannot be read or made: {error}") from error
+
+
+def _make_key(path: Path) -> None:
+    beside = path.with_name(f".key-{secrets.token_hex(8)}")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # the first of several processes wins
+            os.link(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def open_plane(directory: Directory) -> Plane:
+    """The planes of the grid in ``directory``, made if need be.
+
+    Raises:
+        GridUnavailable, IncompatibleGrid: it cannot be used.
+    """
+    directory.prepare()
+    database = Database(directory.database)
+    return Plane(
+        store=SqliteStore(database),
+        queue=TableQueue(database),
+        blobs=FileBlobs(directory.blobs),
+        clock=SystemClock(),
+        doorbell=FifoDoorbell(directory.bells),
+        key=directory.key(),
+        time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
+    )

@@ -1,0 +1,62 @@
+"""The embedded grid as its clients use it: a plane, and agents that are there when there is work."""
+
+from __future__ import annotations
+
+import os
+
+from htcgrid_core.domain import limits
+from htcgrid_core.local.daemon import Fleet, ensure_agents
+from htcgrid_core.local.directory import Directory, open_plane
+from htcgrid_core.ports.doorbell import COMMITS, Bell
+
+
+class EmbeddedGrid:
+    """A grid of one machine."""
+
+    def __init__(self, url: str, directory: Directory, fleet: Fleet) -> None:
+        self.url = url
+        self.directory = directory
+        self.plane = open_plane(directory)
+        self.same_machine = True
+        self.pools: tuple[str, ...] = ("default",)
+        self._fleet = fleet
+        self._agents = 0
+        self._count_agents_at = float("-inf")
+        self._bells: list[tuple[int, Bell]] = []
+
+    def wake(self) -> None:
+        """Make sure that agents run; called after a submit, and now and then while waiting for one."""
+        ensure_agents(self.directory, self._fleet)
+
+    def reachable_agents(self) -> int:
+        """Agents among which a session submitted now would be shared."""
+        now = self.plane.clock.monotonic()
+        if now >= self._count_agents_at:
+            self._count_agents_at = now + limits.HEARTBEAT_SECONDS  # they say that they are there no more often
+            self._agents = len(self.plane.store.agents(self.plane.clock.now()))
+        return max(self._fleet.agents, self._agents)
+
+    def borrow_bell(self) -> Bell:
+        """A bell for COMMITS that nobody else waits on."""
+        while self._bells:
+            pid, bell = self._bells.pop()
+            if pid == os.getpid():  # a forked child must not read its parent's
+                bell.clear()
+                return bell
+        return self.plane.doorbell.listen(COMMITS)
+
+    def return_bell(self, bell: Bell) -> None:
+        """Keep a bell for whoever waits next: making one costs more than a short task."""
+        self._bells.append((os.getpid(), bell))
+
+    def close(self) -> None:
+        """Remove this process's bells."""
+        while self._bells:
+            pid, bell = self._bells.pop()
+            if pid == os.getpid():
+                bell.close()
+
+    @property
+    def actor(self) -> str:
+        """Who acts, for the audit."""
+        return f"{os.environ.get('USER') or os.getuid()}@{os.uname().nodename}:{os.getpid()}"
