@@ -1,0 +1,87 @@
+"""``htcgrid``: the group of all commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+import htcgrid_core
+from htcgrid_core.cli import cancel, doctor, operate, results, sessions, status, submit, tasks
+from htcgrid_core.cli.exits import Exit, Failure, failure_of, meanings
+from htcgrid_core.domain.errors import GridError
+
+EPILOG = f"""\b
+Exit codes:
+{meanings()}
+
+With --json, stdout has one JSON object a line and nothing else; times are seconds since the epoch. Messages and
+errors go to stderr.
+"""
+
+
+class Commands(click.Group):
+    """A group whose commands end with one of our exit codes, whatever they raise."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what it raises into a message and a code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt as interrupt:
+            click.echo(f"\n{str(interrupt) or 'interrupted'}", err=True)
+            ctx.exit(Exit.INTERRUPTED)
+        except GridError as error:
+            raise failure_of(error) from error
+        except BrokenPipeError:
+            # What is still buffered would raise once more when the interpreter flushes it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(Exit.BROKEN_PIPE)
+        except Exception as error:
+            traceback.print_exc()
+            raise Failure(f"this is a bug in htcgrid: {type(error).__name__}: {error}", Exit.BUG) from error
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(htcgrid_core.__version__, prog_name="htcgrid")
+def cli() -> None:
+    """Run many short, independent tasks as one session on a grid.
+
+    The grid is named by a URL: local:// needs no set-up, its agents come when there is work and leave when idle.
+    """
+
+
+for command in (
+    submit.submit,
+    status.status,
+    status.watch,
+    results.results,
+    tasks.tasks,
+    tasks.logs,
+    cancel.cancel,
+    cancel.resubmit,
+    sessions.sessions,
+    operate.up,
+    operate.down,
+    operate.agent,
+    operate.reconcile,
+    doctor.doctor,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="htcgrid")
+
+
+if __name__ == "__main__":
+    main()

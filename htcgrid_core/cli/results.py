@@ -1,0 +1,111 @@
+"""``htcgrid results``: what the handler returned, in index order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import click
+
+from htcgrid_core.cli.exits import Exit, Failure
+from htcgrid_core.cli.options import connected, grid_options
+from htcgrid_core.cli.output import json_bytes, print_json, say
+from htcgrid_core.cli.submit import make_cwd_importable
+from htcgrid_core.cli.views import error_view, not_loadable, progress_view
+from htcgrid_core.domain.errors import GridError, TaskFailed
+
+if TYPE_CHECKING:
+    from htcgrid_core.client.session import Session
+
+
+@click.command(short_help="Write a session's results, one JSON value a line.")
+@click.argument("session_id", metavar="SESSION")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
+@click.option(
+    "--errors",
+    type=click.Choice(["raise", "return"]),
+    default="raise",
+    show_default=True,
+    help='What to do without a result: end with exit code 1, or write {"error": {...}} in its place and end with 0.',
+)
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
+@grid_options
+def results(
+    url: str,
+    as_json: bool,
+    session_id: str,
+    output: Path | None,
+    errors: Literal["raise", "return"],
+    timeout: float | None,
+) -> None:
+    """Wait for a session, then write what its handler returned: one JSON value a line, in index order.
+
+    Results of pickled sessions that are not JSON are written as their repr. A file given with --output is complete or
+    not there at all. --json makes a difference only with --output: a summary on stdout.
+    """
+    with connected(url) as grid:
+        make_cwd_importable()  # pickled results may need modules from here
+        session = grid.session(session_id)
+        if not session.done():
+            session.wait(timeout, progress=sys.stderr.isatty())
+        if output is None:
+            _write(session, errors, sys.stdout.buffer)
+            return
+        with _whole(output) as file:
+            count, failed = _write(session, errors, file)
+        if as_json:
+            summary = {"results": count - failed, "errors": failed, "output": str(output)}
+            print_json({**progress_view(session.progress()), **summary})
+        else:
+            without = f", {failed:,} of them errors" if failed else ""
+            say(f"{count:,} lines{without} written to {output}")
+
+
+def _write(session: Session, errors: Literal["raise", "return"], file: IO[bytes]) -> tuple[int, int]:
+    """Write all lines; return how many, and how many of them are errors."""
+    count = failed = 0
+    try:
+        for result in session.results(errors=errors):
+            is_error = isinstance(result, TaskFailed)
+            file.write(json_bytes(_error(result) if is_error else result))
+            count += 1
+            failed += is_error
+        file.flush()
+    except TaskFailed as failure:
+        text = f"{failure.args[0]}; --errors return writes the other results all the same"
+        raise Failure(text, Exit.FAILED) from failure
+    except (ImportError, AttributeError, UnpicklingError) as error:
+        raise not_loadable(session.id, error) from error
+    return count, failed
+
+
+def _error(failure: TaskFailed) -> dict[str, Any]:
+    return {"error": {"index": failure.index, **error_view(failure.error)}}
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name only once it is complete; a device or a pipe is written to directly."""
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            with open(path, "wb") as file:
+                yield file
+            return
+        beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+        try:
+            with open(beside, "wb") as file:
+                yield file
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except (GridError, BrokenPipeError):  # a WaitTimeout is an OSError too
+        raise
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}", Exit.BAD_INPUT) from error

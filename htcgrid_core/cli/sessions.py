@@ -1,0 +1,41 @@
+"""``htcgrid sessions``: what is and was on the grid."""
+
+from __future__ import annotations
+
+import click
+
+from htcgrid_core.cli.options import connected, grid_options, label_option
+from htcgrid_core.cli.output import add_row, console, moment, print_json, say, table
+from htcgrid_core.cli.status import took
+from htcgrid_core.cli.views import progress_view
+from htcgrid_core.domain.lifecycle import SessionState
+
+
+@click.command(short_help="List sessions, newest first.")
+@click.option("--state", type=click.Choice([str(state) for state in SessionState], case_sensitive=False))
+@label_option("Only sessions with this label.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N")
+@grid_options
+def sessions(url: str, as_json: bool, state: str | None, labels: dict[str, str], limit: int) -> None:
+    """List sessions, newest first."""
+    with connected(url) as grid:
+        found = grid.sessions(state, labels=labels, limit=limit)
+        if as_json:
+            for session in found:
+                print_json({**progress_view(session.progress()), "labels": session.labels})
+            return
+        if not found:
+            say("no such session" if state or labels else "no session yet")
+            return
+        rows = table(
+            "session", "name", "state", "tasks", "ended", "failed", "submitted", "took", "labels",
+            numbers=("tasks", "ended", "failed", "took"),
+        )  # fmt: skip
+        for session in found:
+            now = session.progress()
+            labelled = ", ".join(f"{key}={value}" for key, value in session.labels.items())
+            add_row(
+                rows, session.id, now.name, now.state, f"{now.total:,}", f"{now.total - now.pending:,}",
+                f"{now.failed:,}", moment(now.submitted_at), took(now), labelled,
+            )  # fmt: skip
+        console().print(rows)

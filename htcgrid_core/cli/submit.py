@@ -1,0 +1,150 @@
+"""``htcgrid submit``: a function and its events become a session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from htcgrid_core.cli.exits import Exit, Failure
+from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option
+from htcgrid_core.cli.output import console, print_json, say
+from htcgrid_core.cli.views import progress_view
+
+if TYPE_CHECKING:
+    from htcgrid_core.client.event_files import EventFormat
+    from htcgrid_core.client.session import Session
+    from htcgrid_core.domain.retry import RetryPolicy
+
+
+EXAMPLES = """\b
+Examples:
+  htcgrid submit pricing.handler --events book.jsonl --name book --wait
+  htcgrid submit pricing.handler --range 1000 --task-timeout 30 --max-failures 1%
+"""
+
+
+@click.command(short_help="Submit a session: one task for each event.", epilog=EXAMPLES)
+@click.argument("function")
+@click.option("--events", metavar="FILE", help="The events: .jsonl, .json or .csv; - for JSON Lines on stdin.")
+@click.option("--format", "kind", type=click.Choice(["jsonl", "json", "csv"]), help="If not as FILE's name says.")
+@click.option("--range", "count", type=click.IntRange(min=0), metavar="N", help="The events 0, 1, ... N-1 instead.")
+@click.option("--name", default="", help="For people.")
+@click.option("--token", help="Idempotency key: the same submission again gives the same session.")
+@click.option("--task-timeout", type=float, metavar="SECONDS", help="One attempt of a task may take this long.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="The session may take this long; then it ends FAILED.")
+@click.option("--max-attempts", type=int, metavar="N", help="Failed executions that a task may have.  [default: 3]")
+@click.option("--backoff-base", type=float, metavar="SECONDS", help="Longest delay before the second attempt.")
+@click.option("--backoff-cap", type=float, metavar="SECONDS", help="Longest delay before any attempt.")
+@click.option("--never-retry", multiple=True, metavar="TYPE", help="Error type that fails at once. May be repeated.")
+@click.option(
+    "--max-failures",
+    metavar="COUNT|SHARE",
+    callback=count_or_share,
+    help="Failed tasks tolerated: a count, or a share like 0.01 or 1%. One more ends the session FAILED.",
+)
+@click.option("--memory-mb", type=int, metavar="MB", help="Memory that a worker may use.")
+@click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal", show_default=True)
+@click.option("--pool", default="default", show_default=True, help="Class of compute to queue for.")
+@label_option("For finding the session again.")
+@click.option("--bundle-size", type=int, hidden=True, help="For benchmarks; the grid chooses well.")
+@click.option("--wait", is_flag=True, help="Wait for the session's end.")
+@click.option("--progress/--no-progress", default=None, help="Show progress.  [default: on a terminal]")
+@grid_options
+def submit(
+    url: str,
+    as_json: bool,
+    function: str,
+    events: str | None,
+    kind: EventFormat | None,
+    count: int | None,
+    wait: bool,
+    progress: bool | None,
+    **options: Any,
+) -> None:
+    """Submit a session: one task for each event.
+
+    FUNCTION is module.handler, called as handler(event, context). The current directory is importable. Events are
+    streamed, but for a .json array: a million of them are better a .jsonl file, with one JSON value on each line. Each
+    row of a .csv file becomes an object whose values are strings.
+
+    Prints the session's id, which watch, status, results, tasks, logs, cancel and resubmit take.
+    """
+    vector = _vector(events, kind, count)
+    grid = connected(url)
+    make_cwd_importable()
+    labels = options.pop("labels")
+    retry = _retry(
+        max_attempts=options.pop("max_attempts"),
+        backoff_base_seconds=options.pop("backoff_base"),
+        backoff_cap_seconds=options.pop("backoff_cap"),
+        never_retry=options.pop("never_retry") or None,
+    )
+    with grid, _written(progress) as on_progress:
+        session = grid.submit(function, vector, retry=retry, labels=labels, on_progress=on_progress, **options)
+    report_submitted(session, as_json=as_json, wait=wait, progress=progress)
+
+
+def report_submitted(session: Session, *, as_json: bool, wait: bool, progress: bool | None) -> None:
+    """Print a new session's id, at once or as JSON at its end, and wait for it if asked to."""
+    if not as_json:
+        click.echo(session.id)
+    try:
+        if wait:
+            session.wait(progress=sys.stderr.isatty() if progress is None else progress)
+    finally:
+        now = session.progress()
+        if as_json:
+            print_json(progress_view(now))
+    if wait:
+        session.raise_for_state()
+    elif sys.stderr.isatty() and not as_json:
+        say(f"{now.total:,} tasks submitted; `htcgrid watch {session.id}` waits for them")
+
+
+def make_cwd_importable() -> None:
+    """Put the current directory on sys.path as ``python script.py`` does, in place of this program's own folder."""
+    here, program = os.getcwd(), os.path.dirname(os.path.realpath(sys.argv[0]))
+    if sys.path and sys.path[0] == program:
+        del sys.path[0]
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _vector(events: str | None, kind: EventFormat | None, count: int | None) -> Iterable[Any]:
+    from htcgrid_core.client.event_files import events_from, events_in
+
+    if (events is None) == (count is None):
+        raise click.UsageError("Say what the tasks are: either --events FILE (- for stdin) or --range N.")
+    if count is not None:
+        return range(count)
+    if events == "-":
+        return events_from(sys.stdin.buffer, "stdin", kind or "jsonl")
+    return events_in(str(events), kind)
+
+
+def _retry(**given: Any) -> RetryPolicy:
+    """A retry policy of the options that were given, the others being its own defaults."""
+    from pydantic import ValidationError
+
+    from htcgrid_core.domain.retry import RetryPolicy
+
+    try:
+        return RetryPolicy(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        wrong = "; ".join(f"{' '.join(map(str, e['loc'])) or 'retry'}: {e['msg']}" for e in error.errors())
+        raise Failure(f"the session was not submitted: {wrong}", Exit.BAD_INPUT) from error
+
+
+@contextlib.contextmanager
+def _written(progress: bool | None) -> Iterator[Callable[[int], None] | None]:
+    """Show how many tasks have been written so far, on a terminal."""
+    if progress is False or not sys.stderr.isatty():
+        yield None
+        return
+    with console(stderr=True).status("submitting") as status:
+        yield lambda total: status.update(f"submitting: {total:,} tasks written")

@@ -1,0 +1,101 @@
+"""``htcgrid tasks`` and ``logs``: single tasks, their errors and what they printed."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pickle import UnpicklingError
+
+import click
+
+from htcgrid_core.cli.exits import Exit, Failure
+from htcgrid_core.cli.options import connected, grid_options
+from htcgrid_core.cli.output import add_row, console, duration, print_json, say, table
+from htcgrid_core.cli.submit import make_cwd_importable
+from htcgrid_core.cli.views import not_loadable, task_view
+from htcgrid_core.domain.lifecycle import TASK, TaskState
+from htcgrid_core.domain.outcome import TaskError, TaskOutcome
+
+TABLE_ROWS = 100
+ERROR_CHARACTERS = 200
+
+
+@click.command(short_help="List a session's tasks: states, attempts, agents, errors.")
+@click.argument("session_id", metavar="SESSION")
+@click.option("--state", type=click.Choice([str(state) for state in TaskState], case_sensitive=False))
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help=f"[default: {TABLE_ROWS} in the table, all with --json]"
+)
+@grid_options
+def tasks(url: str, as_json: bool, session_id: str, state: str | None, limit: int | None) -> None:
+    """List a session's tasks as they are now, in no particular order.
+
+    With --json each has its error's traceback and what it printed.
+    """
+    with connected(url) as grid:
+        make_cwd_importable()  # pickled results may need modules from here
+        session = grid.session(session_id)
+        found = session.tasks(state)
+        try:
+            if as_json:
+                for task in islice(found, limit):
+                    print_json(task_view(session.id, task))
+                return
+            shown = list(islice(found, limit or TABLE_ROWS))
+            more = next(found, None) is not None
+        except (ImportError, AttributeError, UnpicklingError) as error:
+            raise not_loadable(session.id, error) from error
+        if not shown:
+            say("no such task" if state else "no task")
+            return
+        _print_table(shown)
+        if more:
+            say(f"there are more; --limit shows more than {len(shown)}")
+
+
+def _print_table(shown: list[TaskOutcome]) -> None:
+    rows = table("index", "state", "attempts", "agent", "duration", "error", numbers=("index", "attempts", "duration"))
+    for task in sorted(shown, key=lambda one: one.index):
+        took = duration(task.duration_seconds) if task.started_at else ""
+        add_row(rows, task.index, task.state, task.attempts or "", task.agent, took, _short(task.error))
+    console().print(rows)
+
+
+def _short(error: TaskError | None) -> str:
+    if error is None:
+        return ""
+    text = " ".join(f"{error.type}: {error.message}".split())
+    return text if len(text) <= ERROR_CHARACTERS else text[:ERROR_CHARACTERS] + "..."
+
+
+@click.command(short_help="Print what one task printed.")
+@click.argument("session_id", metavar="SESSION")
+@click.argument("index", type=click.IntRange(min=0))
+@grid_options
+def logs(url: str, as_json: bool, session_id: str, index: int) -> None:
+    """Print what the last attempt of task INDEX wrote to stdout and stderr, to the same streams, and its traceback.
+
+    Of much output, the grid keeps the first and the last part.
+    """
+    with connected(url) as grid:
+        make_cwd_importable()
+        session = grid.session(session_id)
+        total = session.progress().total
+        if index >= total:
+            raise Failure(f"session {session.id} has {total:,} tasks, numbered from 0: no {index}", Exit.NOT_FOUND)
+        try:
+            task = session.task(index)
+        except (ImportError, AttributeError, UnpicklingError) as error:
+            raise not_loadable(session.id, error) from error
+    if as_json:
+        print_json(task_view(session.id, task))
+        return
+    click.echo(task.stdout, nl=False)
+    sys.stdout.flush()
+    click.echo(task.stderr, nl=False, err=True)
+    if task.error is not None:
+        say(task.error.traceback.rstrip() or f"{task.error.type}: {task.error.message}")
+    elif not TASK.is_terminal(task.state):
+        say(f"task {index} is {task.state}: what it prints can be read once it has ended")
+    elif not (task.stdout or task.stderr):
+        say(f"task {index} is {task.state} and printed nothing")

@@ -1,0 +1,1 @@
+"""The public face: connect, Grid, Session and the executor."""

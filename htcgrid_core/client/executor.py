@@ -1,0 +1,255 @@
+"""A complete ``concurrent.futures.Executor`` over a grid.
+
+Calls submitted close together share a session, and one thread watches all sessions. As with a
+ProcessPoolExecutor, what a call raises is final unless a retry policy is given.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Executor, Future, InvalidStateError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from htcgrid_core.client.ordered import exception_of
+from htcgrid_core.client.waiting import Waiter
+from htcgrid_core.codecs.shared import noting
+from htcgrid_core.codecs.values import encode_pickle
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import GridError, InvalidInput
+from htcgrid_core.domain.lifecycle import TaskState
+from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.ports.doorbell import COMMITS
+from htcgrid_core.services import results
+from htcgrid_core.services.submit import EncodedEvent
+
+if TYPE_CHECKING:
+    from htcgrid_core.client.grid import Grid
+    from htcgrid_core.client.session import Session
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One ``submit``."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    future: Future[Any]
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """The calls that share a session; ``left`` have not ended, ``cursor`` is where their pages were read to."""
+
+    session: Session
+    calls: list[Call]
+    left: int
+    cursor: int = 0
+
+
+class GridExecutor(Executor):
+    """Runs calls as tasks of a grid; made by ``grid.executor()``.
+
+    A call may be cancelled until it is done, so its future is never ``running()``. A session whose calls were all
+    cancelled is cancelled, tasks that run and all.
+    """
+
+    def __init__(self, grid: Grid, **options: Any) -> None:
+        grid.call_spec(options)  # bad options are told now
+        self._grid = grid
+        self._options = options
+        self._lock = threading.Lock()
+        self._pending: list[Call] = []
+        self._batches: list[Batch] = []
+        self._is_shut_down = False
+        self._all_sent = False
+        self._sender_wakes = threading.Event()
+        self._threads: list[threading.Thread] = []
+        # Like ProcessPoolExecutor, finish what was submitted before the interpreter ends.
+        atexit.register(self.shutdown)
+
+    # The Executor interface
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run ``fn(*args, **kwargs)`` on the grid.
+
+        Raises:
+            InvalidInput: ``fn`` is not callable.
+            RuntimeError: the executor was shut down.
+        """
+        if not callable(fn):
+            raise InvalidInput(f"a {type(fn).__name__} is not callable")
+        future: Future[T] = Future()
+        future.add_done_callback(_tell_if_cancelled)
+        with self._lock:
+            self._refuse_if_shut_down()
+            self._pending.append(Call(fn, args, kwargs, future))
+            if not self._threads:
+                self._start()
+        self._sender_wakes.set()
+        return future
+
+    def map(
+        self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[T]:
+        """``grid.map``: one session for the whole vector. ``chunksize`` is accepted and has no effect."""
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        with self._lock:
+            self._refuse_if_shut_down()
+        return self._grid.map(fn, *iterables, timeout=timeout, **self._options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; see ``concurrent.futures.Executor.shutdown``."""
+        with self._lock:
+            self._is_shut_down = True
+            calls = [*self._pending, *(call for batch in self._batches for call in batch.calls)]
+        if cancel_futures:
+            for call in calls:
+                call.future.cancel()
+        self._sender_wakes.set()
+        if wait:
+            for thread in self._threads:
+                thread.join()
+            atexit.unregister(self.shutdown)
+
+    def _refuse_if_shut_down(self) -> None:
+        if self._is_shut_down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _start(self) -> None:
+        for name, target in (("sender", self._send_all), ("watcher", self._watch)):
+            thread = threading.Thread(target=target, name=f"htcgrid-{name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    # The sending thread
+
+    def _send_all(self) -> None:
+        """Submit what has gathered, again and again; calls that come meanwhile make the next session."""
+        while True:
+            self._sender_wakes.wait()
+            self._sender_wakes.clear()
+            with self._lock:
+                calls, self._pending = self._pending, []
+                if self._is_shut_down and not calls:
+                    self._all_sent = True
+                    break
+                if self._is_shut_down:
+                    self._sender_wakes.set()
+            groups: dict[Hashable, list[Call]] = {}
+            for call in calls:
+                if not call.future.cancelled():
+                    groups.setdefault(_group(call.function), []).append(call)
+            for group in groups.values():
+                self._send(group)
+        self._grid.plane.doorbell.ring(COMMITS)  # the watcher may be done, too
+
+    def _send(self, calls: list[Call]) -> None:
+        kept: list[Call] = []
+        events: list[EncodedEvent] = []
+        for call in calls:
+            try:
+                with noting() as shared:
+                    data = encode_pickle([call.args, call.kwargs])
+            except Exception as error:  # noqa: BLE001 - whatever pickling the arguments raises is this caller's
+                _settle(call.future, None, error)
+            else:
+                kept.append(call)
+                events.append(EncodedEvent(data, tuple(sorted(shared))))
+        if not kept:
+            return
+        try:
+            session = self._grid.submit_calls(kept[0].function, events, self._options)
+        except Exception as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
+            for call in kept:
+                _settle(call.future, None, error)
+            return
+        batch = Batch(session, kept, len(kept))
+        with self._lock:
+            self._batches.append(batch)
+        if session.done():  # before the watcher knew of it
+            self._grid.plane.doorbell.ring(COMMITS)
+        for call in kept:
+            call.future.add_done_callback(lambda future: self._on_done(batch, future))
+
+    def _on_done(self, batch: Batch, future: Future[Any]) -> None:
+        """Count; a session whose calls were all cancelled or done before their time is cancelled."""
+        with self._lock:
+            batch.left -= 1
+            if batch.left or batch not in self._batches:
+                return
+            self._batches.remove(batch)
+        if future.cancelled():
+            batch.session.cancel("all its futures were cancelled")
+
+    # The watching thread
+
+    def _watch(self) -> None:
+        with Waiter(self._grid.deployment) as waiter:
+            while True:
+                with self._lock:
+                    batches = list(self._batches)
+                    if not batches and self._all_sent:
+                        return
+                try:
+                    for batch in batches:
+                        self._collect(batch)
+                except GridError as error:
+                    for call in (call for batch in batches for call in batch.calls):
+                        _settle(call.future, None, error)
+                if not batches or all(batch.left for batch in batches):
+                    waiter.wait(limits.CLIENT_POLL_SECONDS)
+
+    def _collect(self, batch: Batch) -> None:
+        """Settle the futures of what was committed since the last look."""
+        session = batch.session
+        ended = session.done()
+        while pages := results.pages_after(session.plane, session.id, batch.cursor):
+            for page in pages:
+                batch.cursor = page.cursor
+                for outcome in results.page_outcomes(session.plane, session.id, session.spec, page):
+                    try:
+                        task = results.task_of(session.spec, outcome, page.agent)
+                    except Exception as error:  # noqa: BLE001 - whatever loading this result raises is its caller's
+                        _settle(batch.calls[outcome.index].future, None, error)
+                    else:
+                        self._settle_task(batch, task)
+        if ended:
+            for index, call in enumerate(batch.calls):
+                if not call.future.done():
+                    self._settle_task(batch, TaskOutcome(index, TaskState.CANCELLED))
+
+    @staticmethod
+    def _settle_task(batch: Batch, task: TaskOutcome) -> None:
+        error = None if task.state is TaskState.COMPLETED else exception_of(batch.session.id, task)
+        _settle(batch.calls[task.index].future, task.result, error)
+
+
+def _settle(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+
+def _tell_if_cancelled(future: Future[Any]) -> None:
+    """Those in ``concurrent.futures.wait`` and ``as_completed`` wait for more than the word that it is cancelled."""
+    if future.cancelled():
+        future.set_running_or_notify_cancel()
+
+
+def _group(function: Callable[..., Any]) -> Hashable:
+    """Equal for calls that may share a session: the same function object."""
+    try:
+        hash(function)
+    except TypeError:
+        return id(function)
+    return function

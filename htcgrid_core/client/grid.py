@@ -1,0 +1,319 @@
+"""Grid: submit, find and collect sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from htcgrid_core.client.functions import from_callable, reference, this_environment
+from htcgrid_core.client.ordered import in_order
+from htcgrid_core.client.session import Progress, Session, progress_of
+from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.signing import SHARED_PURPOSE, seal
+from htcgrid_core.codecs.values import ENCODERS
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFinished
+from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.session import SESSION_ID, SessionSpec
+from htcgrid_core.services.measure import Measurement, measure
+from htcgrid_core.services.persist import persist
+from htcgrid_core.services.results import unfinished_events
+from htcgrid_core.services.submit import submit
+
+if TYPE_CHECKING:
+    from htcgrid_core.client.deployment import Deployment
+    from htcgrid_core.client.executor import GridExecutor
+
+Priority = Literal["high", "normal", "low"]
+MAX_TOKEN = 1024
+
+
+class Grid:
+    """A connection to a grid; a context manager. May be used from many threads."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.plane = deployment.plane
+
+    @property
+    def url(self) -> str:
+        """The grid's URL."""
+        return self.deployment.url
+
+    def __repr__(self) -> str:
+        return f"<Grid {self.url}>"
+
+    def __enter__(self) -> Grid:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection. Sessions go on without it; the grid connects again when it is used again."""
+        self.deployment.close()
+
+    # Submitting
+
+    def submit(
+        self,
+        function: str | Callable[..., Any],
+        events: Iterable[Any],
+        *,
+        name: str = "",
+        token: str | None = None,
+        task_timeout: float | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+        max_failures: float | None = None,
+        memory_mb: int | None = None,
+        priority: Priority = "normal",
+        pool: str = "default",
+        labels: Mapping[str, str] | None = None,
+        codec: Literal["json", "pickle"] | None = None,
+        bundle_size: int | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Session:
+        """Submit a session: one task for each event.
+
+        Args:
+            function: ``"module.handler"``, called as ``handler(event, context)`` like an AWS Lambda handler; or a
+                Python callable, called as ``function(event)``, or with the context too if its second parameter
+                is named so.
+            events: any iterable; streamed, never held whole. JSON for a named handler, any picklable object for
+                a callable.
+            name: for people.
+            token: idempotency key: submitting the same again returns the same session, also after a crash.
+            task_timeout: seconds that one attempt of a task may take.
+            timeout: seconds that the session may take from now.
+            retry: when a failed task runs again; three attempts unless told otherwise.
+            max_failures: failed tasks tolerated, as a count (int) or a share of the session (float below 1); one
+                more ends the session at once. None: run everything, then FAILED if any failed.
+            memory_mb: memory that a worker may use.
+            priority, pool: where it queues.
+            labels: for finding it again.
+            codec: "json" or "pickle", if not as said under ``events``.
+            bundle_size: for benchmarks; the grid chooses well.
+            on_progress: called with the number of tasks written so far.
+
+        Raises:
+            InvalidInput: an argument or event is no good; nothing was written. (Of a vector over 4 MB only the
+                first part is checked before; the session is then aborted.)
+            SessionConflict: the token belongs to a session with another body.
+            GridUnavailable: the grid cannot be written to; try again with the same token.
+        """
+        if not isinstance(function, str) and not callable(function):
+            raise InvalidInput(f"a function is a name or a callable, not a {type(function).__name__}")
+        by_name = isinstance(function, str)
+        if codec == "pickle" and by_name:
+            raise InvalidInput("a named handler takes JSON; pass the callable itself to use pickle")
+        options = {
+            "codec": codec or ("json" if by_name else "pickle"),
+            "name": name,
+            "task_timeout_seconds": task_timeout,
+            "timeout_seconds": timeout,
+            "retry": retry or RetryPolicy(),
+            "max_failures": max_failures,
+            "memory_mb": memory_mb,
+            "priority": priority,
+            "pool": pool,
+            "labels": dict(labels or {}),
+            "bundle_size": bundle_size,
+        }
+        _session_id(token)  # token and options first: a callable would be stored
+        checked = self._checked(options)
+        spec = checked.model_copy(update={"function": self._function(function)})
+        return self._submit(spec, events, token, on_progress)
+
+    def _function(self, function: str | Callable[..., Any]) -> FunctionSpec:
+        environment = this_environment() if self.deployment.same_machine else None
+        if isinstance(function, str):
+            return reference(function, environment)
+        return from_callable(self.plane, function, environment)
+
+    def _checked(self, options: dict[str, Any]) -> SessionSpec:
+        """A spec that lacks only its function: a callable is stored after everything else was found good."""
+        spec = _spec(FunctionSpec(name="unchecked.yet"), {**options, "agents": self.deployment.reachable_agents()})
+        if spec.pool not in self.deployment.pools:
+            served = ", ".join(self.deployment.pools)
+            raise InvalidInput(f"no agent of {self.url} serves pool {spec.pool!r}; it has {served}")
+        return spec
+
+    def _submit(
+        self,
+        spec: SessionSpec,
+        events: Iterable[Any],
+        token: str | None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Session:
+        record = submit(
+            self.plane, _session_id(token), spec, events, idempotent=token is not None, progress=on_progress
+        )
+        if not record.ended:
+            try:
+                self.deployment.wake()
+            except GridUnavailable as error:  # a caller who took this for a failed submit would submit it twice
+                raise GridUnavailable(f"session {record.session_id} is submitted and waits, but {error}") from error
+        return Session(self.deployment, record)
+
+    def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:
+        """Run again what failed or was cancelled in an ended session; ``results()`` merges with its own.
+
+        Raises:
+            SessionNotFinished: it still runs.
+        """
+        before = session if isinstance(session, Session) else self.session(session)
+        if not before.done():
+            raise SessionNotFinished(f"session {before.id} still runs: wait for it or cancel it, then resubmit")
+        record = self.plane.store.session(before.id, self.plane.clock.now())
+        update = {"parent_id": before.id, "agents": self.deployment.reachable_agents()}
+        spec = before.spec.model_copy(update=update)
+        return self._submit(spec, unfinished_events(self.plane, record, before.spec), token)
+
+    def put(self, value: Any, *, codec: Literal["json", "pickle"] | None = None) -> SharedInput:
+        """Store an input once for many tasks; every event it is put into gets the value where the task runs.
+
+        Args:
+            value: bytes, which are stored as they are; anything JSON; or with ``codec="pickle"`` any object.
+
+        Raises:
+            InvalidInput: it cannot be encoded.
+        """
+        kind = codec or ("bytes" if isinstance(value, bytes) else "json")
+        try:
+            data = bytes(value) if kind == "bytes" else ENCODERS[kind](value)
+        except Exception as error:  # whatever the value's own encoding raises
+            hint = "" if kind == "pickle" else '; pass codec="pickle" for Python objects'
+            raise InvalidInput(f"a {type(value).__name__} cannot be stored as {kind}: {error}{hint}") from error
+        if kind == "pickle":
+            data = seal(self.plane.key, "", SHARED_PURPOSE, data)
+        digest = hashlib.sha256(data).hexdigest()
+        persist(self.plane, lambda: self.plane.blobs.put(f"shared/{digest}", data))
+        return SharedInput(digest, kind)
+
+    def map(
+        self, function: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, **options: Any
+    ) -> Iterator[Any]:
+        """Like the built-in ``map``: results in order, yielded as soon as all before them are there.
+
+        Args:
+            timeout: seconds until the last result.
+            options: as for ``submit``, but ``timeout``.
+
+        Raises:
+            What a task raised, when its turn comes. WaitTimeout.
+        """
+        if not iterables:
+            raise InvalidInput("map needs at least one iterable")
+        return in_order(
+            self.submit_calls(function, ([args, {}] for args in zip(*iterables, strict=False)), options), timeout
+        )
+
+    def submit_calls(self, function: Callable[..., Any], events: Iterable[Any], options: Mapping[str, Any]) -> Session:
+        """A session of ``function(*args, **kwargs)`` for events ``[args, kwargs]``; options as for ``submit``.
+
+        What a call raises is final unless a retry policy is given.
+        """
+        if not callable(function):
+            raise InvalidInput(f"a {type(function).__name__} is not callable")
+        checked, token = self.call_spec(options)
+        environment = this_environment() if self.deployment.same_machine else None
+        spec = checked.model_copy(update={"function": from_callable(self.plane, function, environment, call="args")})
+        return self._submit(spec, events, token)
+
+    def call_spec(self, options: Mapping[str, Any]) -> tuple[SessionSpec, str | None]:
+        """What ``submit_calls`` asks for, but for the function, and the token.
+
+        Raises:
+            InvalidInput: an option is no good.
+        """
+        given = {"retry": RetryPolicy(max_attempts=1), **options, "codec": "pickle"}
+        token = given.pop("token", None)
+        for argument in ("task_timeout", "timeout"):
+            given[f"{argument}_seconds"] = given.pop(argument, None)
+        return self._checked(given), token
+
+    def executor(self, **options: Any) -> GridExecutor:
+        """A ``concurrent.futures.Executor`` over this grid; options as for ``submit``."""
+        from htcgrid_core.client.executor import GridExecutor
+
+        return GridExecutor(self, **options)
+
+    # Finding
+
+    def session(self, session_id: str) -> Session:
+        """A session by its id.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        if not SESSION_ID.fullmatch(session_id):
+            raise InvalidInput(f"{session_id!r} is not a session's id")
+        return Session(self.deployment, self.plane.store.session(session_id, self.plane.clock.now()))
+
+    def sessions(
+        self, state: str | SessionState | None = None, *, labels: Mapping[str, str] | None = None, limit: int = 100
+    ) -> list[Session]:
+        """Sessions, newest first.
+
+        Args:
+            state: only those in this state.
+            labels: only those that have all of these.
+        """
+        try:
+            states = [] if state is None else [SessionState(state)]
+        except ValueError:
+            raise InvalidInput(f"{state!r} is not a session's state: {', '.join(SessionState)}") from None
+        found: list[Session] = []
+        before: float | None = None
+        while len(found) < limit:
+            page = self.plane.store.sessions(self.plane.clock.now(), states=states, limit=100, before=before)
+            if not page:
+                break
+            before = page[-1].submitted_at
+            sessions = (Session(self.deployment, record) for record in page)
+            found += [s for s in sessions if (labels or {}).items() <= s.spec.labels.items()]
+        return found[:limit]
+
+    def progress(self, session_ids: Sequence[str]) -> list[Progress]:
+        """Progress of many sessions, a call per hundred; unknown ones are left out."""
+        found: list[Progress] = []
+        for at in range(0, len(session_ids), limits.PROGRESS_BATCH):
+            batch = session_ids[at : at + limits.PROGRESS_BATCH]
+            found += [progress_of(record) for record in self.plane.store.progress(batch, self.plane.clock.now())]
+        return found
+
+    def measure(self) -> Measurement:
+        """The grid's load: live sessions, pending tasks, agents and their slots."""
+        return measure(self.plane)
+
+
+def _spec(function: FunctionSpec, options: dict[str, Any]) -> SessionSpec:
+    try:
+        return SessionSpec(function=function, **options)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_argument(e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        raise InvalidInput(f"the session was not submitted: {wrong}") from error
+
+
+def _argument(location: tuple[int | str, ...]) -> str:
+    """The argument of ``submit`` that a field of SessionSpec comes from."""
+    return str(location[0]).removesuffix("_seconds")
+
+
+def _session_id(token: str | None) -> str:
+    """A fresh id, or the one that belongs to a token: its uniqueness makes submission idempotent."""
+    if token is None:
+        return f"s-{secrets.token_hex(12)}"
+    if not token or len(token) > MAX_TOKEN:
+        raise InvalidInput(f"a token has 1 to {MAX_TOKEN} characters, not {len(token)}")
+    return f"t-{hashlib.blake2b(token.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"

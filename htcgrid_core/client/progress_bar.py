@@ -1,0 +1,95 @@
+"""A progress bar of a session, on a terminal and in a notebook."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from htcgrid_core.client.waiting import Waiter
+from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.clock import Clock
+
+REFRESH_SECONDS = 0.1
+STYLES = {SessionState.COMPLETED: "green", SessionState.FAILED: "red", SessionState.CANCELLED: "yellow"}
+
+
+class RateColumn(TextColumn):
+    """Tasks a second."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        """The speed of the last half minute, or of the whole once it is over."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed and speed >= 10 else f"{speed:.1f}/s" if speed else "", style="cyan")
+
+
+def shown(
+    waiter: Waiter, record: SessionRecord, timeout: float | None, console: Console | None = None
+) -> SessionRecord:
+    """Wait as ``ended_within`` does, with a bar; on a pipe or in a log, only the last line is written."""
+    console = console or Console(stderr=True)
+    clock: Clock = waiter.plane.clock
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", style="bold", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("[red]{task.fields[failed]}"),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    warned: set[str] = set()
+    label = record.name or record.session_id
+    with Progress(
+        *columns, console=console, transient=False, disable=not console.is_terminal and not console.is_jupyter
+    ) as bar:
+        task = bar.add_task(label, total=record.counters.total or None, failed="")
+        while True:
+            record = waiter.plane.store.session(record.session_id, clock.now())
+            counters = record.counters
+            done = counters.completed + counters.failed + counters.cancelled
+            failed = f"{counters.failed:,} failed" if counters.failed else ""
+            bar.update(task, completed=done, total=counters.total or None, failed=failed)
+            for problem in waiter.problems():
+                if problem not in warned:
+                    warned.add(problem)
+                    bar.console.print(Text(problem, style="yellow"))
+            left = None if deadline is None else deadline - clock.monotonic()
+            if record.ended or (left is not None and left <= 0):
+                break
+            waiter.wait(left)
+            if console.is_terminal:
+                clock.sleep(REFRESH_SECONDS / 2)  # many commits a second need no more redraws than eyes can follow
+    if record.ended:
+        console.print(_summary(record), highlight=False, soft_wrap=True)
+    return record
+
+
+def _summary(record: SessionRecord) -> Text:
+    counters = record.counters
+    seconds = (record.ended_at or record.submitted_at) - record.submitted_at
+    text = Text(f"{record.name or record.session_id}: ")
+    text.append(record.state, style=STYLES.get(record.state, ""))
+    text.append(f", {counters.completed:,} of {counters.total:,} tasks completed in {seconds:.1f} s")
+    if counters.failed:
+        text.append(f", {counters.failed:,} failed", style="red")
+    if counters.cancelled:
+        text.append(f", {counters.cancelled:,} cancelled", style="yellow")
+    if record.reason:
+        text.append(f" ({record.reason})")
+    return text

@@ -1,0 +1,314 @@
+"""Session: one submitted vector of tasks, to be watched, cancelled and collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from htcgrid_core.client.waiting import Waiter, ended_within
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import InvalidInput, SessionFailed, SessionNotFinished, TaskFailed, WaitTimeout
+from htcgrid_core.domain.lifecycle import SessionState, TaskState
+from htcgrid_core.domain.outcome import TaskError, TaskOutcome
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.session_store import AuditEntry
+from htcgrid_core.services import cancel, results
+from htcgrid_core.services.find_task import find_task
+
+if TYPE_CHECKING:
+    from htcgrid_core.client.deployment import Deployment
+
+CANCELLED_ERROR = TaskError("Cancelled", "its session ended before it did")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a session is; exact, and O(1) in its size.
+
+    Attributes:
+        total, completed, failed, cancelled, pending: tasks; pending is what is left of the total.
+        reason: why the session ended, if not COMPLETED.
+    """
+
+    session_id: str
+    name: str
+    state: SessionState
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    pending: int
+    submitted_at: float
+    ended_at: float | None
+    reason: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session is over."""
+        return self.ended_at is not None
+
+
+def progress_of(record: SessionRecord) -> Progress:
+    """A session's row as its user sees it."""
+    counters = record.counters
+    return Progress(
+        session_id=record.session_id,
+        name=record.name,
+        state=record.state,
+        total=counters.total,
+        completed=counters.completed,
+        failed=counters.failed,
+        cancelled=counters.cancelled,
+        pending=counters.pending,
+        submitted_at=record.submitted_at,
+        ended_at=record.ended_at,
+        reason=record.reason,
+    )
+
+
+class Session:
+    """One session of a grid. Any process that knows its id can hold one."""
+
+    def __init__(self, deployment: Deployment, record: SessionRecord) -> None:
+        self._deployment = deployment
+        self.plane = deployment.plane
+        self._record = record
+        self.spec = SessionSpec.model_validate_json(record.spec)
+
+    @property
+    def id(self) -> str:
+        """The session's id; ``grid.session(id)`` comes back to it."""
+        return self._record.session_id
+
+    @property
+    def name(self) -> str:
+        """The name given at submit."""
+        return self._record.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels given at submit."""
+        return dict(self.spec.labels)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} {self.name!r} on {self._deployment.url}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """IPython: the id and how far it is."""
+        now = self.progress()
+        printer.text(f"<Session {self.id} {now.state}: {now.completed + now.failed:,} of {now.total:,} tasks>")
+
+    # Watching
+
+    def progress(self) -> Progress:
+        """Where the session is now: one read, however large it is.
+
+        Raises:
+            SessionNotFound: its retention time has passed.
+        """
+        return progress_of(self._refresh())
+
+    def done(self) -> bool:
+        """Whether the session has ended."""
+        return self._record.ended or self._refresh().ended
+
+    def wait(self, timeout: float | None = None, *, progress: bool = False) -> Progress:
+        """Wait until the session has ended, in whatever state.
+
+        Ctrl-C ends the wait, not the session: the KeyboardInterrupt says how to come back to it.
+
+        Args:
+            timeout: seconds to wait at most; None for ever.
+            progress: show a progress bar, on a terminal or in a notebook.
+
+        Raises:
+            WaitTimeout: the session goes on, but the time is over.
+        """
+        try:
+            with Waiter(self._deployment) as waiter:
+                if progress:
+                    from htcgrid_core.client.progress_bar import shown
+
+                    self._record = shown(waiter, self._record, timeout)
+                else:
+                    self._record = ended_within(waiter, self._record, timeout)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(self._how_to_come_back()) from interrupt
+        if not self._record.ended:
+            raise WaitTimeout(f"session {self.id} goes on after {timeout:g} s. {self._how_to_come_back()}")
+        return progress_of(self._record)
+
+    def _how_to_come_back(self) -> str:
+        url = self._deployment.url
+        return (
+            f"Session {self.id} keeps running: `htcgrid watch {self.id} --url {url!r}` or grid.session({self.id!r}) "
+            f"come back to it, `htcgrid cancel {self.id} --url {url!r}` cancels it."
+        )
+
+    def history(self) -> list[AuditEntry]:
+        """Who did what to the session, oldest first."""
+        return self.plane.store.history(self.id)
+
+    # Collecting
+
+    def results(self, *, errors: Literal["raise", "return"] = "raise") -> Iterator[Any]:
+        """Wait for the session, then yield each task's result in index order, in bounded memory.
+
+        A session made by ``grid.resubmit`` yields its parent's results, with its own in place of what had failed.
+
+        Args:
+            errors: "raise" to raise at the first gap; "return" to yield a TaskFailed in the place of each task
+                that failed or was cancelled.
+
+        Raises:
+            SessionFailed: the session ended FAILED or CANCELLED (with errors="raise").
+            TaskFailed: a tolerated failure (max_failures) of a COMPLETED session (with errors="raise").
+        """
+        self.wait()
+        if errors == "raise" and self._record.state is not SessionState.COMPLETED:
+            raise self._failure()
+        return self._results(errors)
+
+    def _results(self, errors: str) -> Iterator[Any]:
+        for task in self._tasks_in_order():
+            if task.state is TaskState.COMPLETED:
+                yield task.result
+                continue
+            failure = TaskFailed(self.id, task.index, task.error or CANCELLED_ERROR)
+            if errors == "raise":
+                raise failure
+            yield failure
+
+    def _tasks_in_order(self) -> Iterator[TaskOutcome]:
+        """Every task of the session; of a resubmitted one, of its parent with the gaps filled."""
+        own = self._own_tasks_in_order()
+        if self.spec.parent_id is None:
+            yield from own
+            return
+        parent = Session(self._deployment, self.plane.store.session(self.spec.parent_id, self.plane.clock.now()))
+        for task in parent._tasks_in_order():
+            if task.state is TaskState.COMPLETED:
+                yield task
+            else:
+                yield replaced_index(next(own), task.index)
+
+    def _own_tasks_in_order(self) -> Iterator[TaskOutcome]:
+        for index, outcome in results.in_index_order(self.plane, self._record, self.spec):
+            if outcome is None:
+                yield TaskOutcome(index, TaskState.CANCELLED)
+            else:
+                yield results.task_of(self.spec, outcome)
+
+    def _failure(self) -> SessionFailed:
+        found = results.failures(self.plane, self._record, self.spec, limits.FIRST_ERRORS)
+        failures = [TaskFailed(self.id, task.index, task.error or CANCELLED_ERROR) for task in found]
+        return SessionFailed(self.id, self._record.state, self._record.reason, failures)
+
+    def raise_for_state(self) -> None:
+        """Raise unless the session is COMPLETED.
+
+        Raises:
+            SessionNotFinished: it has not ended.
+            SessionFailed: it ended FAILED or CANCELLED.
+        """
+        self._refresh()
+        if not self._record.ended:
+            raise SessionNotFinished(f"session {self.id} is {self._record.state}: wait for it first")
+        if self._record.state is not SessionState.COMPLETED:
+            raise self._failure()
+
+    def as_completed(self, timeout: float | None = None) -> Iterator[TaskOutcome]:
+        """Yield every task once, as it ends, while the session runs; tasks cancelled with it come last.
+
+        Raises:
+            WaitTimeout: the session has not ended within ``timeout`` seconds.
+        """
+        deadline = None if timeout is None else self.plane.clock.monotonic() + timeout
+        seen = bytearray()
+        cursor = 0
+        with Waiter(self._deployment) as waiter:
+            while True:
+                ended = self.done()  # read before the pages: what is committed later is seen by the next round
+                while pages := results.pages_after(self.plane, self.id, cursor):
+                    for page in pages:
+                        cursor = page.cursor
+                        for outcome in results.page_outcomes(self.plane, self.id, self.spec, page):
+                            if outcome.index >= len(seen):
+                                seen.extend(bytes(outcome.index + 1 - len(seen)))
+                            seen[outcome.index] = 1
+                            yield results.task_of(self.spec, outcome, page.agent)
+                if ended:
+                    break
+                left = None if deadline is None else deadline - self.plane.clock.monotonic()
+                if left is not None and left <= 0:
+                    raise WaitTimeout(f"session {self.id} has not ended. {self._how_to_come_back()}")
+                waiter.wait(left)
+        seen.extend(bytes(self._record.counters.total - len(seen)))
+        yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)
+
+    def tasks(self, state: str | TaskState | None = None) -> Iterator[TaskOutcome]:
+        """Tasks with their states, attempts, errors, times and output; streamed, in no particular order.
+
+        Args:
+            state: only tasks in this state, e.g. "FAILED".
+
+        Raises:
+            InvalidInput: there is no such state.
+        """
+        try:
+            wanted = None if state is None else TaskState(state)
+        except ValueError:
+            raise InvalidInput(f"{state!r} is not a task's state: {', '.join(TaskState)}") from None
+        return self._tasks(wanted)
+
+    def _tasks(self, wanted: TaskState | None) -> Iterator[TaskOutcome]:
+        record = self._refresh()
+        if wanted in (None, TaskState.COMPLETED, TaskState.FAILED):
+            cursor = 0
+            only_failed = wanted is TaskState.FAILED
+            while pages := results.pages_after(self.plane, self.id, cursor, failed_only=only_failed):
+                for page in pages:
+                    cursor = page.cursor
+                    for outcome in results.page_outcomes(self.plane, self.id, self.spec, page):
+                        task = results.task_of(self.spec, outcome, page.agent)
+                        if wanted in (None, task.state):
+                            yield task
+        if record.ended:
+            if wanted in (None, TaskState.CANCELLED) and record.counters.cancelled:
+                yield from (t for t in self._own_tasks_in_order() if t.state is TaskState.CANCELLED)
+            return
+        for task in results.open_tasks(self.plane, record):
+            if wanted in (None, task.state):
+                yield task
+
+    def task(self, index: int) -> TaskOutcome:
+        """One task by its index, however large the session is.
+
+        Raises:
+            InvalidInput: the session has no such task.
+        """
+        return find_task(self.plane, self._refresh(), self.spec, index)
+
+    # Ending
+
+    def cancel(self, reason: str = "cancelled by its user") -> Progress:
+        """Ask for the session's end and return at once; one that has ended stays as it is.
+
+        Queued tasks never start, running ones are killed within a heartbeat, finished ones keep their results.
+        """
+        self._record = cancel.cancel(self.plane, self.id, actor=self._deployment.actor, reason=reason)
+        self._deployment.wake()
+        return progress_of(self._record)
+
+    def _refresh(self) -> SessionRecord:
+        if not self._record.ended:
+            self._record = self.plane.store.session(self.id, self.plane.clock.now())
+        return self._record
+
+
+def replaced_index(task: TaskOutcome, index: int) -> TaskOutcome:
+    """The same task under its parent's index."""
+    from dataclasses import replace
+
+    return replace(task, index=index)
