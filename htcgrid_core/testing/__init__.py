@@ -1,0 +1,1 @@
+"""What adapters are tested with: contract suites, faults and a simulator."""

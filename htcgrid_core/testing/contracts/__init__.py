@@ -1,0 +1,31 @@
+"""Contract suites: what every adapter of a port must do, as pytest classes for the adapter's own tests to subclass.
+
+    class TestMyStore(SessionStoreContract):
+        @pytest.fixture
+        def store(self) -> SessionStore:
+            return MyStore(...)
+
+A suite knows nothing of an adapter but its port's docstrings. Each test wants a fresh, empty adapter. Listings may
+lag behind writes and queues may delay or double: where the port allows it, the suites wait for the fact.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{module}"
+        for module in (
+            "blob_store", "bundle_queue", "doorbell", "store_cancel", "store_claim", "store_commit", "store_expiry",
+            "store_lifecycle", "store_pages", "store_races", "store_renew", "store_submit", "store_watch",
+        )
+    )
+)  # fmt: skip
+
+from htcgrid_core.testing.contracts.blob_store import BlobStoreContract  # noqa: E402 - after the rewriting is set up
+from htcgrid_core.testing.contracts.bundle_queue import BundleQueueContract  # noqa: E402
+from htcgrid_core.testing.contracts.doorbell import DoorbellContract  # noqa: E402
+from htcgrid_core.testing.contracts.session_store import SessionStoreContract  # noqa: E402
+
+__all__ = ["BlobStoreContract", "BundleQueueContract", "DoorbellContract", "SessionStoreContract"]

@@ -1,0 +1,105 @@
+"""The contract of BlobStore: whole objects, written once."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+
+from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.ports.blob_store import BlobStore
+from htcgrid_core.testing.contracts.facts import together
+
+KEY = "sessions/s-contract/events/00000000"
+
+
+class BlobStoreContract:
+    """What the services rely on in a blob store. Override ``blobs``."""
+
+    @pytest.fixture
+    def blobs(self) -> BlobStore:
+        """A store without blobs. May be used from many threads."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)), b"\0" * 4097, b"block" * (1 << 20)], ids=len)
+    def test_comes_back_as_it_went(self, blobs: BlobStore, data: bytes) -> None:
+        """Any bytes, as bytes and as a file."""
+        blobs.put(KEY, data)
+        assert blobs.exists(KEY)
+        assert blobs.get(KEY) == data
+        assert blobs.path(KEY).read_bytes() == data
+
+    def test_is_never_overwritten(self, blobs: BlobStore) -> None:
+        """A zombie's late write changes nothing."""
+        blobs.put(KEY, b"the winner's")
+        blobs.put(KEY, b"the winner's")
+        blobs.put(KEY, b"a zombie's")
+        assert blobs.get(KEY) == b"the winner's"
+
+    def test_missing(self, blobs: BlobStore) -> None:
+        """Told apart from an unreachable store."""
+        blobs.put(KEY, b"something")
+        for key in ("sessions/s-contract/events/00000001", "sessions/s-contract/events", "functions/none"):
+            assert not blobs.exists(key)
+            with pytest.raises(CorruptPayload):
+                blobs.get(key)
+
+    def test_a_prefix_is_deleted_with_all_below_it(self, blobs: BlobStore) -> None:
+        """A session's blobs, and those of no other session."""
+        gone = ["sessions/s-1/events/0", "sessions/s-1/events/1", "sessions/s-1/outcomes/0/1-token", "sessions/s-1/x"]
+        kept = ["sessions/s-10/events/0", "sessions/s-2/events/0", "functions/s-1", "shared/0"]
+        for key in gone + kept:
+            blobs.put(key, key.encode())
+        blobs.delete_prefix("sessions/s-1/")
+        assert not any(blobs.exists(key) for key in gone)
+        assert [blobs.get(key) for key in kept] == [key.encode() for key in kept]
+
+    def test_a_prefix_may_be_deleted_twice(self, blobs: BlobStore) -> None:
+        """Also one under which nothing ever was; the keys are free again."""
+        blobs.put(KEY, b"one")
+        for _ in range(2):
+            blobs.delete_prefix("sessions/s-contract/")
+        blobs.put(KEY, b"two")
+        assert blobs.get(KEY) == b"two"
+
+    def test_writers_at_once(self, blobs: BlobStore) -> None:
+        """One of them is first, and everybody reads that one, whole."""
+        versions = [bytes([number]) * (4 << 20) for number in range(4)]
+        for key in (f"{KEY}-{number}" for number in range(10)):
+
+            def write(data: bytes, key: str = key) -> bytes:
+                blobs.put(key, data)
+                return blobs.get(key)
+
+            seen = together([partial(write, data) for data in versions])
+            assert seen == [blobs.get(key)] * len(versions)
+            assert blobs.get(key) in versions
+
+    def test_readers_see_nothing_or_all(self, blobs: BlobStore) -> None:
+        """A blob under its key is whole, also while it is written."""
+        keys = [f"{KEY}-{number}" for number in range(10)]
+        data = b"whole" * 100_000
+        written = threading.Event()
+
+        def read() -> set[bool]:
+            seen = set()
+            while True:
+                last = written.is_set()
+                for key in keys:
+                    try:
+                        seen.add(blobs.get(key) == data)
+                    except CorruptPayload:
+                        assert not last, f"{key} was written and is missing"
+                if last:
+                    return seen
+
+        def write() -> set[bool]:
+            try:
+                for key in keys:
+                    blobs.put(key, data)
+            finally:
+                written.set()
+            return {True}
+
+        assert together([read, read, write]) == [{True}] * 3

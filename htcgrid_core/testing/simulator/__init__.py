@@ -1,0 +1,1 @@
+"""A deterministic simulator: the real services and agents, in virtual time, over faults, from one seed."""

@@ -1,0 +1,158 @@
+"""Broken versions of the protocol, each a fault of a real system; the simulator must see every one of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
+from htcgrid_core.domain.payload import Payload
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.session_store import Claimed, Commit, Refused
+from htcgrid_core.services import payloads
+from htcgrid_core.services.finalize import finalize
+from htcgrid_core.testing.simulator.planes import MemoryBlobs
+from htcgrid_core.testing.simulator.scenario import Run
+
+
+class UnfencedCommit(SqliteStore):
+    """A commit does not ask whose the lease is."""
+
+    def commit(self, commit: Commit) -> SessionRecord:
+        """Commit with whatever token the row has, even if the bundle is done."""
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE bundles SET state = 'LEASED', token = ? WHERE session_id = ? AND id = ?",
+                (commit.token, commit.session_id, commit.bundle_id),
+            )
+            db.execute("DELETE FROM bundles WHERE session_id = ? AND parent = ?", (commit.session_id, commit.bundle_id))
+        return super().commit(commit)
+
+
+class UnconditionalCancel(SqliteStore):
+    """A cancel is written whatever the state."""
+
+    def advance(
+        self, session_id: str, event: SessionEvent, *, now: float, actor: str, reason: str = ""
+    ) -> SessionRecord:
+        """Write CANCELLING over anything."""
+        if event is SessionEvent.CANCEL:
+            with self._database.write() as db:
+                db.execute(
+                    "UPDATE sessions SET state = ?, live = 1 WHERE id = ?", (SessionState.CANCELLING, session_id)
+                )
+        return super().advance(session_id, event, now=now, actor=actor, reason=reason)
+
+
+class CountersApart(SqliteStore):
+    """Counters are written after the commit, in a step of their own that a replayed commit repeats."""
+
+    def commit(self, commit: Commit) -> SessionRecord:
+        """Commit, then count."""
+        super().commit(replace(commit, completed=0, failed=0))
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE sessions SET completed = completed + ?, failed = failed + ? WHERE id = ?",
+                (commit.completed, commit.failed, commit.session_id),
+            )
+            db.execute(
+                "UPDATE outcomes SET completed = ?, failed = ? WHERE session_id = ? AND bundle_id = ?",
+                (commit.completed, commit.failed, commit.session_id, commit.bundle_id),
+            )
+        return self.session(commit.session_id, 0.0)
+
+
+class ForgetfulClaim(SqliteStore):
+    """A claim does not recognise its own token, so a lost reply makes one's own claim another's."""
+
+    def claim(
+        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
+    ) -> Claimed | Refused:
+        """Claim with a token that the caller does not know."""
+        answer = super().claim(session_id, bundle_id, token=token + "'", owner=owner, now=now, until=until)
+        if isinstance(answer, Claimed):
+            return replace(answer, lease=replace(answer.lease, token=token))
+        return answer
+
+
+class UnguardedSubmit(SqliteStore):
+    """Bundles are written unconditionally: a retried submit resets those that are done."""
+
+    def put_bundles(self, session_id: str, bundles: Any, now: float) -> None:
+        """Write over what is there."""
+        with self._database.write() as db:
+            for bundle, block in bundles:
+                known = db.execute(
+                    "DELETE FROM blocks WHERE session_id = ? AND root = ?", (session_id, block.root)
+                ).rowcount
+                db.execute("DELETE FROM bundles WHERE session_id = ? AND id = ?", (session_id, bundle.bundle_id))
+                if known:
+                    db.execute("UPDATE sessions SET total = total - ? WHERE id = ?", (block.count, session_id))
+        super().put_bundles(session_id, bundles, now)
+
+
+class OverwritingBlobs(MemoryBlobs):
+    """A blob is replaced by whoever writes its key last."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Replace."""
+        self.blobs[key] = data
+
+
+def _fixed_key(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes, key: str) -> Payload:
+    if what == payloads.OUTCOMES:
+        key = key.rpartition("/")[0]
+    return _store(plane, session_id, spec, what, packed, key)
+
+
+_store = payloads.store
+
+
+@contextlib.contextmanager
+def _fixed_result_key() -> Iterator[None]:
+    with patch.object(payloads, "store", _fixed_key):
+        yield
+
+
+def _reconcile_without_resend(plane: Plane, tick_seconds: float) -> None:
+    """Ends and drains sessions, but re-sends nothing."""
+    for record in plane.store.live_sessions():
+        if record.state is SessionState.CANCELLING and not plane.store.has_live_lease(
+            record.session_id, plane.clock.now()
+        ):
+            plane.store.advance(
+                record.session_id, SessionEvent.DRAIN, now=plane.clock.now(), actor="reconciler", reason=""
+            )
+        else:
+            finalize(plane, record)
+
+
+def _with_store(store: Callable[[Database], SqliteStore]) -> Callable[[int], list[str]]:
+    return lambda seed: Run(seed, make_store=store).simulate()
+
+
+def _with_fixed_key(seed: int) -> list[str]:
+    with _fixed_result_key():
+        return Run(seed, make_blobs=OverwritingBlobs).simulate()
+
+
+def _without_resend(seed: int) -> list[str]:
+    return Run(seed, make_reconcile=_reconcile_without_resend).simulate()
+
+
+MUTANTS: dict[str, Callable[[int], list[str]]] = {
+    "fixed result key": _with_fixed_key,
+    "no fence on commit": _with_store(UnfencedCommit),
+    "no re-send of children": _without_resend,
+    "unconditional cancel": _with_store(UnconditionalCancel),
+    "counters outside the transaction": _with_store(CountersApart),
+    "own claim not recognised": _with_store(ForgetfulClaim),
+    "unconditional bundle rows": _with_store(UnguardedSubmit),
+}
+"""Each runs one seed of a broken grid, which raises once the fault shows."""
