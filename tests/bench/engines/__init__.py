@@ -1,0 +1,1 @@
+"""The grid and its peers behind one small interface; ``catalogue`` names them."""

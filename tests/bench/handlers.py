@@ -1,0 +1,43 @@
+"""What the tasks run. The same functions serve the grid (event, context) and the peers (event alone)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+
+def echo(event: Any, context: Any = None) -> Any:
+    """Give the event back: the cost is all the framework's."""
+    return event
+
+
+def stamp(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
+    """Give the event's number back with the time at which its task ended."""
+    return {"n": event["n"], "at": time.time()}
+
+
+def sleep(event: dict[str, Any], context: Any = None) -> int:
+    """Sleep for the event's seconds: a task that waits for something else."""
+    time.sleep(event["s"])
+    return int(event["n"])
+
+
+def spin(event: dict[str, Any], context: Any = None) -> int:
+    """Burn the event's seconds of CPU time, however long that takes: a task that computes."""
+    until = time.thread_time() + event["s"]
+    while time.thread_time() < until:
+        pass
+    return int(event["n"])
+
+
+def stubborn(event: dict[str, Any], context: Any = None) -> int:
+    """Refuse SIGTERM, say so in a file named after this process, and sleep for the event's seconds."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(event["dir"], str(os.getpid())).touch()
+    until = time.monotonic() + event["s"]
+    while time.monotonic() < until:
+        time.sleep(0.05)
+    return int(event["n"])

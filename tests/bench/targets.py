@@ -1,0 +1,146 @@
+"""What is compared with what, and what the grid aims at. The bounds are here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tests.bench.case import Case
+from tests.bench.comparison import Comparison, Source, Target
+from tests.bench.sections import efficiency as efficiency_section
+
+HEARTBEAT_S = 5.0
+
+# Times a peer's own number
+RATE = {"ProcessPool": 3, "Ray": 15, "Dask": 40, "Celery": 40}
+ROUND_TRIP = {"ProcessPool": 2.0, "Ray": 0.5}
+SUBMITTING = Target("at most", 1.0)
+POLL_OF_A_MILLION = Target("at most", 1.5)
+
+# Absolute
+CPU_MS_PER_TASK = Target("at most", 0.04)
+ROUND_TRIP_P99_MS = Target("at most", 10)
+IDLE_PERCENT = Target("at most", 0.3)
+SUBMIT_MIB = Target("at most", 100)
+READ_MIB = Target("at most", 64)
+WAKE_MS = Target("at most", 50)
+SLEEP_EFFICIENCY = {"1ms": 0.80, "10ms": 0.97, "100ms": 0.995}
+WAITING = (
+    ("wake", "wake_small_ms_p50", "the same, 200 tasks, p50, ms", WAKE_MS),
+    ("wake", "wake_small_ms_max", "the same, 200 tasks, max, ms", WAKE_MS),
+    ("cancel", "cancel_call_s", "cancel() of a million tasks returns, s", Target("at most", 1)),
+    ("cancel", "cancel_state_s", "the session is CANCELLED, s", Target("at most", 2 * HEARTBEAT_S)),
+    ("stubborn", "stubborn_gone_s", "a task that ignores SIGTERM is gone, s", Target("at most", HEARTBEAT_S)),
+    ("stubborn", "stubborn_state_s", "its session is CANCELLED, s", Target("at most", 2 * HEARTBEAT_S)),
+)
+SUSTAINED = (
+    ("tasks_lost", "tasks lost", Target("at most", 0)),
+    ("tasks_per_s", "tasks/s achieved", None),
+    ("rate_share", "the same, share of the rate offered", Target("at least", 0.99)),
+    ("overhead_ms_p50", "submit to visible result, less the task's 1 s, p50, ms", Target("at most", 100)),
+    ("overhead_ms_p95", "the same, p95, ms", None),
+    ("overhead_ms_p99", "the same, p99, ms", Target("at most", 500)),
+    ("overhead_ms_max", "the same, max, ms", None),
+    ("cores", "CPU cores of all processes", Target("at most", 1)),
+    ("agent_cores", "of these, the agent", None),
+    ("submit_ms_p50", "submit() of a session returns, p50, ms", None),
+    ("submit_late_ms_max", "submit() called after it was due, max, ms", None),
+)
+EFFICIENCY = {"constant 1 s": 0.95, "lognormal, mean 1 s": 0.90, "1 s, 1% take 10 s": 0.90}
+
+PEERS = tuple(RATE)
+PEERS_AT_REST = ("ProcessPool", "Ray", "Dask")
+BATCHED_BY_HAND = ("Pool.imap", "Pool.imap/256")
+MILLION = Case("million", "grid.submit")
+SUBMIT = "grid.submit"
+
+
+def comparisons() -> list[Comparison]:
+    """All rows, in the order of the table."""
+    return [*throughput(), *roundtrip(), *million(), *granularity(), *sustained(), *efficiency()]
+
+
+def throughput() -> Iterator[Comparison]:
+    """Several times the tasks a second of every peer, for little CPU a task. What travels as pickle is compared too."""
+    for grid in (SUBMIT, "grid.map"):
+        for peer in (*PEERS, *BATCHED_BY_HAND):
+            target = _at_least(RATE, peer) if grid == SUBMIT else None
+            yield Comparison("tasks/s", _rounds(grid, "tasks_per_s"), _rounds(peer, "tasks_per_s"), target)
+    what, metric = "CPU ms per task, all processes", "cpu_ms_per_task"
+    yield Comparison(what, _rounds(SUBMIT, metric), None, CPU_MS_PER_TASK)
+    for grid in (SUBMIT, "grid.map"):
+        for peer in (*PEERS, *BATCHED_BY_HAND):
+            yield Comparison(what, _rounds(grid, metric), _rounds(peer, metric))
+    for peer in PEERS:
+        yield _versus("from nothing to the first result, s", "first_result_s", Case("throughput", SUBMIT), peer)
+
+
+def roundtrip() -> Iterator[Comparison]:
+    """A lone task must not wait for a poll; an idle grid must cost nothing."""
+    for grid in ("grid.executor", SUBMIT):
+        for peer in PEERS_AT_REST:
+            target = Target("at most", ROUND_TRIP[peer]) if peer in ROUND_TRIP else None
+            yield _versus("idle round trip p50, ms", "round_trip_ms_p50", Case("roundtrip", grid), peer, target)
+    for grid in ("grid.executor", SUBMIT):
+        case = Case("roundtrip", grid)
+        yield Comparison("idle round trip p99, ms", Source(case, "round_trip_ms_p99"), None, ROUND_TRIP_P99_MS)
+        for peer in PEERS_AT_REST:
+            yield _versus("idle round trip p99, ms", "round_trip_ms_p99", case, peer)
+    what, case = "CPU with nothing to do, % of one core", Case("roundtrip", SUBMIT)
+    yield Comparison(what, Source(case, "idle_cpu_percent"), None, IDLE_PERCENT)
+    for peer in PEERS_AT_REST:
+        yield _versus(what, "idle_cpu_percent", case, peer)
+
+
+def million() -> Iterator[Comparison]:
+    """Nothing that a client does with a million tasks may hold a million of anything."""
+    yield _versus("submitting, s", "submit_s", MILLION, "ProcessPool", SUBMITTING)
+    yield Comparison("memory growth while submitting, MiB", Source(MILLION, "submit_memory_mib"), None, SUBMIT_MIB)
+    yield _versus("memory growth while submitting, MiB", "submit_memory_mib", MILLION, "ProcessPool")
+    yield _versus("tasks/s from first submit to last task", "tasks_per_s", MILLION, "ProcessPool")
+    for when in ("busy", "idle"):
+        large = Source(MILLION, f"poll_large_{when}_ms")
+        small = Source(MILLION, f"poll_small_{when}_ms", label="1,000 tasks")
+        yield Comparison(f"progress poll while {when}, ms", large, small, POLL_OF_A_MILLION)
+    yield Comparison("memory growth while waiting, MiB", Source(MILLION, "wait_memory_mib"), None, READ_MIB)
+    yield Comparison("memory growth while reading, MiB", Source(MILLION, "results_memory_mib"), None, READ_MIB)
+    yield Comparison("results read/s", Source(MILLION, "results_per_s"))
+    yield Comparison("last task's end to waking, ms", Source(MILLION, "wake_ms"), None, WAKE_MS)
+    for subject, metric, what, target in WAITING:
+        yield Comparison(what, Source(Case("million", subject), metric), None, target)
+
+
+def granularity() -> Iterator[Comparison]:
+    """Nearly all of the time of two workers, however short their tasks."""
+    case = Case("granularity", SUBMIT)
+    for kind in ("sleep", "busy"):
+        for duration, share in SLEEP_EFFICIENCY.items():
+            metric, what = f"efficiency_{kind}_{duration}", f"efficiency, {kind} {duration.removesuffix('ms')} ms"
+            yield Comparison(what, Source(case, metric), None, Target("at least", share) if kind == "sleep" else None)
+            for peer in PEERS_AT_REST:
+                yield _versus(what, metric, case, peer)
+
+
+def sustained() -> Iterator[Comparison]:
+    """10,000 tasks a second for a minute: none lost, none late, on one core."""
+    for metric, what, target in SUSTAINED:
+        yield Comparison(what, Source(Case("sustained", SUBMIT), metric), None, target)
+
+
+def efficiency() -> Iterator[Comparison]:
+    """Near an ideal queue of single tasks, whatever the durations and however many the agents."""
+    for subject, fleet in efficiency_section.FLEETS.items():
+        for kind, share in EFFICIENCY.items():
+            source = Source(Case("efficiency", subject), kind, label=str(fleet))
+            yield Comparison(f"share of the ideal, {kind}", source, None, Target("at least", share))
+
+
+def _at_least(bounds: Mapping[str, float], peer: str) -> Target | None:
+    return Target("at least", bounds[peer]) if peer in bounds else None
+
+
+def _rounds(subject: str, metric: str) -> Source:
+    return Source(Case("throughput", subject), f"{metric}_median", f"{metric}_best")
+
+
+def _versus(what: str, metric: str, grid: Case, peer: str, target: Target | None = None) -> Comparison:
+    return Comparison(what, Source(grid, metric), Source(Case(grid.section, peer), metric), target)

@@ -1,0 +1,40 @@
+"""Queue, blobs and doorbell of the embedded grid keep the contracts of their ports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from htcgrid_core.adapters.local.blobs import FileBlobs
+from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.doorbell import FifoDoorbell
+from htcgrid_core.adapters.local.queue import TableQueue
+from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.testing.contracts import BlobStoreContract, BundleQueueContract, DoorbellContract
+
+
+class TestTableQueue(BundleQueueContract):
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Database:
+        return Database(tmp_path / "grid.db")
+
+    @pytest.fixture
+    def store(self, database: Database) -> SqliteStore:
+        return SqliteStore(database)
+
+    @pytest.fixture
+    def queue(self, database: Database) -> TableQueue:
+        return TableQueue(database)
+
+
+class TestFileBlobs(BlobStoreContract):
+    @pytest.fixture
+    def blobs(self, tmp_path: Path) -> FileBlobs:
+        return FileBlobs(tmp_path / "blobs")
+
+
+class TestFifoDoorbell(DoorbellContract):
+    @pytest.fixture
+    def doorbell(self, tmp_path: Path) -> FifoDoorbell:
+        return FifoDoorbell(tmp_path / "bells")

@@ -1,0 +1,25 @@
+"""A grid of its own for each test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from htcgrid_core import Grid, connect
+from tests.e2e.support import fresh_grid
+
+
+@pytest.fixture
+def grid_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh grid; its agents are gone after the test."""
+    with fresh_grid(tmp_path / "grid") as url:
+        yield url
+
+
+@pytest.fixture
+def grid(grid_url: str) -> Iterator[Grid]:
+    """A connection to a fresh grid."""
+    with connect(grid_url) as connected:
+        yield connected

@@ -1,0 +1,45 @@
+"""A handler that writes to its worker's connection is a crashed worker, and harms nobody but itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+import pytest
+
+from htcgrid_core import Context, Grid, RetryPolicy
+from tests.e2e.support import ended, the_agent
+
+NONSENSE = {
+    "an unknown kind": "00000000ff",
+    "longer than anything": "ffffffff07",
+    "a refusal to load that is no object": "02000000053131",
+    "a refusal to load without its parts": "02000000057b7d",
+    "outcomes without a serial": "0000000007",
+    "outcomes that are none": "0c00000007" + "01" * 12,
+    "what only an agent says": "0000000001",
+}
+
+
+def write_to_sockets(event: str, context: Context) -> None:
+    """Write to every socket that this process has, which is its agent's."""
+    for fd in range(3, 256):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.write(fd, bytes.fromhex(event))
+
+
+@pytest.mark.parametrize("written", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_costs_the_task_its_worker(grid: Grid, grid_url: str, written: str) -> None:
+    assert list(grid.submit("tests.e2e.handlers.double", [1]).results()) == [2]
+    agent = the_agent(grid_url)
+
+    session = grid.submit(f"{__name__}.write_to_sockets", [written], retry=RetryPolicy(max_attempts=1))
+
+    assert ended(session).state == "FAILED"
+    (task,) = session.tasks("FAILED")
+    assert task.error is not None
+    assert (task.error.type, task.error.message[:25]) == ("WorkerCrashed", "the worker wrote nonsense")
+    assert list(grid.submit("tests.e2e.handlers.double", [2]).results()) == [4]
+    assert the_agent(grid_url) == agent

@@ -1,0 +1,95 @@
+"""Planes for tests that need no agents: the real local adapters in memory, and a clock that only tests move."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from htcgrid_core.adapters.local.blobs import FileBlobs
+from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.doorbell import FifoDoorbell
+from htcgrid_core.adapters.local.queue import TableQueue
+from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.ports.doorbell import Bell
+from htcgrid_core.ports.plane import Plane
+
+KEY = b"k" * 32
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class ManualClock:
+    """A clock that stands still but for ``sleep`` and ``pass_``."""
+
+    wall: float = NOW
+    mono: float = 1000.0
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.mono
+
+    def sleep(self, seconds: float) -> None:
+        self.pass_(max(0.0, seconds))
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass on both clocks."""
+        self.wall += seconds
+        self.mono += seconds
+
+
+def memory_plane(folder: Path, *, database: Path | str = ":memory:", clock: ManualClock | None = None) -> Plane:
+    """A plane whose tables are in memory, and whose blobs and bells are in ``folder``."""
+    opened = Database(database)
+    numbers = itertools.count(1)
+    return Plane(
+        store=SqliteStore(opened),
+        queue=TableQueue(opened),
+        blobs=FileBlobs(folder / "blobs"),
+        clock=clock or ManualClock(),
+        doorbell=FifoDoorbell(folder / "bells"),
+        key=KEY,
+        time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
+        rng=random.Random(7),
+        token=lambda: f"token-{next(numbers)}",
+    )
+
+
+@dataclass
+class StillDeployment:
+    """What the client needs of a grid whose agents are the test itself."""
+
+    plane: Plane
+    url: str = "local:///tests"
+    same_machine: bool = True
+    pools: tuple[str, ...] = ("default", "large")
+    actor: str = "tester"
+    agents: int = 1
+    woken: int = 0
+    bells: list[Bell] = field(default_factory=list)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def reachable_agents(self) -> int:
+        return self.agents
+
+    def borrow_bell(self) -> Bell:
+        return self.plane.doorbell.listen("commits")
+
+    def return_bell(self, bell: Bell) -> None:
+        bell.close()
+
+    def close(self) -> None:
+        return
+
+
+def spec(**options: object) -> SessionSpec:
+    """A spec with these options."""
+    return SessionSpec.model_validate({"function": FunctionSpec(name="pricing.handler"), **options})

@@ -1,0 +1,37 @@
+"""A grid's directory is its owner's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from htcgrid_core.local.directory import KEY_BYTES, Directory, open_plane
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """A process that hides nothing of what it makes."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_what_the_grid_makes_is_its_owners_only(tmp_path: Path, open_umask: None) -> None:
+    directory = Directory(tmp_path / "grid")
+    open_plane(directory)
+    assert _mode(directory.root) == 0o700  # so that nobody else comes to what is in it
+    assert _mode(directory.key_file) == 0o600
+
+
+def test_every_grid_has_a_key_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    one, other = Directory(tmp_path / "one"), Directory(tmp_path / "other")
+    keys = [open_plane(directory).key for directory in (one, other, one)]
+    assert keys[0] == keys[2] != keys[1]
+    assert len(keys[0]) == KEY_BYTES

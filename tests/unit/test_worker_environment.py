@@ -1,0 +1,35 @@
+"""What handlers see of their agent's environment: what they need, and nothing that is secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from htcgrid_core.agent.native import PASS_MORE, worker_environment
+
+SECRETS = [
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "GITHUB_TOKEN", "DATABASE_URL",
+    "HTCGRID_URL", "HTCGRID_KEY", "KUBECONFIG", "SSH_AUTH_SOCK", "API_KEY", "PGPASSWORD", "AIRFLOW__CORE__FERNET_KEY",
+    "path", "HOMEPAGE_PASSWORD", "LANGSMITH_API_KEY", "USERPASS",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secrets_are_not_passed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "canary")
+    assert "canary" not in worker_environment().values()
+
+
+@pytest.mark.parametrize("name", ["PATH", "HOME", "LC_ALL", "PYTHONPATH", "OMP_NUM_THREADS", "TMPDIR", "TZ"])
+def test_what_programs_need_is_passed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "value")
+    assert worker_environment()[name] == "value"
+
+
+def test_more_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MARKET_URL", "DESK", "MARKET_URL_PASSWORD"):
+        monkeypatch.setenv(name, name.lower())
+    monkeypatch.setenv(PASS_MORE, "MARKET_URL, DESK,,")
+    found = worker_environment()
+    assert (found["MARKET_URL"], found["DESK"]) == ("market_url", "desk")
+    assert not {"MARKET_URL_PASSWORD", PASS_MORE, ""} & found.keys()

@@ -1,0 +1,53 @@
+"""Write the generated parts of the documentation, or with ``--check`` say which of them are stale."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from tools.docs import architecture, commands, lifecycle, numbers, options, reference
+from tools.docs.places import REPOSITORY, documents
+from tools.docs.sections import filled
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    "architecture-picture": architecture.picture,
+    "architecture-table": architecture.table,
+    "domain-files": partial(architecture.files, "domain"),
+    "ports-files": partial(architecture.files, "ports"),
+    "services-files": partial(architecture.files, "services"),
+    "agent-files": partial(architecture.files, "agent"),
+    "session-lifecycle": lifecycle.session,
+    "task-lifecycle": lifecycle.task,
+    "limits": numbers.tables,
+    "limits-for-users": numbers.for_users,
+    "limits-relations": numbers.relations,
+    "url-options": options.url,
+    "agent-settings": options.agents,
+    "passed-variables": options.passed_variables,
+    "commands": commands.reference,
+    "reference": reference.reference,
+}
+
+
+def main() -> int:
+    """Run; 1 if ``--check`` finds a stale page."""
+    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if a page is stale")
+    check = parser.parse_args().check
+    stale = False
+    for path in documents():
+        page = path.read_text()
+        new = filled(page, GENERATORS)
+        if new == page:
+            continue
+        stale = True
+        sys.stdout.write(f"{path.relative_to(REPOSITORY)}: {'stale' if check else 'written'}\n")
+        if not check:
+            path.write_text(new)
+    return int(check and stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
