@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BENCH := .venv-bench
+AIRFLOW := .venv-airflow
+PREFECT := .venv-prefect
+MINISTACK := .venv-ministack
 PIP := -m pip --disable-pip-version-check install --quiet --progress-bar off
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-all lint types unit bench docs lock clean
+.PHONY: demo test test-all lint types unit airflow prefect bench docs lock clean
 
 $(VENV)/ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -14,28 +17,42 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 	$(RUN) $(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
-$(BENCH)/ready: requirements/bench.txt pyproject.toml
-	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python $(PIP) --require-hashes -r requirements/bench.txt
-	$(BENCH)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+# Airflow, Prefect and the AWS emulator do not install together, nor with the tools above.
+$(BENCH)/ready $(AIRFLOW)/ready $(PREFECT)/ready: .venv-%/ready: requirements/%.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) --require-hashes -r $<
+	$(@D)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(MINISTACK)/ready: requirements/ministack.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) --require-hashes -r $<
 	touch $@
 
 # The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001), about a minute.
 demo: $(VENV)/ready
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) example_dags/american_puts_script.py --url "local://$(CURDIR)/out/grid" --out out/american-puts
 
-test: lint types unit
+test: lint types unit airflow prefect
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 
-types: $(VENV)/ready
+types: $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready
 	$(VENV)/bin/mypy
+	$(AIRFLOW)/bin/mypy --exclude '^$$' htcgrid_airflow tests/airflow example_dags/airflow_dags
+	$(PREFECT)/bin/mypy --exclude '^$$' htcgrid_prefect tests/prefect example_dags/prefect_flows
 
-unit: $(VENV)/ready
+unit: $(VENV)/ready $(MINISTACK)/ready
 	$(VENV)/bin/pytest -m "not slow"
+
+airflow: $(AIRFLOW)/ready
+	$(AIRFLOW)/bin/pytest -m "not slow" tests/airflow
+
+prefect: $(PREFECT)/ready
+	$(PREFECT)/bin/pytest -m "not slow" tests/prefect
 
 test-all: lint types
 	HTCGRID_SIMULATOR_SEEDS=2000 HTCGRID_CHAOS_SECONDS=180 $(VENV)/bin/pytest
@@ -48,12 +65,16 @@ bench: $(BENCH)/ready
 docs: $(VENV)/ready
 	$(RUN) -m tools.docs
 
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url
+
 lock: $(VENV)/ready
 	$(RUN) $(PIP) uv
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		--extra dev pyproject.toml -o requirements/dev.txt
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-		pyproject.toml requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) pyproject.toml requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) --extra examples pyproject.toml requirements/airflow.in -o requirements/airflow.txt
+	$(COMPILE) --extra examples pyproject.toml requirements/prefect.in -o requirements/prefect.txt
+	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
 
 clean:
-	rm -rf $(VENV) $(BENCH) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(AIRFLOW) $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

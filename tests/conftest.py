@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from tests.planes import ManualClock, memory_plane
 # No deadline: two cores are shared with agents and their workers. The same examples every time: a failure repeats.
 # A suite that a shell started in the background inherits an ignored SIGINT, and so would the programs under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Airflow and Prefect do not install together: `make test` runs each one's tests in its own virtual environment.
+collect_ignore = [engine for engine in ("airflow", "prefect") if find_spec(engine) is None]
 
 settings.register_profile(
     "grid", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
