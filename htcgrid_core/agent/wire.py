@@ -100,34 +100,36 @@ def unpack_outcomes(body: bytes) -> tuple[int, bytes]:
 class Gauge:
     """Memory shared between an agent and one worker.
 
-    The worker writes which task it runs, between two copies of a counter, so that a torn read shows; the agent
-    writes which tasks it has taken back: from (serial, position) on, in chunks up to a last serial.
+    The worker writes which task it runs, and a digest of that, so that a torn read shows (neither side may assume an
+    order in which the other's bytes arrive); the agent writes which tasks it has taken back: from (serial, position)
+    on, in chunks up to a last serial.
     """
 
     SIZE = 128
-    _RUNNING = struct.Struct("<QQQdQ")  # counter, serial, position + 1 (0: none), monotonic start, counter
+    _RUNNING = struct.Struct("<QQdq")  # serial, position + 1 (0: none), monotonic start, digest of these
     _REVOKED = struct.Struct("<QQQ")  # from serial, from position, up to serial
     _REVOKED_AT = 64
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, self.SIZE)
-        self._counter = 0
 
     def begin(self, serial: int, position: int, started: float) -> None:
         """The worker begins a task."""
-        self._counter += 1
-        self._RUNNING.pack_into(self._memory, 0, self._counter, serial, position + 1, started, self._counter)
+        self._write(serial, position + 1, started)
 
     def rest(self) -> None:
         """The worker is between chunks."""
-        self._counter += 1
-        self._RUNNING.pack_into(self._memory, 0, self._counter, 0, 0, 0.0, self._counter)
+        self._write(0, 0, 0.0)
+
+    def _write(self, *task: float) -> None:
+        self._RUNNING.pack_into(self._memory, 0, *task, hash(task))  # of numbers, so the same in every process
 
     def running(self) -> tuple[int, int, float] | None:
         """(serial, position, start) of the running task; None between chunks, or if its worker died writing it."""
         for _ in range(TORN_READS):
-            before, serial, position, started, after = self._RUNNING.unpack_from(self._memory[: self._RUNNING.size])
-            if before == after:
+            *task, digest = self._RUNNING.unpack_from(self._memory[: self._RUNNING.size])
+            if hash(tuple(task)) == digest:
+                serial, position, started = task
                 return (serial, position - 1, started) if position else None
         return None
 

@@ -104,7 +104,7 @@ class TestWritten:
         assert record.pool == "large"
         found = plane.store.open_bundles(ID, "", 1000)
         stride = limits.RANK_STRIDE["high"]
-        assert [f.bundle.rank for f in found] == [pytest.approx((number + 1) * stride) for number in range(count)]
+        assert [f.bundle.rank for f in found] == [pytest.approx((number + 0.5) * stride) for number in range(count)]
         assert work_on(plane, lambda event: event, pool="large") == count
         assert [entry.after for entry in plane.store.history(ID)] == ["SUBMITTED", "RUNNING", "COMPLETED"]
 

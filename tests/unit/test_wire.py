@@ -110,14 +110,13 @@ class TestGauge:
     def test_a_worker_killed_while_it_wrote(self, worker: Gauge, agent: Gauge) -> None:
         """A half-written task is none, and the agent goes on: it does not wait for the dead."""
         worker.begin(7, 3, 1.0)
-        whole = bytes(worker._memory[:40])
+        first = bytes(worker._memory[:32])
         worker.begin(8, 0, 2.0)
-        worker._memory[:16] = bytes(worker._memory[:16])
-        for written in range(8, 40, 8):
-            torn = bytes(worker._memory[:written]) + whole[written:]
-            agent._memory[:40] = torn
-            assert agent.running() in (None, (7, 3, 1.0), (8, 0, 2.0))
-            assert agent.running() is None
+        second = bytes(worker._memory[:32])
+        for written in range(8, 32, 8):
+            for start, end in ((second, first), (first, second), (bytes(32), first), (second, bytes(32))):
+                agent._memory[:32] = start[:written] + end[written:]
+                assert agent.running() is None
 
     def test_revocation(self, worker: Gauge, agent: Gauge) -> None:
         assert not worker.is_revoked(1, 0)
