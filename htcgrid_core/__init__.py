@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from htcgrid_core.client.session import Progress as Progress
     from htcgrid_core.client.session import Session as Session
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
+    from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
     from htcgrid_core.domain.errors import FunctionNotFound as FunctionNotFound
     from htcgrid_core.domain.errors import GridError as GridError
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
 
 _ERRORS = (
-    "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition", "IncompatibleGrid",
-    "InvalidEvent", "InvalidInput", "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound",
-    "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout",
+    "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
+    "IncompatibleGrid", "InvalidEvent", "InvalidInput", "SessionConflict", "SessionFailed", "SessionNotFinished",
+    "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.context",

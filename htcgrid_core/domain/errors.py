@@ -46,6 +46,10 @@ class GridUnavailable(GridError):
     """The grid's store, queue or blobs cannot be reached or written to now; trying again may help."""
 
 
+class AccessDenied(GridError):
+    """There are no valid credentials for the grid, or they do not permit what was asked for; nothing was written."""
+
+
 class SessionNotFound(GridError, LookupError):
     """No session has this id, or its retention time has passed."""
 

@@ -1,0 +1,139 @@
+"""What AWS's failures mean to the grid: one clear sentence each, and a type that says whether to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    InvalidRegionError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
+
+_THROTTLED = frozenset(
+    {
+        "BandwidthLimitExceeded", "KmsThrottled", "LimitExceededException", "OverLimit",
+        "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+        "RequestThrottled", "RequestThrottledException", "SlowDown", "Throttling", "ThrottlingException",
+        "ThrottledException", "TooManyRequestsException",
+    }
+)  # fmt: skip
+_PASSING = frozenset(
+    {
+        "InternalError", "InternalFailure", "InternalServerError", "OperationAborted",
+        "ReplicatedWriteConflictException", "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable",
+        "TransactionConflictException", "TransactionInProgressException",
+    }
+)  # fmt: skip
+_DENIED = frozenset(
+    {
+        "403", "AccessDenied", "AccessDeniedException", "AuthFailure", "AuthorizationError", "Forbidden",
+        "KMS.AccessDeniedException", "KmsAccessDenied", "NotAuthorized", "UnauthorizedOperation",
+    }
+)  # fmt: skip
+_BAD_CREDENTIALS = frozenset(
+    {
+        "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
+        "InvalidSignatureException", "InvalidToken", "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException", "RequestExpired", "SignatureDoesNotMatch", "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
+)  # fmt: skip
+_MISSING = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue", "NoSuchBucket", "ParameterNotFound", "QueueDoesNotExist",
+        "ResourceNotFoundException", "TableNotFoundException",
+    }
+)  # fmt: skip
+_NO_CREDENTIALS = (
+    NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, NoAuthTokenError, TokenRetrievalError,
+    SSOError, UnauthorizedSSOTokenError,
+)  # fmt: skip
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's name of the error, such as ``ConditionalCheckFailedException``."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_throttle(error: ClientError) -> bool:
+    """Whether AWS refused the call only because there were too many; it had no effect."""
+    return code_of(error) in _THROTTLED
+
+
+def grid_error(error: BotoCoreError | ClientError, resource: str) -> GridError:
+    """The error to raise in the place of botocore's.
+
+    GridUnavailable means that the call may have had its effect or not, and that the same call may be repeated;
+    AccessDenied and UnknownGrid that somebody has to mend something first.
+
+    Args:
+        resource: what was talked to, for people: ``DynamoDB table htcgrid-book in eu-west-1``.
+    """
+    if isinstance(error, ClientError):
+        return _of_answer(error, resource)
+    if isinstance(error, _NO_CREDENTIALS):
+        return AccessDenied(
+            f"{resource}: there are no AWS credentials to use ({_sentence(error)}); set AWS_PROFILE, run "
+            "`aws sso login`, or give this machine a role"
+        )
+    if isinstance(error, NoRegionError | InvalidRegionError):
+        return UnknownGrid(f"{resource}: no valid AWS region is set; name it in the URL: aws://NAME?region=eu-west-1")
+    if isinstance(error, ProfileNotFound):
+        return UnknownGrid(f"{resource}: {_sentence(error)}; name one of ~/.aws/config in AWS_PROFILE")
+    if isinstance(error, HTTPClientError | IncompleteReadError):
+        return GridUnavailable(
+            f"{resource} cannot be reached ({_sentence(error)}); check the region, AWS_ENDPOINT_URL and the network, "
+            "and try again"
+        )
+    return GridError(f"{resource}: {_sentence(error)}")
+
+
+@contextmanager
+def aws_errors(resource: str) -> Iterator[None]:
+    """Raise what ``grid_error`` makes of botocore's errors in the block."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise grid_error(error, resource) from error
+
+
+def _of_answer(error: ClientError, resource: str) -> GridError:
+    code, action = code_of(error), error.operation_name
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    said = error.response.get("Error", {}).get("Message") or code
+    if code in _THROTTLED:
+        return GridUnavailable(f"{resource}: AWS throttles {action} ({code}); it is tried again, more slowly")
+    if code in _PASSING or status >= 500:
+        return GridUnavailable(f"{resource}: {action} failed for now ({code}: {said}); try again")
+    if code in _BAD_CREDENTIALS:
+        return AccessDenied(
+            f"{resource}: the AWS credentials are not valid or have expired ({code}: {said}); renew them, for example "
+            "with `aws sso login`"
+        )
+    if code in _DENIED or status == 403:
+        return AccessDenied(f"{resource}: {action} is not permitted ({said}); ask for that permission")
+    if code in _MISSING:
+        return UnknownGrid(
+            f"{resource} does not exist ({code} at {action}): is the region right, was the grid torn down? "
+            "`htcgrid aws bootstrap NAME` makes it"
+        )
+    return GridError(f"{resource}: {action} was refused ({code}: {said})")
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
