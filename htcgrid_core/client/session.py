@@ -15,6 +15,7 @@ from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.session_store import AuditEntry
 from htcgrid_core.services import cancel, results
 from htcgrid_core.services.find_task import find_task
+from htcgrid_core.services.persist import persist
 
 if TYPE_CHECKING:
     from htcgrid_core.client.deployment import Deployment
@@ -292,12 +293,29 @@ class Session:
 
     # Ending
 
-    def cancel(self, reason: str = "cancelled by its user") -> Progress:
+    def adopt(self, owner: str) -> Progress:
+        """Make ``owner`` the one whose fenced cancel counts; a session that has ended stays as it is.
+
+        For steps of a workflow that may be attempted again: each attempt adopts the session it waits for, so that
+        what is left of an earlier attempt cannot cancel it any more.
+
+        Raises:
+            SessionNotFound: its retention time has passed.
+        """
+        now = self.plane.clock.now()
+        self._record = persist(self.plane, lambda: self.plane.store.adopt(self.id, owner, now))
+        return progress_of(self._record)
+
+    def cancel(self, reason: str = "cancelled by its user", *, owner: str | None = None) -> Progress:
         """Ask for the session's end and return at once; one that has ended stays as it is.
 
         Queued tasks never start, running ones are killed within a heartbeat, finished ones keep their results.
+
+        Args:
+            owner: cancel only if the session is still this owner's (see ``adopt``); the check and the write are one
+                step, and the progress returned tells whether it is CANCELLING. None cancels in any case.
         """
-        self._record = cancel.cancel(self.plane, self.id, actor=self._deployment.actor, reason=reason)
+        self._record = cancel.cancel(self.plane, self.id, actor=self._deployment.actor, reason=reason, owner=owner)
         self._deployment.wake()
         return progress_of(self._record)
 

@@ -100,6 +100,7 @@ class SessionRecord:
         bundles: root bundles written at submit; negative until the session is acknowledged.
         digest: of function, options and events; what idempotent submission compares. Empty without a token.
         reason: why it ended, if not COMPLETED.
+        owner: whose fenced cancel counts: the newest attempt of the step that waits for it. Empty for nobody.
         pool, retention_seconds: of the spec, for those who do not parse it.
         updated_at, submitted_at, ended_at, deadline_at, expires_at: wall clock, seconds.
     """
@@ -118,6 +119,7 @@ class SessionRecord:
     bundles: int = -1
     digest: str = ""
     reason: str = ""
+    owner: str = ""
     pool: str = "default"
     retention_seconds: float = limits.RETENTION_SECONDS
 

@@ -215,13 +215,28 @@ class SessionStore(Protocol):
             LeaseLost: the token no longer holds the lease, or the session has ended.
         """
 
+    def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
+        """Make ``owner`` the session's owner; return the row as it then is. One that has ended keeps its owner.
+
+        Raises:
+            SessionNotFound: no such session, or expired.
+        """
+
     def advance(
-        self, session_id: str, event: SessionEvent, *, now: float, actor: str, reason: str = ""
+        self,
+        session_id: str,
+        event: SessionEvent,
+        *,
+        now: float,
+        actor: str,
+        reason: str = "",
+        owner: str | None = None,
     ) -> SessionRecord:
         """Apply ``event`` if the lifecycle allows it in the state the row is in; return the row as it then is.
 
         An event that leads to a terminal state counts every task without an outcome as cancelled, in the
-        same write. A session that has ended, or is already where the event leads, is returned unchanged.
+        same write. A session that has ended, is already where the event leads, or has another owner than
+        ``owner`` (if that is given; compared in the same write), is returned unchanged.
         """
 
     def has_live_lease(self, session_id: str, now: float) -> bool:

@@ -9,8 +9,13 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.persist import persist
 
 
-def cancel(plane: Plane, session_id: str, *, actor: str, reason: str = "cancelled by its user") -> SessionRecord:
+def cancel(
+    plane: Plane, session_id: str, *, actor: str, reason: str = "cancelled by its user", owner: str | None = None
+) -> SessionRecord:
     """Ask for the session's end; one that has ended already is returned as it is.
+
+    Args:
+        owner: who must own the session at that moment; if another does, it is returned as it is. None for whoever.
 
     Raises:
         SessionNotFound: there is no such session.
@@ -19,7 +24,7 @@ def cancel(plane: Plane, session_id: str, *, actor: str, reason: str = "cancelle
     plane.store.session(session_id, now)
     record = persist(
         plane,
-        lambda: plane.store.advance(session_id, SessionEvent.CANCEL, now=now, actor=actor, reason=reason),
+        lambda: plane.store.advance(session_id, SessionEvent.CANCEL, now=now, actor=actor, reason=reason, owner=owner),
     )
     plane.doorbell.ring(WORK, COMMITS)
     return record

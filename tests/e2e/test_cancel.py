@@ -145,3 +145,17 @@ def test_a_session_is_cancelled_while_it_is_submitted(grid: Grid) -> None:
     progress = ended(session)
     assert (progress.state, progress.reason) == ("CANCELLED", "before it was whole")
     assert progress.completed + progress.cancelled == progress.total < 100
+
+
+def test_a_cancel_of_an_earlier_attempt_does_nothing(grid: Grid) -> None:
+    """The attempt that waits for a session adopts it: what is left of an earlier one cannot end it any more."""
+    session = grid.submit(DOUBLE, [1, 2, 3], token="adopted")
+    again = grid.submit(DOUBLE, [1, 2, 3], token="adopted")
+    slow = grid.submit(STUBBORN, [{"n": 1, "seconds": 60}])
+    slow.adopt("first")
+    slow.adopt("second")
+    assert slow.cancel(owner="first").state == "RUNNING"
+    assert slow.cancel(owner="second").state == "CANCELLING"
+    ended(slow)
+    ended(session)
+    assert again.adopt("late").state == "COMPLETED"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from htcgrid_core.domain.errors import GridUnavailable, IncompatibleGrid
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 60.0
 
 SCHEMA = """
@@ -36,6 +36,7 @@ CREATE TABLE sessions (
     bundles INTEGER NOT NULL DEFAULT -1,
     digest TEXT NOT NULL DEFAULT '',
     reason TEXT NOT NULL DEFAULT '',
+    owner TEXT NOT NULL DEFAULT '',
     pool TEXT NOT NULL
 );
 CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;

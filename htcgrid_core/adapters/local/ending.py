@@ -14,13 +14,29 @@ class Ending:
 
     _database: Database
 
+    def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
+        """Make ``owner`` the session's owner; return the row as it then is. One that has ended keeps its owner."""
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE sessions SET owner = ?, updated_at = ? WHERE id = ? AND live = 1 AND owner <> ?1",
+                (owner, now, session_id),
+            )
+            return writes.session(db, session_id)
+
     def advance(
-        self, session_id: str, event: SessionEvent, *, now: float, actor: str, reason: str = ""
+        self,
+        session_id: str,
+        event: SessionEvent,
+        *,
+        now: float,
+        actor: str,
+        reason: str = "",
+        owner: str | None = None,
     ) -> SessionRecord:
         """Apply ``event`` if the lifecycle allows it in the state the row is in; return the row as it then is."""
         with self._database.write() as db:
             record = writes.session(db, session_id)
-            if record.ended or record.state is SESSION.target(event):
+            if record.ended or record.state is SESSION.target(event) or owner not in (None, record.owner):
                 return record
             after = SESSION.advance(record.state, event)
             if SESSION.is_terminal(after):

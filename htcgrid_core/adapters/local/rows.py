@@ -14,7 +14,7 @@ from htcgrid_core.ports.session_store import OutcomePage
 
 SESSION_COLUMNS = (
     "id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at, deadline_at,"
-    " expires_at, tolerated, bundles, digest, reason, pool, retention_seconds"
+    " expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds"
 )
 BUNDLE_COLUMNS = "session_id, id, root, tasks, crashes, not_before, rank"
 LEASE_COLUMNS = "epoch, token, lease_until, owner"
@@ -26,7 +26,7 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
     """From SESSION_COLUMNS."""
     (
         session_id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at,
-        deadline_at, expires_at, tolerated, bundles, digest, reason, pool, retention_seconds,
+        deadline_at, expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,
     ) = row  # fmt: skip
     return SessionRecord(
         session_id=session_id,
@@ -43,6 +43,7 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
         bundles=bundles,
         digest=digest,
         reason=reason,
+        owner=owner,
         pool=pool,
         retention_seconds=retention_seconds,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from htcgrid_core.domain.bundle import root_id
+from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.ports.session_store import SessionStore
 from htcgrid_core.testing.contracts import given
@@ -88,3 +89,36 @@ class CancelContract:
         store.commit(given.commit(goes_on, [1]))
         assert not store.has_live_lease(SESSION, NOW)
         assert not store.has_live_lease("s-nobody", NOW)
+
+    def test_only_its_owner_ends_it(self, store: SessionStore) -> None:
+        """What is left of an earlier attempt cannot cancel the session of a newer one."""
+        given.running(store)
+        assert store.session(SESSION, NOW).owner == ""
+        assert store.adopt(SESSION, "first", NOW + 1).owner == "first"
+        adopted = store.adopt(SESSION, "second", NOW + 2)
+        assert adopted == store.session(SESSION, NOW)
+        stale = store.advance(SESSION, SessionEvent.CANCEL, now=NOW + 3, actor="tester", owner="first")
+        assert stale == adopted
+        row = store.advance(SESSION, SessionEvent.CANCEL, now=NOW + 4, actor="tester", owner="second")
+        assert (row.state, row.owner) == (SessionState.CANCELLING, "second")
+
+    def test_without_an_owner_anybody_ends_it(self, store: SessionStore) -> None:
+        """A cancel that is not fenced asks for nothing; one that is, is refused by a session that nobody owns."""
+        given.running(store)
+        refused = store.advance(SESSION, SessionEvent.CANCEL, now=NOW, actor="tester", owner="first")
+        assert refused.state is SessionState.RUNNING
+        store.adopt(SESSION, "first", NOW)
+        row = store.advance(SESSION, SessionEvent.CANCEL, now=NOW, actor="tester")
+        assert row.state is SessionState.CANCELLING
+
+    def test_adopting_what_is_not_live(self, store: SessionStore) -> None:
+        """One that has ended keeps its owner, one that is being cancelled takes a new one, an unknown one is none."""
+        given.running(store)
+        store.adopt(SESSION, "first", NOW)
+        store.advance(SESSION, SessionEvent.CANCEL, now=NOW, actor="tester")
+        assert store.adopt(SESSION, "second", NOW).state is SessionState.CANCELLING
+        ended = store.advance(SESSION, SessionEvent.DRAIN, now=NOW, actor="tester")
+        assert store.adopt(SESSION, "third", NOW) == ended
+        assert ended.owner == "second"
+        with pytest.raises(SessionNotFound):
+            store.adopt("s-nobody", "first", NOW)

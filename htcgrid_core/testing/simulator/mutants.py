@@ -39,7 +39,14 @@ class UnconditionalCancel(SqliteStore):
     """A cancel is written whatever the state."""
 
     def advance(
-        self, session_id: str, event: SessionEvent, *, now: float, actor: str, reason: str = ""
+        self,
+        session_id: str,
+        event: SessionEvent,
+        *,
+        now: float,
+        actor: str,
+        reason: str = "",
+        owner: str | None = None,
     ) -> SessionRecord:
         """Write CANCELLING over anything."""
         if event is SessionEvent.CANCEL:
@@ -47,7 +54,7 @@ class UnconditionalCancel(SqliteStore):
                 db.execute(
                     "UPDATE sessions SET state = ?, live = 1 WHERE id = ?", (SessionState.CANCELLING, session_id)
                 )
-        return super().advance(session_id, event, now=now, actor=actor, reason=reason)
+        return super().advance(session_id, event, now=now, actor=actor, reason=reason, owner=owner)
 
 
 class CountersApart(SqliteStore):
