@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from htcgrid_core.ports.plane import Plane
+from tests.aws.fixtures import aws_account, ministack_url, moto_account, moto_url  # noqa: F401 - fixtures for every test
 from tests.planes import ManualClock, memory_plane
 
 # No deadline: two cores are shared with agents and their workers. The same examples every time: a failure repeats.

@@ -1,0 +1,1 @@
+"""Tests of the AWS adapters, against emulators over HTTP."""

@@ -1,0 +1,166 @@
+"""AWS emulators as servers of their own, one a test session, and clients for them.
+
+``ministack`` is the main one. ``moto`` is a second opinion on the shapes of calls; it is not safe under concurrency.
+Every test has an account of its own, which is what ministack makes of a 12-digit access key.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import boto3
+    from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "ministack"
+REGION = "eu-west-1"
+START_SECONDS = 60.0
+
+_accounts = itertools.count(os.getpid() * 10_000 % 800_000_000_000 + 100_000_000_000)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account on one emulator.
+
+    Attributes:
+        url: the emulator's endpoint, for AWS_ENDPOINT_URL.
+        id: twelve digits: account and access key.
+    """
+
+    url: str
+    id: str = field(default_factory=lambda: str(next(_accounts)))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which any AWS client of a child process finds the account."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self.id,
+            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def session(self) -> boto3.Session:
+        """A boto3 session with the account's keys; pass ``endpoint_url=account.url`` to its clients."""
+        import boto3
+
+        return boto3.Session(aws_access_key_id=self.id, aws_secret_access_key="emulated", region_name=REGION)
+
+    def dynamodb(self, config: Config | None = None) -> DynamoDBClient:
+        """A DynamoDB client; may be shared between threads."""
+        return self.session().client("dynamodb", endpoint_url=self.url, config=config or default_config())
+
+    def sqs(self, config: Config | None = None) -> SQSClient:
+        """An SQS client."""
+        return self.session().client("sqs", endpoint_url=self.url, config=config or default_config())
+
+    def s3(self, config: Config | None = None) -> S3Client:
+        """An S3 client."""
+        return self.session().client("s3", endpoint_url=self.url, config=config or default_config())
+
+
+def default_config() -> Config:
+    """For a local endpoint: threads do not wait for each other's connections."""
+    from botocore.config import Config
+
+    return Config(
+        max_pool_connections=32,
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "max_attempts": 3},
+        s3={"addressing_style": "path"},
+    )
+
+
+@contextmanager
+def ministack() -> Iterator[str]:
+    """The URL of a running ministack."""
+    if not MINISTACK.exists():
+        raise FileNotFoundError(f"{MINISTACK} is missing: make .venv-ministack/ready")
+    port = _free_port()
+    environment = {
+        **_clean_environment(), "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1",
+        "LOG_LEVEL": "ERROR",
+    }  # fmt: skip
+    with _server([str(MINISTACK)], environment, f"http://127.0.0.1:{port}", "/_ministack/health") as url:
+        yield url
+
+
+@contextmanager
+def moto() -> Iterator[str]:
+    """The URL of a running moto server."""
+    port = _free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _server(command, _clean_environment(), f"http://127.0.0.1:{port}", "/moto-api/") as url:
+        yield url
+
+
+@contextmanager
+def _server(command: list[str], environment: dict[str, str], url: str, health: str) -> Iterator[str]:
+    """Start a server, wait until it answers, and end it and its children whatever happens."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _wait_until_it_answers(process, url + health, log)
+            yield url
+        finally:
+            _end(process)
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                log.seek(0)
+                raise RuntimeError(f"{process.args!r} did not start: {log.read().decode(errors='replace')}") from None
+            time.sleep(0.05)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _clean_environment() -> dict[str, str]:
+    """Without AWS's own variables, which an emulator would take for its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
