@@ -42,8 +42,8 @@ lint: $(VENV)/ready
 
 types: $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready
 	$(VENV)/bin/mypy
-	$(AIRFLOW)/bin/mypy --exclude '^$$' htcgrid_airflow tests/airflow example_dags/airflow_dags
-	$(PREFECT)/bin/mypy --exclude '^$$' htcgrid_prefect tests/prefect example_dags/prefect_flows
+	$(AIRFLOW)/bin/mypy $$(find htcgrid_airflow tests/airflow example_dags/airflow_dags -name '*.py')
+	$(PREFECT)/bin/mypy $$(find htcgrid_prefect tests/prefect example_dags/prefect_flows -name '*.py')
 
 unit: $(VENV)/ready $(MINISTACK)/ready
 	$(VENV)/bin/pytest -m "not slow"
