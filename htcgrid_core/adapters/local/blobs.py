@@ -70,6 +70,14 @@ class FileBlobs:
         """Whether the blob is there."""
         return self.path(key).is_file()
 
+    def keys(self, prefix: str) -> list[str]:
+        """Keys of the blobs in the folder ``prefix`` (which ends with a slash) and below."""
+        found = []
+        for folder, _, names in os.walk(self.path(prefix.removesuffix("/"))):
+            place = Path(folder).relative_to(self._folder).as_posix()
+            found += [f"{place}/{name}" for name in names if not name.startswith(".")]  # a dot: being written
+        return sorted(found)
+
     def delete_prefix(self, prefix: str) -> None:
         """Delete the folder ``prefix`` (which ends with a slash)."""
         shutil.rmtree(self.path(prefix.removesuffix("/")), ignore_errors=True)

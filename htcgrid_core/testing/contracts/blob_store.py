@@ -55,6 +55,17 @@ class BlobStoreContract:
         assert not any(blobs.exists(key) for key in gone)
         assert [blobs.get(key) for key in kept] == [key.encode() for key in kept]
 
+    def test_keys_below_a_prefix(self, blobs: BlobStore) -> None:
+        """In order, at any depth, and none of a name that merely begins alike."""
+        below = [f"registry/pricing/{number:08d}" for number in range(1, 24)]
+        for key in [*reversed(below), "registry/pricing-2/00000001", "registry/scoring/00000001", KEY]:
+            blobs.put(key, b"{}")
+        assert blobs.keys("registry/pricing/") == below
+        assert blobs.keys("registry/") == sorted([*below, "registry/pricing-2/00000001", "registry/scoring/00000001"])
+        assert blobs.keys("registry/nothing/") == []
+        blobs.delete_prefix("registry/pricing/")
+        assert blobs.keys("registry/pricing/") == []
+
     def test_a_prefix_may_be_deleted_twice(self, blobs: BlobStore) -> None:
         """Also one under which nothing ever was; the keys are free again."""
         blobs.put(KEY, b"one")

@@ -91,6 +91,10 @@ class MemoryBlobs:
         """Whether the blob is there."""
         return key in self.blobs
 
+    def keys(self, prefix: str) -> list[str]:
+        """Keys below ``prefix``."""
+        return sorted(key for key in self.blobs if key.startswith(prefix))
+
     def path(self, key: str) -> Path:
         """Simulated workers read no files."""
         return Path(key)
