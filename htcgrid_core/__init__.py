@@ -13,8 +13,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from htcgrid_core.agent.context import Context as Context
     from htcgrid_core.client.connect import connect as connect
+    from htcgrid_core.client.event_files import events_from as events_from
+    from htcgrid_core.client.event_files import events_in as events_in
     from htcgrid_core.client.executor import GridExecutor as GridExecutor
     from htcgrid_core.client.grid import Grid as Grid
+    from htcgrid_core.client.grid import session_id_of as session_id_of
     from htcgrid_core.client.session import Progress as Progress
     from htcgrid_core.client.session import Session as Session
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
@@ -50,7 +53,10 @@ _HOMES = {
     "Context": "htcgrid_core.agent.context",
     "connect": "htcgrid_core.client.connect",
     "GridExecutor": "htcgrid_core.client.executor",
+    "events_from": "htcgrid_core.client.event_files",
+    "events_in": "htcgrid_core.client.event_files",
     "Grid": "htcgrid_core.client.grid",
+    "session_id_of": "htcgrid_core.client.grid",
     "Progress": "htcgrid_core.client.session",
     "Session": "htcgrid_core.client.session",
     "SharedInput": "htcgrid_core.codecs.shared",

@@ -30,8 +30,12 @@ Examples:
 
 @click.command(short_help="Submit a session: one task for each event.", epilog=EXAMPLES)
 @click.argument("function")
-@click.option("--events", metavar="FILE", help="The events: .jsonl, .json or .csv; - for JSON Lines on stdin.")
-@click.option("--format", "kind", type=click.Choice(["jsonl", "json", "csv"]), help="If not as FILE's name says.")
+@click.option(
+    "--events", metavar="FILE", help="The events: .jsonl, .json, .csv or .parquet; - for JSON Lines on stdin."
+)
+@click.option(
+    "--format", "kind", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="If not as FILE's name says."
+)
 @click.option("--range", "count", type=click.IntRange(min=0), metavar="N", help="The events 0, 1, ... N-1 instead.")
 @click.option("--name", default="", help="For people.")
 @click.option("--token", help="Idempotency key: the same submission again gives the same session.")

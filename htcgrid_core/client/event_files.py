@@ -1,4 +1,4 @@
-"""Events from files: JSON Lines and CSV are streamed, a JSON array is read whole."""
+"""Events from files: JSON Lines, CSV and Parquet are streamed, a JSON array is read whole."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any, BinaryIO, Literal, get_args
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 
-EventFormat = Literal["jsonl", "json", "csv"]
-_SUFFIXES: dict[str, EventFormat] = {".json": "json", ".csv": "csv"}
+EventFormat = Literal["jsonl", "json", "csv", "parquet"]
+_SUFFIXES: dict[str, EventFormat] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
+PARQUET_ROWS = 10_000  # rows held at once
 
 
 def events_in(path: Path | str, kind: EventFormat | None = None) -> Iterable[Any]:
@@ -22,14 +23,15 @@ def events_in(path: Path | str, kind: EventFormat | None = None) -> Iterable[Any
 
     Args:
         kind: "jsonl": a JSON value on each line; "json": one array; "csv": a header and a row for each event, which
-            becomes a dict of strings. None to tell from the name: .json, .csv, and JSON Lines for any other.
+            becomes a dict of strings; "parquet": a dict for each row, which needs pyarrow. None to tell from the name:
+            .json, .csv, .parquet, and JSON Lines for any other.
 
     Raises:
         InvalidInput: the file cannot be read. What is wrong inside it is raised, with its line number, when the
             events are taken.
     """
     path = Path(path)
-    kind = kind or _SUFFIXES.get(path.suffix.lower(), "jsonl")
+    kind = kind or format_of(path.name)
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed by whoever takes the last event
     except OSError as error:
@@ -50,7 +52,13 @@ def events_from(stream: BinaryIO, name: str, kind: EventFormat = "jsonl") -> Ite
         raise InvalidInput(f"{kind!r} is not a format of events: {', '.join(get_args(EventFormat))}")
     if kind == "json":
         return _array(stream, name)
-    return _lines(stream, name) if kind == "jsonl" else _rows(stream, name)
+    readers = {"jsonl": _lines, "csv": _rows, "parquet": _records}
+    return readers[kind](stream, name)
+
+
+def format_of(name: str) -> EventFormat:
+    """The format that a file's name tells."""
+    return _SUFFIXES.get(Path(name).suffix.lower(), "jsonl")
 
 
 def _closed_after(file: BinaryIO, events: Iterable[Any]) -> Iterator[Any]:
@@ -112,3 +120,18 @@ def _rows(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(f"{name}, line {rows.line_num + 1}: not CSV in UTF-8 ({error})") from error
+
+
+def _records(stream: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise InvalidInput(f"{name}: reading Parquet needs pyarrow (`pip install pyarrow`)") from error
+    number = 0
+    try:
+        for batch in parquet.ParquetFile(stream).iter_batches(batch_size=PARQUET_ROWS):
+            yield from batch.to_pylist()
+            number += batch.num_rows
+    except (arrow.ArrowException, OSError) as error:
+        raise InvalidInput(f"{name}, after row {number}: not Parquet ({error})") from error

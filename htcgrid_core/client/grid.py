@@ -129,7 +129,7 @@ class Grid:
             "labels": dict(labels or {}),
             "bundle_size": bundle_size,
         }
-        _session_id(token)  # token and options first: a callable would be stored
+        session_id_of(token)  # token and options first: a callable would be stored
         checked = self._checked(options)
         spec = checked.model_copy(update={"function": self._function(function)})
         return self._submit(spec, events, token, on_progress)
@@ -156,7 +156,7 @@ class Grid:
         on_progress: Callable[[int], None] | None = None,
     ) -> Session:
         record = submit(
-            self.plane, _session_id(token), spec, events, idempotent=token is not None, progress=on_progress
+            self.plane, session_id_of(token), spec, events, idempotent=token is not None, progress=on_progress
         )
         if not record.ended:
             try:
@@ -292,6 +292,14 @@ class Grid:
             found += [progress_of(record) for record in self.plane.store.progress(batch, self.plane.clock.now())]
         return found
 
+    def wake(self) -> None:
+        """Make sure that agents run, as waiting does; for those who poll ``progress`` instead.
+
+        Raises:
+            GridUnavailable: they cannot be started.
+        """
+        self.deployment.wake()
+
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return measure(self.plane)
@@ -310,7 +318,7 @@ def _argument(location: tuple[int | str, ...]) -> str:
     return str(location[0]).removesuffix("_seconds")
 
 
-def _session_id(token: str | None) -> str:
+def session_id_of(token: str | None) -> str:
     """A fresh id, or the one that belongs to a token: its uniqueness makes submission idempotent."""
     if token is None:
         return f"s-{secrets.token_hex(12)}"
