@@ -31,7 +31,7 @@ from htcgrid_core.services.renew import renew
 
 CLAIMS_AT_ONCE = 8
 SPECS_CACHED = 1000
-LOOK_SECONDS = 0.1  # between looks at whether a ring means that a session here was cancelled
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,18 @@ class AgentIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """An agent's times, in seconds."""
+    """An agent's times, in seconds.
+
+    ``look_seconds``: between looks at whether a ring means that a session here was cancelled; infinite where no ring
+    can mean that, since nobody rings from another machine.
+    """
 
     lease_seconds: float = limits.LEASE_SECONDS
     lease_margin_seconds: float = limits.LEASE_MARGIN_SECONDS
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
     poll_seconds: float = limits.AGENT_POLL_SECONDS
     drain_grace_seconds: float = limits.DRAIN_GRACE_SECONDS
+    look_seconds: float = LOOK_SECONDS
 
 
 @dataclass(slots=True)
@@ -269,7 +274,7 @@ class Agent:
             case Rung():
                 self._wake_at = float("-inf")
                 if self._leases and self._look.due_at == float("inf"):
-                    self._look.due_at = self._plane.clock.monotonic() + LOOK_SECONDS
+                    self._look.due_at = self._plane.clock.monotonic() + self._settings.look_seconds
 
     def _look_at_sessions(self) -> None:
         """Something rang: heartbeat now if a session here has ended or is being cancelled."""
@@ -298,6 +303,8 @@ class Agent:
                 leased.clock.renewed_at = before
                 if answer.session_state is SessionState.CANCELLING:
                     self._stop(leased)
+            messages = [leased.message for leased in self._leases.values() if leased.message is not None]
+            self._plane.queue.extend(messages, self._settings.lease_seconds)
         slots, idle = self._workers.slots, self._slots.idle
         store.beat(
             AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, slots - idle, clock.now(), self._problem)

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from htcgrid_core.domain.session import Priority
+
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """That bundle ``bundle_id`` of session ``session_id`` may be ready from ``not_before`` (wall clock, s) on."""
+    """That bundle ``bundle_id`` of session ``session_id`` may be ready from ``not_before`` (wall clock, s) on.
+
+    ``priority`` is the session's, for queues that keep a line for each; those that rank bundles ignore it.
+    """
 
     session_id: str
     bundle_id: str
     not_before: float = 0.0
+    priority: Priority = "normal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from htcgrid_core.codecs import frames
 from htcgrid_core.domain.bundle import Bundle
@@ -64,8 +64,10 @@ def claim(
     )
     if isinstance(answer, Refused):
         if answer.children:
-            pool = plane.store.session(hint.session_id, now).pool
-            persist(plane, lambda: plane.queue.send(pool, answer.children))
+            record = plane.store.session(hint.session_id, now)
+            priority = spec_of(record).priority
+            children = [replace(child, priority=priority) for child in answer.children]
+            persist(plane, lambda: plane.queue.send(record.pool, children))
             plane.doorbell.ring(WORK)
         if answer.reason is Refusal.OVER:
             forget(plane, message)

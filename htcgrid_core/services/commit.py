@@ -45,7 +45,7 @@ def commit(
     )
     record = persist(plane, lambda: plane.store.commit(write))
     ready = [
-        Hint(child.bundle.session_id, child.bundle.bundle_id, child.bundle.not_before)
+        Hint(child.bundle.session_id, child.bundle.bundle_id, child.bundle.not_before, spec.priority)
         for child in children
         if child.lease is None
     ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import IllegalTransition
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
-from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.finalize import finalize
@@ -84,6 +84,8 @@ def _advance(plane: Plane, record: SessionRecord, event: SessionEvent, reason: s
 def _resend(plane: Plane, record: SessionRecord) -> int:
     hints = persist(plane, lambda: plane.store.runnable(record.session_id, plane.clock.now(), RESEND_LIMIT))
     if hints:
+        priority = SessionSpec.model_validate_json(record.spec).priority
+        hints = [replace(hint, priority=priority) for hint in hints]
         persist(plane, lambda: plane.queue.send(record.pool, hints))
         plane.doorbell.ring(WORK)
     return len(hints)

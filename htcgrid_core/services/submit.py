@@ -71,6 +71,7 @@ def submit(
     events: Iterable[Any],
     *,
     idempotent: bool,
+    durable: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> SessionRecord:
     """Submit a session and return its acknowledged row.
@@ -81,6 +82,7 @@ def submit(
     Args:
         session_id: a fresh id, or with ``idempotent`` one made from the client's token.
         events: anything iterable; each must be encodable with ``spec.codec``.
+        durable: return once it would survive a power failure, not only the death of this process.
         progress: called with the number of events written so far.
 
     Raises:
@@ -124,7 +126,8 @@ def submit(
     else:
         record = _write(plane, record, stored, everything, Digest() if idempotent else None, progress)
     plane.doorbell.ring(WORK)
-    persist(plane, plane.store.sync)  # while agents begin
+    if durable:
+        persist(plane, plane.store.sync)  # while agents begin
     if progress is not None:
         progress(record.counters.total)
     return record
@@ -157,7 +160,7 @@ def _write_whole(
         ),
     )
     if record.state is SessionState.RUNNING:
-        hints = [Hint(draft.session_id, bundle.bundle_id) for bundle, _ in pairs]
+        hints = [Hint(draft.session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in pairs]
         persist(plane, lambda: plane.queue.send(spec.pool, hints))
     return record
 
@@ -243,7 +246,7 @@ def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: 
 
 def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
     persist(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
-    hints = [Hint(session_id, bundle.bundle_id) for bundle, _ in batch]
+    hints = [Hint(session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in batch]
     persist(plane, lambda: plane.queue.send(spec.pool, hints))
 
 

@@ -64,11 +64,11 @@ class SimulatedQueue:
         """Hide messages for longer."""
         for message in messages:
             if message.receipt in self._hints:
-                self._show(message.receipt, self._world.now + seconds)
+                self._show(message.receipt, self._world.now + seconds, shuffled=seconds == 0)
 
-    def _show(self, number: int, at: float) -> None:
+    def _show(self, number: int, at: float, *, shuffled: bool = True) -> None:
         self._visible_at[number] = at
-        heapq.heappush(self._visible, (at, self._world.rng.random(), number))
+        heapq.heappush(self._visible, (at, self._world.rng.random() if shuffled else 0.0, number))
 
 
 class MemoryBlobs:
