@@ -49,7 +49,7 @@ PASS_MORE = "HTCGRID_WORKER_ENV"  # noqa: S105 - comma-separated names of more v
 CAPTURE_CHECK_SECONDS = 1.0
 TOO_SLOW = TaskError("InitError", f"was not ready within {limits.WORKER_START_SECONDS:.0f} s")
 FUNCTIONS_KNOWN = 256  # that a worker has confirmed to have loaded
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 17
 MESSAGE_BYTES = 4 * limits.MAX_RESULT_BYTES  # no worker has more to say at once
 
 

@@ -38,6 +38,7 @@ SHARED_INPUTS_KEPT = 8
 TRACEBACK_CHARACTERS = 16_000
 EXCEPTION_BYTES = 1 << 20
 FILE_BYTES = 16 << 30
+READ_BYTES = 1 << 16
 PROCESSES = 8192
 
 
@@ -46,6 +47,7 @@ class Worker:
 
     def __init__(self, connection: socket.socket, gauge: Gauge) -> None:
         self._connection = connection
+        self._inbox = connection.makefile("rb", READ_BYTES)
         self._gauge = gauge
         self._sources = Sources()
         self._functions: Recent[str, Callable[..., Any]] = Recent(FUNCTIONS_KEPT)
@@ -66,12 +68,12 @@ class Worker:
         threading.Thread(target=self._flush_late, daemon=True).start()
         self._send(wire.message(Kind.HELLO))
         while True:
-            head = self._receive(wire.HEAD.size)
-            if head is None:
+            head = self._inbox.read(wire.HEAD.size)
+            if len(head) < wire.HEAD.size:
                 return
             length, kind = wire.HEAD.unpack(head)
-            body = self._receive(length)
-            if body is None:
+            body = self._inbox.read(length)
+            if len(body) < length:
                 return
             if kind == Kind.FUNCTION:
                 if not self._load(json.loads(body)):
@@ -224,16 +226,6 @@ class Worker:
     def _send(self, data: bytes) -> None:
         with self._lock:
             self._connection.sendall(data)
-
-    def _receive(self, size: int) -> bytes | None:
-        parts = []
-        while size:
-            part = self._connection.recv(min(size, 1 << 20))
-            if not part:
-                return None
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
 
 
 def _message(error: BaseException) -> str:

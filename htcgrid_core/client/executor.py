@@ -66,6 +66,7 @@ class GridExecutor(Executor):
         self._options = options
         self._lock = threading.Lock()
         self._pending: list[Call] = []
+        self._sending: list[Call] = []
         self._batches: list[Batch] = []
         self._is_shut_down = False
         self._all_sent = False
@@ -109,7 +110,8 @@ class GridExecutor(Executor):
         """Take no more calls; see ``concurrent.futures.Executor.shutdown``."""
         with self._lock:
             self._is_shut_down = True
-            calls = [*self._pending, *(call for batch in self._batches for call in batch.calls)]
+            sent = (call for batch in self._batches for call in batch.calls)
+            calls = [*self._pending, *sent]
         if cancel_futures:
             for call in calls:
                 call.future.cancel()
@@ -137,7 +139,8 @@ class GridExecutor(Executor):
             self._sender_wakes.wait()
             self._sender_wakes.clear()
             with self._lock:
-                calls, self._pending = self._pending, []
+                calls = self._sending = self._pending
+                self._pending = []
                 if self._is_shut_down and not calls:
                     self._all_sent = True
                     break
@@ -149,6 +152,7 @@ class GridExecutor(Executor):
                     groups.setdefault(_group(call.function), []).append(call)
             for group in groups.values():
                 self._send(group)
+            self._sending = []
         self._grid.plane.doorbell.ring(COMMITS)  # the watcher may be done, too
 
     def _send(self, calls: list[Call]) -> None:
@@ -209,9 +213,16 @@ class GridExecutor(Executor):
 
     def _collect(self, batch: Batch) -> None:
         """Settle the futures of what was committed since the last look."""
+        self._settle_pages(batch)
+        if batch.left and batch.session.done():
+            self._settle_pages(batch)  # what was committed before it ended
+            for index, call in enumerate(batch.calls):
+                if not call.future.done():
+                    self._settle_task(batch, TaskOutcome(index, TaskState.CANCELLED))
+
+    def _settle_pages(self, batch: Batch) -> None:
         session = batch.session
-        ended = session.done()
-        while pages := results.pages_after(session.plane, session.id, batch.cursor):
+        while batch.left and (pages := results.pages_after(session.plane, session.id, batch.cursor)):
             for page in pages:
                 batch.cursor = page.cursor
                 for outcome in results.page_outcomes(session.plane, session.id, session.spec, page):
@@ -221,10 +232,6 @@ class GridExecutor(Executor):
                         _settle(batch.calls[outcome.index].future, None, error)
                     else:
                         self._settle_task(batch, task)
-        if ended:
-            for index, call in enumerate(batch.calls):
-                if not call.future.done():
-                    self._settle_task(batch, TaskOutcome(index, TaskState.CANCELLED))
 
     @staticmethod
     def _settle_task(batch: Batch, task: TaskOutcome) -> None:

@@ -71,11 +71,11 @@ def progress_of(record: SessionRecord) -> Progress:
 class Session:
     """One session of a grid. Any process that knows its id can hold one."""
 
-    def __init__(self, deployment: Deployment, record: SessionRecord) -> None:
+    def __init__(self, deployment: Deployment, record: SessionRecord, spec: SessionSpec | None = None) -> None:
         self._deployment = deployment
         self.plane = deployment.plane
         self._record = record
-        self.spec = SessionSpec.model_validate_json(record.spec)
+        self.spec = spec or SessionSpec.model_validate_json(record.spec)
 
     @property
     def id(self) -> str:
