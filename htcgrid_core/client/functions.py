@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.machinery
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from htcgrid_core.client.sources import top_level_names
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, seal
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput
 from htcgrid_core.domain.function import Environment, FunctionSpec
@@ -62,21 +62,7 @@ def _check_importable(name: str, module_name: str, attribute: str) -> None:
 @functools.lru_cache(maxsize=64)
 def _top_level_names(path: Path, modified_ns: int) -> set[str] | None:
     """Names that a source file defines or imports; None if that cannot be told from its text."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError as error:
-        raise FunctionNotFound(f"{path} cannot be parsed: {error}") from error
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            if any(alias.name == "*" for alias in node.names):
-                return None
-            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-    return None if "__getattr__" in names else names
+    return top_level_names(path.read_bytes(), str(path))
 
 
 def from_callable(

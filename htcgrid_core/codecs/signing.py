@@ -12,6 +12,7 @@ SIGNATURE_BYTES = 32  # HMAC-SHA256
 # What is signed for no one session: any session of the grid may use it.
 FUNCTION_PURPOSE = "function"
 SHARED_PURPOSE = "shared input"
+PACKAGE_PURPOSE = "package"
 
 
 def _mac(key: bytes, session_id: str, purpose: str, body: bytes) -> bytes:

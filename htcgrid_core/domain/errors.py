@@ -34,6 +34,10 @@ class FunctionNotFound(InvalidInput):
     """The function named at submit does not exist."""
 
 
+class InvalidPackage(InvalidInput):
+    """A function's package that is too large, is damaged, or would write outside of its own folder."""
+
+
 class UnknownGrid(InvalidInput):
     """The grid URL has a scheme, name or option that nobody knows."""
 

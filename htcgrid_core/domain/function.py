@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+REGISTERED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+RUNTIME = re.compile(r"python3\.\d+|nodejs\d+\.x|provided(\.al2|\.al2023)?")
+# What the runtime itself sets; ``AWS_LAMBDA_`` and ``HTCGRID_`` are reserved as a whole.
+RESERVED_VARIABLES = ("_HANDLER", "_X_AMZN_TRACE_ID", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR")
+RESERVED_PREFIXES = ("AWS_LAMBDA_", "HTCGRID_")
+
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4096)]
 
 
 class Environment(BaseModel):
@@ -23,12 +33,72 @@ class Environment(BaseModel):
     cwd: str
 
 
+class Package(BaseModel):
+    """The version of a registered function that a session runs, frozen when it was submitted.
+
+    Attributes:
+        function, version: what was deployed.
+        handler: what the runtime calls, as in ``module.handler``.
+        runtime: which runtime, in AWS Lambda's names.
+        variables: environment variables of its workers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: str = Field(pattern=f"^{REGISTERED_NAME.pattern}$")
+    version: int = Field(ge=1)
+    handler: str = Field(pattern=r"^[^\s\x00]{1,256}$")
+    runtime: str = Field(pattern=f"^({RUNTIME.pattern})$")
+    variables: dict[Variable, VariableValue] = Field(default_factory=dict, max_length=64)
+
+
+class FunctionVersion(Package):
+    """An entry of the registry: what was deployed, never changed afterwards.
+
+    Attributes:
+        blob: key of the sealed package.
+        content: digest of the package's files, their names and whether they may be executed.
+        files, unpacked_bytes, package_bytes: how many files, and their size unpacked and as stored.
+        timeout_seconds, memory_mb: defaults of sessions that run it.
+        deployed_at: wall clock, seconds.
+        deployed_by: who did it, by the name that the client gives.
+    """
+
+    blob: str
+    content: str
+    files: int
+    unpacked_bytes: int
+    package_bytes: int
+    timeout_seconds: float | None = Field(default=None, gt=0, le=7 * 86400, allow_inf_nan=False)
+    memory_mb: int | None = Field(default=None, ge=32, le=1 << 20)
+    description: str = Field(default="", max_length=256)
+    deployed_at: float = 0.0
+    deployed_by: str = ""
+
+    @property
+    def name(self) -> str:
+        """``NAME:VERSION``, as ``submit`` takes it."""
+        return f"{self.function}:{self.version}"
+
+    def asks_the_same_as(self, other: FunctionVersion) -> bool:
+        """Whether a session would run the same code in the same way."""
+        told = {"function", "handler", "runtime", "variables", "content", "timeout_seconds", "memory_mb", "description"}
+        return self.model_dump(include=told) == other.model_dump(include=told)
+
+    def spec(self) -> FunctionSpec:
+        """What a session keeps of it."""
+        package = Package.model_validate(self.model_dump(include=set(Package.model_fields)))
+        return FunctionSpec(name=self.name, blob=self.blob, package=package)
+
+
 class FunctionSpec(BaseModel):
     """A reference to a function.
 
     Attributes:
-        name: ``module.handler`` or, for a callable, ``module:qualname`` for people to read.
-        blob: key of the signed cloudpickle if it is a Python callable; None for a reference.
+        name: ``module.handler``, ``NAME:VERSION`` of a registered function or, for a callable, ``module:qualname``
+            for people to read.
+        blob: key of the signed cloudpickle or package; None for a reference.
+        package: the registered version, if it is one.
         call: how the function is called: ``handler(event, context)``, ``function(event)``,
             or ``function(*args, **kwargs)`` with the event being ``[args, kwargs]``.
         environment: where to run it, on a grid of one machine.
@@ -40,3 +110,4 @@ class FunctionSpec(BaseModel):
     blob: str | None = None
     call: Literal["handler", "event", "args"] = "handler"
     environment: Environment | None = None
+    package: Package | None = None

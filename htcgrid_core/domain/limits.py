@@ -47,6 +47,12 @@ CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the fi
 CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before
 MAX_RESULT_BYTES: Final = 64 << 20
 
+# Packages of registered functions
+MAX_PACKAGE_BYTES: Final = 256 << 20  # zipped
+MAX_UNPACKED_BYTES: Final = 1 << 30
+MAX_PACKAGE_FILES: Final = 50_000
+PACKAGE_CACHE_BYTES: Final = 4 << 30  # of unpacked packages on one machine; those in use may exceed it
+
 # Polling, the safety net under the doorbells
 AGENT_POLL_SECONDS: Final = 1.0
 CLIENT_POLL_SECONDS: Final = 0.5
@@ -66,4 +72,5 @@ assert LOCAL_TIME_SLICE_SECONDS <= TIME_SLICE_SECONDS
 assert DRAIN_GRACE_SECONDS <= LEASE_SECONDS, "work handed back on drain is never reclaimed first"
 assert CRASHES_BEFORE_ISOLATION < CRASH_LIMIT
 assert BACKOFF_BASE_SECONDS <= BACKOFF_CAP_SECONDS
+assert MAX_UNPACKED_BYTES <= PACKAGE_CACHE_BYTES, "any one package fits"
 assert MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES

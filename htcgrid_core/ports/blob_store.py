@@ -23,7 +23,7 @@ class BlobStore(Protocol):
         """Whether there is a blob under ``key``."""
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys of the blobs below ``prefix`` (which ends with a slash), in order; what is being written may be missing."""
+        """Keys of the blobs below ``prefix`` (which ends with a slash), in order; one being written may be missing."""
 
     def path(self, key: str) -> Path:
         """A file on this machine with the blob's bytes, fetched if need be."""

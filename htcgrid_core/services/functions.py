@@ -1,0 +1,143 @@
+"""The registry of functions: one blob a version, written once; the number is won by whoever writes it first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+
+from pydantic import ValidationError
+
+from htcgrid_core.codecs.packages import Packed
+from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal, unseal
+from htcgrid_core.domain.errors import CorruptPayload, FunctionNotFound
+from htcgrid_core.domain.function import REGISTERED_NAME, FunctionVersion
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.persist import persist
+
+REGISTRY = "registry/"
+REMOVED = ".removed"
+
+
+def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVersion:
+    """Store a package and register it as the next version; the latest one again if that asks for the same.
+
+    Safe beside other deployments of the same name: each gets a number of its own, and a crash leaves at most a package
+    that no version names.
+
+    Args:
+        draft: the version, whose number, blob and time are not looked at.
+    """
+    sealed = seal(plane.key, "", PACKAGE_PURPOSE, package.data)
+    blob = f"packages/{hashlib.sha256(sealed).hexdigest()}"
+    while True:
+        usable, last = _numbers(plane, draft.function)
+        if usable and (latest := deployed(plane, draft.function, usable[-1])).asks_the_same_as(draft):
+            return latest
+        persist(plane, lambda: plane.blobs.put(blob, sealed))
+        update = {"version": last + 1, "blob": blob, "deployed_at": plane.clock.now()}
+        version = draft.model_copy(update=update)
+        if _written_first(plane, version):
+            return version
+
+
+def resolve(plane: Plane, function: str, version: int | None = None) -> FunctionVersion:
+    """One version, or the latest.
+
+    Raises:
+        FunctionNotFound: there is none.
+        CorruptPayload: its entry was damaged, or not written by a holder of this grid's key.
+    """
+    usable, last = _numbers(plane, function)
+    if not usable:
+        why = "its versions were removed" if last else "there is none of this name"
+        raise FunctionNotFound(
+            f"function {function!r} is not deployed: {why}. `htcgrid functions list` shows what is; a function of a "
+            "module is written module.handler"
+        )
+    if version is None:
+        version = usable[-1]
+    if version not in usable:
+        raise FunctionNotFound(f"function {function!r} has no version {version}; it has {_listed(usable)}")
+    return deployed(plane, function, version)
+
+
+def deployed(plane: Plane, function: str, version: int) -> FunctionVersion:
+    """A version that was deployed, whether or not it was removed since.
+
+    Raises:
+        CorruptPayload: it never was, or its entry was damaged, or not written by a holder of this grid's key.
+    """
+    data = persist(plane, lambda: plane.blobs.get(_key(function, version)))
+    body = unseal(plane.key, "", _purpose(function, version), data)
+    try:
+        return FunctionVersion.model_validate_json(body)
+    except ValidationError as error:
+        raise CorruptPayload(f"function {function}:{version} was registered by another version: {error}") from error
+
+
+def versions(plane: Plane, function: str) -> list[FunctionVersion]:
+    """All versions that can be used, oldest first."""
+    return [deployed(plane, function, number) for number in _numbers(plane, function)[0]]
+
+
+def catalogue(plane: Plane) -> list[FunctionVersion]:
+    """The latest version of each function, by name."""
+    found = _parsed(persist(plane, lambda: plane.blobs.keys(REGISTRY)))
+    return [deployed(plane, name, max(usable)) for name, (usable, _) in sorted(found.items()) if usable]
+
+
+def remove(plane: Plane, function: str, version: int | None = None) -> list[int]:
+    """Remove one version or all, from new submissions: sessions that run one keep it. Returns the numbers.
+
+    Raises:
+        FunctionNotFound: there is none.
+    """
+    removed = [resolve(plane, function, version).version] if version else _numbers(plane, function)[0]
+    if not removed:
+        resolve(plane, function)  # which says why there is none
+    for number in removed:
+        key = _key(function, number) + REMOVED
+        persist(plane, lambda key=key: plane.blobs.put(key, b""))  # type: ignore[misc]  # a default is no argument
+    return removed
+
+
+def _key(function: str, version: int) -> str:
+    return f"{REGISTRY}{function}/{version:08d}"
+
+
+def _purpose(function: str, version: int) -> str:
+    return f"function {function}:{version}"
+
+
+def _numbers(plane: Plane, function: str) -> tuple[list[int], int]:
+    """Versions that can be used, ascending, and the highest number ever given."""
+    if not REGISTERED_NAME.fullmatch(function):
+        raise FunctionNotFound(
+            f"{function!r} is not a function's name: write it as module.handler, or as NAME or NAME:VERSION of one "
+            "that was deployed"
+        )
+    keys = persist(plane, lambda: plane.blobs.keys(f"{REGISTRY}{function}/"))
+    usable, last = _parsed(keys).get(function, (set(), 0))
+    return sorted(usable), last
+
+
+def _parsed(keys: list[str]) -> dict[str, tuple[set[int], int]]:
+    given, removed = defaultdict[str, set[int]](set), defaultdict[str, set[int]](set)
+    for key in keys:
+        name, _, number = key.removeprefix(REGISTRY).partition("/")
+        if number.removesuffix(REMOVED).isdecimal():
+            (removed if number.endswith(REMOVED) else given)[name].add(int(number.removesuffix(REMOVED)))
+    return {name: (numbers - removed[name], max(numbers)) for name, numbers in given.items()}
+
+
+def _written_first(plane: Plane, version: FunctionVersion) -> bool:
+    """Write an entry under its number; False if another deployment has taken it."""
+    key = _key(version.function, version.version)
+    body = version.model_dump_json().encode()
+    sealed = seal(plane.key, "", _purpose(version.function, version.version), body)
+    persist(plane, lambda: plane.blobs.put(key, sealed))
+    return persist(plane, lambda: plane.blobs.get(key)) == sealed
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[-20:]))
