@@ -111,7 +111,7 @@ class GridExecutor(Executor):
         with self._lock:
             self._is_shut_down = True
             sent = (call for batch in self._batches for call in batch.calls)
-            calls = [*self._pending, *sent]
+            calls = [*self._pending, *self._sending, *sent]
         if cancel_futures:
             for call in calls:
                 call.future.cancel()

@@ -23,9 +23,9 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, InvalidInput, RetryPolicy, TaskFailed, connect
+from htcgrid_core import Grid, InvalidInput, RetryPolicy, Session, SessionState, TaskFailed, connect
 from tests.e2e import handlers
-from tests.e2e.support import GUARD_SECONDS, eventually, fresh_grid, run_script
+from tests.e2e.support import GUARD_SECONDS, ended, eventually, fresh_grid, run_script
 
 
 @pytest.fixture(scope="module")
@@ -395,6 +395,26 @@ def test_shutdown_of_one_that_was_never_used(grid: Grid) -> None:
     grid.executor().shutdown()
     with grid.executor():
         pass
+
+
+def test_shutdown_cancels_also_what_is_just_being_sent(grid: Grid, gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sending, go_on = threading.Event(), threading.Event()
+    submit_calls = grid.submit_calls
+
+    def slow_submit(*call: Any) -> Session:
+        sending.set()
+        assert go_on.wait(GUARD_SECONDS)
+        return submit_calls(*call)
+
+    monkeypatch.setattr(grid, "submit_calls", slow_submit)
+    executor = grid.executor()
+    future = executor.submit(handlers.pass_first, 1, str(gate))
+    assert sending.wait(GUARD_SECONDS)
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert future.cancelled()
+    go_on.set()
+    executor.shutdown(wait=True)
+    assert ended(grid.sessions(limit=1)[0]).state is SessionState.CANCELLED
 
 
 def test_shutdown_without_waiting_still_finishes(grid: Grid, gate: Path) -> None:

@@ -1,0 +1,151 @@
+"""What joblib asks of a backend, answered by a grid's executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from joblib.parallel import ParallelBackendBase, SequentialBackend
+
+from htcgrid_core.client.connect import connect
+from htcgrid_core.client.executor import GridExecutor
+from htcgrid_core.client.grid import Grid
+from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.joblib_backend.sharing import SharedArrays
+
+# What joblib passes to every backend's ``configure``; only max_nbytes means something on a grid.
+JOBLIB_OPTIONS = ("context", "inner_max_num_threads", "mmap_mode", "prefer", "require", "temp_folder", "verbose")
+DEFAULT_PRE_DISPATCH = "2*n_jobs"  # of joblib and of scikit-learn
+IN_FLIGHT_PER_SLOT = 256  # enough calls at once that the grid can bundle them, few enough to hold
+AGENT_START_SECONDS = 5.0
+
+
+class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no types
+    """Runs the calls of ``joblib.Parallel`` as tasks of a grid.
+
+    joblib does not batch for it: each call is a task, and the grid bundles tasks by itself.
+
+    Args:
+        url: the grid's URL; None for ``HTCGRID_URL``.
+        options: as for ``grid.submit``: pool, priority, retry, task_timeout, labels and so on.
+    """
+
+    supports_retrieve_callback = True  # and so generators and timeouts
+    default_n_jobs = -1
+
+    def __init__(
+        self,
+        url: str | None = None,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        self._url = url
+        self._options = options
+        self._grid: Grid | None = None
+        self._executor: GridExecutor | None = None
+        self._call_options: dict[str, Any] = {}
+        self._max_nbytes: int | None = None
+        self._arrays: SharedArrays | None = None
+
+    # Before a call
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """How many jobs run at once: for -1 the grid's slots, for -2 one less.
+
+        A positive number is passed on to those who divide their work by it; it does not hold the grid back. Never 1
+        unless that is asked for: joblib runs in its own process what it believes to be one job.
+        """
+        if n_jobs == 0:
+            raise ValueError("n_jobs == 0 in Parallel has no meaning")
+        if n_jobs is None:
+            n_jobs = self.default_n_jobs
+        if n_jobs > 0:
+            return n_jobs
+        return max(2, self._slots() + 1 + n_jobs)
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, max_nbytes: int | None = None, **options: Any) -> int:
+        """Prepare for the calls of one ``Parallel``.
+
+        Raises:
+            InvalidInput: an option is no good.
+            UnknownGrid, GridUnavailable: from ``connect``.
+        """
+        own = {name: value for name, value in options.items() if name not in JOBLIB_OPTIONS}
+        url = own.pop("url", self._url)
+        if self._grid is None or url != self._url:
+            self._url, self._grid = url, connect(url)
+        self.parallel = parallel
+        self._max_nbytes = max_nbytes
+        self._call_options = {"name": "joblib", **self._options, **own}
+        if "token" in self._call_options:
+            raise InvalidInput("the calls of a Parallel may become several sessions, which cannot share a token")
+        self._grid.call_spec(self._call_options)
+        if str(parallel.pre_dispatch).replace(" ", "") == DEFAULT_PRE_DISPATCH:
+            parallel.pre_dispatch = f"{IN_FLIGHT_PER_SLOT}*n_jobs"
+        jobs = self.effective_n_jobs(n_jobs)
+        self._begin()
+        return jobs
+
+    def get_nested_backend(self) -> tuple[Any, None]:
+        """What ``Parallel`` is inside of a task: sequential, since a slot is one core."""
+        return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
+
+    # The calls
+
+    def submit(self, func: Any, callback: Callable[[Future[Any]], None] | None = None) -> Future[Any]:
+        """Run one batch of joblib's calls as a task."""
+        assert self._executor is not None
+        assert self._arrays is not None
+        func.items = self._arrays.replaced(func.items)
+        future = self._executor.submit(_run, func)
+        if callback is not None:
+            future.add_done_callback(callback)
+        return future
+
+    def retrieve_result_callback(self, out: Future[Any]) -> Any:
+        """The results of a batch, or what a call raised."""
+        return out.result()
+
+    # After a call
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """Cancel the calls that are left; sessions that nobody waits for any more are cancelled with them."""
+        self._end(cancel=True)
+        if ensure_ready:
+            self._begin()
+
+    def terminate(self) -> None:
+        """Let go of the connection; the next call connects again."""
+        self._end(cancel=False)
+        if self._grid is not None:
+            self._grid.close()
+
+    def _begin(self) -> None:
+        assert self._grid is not None
+        self._executor = self._grid.executor(**self._call_options)
+        self._arrays = SharedArrays(self._grid, self._max_nbytes)
+
+    def _end(self, *, cancel: bool) -> None:
+        executor, self._executor, self._arrays = self._executor, None, None
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=cancel)
+
+    def _slots(self) -> int:
+        """Tasks that the grid can run at once; agents that were idle and left are started first."""
+        grid = self._grid = self._grid or connect(self._url)
+        clock = grid.plane.clock
+        deadline = clock.monotonic() + AGENT_START_SECONDS
+        while not (slots := grid.measure().slots):
+            if clock.monotonic() > deadline:
+                return grid.deployment.reachable_agents()
+            grid.deployment.wake()
+            clock.sleep(0.02)
+        return slots
+
+
+def _run(batch: Callable[[], list[Any]]) -> list[Any]:
+    """The one function of all tasks, so that they share sessions."""
+    return batch()
