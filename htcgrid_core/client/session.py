@@ -228,17 +228,16 @@ class Session:
         deadline = None if timeout is None else self.plane.clock.monotonic() + timeout
         seen = bytearray()
         cursor = 0
-        with Waiter(self._deployment) as waiter:
+        with self.waiter() as waiter:
             while True:
                 ended = self.done()  # read before the pages: what is committed later is seen by the next round
-                while pages := results.pages_after(self.plane, self.id, cursor):
-                    for page in pages:
-                        cursor = page.cursor
-                        for outcome in results.page_outcomes(self.plane, self.id, self.spec, page):
-                            if outcome.index >= len(seen):
-                                seen.extend(bytes(outcome.index + 1 - len(seen)))
-                            seen[outcome.index] = 1
-                            yield results.task_of(self.spec, outcome, page.agent)
+                for position, tasks in self.pages(cursor):
+                    cursor = position
+                    for task in tasks:
+                        if task.index >= len(seen):
+                            seen.extend(bytes(task.index + 1 - len(seen)))
+                        seen[task.index] = 1
+                        yield task
                 if ended:
                     break
                 left = None if deadline is None else deadline - self.plane.clock.monotonic()
@@ -247,6 +246,30 @@ class Session:
                 waiter.wait(left)
         seen.extend(bytes(self._record.counters.total - len(seen)))
         yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)
+
+    def pages(self, cursor: int = 0) -> Iterator[tuple[int, list[TaskOutcome]]]:
+        """What was committed after ``cursor`` and until now, page by page, without waiting for more.
+
+        With ``waiter()``, one thread can collect many sessions while they run.
+
+        Args:
+            cursor: 0 for the beginning, or what came with the last page that was read.
+
+        Yields:
+            The cursor behind the page, and the tasks on it, COMPLETED or FAILED.
+        """
+        while pages := results.pages_after(self.plane, self.id, cursor):
+            for page in pages:
+                cursor = page.cursor
+                found = results.page_outcomes(self.plane, self.id, self.spec, page)
+                yield cursor, [results.task_of(self.spec, outcome, page.agent) for outcome in found]
+
+    def waiter(self) -> Waiter:
+        """A context manager whose ``wait(seconds)`` returns when anything was committed on this session's grid.
+
+        It also returns after a while without news, and makes sure that agents run.
+        """
+        return Waiter(self._deployment)
 
     def tasks(self, state: str | TaskState | None = None) -> Iterator[TaskOutcome]:
         """Tasks with their states, attempts, errors, times and output; streamed, in no particular order.

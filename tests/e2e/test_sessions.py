@@ -497,3 +497,18 @@ def test_a_map_nobody_takes_is_cancelled(grid: Grid, closed_gate: Path) -> None:
     results.close()  # type: ignore[attr-defined]  # a generator
     (session,) = [session for session in grid.sessions() if session.id not in known]
     assert ended(session).state == "CANCELLED"
+
+
+def test_pages_are_read_while_the_session_runs_and_once_each(grid: Grid) -> None:
+    session = grid.submit(abs, range(-500, 0))
+    cursor, found, ended_before = 0, [], False
+    with session.waiter() as waiter:
+        while not ended_before:
+            ended_before = session.done()
+            for position, tasks in session.pages(cursor):
+                cursor = position
+                found += tasks
+            if not ended_before:
+                waiter.wait(1.0)
+    assert [task.result for task in sorted(found, key=lambda task: task.index)] == list(range(500, 0, -1))
+    assert list(session.pages(cursor)) == []
