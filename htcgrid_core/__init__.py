@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from htcgrid_core.client.connect import connect as connect
     from htcgrid_core.client.event_files import events_from as events_from
     from htcgrid_core.client.event_files import events_in as events_in
+    from htcgrid_core.client.event_files import format_of as format_of
     from htcgrid_core.client.executor import GridExecutor as GridExecutor
     from htcgrid_core.client.grid import Grid as Grid
     from htcgrid_core.client.grid import session_id_of as session_id_of
+    from htcgrid_core.client.result_files import result_format_of as result_format_of
+    from htcgrid_core.client.result_files import results_as_json as results_as_json
+    from htcgrid_core.client.result_files import write_results as write_results
     from htcgrid_core.client.session import Progress as Progress
     from htcgrid_core.client.session import Session as Session
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
@@ -55,8 +59,12 @@ _HOMES = {
     "GridExecutor": "htcgrid_core.client.executor",
     "events_from": "htcgrid_core.client.event_files",
     "events_in": "htcgrid_core.client.event_files",
+    "format_of": "htcgrid_core.client.event_files",
     "Grid": "htcgrid_core.client.grid",
     "session_id_of": "htcgrid_core.client.grid",
+    "result_format_of": "htcgrid_core.client.result_files",
+    "results_as_json": "htcgrid_core.client.result_files",
+    "write_results": "htcgrid_core.client.result_files",
     "Progress": "htcgrid_core.client.session",
     "Session": "htcgrid_core.client.session",
     "SharedInput": "htcgrid_core.codecs.shared",
