@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -12,13 +13,14 @@ from pydantic import ValidationError
 
 from htcgrid_core.client.functions import from_callable, reference, this_environment
 from htcgrid_core.client.ordered import in_order
+from htcgrid_core.client.registry import deploy, is_registered, registered
 from htcgrid_core.client.session import Progress, Session, progress_of
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.codecs.signing import SHARED_PURPOSE, seal
 from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFinished
-from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.function import FunctionSpec, FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SESSION_ID, SessionSpec
@@ -86,19 +88,19 @@ class Grid:
         """Submit a session: one task for each event.
 
         Args:
-            function: ``"module.handler"``, called as ``handler(event, context)`` like an AWS Lambda handler; or a
-                Python callable, called as ``function(event)``, or with the context too if its second parameter
-                is named so.
+            function: ``"module.handler"``, called as ``handler(event, context)`` like an AWS Lambda handler; or
+                ``"NAME"`` or ``"NAME:VERSION"`` of a function that was deployed; or a Python callable, called as
+                ``function(event)``, or with the context too if its second parameter is named so.
             events: any iterable; streamed, never held whole. JSON for a named handler, any picklable object for
                 a callable.
             name: for people.
             token: idempotency key: submitting the same again returns the same session, also after a crash.
-            task_timeout: seconds that one attempt of a task may take.
+            task_timeout: seconds that one attempt of a task may take; None for what a deployed function says.
             timeout: seconds that the session may take from now.
             retry: when a failed task runs again; three attempts unless told otherwise.
             max_failures: failed tasks tolerated, as a count (int) or a share of the session (float below 1); one
                 more ends the session at once. None: run everything, then FAILED if any failed.
-            memory_mb: memory that a worker may use.
+            memory_mb: memory that a worker may use; None for what a deployed function says.
             priority, pool: where it queues.
             labels: for finding it again.
             codec: "json" or "pickle", if not as said under ``events``.
@@ -130,8 +132,13 @@ class Grid:
             "bundle_size": bundle_size,
         }
         session_id_of(token)  # token and options first: a callable would be stored
-        checked = self._checked(options)
-        spec = checked.model_copy(update={"function": self._function(function)})
+        if is_registered(function):
+            version = registered(self.plane, str(function), token and session_id_of(token))
+            options["task_timeout_seconds"] = task_timeout if task_timeout is not None else version.timeout_seconds
+            options["memory_mb"] = memory_mb if memory_mb is not None else version.memory_mb
+            spec = self._checked(options).model_copy(update={"function": version.spec()})
+        else:
+            spec = self._checked(options).model_copy(update={"function": self._function(function)})
         return self._submit(spec, events, token, on_progress)
 
     def _function(self, function: str | Callable[..., Any]) -> FunctionSpec:
@@ -154,16 +161,24 @@ class Grid:
         events: Iterable[Any],
         token: str | None,
         on_progress: Callable[[int], None] | None = None,
+        *,
+        durable: bool = True,
     ) -> Session:
         record = submit(
-            self.plane, session_id_of(token), spec, events, idempotent=token is not None, progress=on_progress
+            self.plane,
+            session_id_of(token),
+            spec,
+            events,
+            idempotent=token is not None,
+            durable=durable,
+            progress=on_progress,
         )
         if not record.ended:
             try:
                 self.deployment.wake()
             except GridUnavailable as error:  # a caller who took this for a failed submit would submit it twice
                 raise GridUnavailable(f"session {record.session_id} is submitted and waits, but {error}") from error
-        return Session(self.deployment, record)
+        return Session(self.deployment, record, spec if token is None else None)
 
     def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:
         """Run again what failed or was cancelled in an ended session; ``results()`` merges with its own.
@@ -200,6 +215,45 @@ class Grid:
         persist(self.plane, lambda: self.plane.blobs.put(f"shared/{digest}", data))
         return SharedInput(digest, kind)
 
+    # Functions
+
+    def deploy(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        handler: str = "",
+        runtime: str | None = None,
+        timeout: float | None = None,
+        memory_mb: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> FunctionVersion:
+        """Package a folder or zip archive and register it as the next version of a function.
+
+        The latest version is returned as it is if it has the same files and options.
+
+        Args:
+            name: letters, digits, ``-`` and ``_``.
+            handler: what the runtime calls, as in ``module.function``; a ``provided`` runtime may do without.
+            runtime: in AWS Lambda's names: ``python3.N``, ``nodejsN.x``, ``provided.al2023``; None for this Python.
+            timeout: seconds that one attempt of a task may take, unless ``submit`` says otherwise.
+            memory_mb: memory that a worker may use, unless ``submit`` says otherwise.
+            environment: environment variables of its workers. They are stored as they are: no place for secrets.
+
+        Raises:
+            InvalidInput: the name, an option or the package is no good (InvalidPackage), or the package does not hold
+                its handler (FunctionNotFound). Nothing was registered.
+        """
+        options = {"timeout_seconds": timeout, "memory_mb": memory_mb, "variables": dict(environment or {})}
+        return deploy(self.deployment, name, path, handler=handler, runtime=runtime, description=description, **options)
+
+    def functions(self, name: str | None = None) -> list[FunctionVersion]:
+        """The latest version of each function that is deployed; or all versions of one, oldest first."""
+        from htcgrid_core.services.functions import catalogue, versions
+
+        return catalogue(self.plane) if name is None else versions(self.plane, name)
+
     def map(
         self, function: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, **options: Any
     ) -> Iterator[Any]:
@@ -218,6 +272,48 @@ class Grid:
             self.submit_calls(function, ([args, {}] for args in zip(*iterables, strict=False)), options), timeout
         )
 
+    def map_reduce(
+        self,
+        map_function: str | Callable[..., Any],
+        events: Iterable[Any],
+        reduce_function: str | Callable[..., Any],
+        *,
+        group_size: int | None = None,
+        errors: Literal["raise", "skip"] = "raise",
+        progress: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Run ``map_function`` on every event, and then ``reduce_function`` on the list of the results, as a task too.
+
+        Args:
+            map_function, events: as for ``submit``.
+            reduce_function: called with the results, in the order of their events: ``reduce_function(results)``, or
+                as a handler with the context too.
+            group_size: reduce this many neighbours at a time, in parallel, and what comes of them again, until one
+                value is left: for results that are too many for one task. ``reduce_function`` must then be
+                associative, and take what it returns. None: one task gets all.
+            errors: "raise" if a task of the map failed; "skip" to leave out failures that ``max_failures`` tolerates.
+            progress: show a progress bar for each session.
+            options: as for ``submit``, for every session. With a ``token``, the same call comes back to what is
+                there already; without one, sessions are cancelled if the caller is interrupted.
+
+        Raises:
+            SessionFailed: too many tasks failed. TaskFailed: a tolerated one did (with errors="raise").
+            InvalidEvent: the results are too large for one task: use ``group_size``.
+        """
+        from htcgrid_core.client.map_reduce import map_reduce
+
+        return map_reduce(
+            self,
+            map_function,
+            events,
+            reduce_function,
+            group_size=group_size,
+            errors=errors,
+            progress=progress,
+            options=options,
+        )
+
     def submit_calls(self, function: Callable[..., Any], events: Iterable[Any], options: Mapping[str, Any]) -> Session:
         """A session of ``function(*args, **kwargs)`` for events ``[args, kwargs]``; options as for ``submit``.
 
@@ -228,7 +324,8 @@ class Grid:
         checked, token = self.call_spec(options)
         environment = this_environment() if self.deployment.same_machine else None
         spec = checked.model_copy(update={"function": from_callable(self.plane, function, environment, call="args")})
-        return self._submit(spec, events, token)
+        # Whoever waits for a call is this process: what takes the machine takes them both.
+        return self._submit(spec, events, token, durable=token is not None)
 
     def call_spec(self, options: Mapping[str, Any]) -> tuple[SessionSpec, str | None]:
         """What ``submit_calls`` asks for, but for the function, and the token.
