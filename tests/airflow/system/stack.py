@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import subprocess
@@ -17,6 +18,7 @@ from tests.airflow.system.server import REPOSITORY, Server, free_port
 AIRFLOW = Path(sys.executable).with_name("airflow")
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 HEALTH = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+USERS = ("admin", "viewer")
 LEFT_OUT = ("AIRFLOW_", "AIRFLOW__", "HTCGRID_", "PYTEST_")
 
 
@@ -65,6 +67,7 @@ def running(home: Path, dags: Path, extra: Mapping[str, str]) -> Iterator[Stack]
         env = {**environment(home, dags, url), **extra}
         migrate = subprocess.run([AIRFLOW, "db", "migrate"], env=env, cwd=home, capture_output=True, text=True)
         assert migrate.returncode == 0, migrate.stdout + migrate.stderr
+        (home / "passwords.json").write_text(json.dumps({user: user for user in USERS}))
         stack = Stack(home, env, url.split("+")[0].split(":")[0])
         try:
             for component in COMPONENTS:
@@ -91,7 +94,8 @@ def environment(home: Path, dags: Path, database: str) -> dict[str, str]:
             "EXECUTOR": "LocalExecutor",
             "PARALLELISM": "4",
             "EXECUTION_API_SERVER_URL": f"{base}/execution/",
-            "SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{user}" for user in USERS),
+            "SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
             "FERNET_KEY": "",
         },
         "API": {"HOST": "127.0.0.1", "PORT": str(port), "BASE_URL": base, "WORKERS": "1",

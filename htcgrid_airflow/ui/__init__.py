@@ -1,0 +1,1 @@
+"""The grid's page in Airflow's UI: sessions, how far they are, and what failed."""

@@ -1,0 +1,100 @@
+"""Which grids the page may look at, and which session belongs to a task instance.
+
+Only grids that an Airflow connection names are opened: what a task has written somewhere names a session, never a place
+to connect to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from airflow.models import Connection
+from airflow.models.task_state_store import TaskStateStoreModel
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from htcgrid_airflow.attempt import STORE_KEY
+from htcgrid_airflow.hooks import HTCGridHook
+from htcgrid_core import Grid, UnknownGrid, connect
+
+VARIABLES = "AIRFLOW_CONN_"
+_connected: dict[str, Grid] = {}
+_connecting = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A session, and the grid that it is on."""
+
+    url: str
+    session_id: str
+
+
+def connection_ids() -> list[str]:
+    """The connections of type htcgrid, in Airflow's database and in the environment."""
+    with create_session() as database:
+        stored = database.scalars(select(Connection.conn_id).where(Connection.conn_type == HTCGridHook.conn_type))
+        return sorted({*stored, *_in_environment()})
+
+
+def _in_environment() -> Iterator[str]:
+    for variable in os.environ:
+        conn_id = variable.removeprefix(VARIABLES).lower()
+        if variable.startswith(VARIABLES) and _is_grid(conn_id):
+            yield conn_id
+
+
+def _is_grid(conn_id: str) -> bool:
+    try:
+        return bool(HTCGridHook.get_connection(conn_id).conn_type == HTCGridHook.conn_type)
+    except AirflowNotFoundException:
+        return False
+
+
+def grid(conn_id: str) -> Grid:
+    """The grid of a connection.
+
+    Raises:
+        UnknownGrid: there is no such connection of this type.
+        GridUnavailable: it cannot be reached.
+    """
+    if not _is_grid(conn_id):
+        raise UnknownGrid(f"there is no Airflow connection {conn_id!r} of type htcgrid")
+    return _at(HTCGridHook(conn_id).target.url)
+
+
+def grid_at(url: str) -> Grid:
+    """The grid with this URL, if a connection leads to it.
+
+    Raises:
+        UnknownGrid: none does.
+    """
+    if url not in {HTCGridHook(conn_id).target.url for conn_id in connection_ids()}:
+        raise UnknownGrid(
+            f"the session is on {url}, which no Airflow connection of type htcgrid names: create one to see it here"
+        )
+    return _at(url)
+
+
+def _at(url: str) -> Grid:
+    with _connecting:
+        if url not in _connected:
+            _connected[url] = connect(url)
+        return _connected[url]
+
+
+def session_of_task(dag_id: str, run_id: str, task_id: str, map_index: int) -> Place | None:
+    """The newest session of a task instance, as its operator noted it; None if it submitted none."""
+    row = TaskStateStoreModel
+    where = (row.dag_id == dag_id, row.run_id == run_id, row.task_id == task_id, row.map_index == map_index)
+    with create_session() as database:
+        noted = database.scalar(select(row.value).where(*where, row.key == STORE_KEY))
+    if noted is None:
+        return None
+    told = json.loads(noted)
+    return Place(told["grid"], told["session_id"])

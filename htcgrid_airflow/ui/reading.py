@@ -1,0 +1,115 @@
+"""Sessions as the page shows them: plain JSON, each read bounded."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from htcgrid_core import Grid, Session, SessionNotFound
+from htcgrid_core.client.session import Progress
+
+MAX_SESSIONS = 100
+MAX_FAILURES = 50
+MAX_HISTORY = 100
+MAX_LINEAGE = 20
+MAX_TEXT_CHARACTERS = 4000
+"""Of a traceback or of what a task printed: its end, where the reason stands."""
+
+
+def listed(grid: Grid, state: str | None) -> list[dict[str, Any]]:
+    """The newest sessions, in one state or in all."""
+    return lines(grid, grid.sessions(state, limit=MAX_SESSIONS))
+
+
+def lines(grid: Grid, sessions: list[Session]) -> list[dict[str, Any]]:
+    """One line for each session, with one call for all; those that expired meanwhile are left out."""
+    now = grid.plane.clock.now()
+    known = {told.session_id: told for told in grid.progress([session.id for session in sessions])}
+    return [summary(session, known[session.id], now) for session in sessions if session.id in known]
+
+
+def lineage(grid: Grid, session_id: str) -> list[Session]:
+    """A session, and those whose failed tasks it ran again, newest first, as far as they are kept."""
+    found: list[Session] = []
+    wanted: str | None = session_id
+    while wanted is not None and len(found) < MAX_LINEAGE:
+        try:
+            found.append(grid.session(wanted))
+        except SessionNotFound:
+            break
+        wanted = found[-1].spec.parent_id
+    return found
+
+
+def summary(session: Session, told: Progress, now: float) -> dict[str, Any]:
+    """One line of the list."""
+    return {
+        "session_id": told.session_id,
+        "name": told.name,
+        "state": str(told.state),
+        "total": told.total,
+        "completed": told.completed,
+        "failed": told.failed,
+        "cancelled": told.cancelled,
+        "submitted_at": told.submitted_at,
+        "ended_at": told.ended_at,
+        "seconds": max(0.0, (told.ended_at or now) - told.submitted_at),
+        "reason": told.reason,
+        "labels": session.labels,
+    }
+
+
+def detailed(grid: Grid, session_id: str) -> dict[str, Any]:
+    """Everything about one session.
+
+    Raises:
+        SessionNotFound: there is none.
+    """
+    session = grid.session(session_id)
+    line = summary(session, session.progress(), grid.plane.clock.now())
+    spec = session.spec
+    ended = line["completed"] + line["failed"]
+    return {
+        **line,
+        "function": spec.function.name,
+        "pool": spec.pool,
+        "priority": spec.priority,
+        "parent_id": spec.parent_id,
+        "rate": ended / line["seconds"] if line["seconds"] else None,
+        "problem": _problem(grid) if line["ended_at"] is None else "",
+        "failures": _failures(session) if line["failed"] else [],
+        "history": [
+            {
+                "at": entry.at,
+                "actor": entry.actor,
+                "event": entry.event,
+                "before": entry.before,
+                "after": entry.after,
+                "detail": entry.detail,
+            }
+            for entry in session.history()[-MAX_HISTORY:]
+        ],
+    }
+
+
+def _problem(grid: Grid) -> str:
+    """What agents say keeps them from working."""
+    agents = grid.plane.store.agents(grid.plane.clock.now())
+    return "; ".join(f"agent {agent.agent_id}: {agent.problem}" for agent in agents if agent.problem)
+
+
+def _failures(session: Session) -> list[dict[str, Any]]:
+    first = sorted(islice(session.tasks("FAILED"), MAX_FAILURES), key=lambda task: task.index)
+    return [
+        {
+            "index": task.index,
+            "attempts": task.attempts,
+            "seconds": task.duration_seconds,
+            "error_type": task.error.type if task.error else "",
+            "error_message": task.error.message if task.error else "",
+            "traceback": task.error.traceback[-MAX_TEXT_CHARACTERS:] if task.error else "",
+            "stdout": task.stdout[-MAX_TEXT_CHARACTERS:],
+            "stderr": task.stderr[-MAX_TEXT_CHARACTERS:],
+        }
+        for task in first
+    ]

@@ -1,0 +1,58 @@
+"""One Airflow and one grid for all tests with real processes: they cost a minute of start and a gigabyte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from htcgrid_core import Grid, connect
+from tests.airflow.system.kills import MATRIX, matrix_lines
+from tests.airflow.system.stack import Stack, running
+from tests.e2e.support import fresh_grid
+
+DAGS = Path(__file__).with_name("dags")
+
+
+@pytest.fixture(scope="session")
+def grid_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A grid with enough slots for every session that the tests hold at once."""
+    with fresh_grid(tmp_path_factory.mktemp("grid"), slots=24, idle=600) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def grid(grid_url: str) -> Iterator[Grid]:
+    """A connection to it."""
+    with connect(grid_url) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where tasks and tests leave each other signs."""
+    return tmp_path_factory.mktemp("signs")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, signs: Path) -> Iterator[Stack]:
+    """Airflow, healthy, with the DAGs of these tests and a connection to the grid."""
+    extra = {
+        "AIRFLOW_CONN_HTCGRID_DEFAULT": json.dumps({"conn_type": "htcgrid", "extra": {"grid": grid_url}}),
+        "AIRFLOW__HTCGRID__POLL_INTERVAL": "0.5",
+        "AIRFLOW__HTCGRID__LOG_INTERVAL": "2",
+        "SYSTEM_TEST_FOLDER": str(signs),
+    }
+    with running(tmp_path_factory.mktemp("airflow"), DAGS, extra) as started:
+        print(f"Airflow on {started.database}")
+        yield started
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The matrix of what was killed and what came of it."""
+    if MATRIX:
+        terminalreporter.section("kill matrix")
+        for line in matrix_lines(MATRIX):
+            terminalreporter.write_line(line)
