@@ -1,0 +1,89 @@
+"""What an operator returns of a session's results: a manifest, the values themselves, or where they were written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from airflow.sdk import ObjectStoragePath
+
+from htcgrid_airflow.policy import Counts
+from htcgrid_airflow.settings import max_inline_bytes
+from htcgrid_core import Grid, InvalidInput, Session, result_format_of, results_as_json, write_results
+
+MANIFEST_KEY = "htcgrid_session"  # the XCom under which operators leave the manifest
+WORDS = ("none", "manifest", "inline")
+
+
+def manifest_of(grid: Grid, session: Session, state: str, counts: Counts | None) -> dict[str, Any]:
+    """A session in a few hundred bytes, whatever its size."""
+    manifest: dict[str, Any] = {"session_id": session.id, "grid": grid.url, "state": state}
+    if counts is not None:
+        manifest |= {
+            "total": counts.total,
+            "completed": counts.completed,
+            "failed": counts.failed,
+            "cancelled": counts.cancelled,
+        }
+    return manifest
+
+
+def check_result(result: str) -> None:
+    """Raise InvalidInput unless it says what to do with results: one of the words, or a path."""
+    if result not in WORDS:
+        result_format_of(str(result))
+
+
+def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: str | None = None) -> Any:
+    """What goes to XCom.
+
+    Args:
+        result: "none": nothing; "manifest": the manifest; "inline": the results as a list, with None in the place of
+            a task that failed; or the path or URL of a .jsonl or .parquet file to write them to: the manifest, with
+            the file under ``results``.
+        conn_id: the Airflow connection of the object storage, if the URL does not name it.
+
+    Raises:
+        InvalidInput: the results are no JSON, or too large for XCom, or the path cannot be written to.
+    """
+    if result == "none":
+        return None
+    if result == "manifest":
+        return manifest
+    if result == "inline":
+        return results_as_json(session.results(errors="return"), max_inline_bytes())
+    kind = result_format_of(result)
+    with whole_file(result, conn_id) as file:
+        write_results(session.results(errors="return"), file, kind)
+    return {**manifest, "results": result}
+
+
+@contextlib.contextmanager
+def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
+    """A file that takes its name only once it is complete; on object storage it is sent there then."""
+    if "://" in name and not name.startswith("file://"):
+        with tempfile.TemporaryFile() as file:
+            yield cast("BinaryIO", file)
+            file.seek(0)
+            place: Any = ObjectStoragePath(name, conn_id=conn_id)
+            with place.open("wb") as there:
+                shutil.copyfileobj(file, there)
+        return
+    path = Path(name.removeprefix("file://"))
+    beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as local:
+            yield local
+        os.replace(beside, path)
+    except OSError as error:
+        raise InvalidInput(f"the results cannot be written to {name}: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""``@task.htcgrid``: the decorated function is the handler, one of its arguments the task vector."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
+
+from htcgrid_airflow.callables import portable
+from htcgrid_airflow.operators.submit import HTCGridSubmitOperator
+from htcgrid_airflow.vectors import events_of
+from htcgrid_core import Grid, InvalidInput, RetryPolicy, Session
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+SUBMIT_FIELDS = tuple(name for name in HTCGridSubmitOperator.template_fields if name not in ("function", "tasks"))
+
+
+class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
+    """Calls the decorated function once for each item of its argument ``over``, as tasks of one session.
+
+    The other arguments are stored once and shared by all tasks.
+
+    Args:
+        over: the argument, or the arguments that go in step like those of ``zip``.
+    """
+
+    custom_operator_name = "@task.htcgrid"
+    template_fields: Sequence[str] = (*DecoratedOperator.template_fields, *SUBMIT_FIELDS)
+    template_fields_renderers = {**DecoratedOperator.template_fields_renderers, "labels": "json"}  # noqa: RUF012
+    shallow_copy_attrs: Sequence[str] = ("python_callable",)
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        over: str | Sequence[str],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        result: str = "inline",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            python_callable=python_callable,
+            op_args=op_args,
+            op_kwargs=op_kwargs,
+            function=python_callable,
+            tasks=(),
+            result=result,
+            **kwargs,
+        )
+        self.over = over
+
+    def execute(self, context: Context) -> Any:
+        """Submit, wait and collect."""
+        return HTCGridSubmitOperator.execute(self, context)
+
+    def submit(self, grid: Grid, context: Context, token: str) -> Session:
+        """A call of the function for each item."""
+        names = (self.over,) if isinstance(self.over, str) else tuple(self.over)
+        arguments = self._arguments()
+        missing = [name for name in names if name not in arguments]
+        if missing:
+            raise InvalidInput(f"over={self.over!r}: {self.python_callable.__name__} is not given {', '.join(missing)}")
+        vectors = [events_of(arguments.pop(name), kind=self.tasks_format, conn_id=self.tasks_conn_id) for name in names]
+        shared = {name: grid.put(value, codec="pickle") for name, value in arguments.items()}
+
+        def calls() -> Iterator[Any]:
+            for items in zip(*vectors, strict=len(vectors) > 1):
+                yield (), {**shared, **dict(zip(names, items, strict=True))}
+
+        options = self.options(context, token)
+        options.pop("on_progress")
+        options["retry"] = options["retry"] or RetryPolicy()
+        return grid.submit_calls(portable(self.python_callable), calls(), options)
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments given, by name, with those that are packed into ``**kwargs`` beside the others."""
+        bound = inspect.signature(self.python_callable).bind(*self.op_args, **self.op_kwargs)
+        return dict(bound.arguments)
+
+
+def htcgrid_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
+    """Make the function a step that fans out: ``@task.htcgrid(over="trades")``.
+
+    Args:
+        python_callable: the function.
+        kwargs: ``over``, and what HTCGridSubmitOperator takes but for ``function`` and ``tasks``.
+    """
+    return task_decorator_factory(
+        python_callable=python_callable, decorated_operator_class=HTCGridDecoratedOperator, **kwargs
+    )

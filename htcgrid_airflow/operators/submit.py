@@ -1,0 +1,361 @@
+"""HTCGridSubmitOperator: hand a vector of events to a grid as one session, and wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
+
+from htcgrid_airflow import settings
+from htcgrid_airflow.attempt import KILLED, Attempt, Opened, Place, cancel_if_owned, place_of
+from htcgrid_airflow.callables import Held, held, portable
+from htcgrid_airflow.collect import MANIFEST_KEY, check_result, collect, manifest_of
+from htcgrid_airflow.hooks import Priority
+from htcgrid_airflow.operators.base import HTCGridOperator
+from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
+from htcgrid_airflow.report import failure_table, first_failures, progress_line
+from htcgrid_airflow.triggers import HTCGridSessionTrigger
+from htcgrid_airflow.vectors import events_of
+from htcgrid_airflow.waiting import wait_for_end
+from htcgrid_core import Grid, GridError, RetryPolicy, Session, SessionFailed
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+KILL_SECONDS = 3.0  # on_kill waits no longer for the grid: Airflow kills the process 5 s after it has asked
+TIMED_OUT = "the execution_timeout of its Airflow task is over"
+
+
+class HTCGridSubmitOperator(HTCGridOperator):
+    """Submits a session and waits for it.
+
+    Each logical attempt has exactly one session: a worker that died is followed by one that comes back to it, an
+    Airflow retry submits only what failed, and a clear starts afresh.
+
+    Args:
+        function: ``"module.handler"``, called as ``handler(event, context)``; or a Python callable.
+        tasks: the events: a list, an XCom, the templated path or URL of a .jsonl, .json, .csv or .parquet file, or a
+            callable that returns or yields them. Files and callables are streamed and never go through XCom.
+        tasks_format: the file's format, if its name does not tell it.
+        tasks_kwargs: arguments of the callable.
+        tasks_conn_id: the Airflow connection of the object storage, if the URL does not name it.
+        session_name: for people; ``DAG.TASK`` unless given.
+        token: what makes the session unique, instead of dag, run, task and map index.
+        task_timeout: seconds that one attempt of a task may take.
+        session_timeout: seconds that the session may take.
+        retry: when a failed task runs again; a RetryPolicy or its fields.
+        max_failures: failed tasks that the grid tolerates before it ends the session at once, as a count or a share;
+            ``failure_policy`` unless given, if that is a number.
+        memory_mb, priority, labels, codec, bundle_size: as for ``Grid.submit``.
+        grid_pool: the grid's pool (``pool`` is Airflow's).
+        wait_for_completion: whether to wait for the session's end.
+        deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says.
+        poll_interval: seconds between two looks at the session.
+        log_interval: seconds between two lines of progress in the log.
+        failure_policy: "any": fail if any task failed; a count or a share: tolerate so many; "never": succeed.
+        cancel_on_kill: cancel the session when a user ends the task.
+        durable: whether an attempt comes back to the session of the one before; if not, it cancels it.
+        retry_failed_only: whether an Airflow retry runs only what failed or was cancelled, or the whole vector.
+        result: what goes to XCom: "none"; "manifest"; "inline": the results, up to a limit; or a path or URL of a
+            .jsonl or .parquet file that they are written to.
+        result_conn_id: the Airflow connection of the object storage, if the URL does not name it.
+    """
+
+    template_fields: Sequence[str] = (
+        "function",
+        "tasks",
+        "tasks_format",
+        "tasks_kwargs",
+        "tasks_conn_id",
+        "session_name",
+        "token",
+        "labels",
+        "grid_pool",
+        "priority",
+        "result",
+        "result_conn_id",
+        "htcgrid_conn_id",
+        "grid",
+    )
+    template_fields_renderers = {"tasks": "json", "tasks_kwargs": "json", "labels": "json"}  # noqa: RUF012 - as in Airflow
+
+    def __init__(
+        self,
+        *,
+        function: str | Callable[..., Any],
+        tasks: Iterable[Any] | str | Callable[..., Iterable[Any]] | Any,
+        tasks_format: Literal["jsonl", "json", "csv", "parquet"] | None = None,
+        tasks_kwargs: Mapping[str, Any] | None = None,
+        tasks_conn_id: str | None = None,
+        session_name: str | None = None,
+        token: str | None = None,
+        task_timeout: float | None = None,
+        session_timeout: float | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
+        max_failures: float | None = None,
+        memory_mb: int | None = None,
+        priority: Priority | None = None,
+        grid_pool: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        codec: Literal["json", "pickle"] | None = None,
+        bundle_size: int | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool | None = None,
+        poll_interval: float | None = None,
+        log_interval: float | None = None,
+        failure_policy: FailurePolicy = "any",
+        cancel_on_kill: bool = True,
+        durable: bool = True,
+        retry_failed_only: bool = True,
+        result: str = "manifest",
+        result_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.function = held(function)
+        self.tasks = held(tasks)
+        self.tasks_format = tasks_format
+        self.tasks_kwargs = tasks_kwargs
+        self.tasks_conn_id = tasks_conn_id
+        self.session_name = session_name
+        self.token = token
+        self.task_timeout = task_timeout
+        self.session_timeout = session_timeout
+        self.retry = retry
+        self.max_failures = max_failures
+        self.memory_mb = memory_mb
+        self.priority = priority
+        self.grid_pool = grid_pool
+        self.labels = labels
+        self.codec = codec
+        self.bundle_size = bundle_size
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = settings.default_deferrable() if deferrable is None else deferrable
+        self.poll_interval = settings.poll_interval() if poll_interval is None else poll_interval
+        self.log_interval = settings.log_interval() if log_interval is None else log_interval
+        self.failure_policy = failure_policy
+        self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
+        self.retry_failed_only = retry_failed_only
+        self.result = result
+        self.result_conn_id = result_conn_id
+        self._place: Place | None = None
+        self._opened = False
+        self._killed = False
+        self._kill_reason = KILLED
+
+    # Running
+
+    def execute(self, context: Context) -> Any:
+        """Submit or come back to the session, and wait for it here or in the triggerer.
+
+        Raises:
+            InvalidInput: an argument, the function or an event is no good.
+            SessionFailed: more tasks failed than are tolerated, or the session was cancelled.
+        """
+        check_policy(self.failure_policy)
+        check_result(self.result)
+        with self.hook.get_conn() as grid, self._no_orphans(context):
+            opened = self._attempt(grid, context).open(lambda token: self._submit(grid, context, token))
+            self._opened = True
+            session = opened.session
+            manifest = self._leave_manifest(context, grid, opened)
+            if not self.wait_for_completion:
+                return manifest if self.result != "none" else None
+            if not self.deferrable:
+                wait_for_end(session, self.log, poll_interval=self.poll_interval, log_interval=self.log_interval)
+            elif not session.done():
+                self._defer(session)
+            return self._finish(grid, session)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
+        """The session has ended, or cannot be waited for in the triggerer."""
+        told = event or {}
+        with self.hook.get_conn() as grid, self._no_orphans(context):
+            attempt = self._attempt(grid, context)
+            self._opened = True
+            if told.get("status") == "error":
+                self.log.warning("The triggerer cannot ask the grid (%s): waiting here", told.get("message"))
+            session_id = told.get("session_id")
+            session = grid.session(session_id) if session_id else attempt.current()
+            if session is None:
+                raise GridError(
+                    f"the session of this task is not on {grid.url} any more: clear the task to start afresh"
+                )
+            wait_for_end(session, self.log, poll_interval=self.poll_interval, log_interval=self.log_interval)
+            return self._finish(grid, session)
+
+    def _submit(self, grid: Grid, context: Context, token: str) -> Session:
+        session = self.submit(grid, context, token)
+        if self._killed:  # meanwhile; on_kill may have come too early to find it
+            session.cancel(self._kill_reason, owner="")
+            raise GridError(f"session {session.id} is cancelled: {self._kill_reason}")
+        return session
+
+    def submit(self, grid: Grid, context: Context, token: str) -> Session:
+        """Submit the whole vector under a token."""
+        function = self.function
+        return grid.submit(
+            portable(function.function) if isinstance(function, Held) else function,
+            events_of(self.tasks, kind=self.tasks_format, kwargs=self.tasks_kwargs, conn_id=self.tasks_conn_id),
+            **self.options(context, token),
+            codec=self.codec,
+        )
+
+    def options(self, context: Context, token: str) -> dict[str, Any]:
+        """The options of ``Grid.submit`` but for its codec."""
+        ti: Any = context["ti"]
+        target = self.hook.target
+        where = {"airflow.dag": ti.dag_id, "airflow.run": ti.run_id, "airflow.task": ti.task_id}
+        if ti.map_index is not None and ti.map_index >= 0:
+            where["airflow.map_index"] = str(ti.map_index)
+        retry = self.retry if isinstance(self.retry, RetryPolicy | None) else RetryPolicy(**self.retry)
+        by_policy = None if isinstance(self.failure_policy, str) else self.failure_policy
+        return {
+            "name": self.session_name or f"{ti.dag_id}.{ti.task_id}"[:256],
+            "token": token,
+            "task_timeout": self.task_timeout,
+            "timeout": self.session_timeout,
+            "retry": retry,
+            "max_failures": by_policy if self.max_failures is None else self.max_failures,
+            "memory_mb": self.memory_mb,
+            "priority": self.priority or target.priority,
+            "pool": self.grid_pool or target.pool,
+            "labels": {name: value[:256] for name, value in where.items()} | dict(self.labels or {}),
+            "bundle_size": self.bundle_size,
+            "on_progress": self._log_submission(),
+        }
+
+    def _log_submission(self) -> Callable[[int], None]:
+        told = 0
+
+        def on_progress(written: int) -> None:
+            nonlocal told
+            if written >= told + 100_000:
+                told = written
+                self.log.info("Submitting: %s tasks written", f"{written:,}")
+
+        return on_progress
+
+    def _attempt(self, grid: Grid, context: Context) -> Attempt:
+        self._place = place_of(context, self.token)
+        return Attempt(
+            grid,
+            self._place,
+            cast("dict[str, Any]", context).get("task_state_store"),
+            durable=self.durable,
+            failed_only=self.retry_failed_only,
+            accepted=lambda session: self._is_accepted(grid, session),
+        )
+
+    def _is_accepted(self, grid: Grid, session: Session) -> bool:
+        progress = session.progress()
+        return is_accepted(self.failure_policy, progress, counts_of(grid, session, progress))
+
+    def _leave_manifest(self, context: Context, grid: Grid, opened: Opened) -> dict[str, Any]:
+        """Before waiting, so that the link works meanwhile."""
+        progress = opened.session.progress()
+        self.log.info("%s (%s). %s", opened.how.capitalize(), grid.url, progress_line(progress))
+        manifest = manifest_of(grid, opened.session, str(progress.state), None) | {"total": progress.total}
+        context["ti"].xcom_push(key=MANIFEST_KEY, value=manifest)
+        return manifest
+
+    def _defer(self, session: Session) -> None:
+        assert self._place is not None
+        self.defer(
+            trigger=HTCGridSessionTrigger(
+                session_id=session.id,
+                owner=self._place.owner,
+                htcgrid_conn_id=self.htcgrid_conn_id,
+                grid=self.grid,
+                poll_interval=self.poll_interval,
+                log_interval=self.log_interval,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            timeout=self.execution_timeout,  # Airflow does not limit a deferred task by itself
+        )
+
+    def _finish(self, grid: Grid, session: Session) -> Any:
+        """Judge an ended session and collect its results."""
+        progress = session.progress()
+        counts = counts_of(grid, session, progress)
+        self.log.info(progress_line(progress))
+        failures = first_failures(session) if counts.failed else []
+        if failures:
+            self.log.error("%s", failure_table(failures, counts.failed))
+        if not is_accepted(self.failure_policy, progress, counts):
+            reason = progress.reason or f"{counts.failed} of {counts.total} tasks failed"
+            raise SessionFailed(session.id, progress.state, reason, failures[:5])
+        return collect(
+            session, self.result, manifest_of(grid, session, str(progress.state), counts), self.result_conn_id
+        )
+
+    # Ending
+
+    @contextlib.contextmanager
+    def _no_orphans(self, context: Context) -> Iterator[None]:
+        """Leave no session running that nobody will come back to."""
+        try:
+            yield
+        except AirflowTaskTimeout:
+            self._kill_reason = TIMED_OUT  # on_kill comes next
+            raise
+        except SessionFailed:
+            raise
+        except GridError as error:
+            if self._is_last_try(context):
+                with contextlib.suppress(GridError):
+                    self._cancel_current(context, f"its Airflow task has failed: {type(error).__name__}")
+            raise
+
+    def _is_last_try(self, context: Context) -> bool:
+        ti: Any = context["ti"]
+        return bool(ti.try_number > ti.max_tries)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Cancel the session if the task's time is over: Airflow calls neither on_kill nor execute_complete then."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            self._cancel_current(context, TIMED_OUT)
+            raise
+        except TaskDeferralError:
+            if self._is_last_try(context):  # else the next attempt comes back to it
+                self._cancel_current(context, "its Airflow task has failed in the triggerer")
+            raise
+
+    def _cancel_current(self, context: Context, reason: str) -> None:
+        with self.hook.get_conn() as grid:
+            session = self._attempt(grid, context).current()
+            if session is not None and self._place is not None:
+                self.log.info(progress_line(session.cancel(reason, owner=self._place.owner)))
+
+    def on_kill(self) -> None:
+        """Cancel the session, unless a newer attempt owns it."""
+        if not self.cancel_on_kill or self._place is None:
+            return
+        # On a connection of its own, in a thread of its own: this is a signal handler, and what it interrupts may
+        # hold the other one's locks.
+        self._killed = True
+        thread = threading.Thread(target=self._cancel_own, name="htcgrid-on-kill", daemon=True)
+        thread.start()
+        thread.join(KILL_SECONDS)
+        if thread.is_alive():
+            self.log.error("The grid has not answered within %s s: `htcgrid cancel` ends the session", KILL_SECONDS)
+
+    def _cancel_own(self) -> None:
+        assert self._place is not None
+        # A session that was submitted but not adopted yet is nobody's: if another's, a newer attempt goes on with it.
+        owner = self._place.owner if self._opened else ""
+        try:
+            with self.hook.connect() as grid:
+                session = Attempt(grid, self._place, None).current()
+                progress = session and cancel_if_owned(grid, session.id, owner, self._kill_reason)
+        except GridError as error:
+            self.log.error("The session could not be cancelled: %s", error)
+        else:
+            self.log.info("Asked for the session's end. %s", progress_line(progress) if progress else "There is none")

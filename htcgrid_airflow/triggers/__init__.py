@@ -1,0 +1,5 @@
+"""Triggers: wait for a session in the triggerer, or update an asset when one has ended."""
+
+from htcgrid_airflow.triggers.session import HTCGridSessionTrigger
+
+__all__ = ["HTCGridSessionTrigger"]

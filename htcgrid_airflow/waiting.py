@@ -1,0 +1,35 @@
+"""Waiting in a worker for a session's end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from htcgrid_airflow.report import progress_line
+from htcgrid_core import GridUnavailable, Progress, Session, WaitTimeout
+
+
+def wait_for_end(
+    session: Session,
+    log: Any,
+    *,
+    poll_interval: float,
+    log_interval: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Progress:
+    """Wait, with a line of progress now and then; a grid that is away is waited for too.
+
+    Args:
+        poll_interval: seconds until a grid that could not be reached is tried again.
+        log_interval: seconds between two lines.
+    """
+    while True:
+        try:
+            with contextlib.suppress(WaitTimeout):
+                return session.wait(timeout=log_interval)
+            log.info(progress_line(session.progress()))
+        except GridUnavailable as error:
+            log.warning("The grid is away, session %s is waited for: %s", session.id, error)
+            sleep(poll_interval)
