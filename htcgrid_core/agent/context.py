@@ -9,15 +9,15 @@ class Context:
     """What a handler may ask about its invocation.
 
     Attributes:
-        function_name: the handler's name.
-        function_version: always ``$LATEST`` here.
+        function_name: the name of a deployed function, else the handler's.
+        function_version: the version of a deployed function as text, else ``$LATEST``.
         memory_limit_in_mb: the session's ``memory_mb``, or None.
         session_id, task_index, attempt: which task this is, and its execution, from 1.
     """
 
-    __slots__ = ("_deadline", "attempt", "function_name", "memory_limit_in_mb", "session_id", "task_index")
-
-    function_version = "$LATEST"
+    __slots__ = (
+        "_deadline", "attempt", "function_name", "function_version", "memory_limit_in_mb", "session_id", "task_index",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -27,11 +27,13 @@ class Context:
         function_name: str,
         memory_limit_in_mb: int | None,
         deadline: float | None,
+        function_version: str = "$LATEST",
     ) -> None:
         self.session_id = session_id
         self.task_index = task_index
         self.attempt = attempt
         self.function_name = function_name
+        self.function_version = function_version
         self.memory_limit_in_mb = memory_limit_in_mb
         self._deadline = deadline
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from htcgrid_core.agent import capture, wire
+from htcgrid_core.agent.launch import BAD_PACKAGE
 from htcgrid_core.agent.recent import Recent
 from htcgrid_core.agent.wire import Gauge, Kind
 from htcgrid_core.codecs import outcomes as codec
@@ -53,14 +54,15 @@ READ_BYTES = 1 << 17
 MESSAGE_BYTES = 4 * limits.MAX_RESULT_BYTES  # no worker has more to say at once
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment of a worker process."""
+def worker_environment(function: FunctionRef | None = None) -> dict[str, str]:
+    """The environment of a worker process: what is passed on, and what the function was deployed with."""
     more = {name.strip() for name in os.environ.get(PASS_MORE, "").split(",")}
-    return {
+    passed = {
         name: value
         for name, value in os.environ.items()
         if name in PASSED_VARIABLES or name in more or name.startswith(PASSED_PREFIXES)
     }
+    return {**passed, **(_variables(function) if function else {})}
 
 
 def memfile(size: int) -> int:
@@ -176,6 +178,16 @@ class NativeWorkers:
             process.killed = error
             _kill_group(process.popen)
 
+    def discard(self, slot: int) -> None:
+        """End the slot's worker, which runs nothing, without an event."""
+        process = self._processes.get(slot)
+        if process is not None:
+            self._discard(process)
+
+    def watch(self, fd: int) -> None:
+        """End a wait also when ``fd`` is readable."""
+        self._poll.register(fd, select.POLLIN)
+
     def close(self) -> None:
         """Kill every worker."""
         for process in list(self._processes.values()):
@@ -190,11 +202,12 @@ class NativeWorkers:
         try:
             popen = subprocess.Popen(
                 [
-                    where.python, "-P", "-m", "htcgrid_core.agent.worker_main", str(theirs.fileno()),
-                    str(gauge_fd), str(os.getpid()), str(function.spec.memory_mb or 0), *where.path,
+                    *function.launcher, where.python, "-P", "-m", "htcgrid_core.agent.worker_main",
+                    str(theirs.fileno()), str(gauge_fd), str(os.getpid()), str(function.spec.memory_mb or 0),
+                    *where.path,
                 ],
-                cwd=where.cwd,
-                env=worker_environment(),
+                cwd=None if function.launcher else where.cwd,
+                env=worker_environment(function),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -260,15 +273,15 @@ class NativeWorkers:
         if process.load_error is not None:
             self._events.append(LoadFailed(process.slot, first, process.load_error))
         elif process.loading_since is not None and running is None and process.killed in (None, TOO_SLOW):
-            how = process.killed.message if process.killed else _ended(returncode)
-            if process.hello:
+            how = process.killed.message if process.killed else how_it_ended(returncode)
+            if process.hello or returncode == BAD_PACKAGE:
                 message = f"the worker {how} while it loaded {chunks[0].function.spec.function.name}"
                 self._events.append(LoadFailed(process.slot, first, TaskError("InitError", message, stderr)))
             else:
                 text = f"a worker {how} before it was ready: {stderr.strip() or '(it printed nothing)'}"
                 self._events.append(StartFailed(process.slot, first, text))
         else:
-            error = process.killed or TaskError("WorkerCrashed", f"the worker {_ended(returncode)}", stderr)
+            error = process.killed or TaskError("WorkerCrashed", f"the worker {how_it_ended(returncode)}", stderr)
             at = None if running is None else running[:2]
             seconds = 0.0 if running is None else time.monotonic() - running[2]
             self._events.append(WorkerLost(process.slot, at, error, seconds, stdout, stderr))
@@ -291,6 +304,8 @@ class NativeWorkers:
                 "confirm": is_new,
                 "session_id": function.session_id,
                 "name": spec.function.name,
+                "function": spec.function.package.function if spec.function.package else spec.function.name,
+                "version": str(spec.function.package.version) if spec.function.package else "$LATEST",
                 "call": spec.function.call,
                 "codec": spec.codec,
                 "callable_path": function.callable_path,
@@ -422,7 +437,14 @@ class NativeWorkers:
 def _environment_of(function: FunctionRef) -> tuple[Any, ...]:
     """Sessions for which this is equal may share a worker process."""
     where = function.spec.function.environment
-    return (where.python, where.path, where.cwd, function.spec.memory_mb) if where else (function.spec.memory_mb,)
+    variables = tuple(_variables(function).items())
+    place = (where.python, where.path, where.cwd) if where else ()
+    return (*place, function.spec.memory_mb, variables)
+
+
+def _variables(function: FunctionRef) -> dict[str, str]:
+    package = function.spec.function.package
+    return package.variables if package else {}
 
 
 def _kill_group(popen: subprocess.Popen[bytes]) -> None:
@@ -430,7 +452,8 @@ def _kill_group(popen: subprocess.Popen[bytes]) -> None:
         os.killpg(popen.pid, signal.SIGKILL)
 
 
-def _ended(returncode: int) -> str:
+def how_it_ended(returncode: int) -> str:
+    """How a process ended, for people."""
     if returncode >= 0:
         return f"exited with code {returncode}"
     try:

@@ -6,7 +6,7 @@ import hashlib
 
 from htcgrid_core.agent.leased import Leased
 from htcgrid_core.agent.recent import Recent
-from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, SHARED_PURPOSE, unseal
+from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, PACKAGE_PURPOSE, SHARED_PURPOSE, unseal
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.session import SessionSpec
@@ -27,9 +27,10 @@ class Verifier:
         self._paths: Recent[str, str] = Recent(BLOBS_VERIFIED)
 
     def function(self, spec: SessionSpec) -> str:
-        """File with a Python callable's signed cloudpickle; empty if the function is a reference."""
+        """File with a Python callable's signed cloudpickle, or package; empty if the function is a reference."""
         key = spec.function.blob
-        return "" if key is None else self._verified(key, FUNCTION_PURPOSE)
+        purpose = PACKAGE_PURPOSE if spec.function.package else FUNCTION_PURPOSE
+        return "" if key is None else self._verified(key, purpose)
 
     def shared(self, references: tuple[str, ...]) -> dict[str, str]:
         """Digest to file, for ``digest.codec`` references."""

@@ -9,7 +9,6 @@ import contextlib
 import faulthandler
 import json
 import os
-import resource
 import socket
 import sys
 import threading
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from htcgrid_core.agent import capture, wire
+from htcgrid_core.agent.confine import confine
 from htcgrid_core.agent.context import Context
 from htcgrid_core.agent.loading import Sources, load
 from htcgrid_core.agent.recent import Recent
@@ -37,9 +37,7 @@ FUNCTIONS_KEPT = 256
 SHARED_INPUTS_KEPT = 8
 TRACEBACK_CHARACTERS = 16_000
 EXCEPTION_BYTES = 1 << 20
-FILE_BYTES = 16 << 30
 READ_BYTES = 1 << 16
-PROCESSES = 8192
 
 
 class Worker:
@@ -155,7 +153,9 @@ class Worker:
             if spec["call"] == "handler":
                 timeout = spec["task_timeout_seconds"]
                 deadline = None if timeout is None else started + timeout
-                context = Context(spec["session_id"], index, attempt, spec["name"], spec["memory_mb"], deadline)
+                context = Context(
+                    spec["session_id"], index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"]
+                )
                 result = function(event, context)
             elif spec["call"] == "event":
                 result = function(event)
@@ -254,33 +254,11 @@ def _trace(error: BaseException) -> str:
     return text
 
 
-def _lower(limit: int, value: int) -> None:
-    soft, hard = resource.getrlimit(limit)
-    bounds = [bound for bound in (soft, hard, value) if bound != resource.RLIM_INFINITY]
-    resource.setrlimit(limit, (min(bounds), hard))
-
-
-def _confine(memory_mb: int) -> None:
-    """Set the limits of this process, and die with the agent."""
-    _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_FSIZE, FILE_BYTES)
-    _lower(resource.RLIMIT_NPROC, PROCESSES)
-    if memory_mb:
-        # On Linux RLIMIT_DATA counts what is written to, RLIMIT_AS also what numpy merely reserves.
-        _lower(resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS, memory_mb << 20)
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        set_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
-
-
 def main() -> None:
     """Run as ``python -P -m htcgrid_core.agent.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
     socket_fd, gauge_fd, agent_pid, memory_mb = map(int, sys.argv[1:5])
     path = sys.argv[5:]
-    _confine(memory_mb)
+    confine(memory_mb)
     if os.getppid() != agent_pid:
         return  # the agent died before PDEATHSIG was set
     sys.argv = [sys.argv[0]]

@@ -236,7 +236,8 @@ class Grid:
         Args:
             name: letters, digits, ``-`` and ``_``.
             handler: what the runtime calls, as in ``module.function``; a ``provided`` runtime may do without.
-            runtime: in AWS Lambda's names: ``python3.N``, ``nodejsN.x``, ``provided.al2023``; None for this Python.
+            runtime: in AWS Lambda's names: ``python3.N``, or ``provided.al2023`` for a program named ``bootstrap`` in
+                any language; None for this Python.
             timeout: seconds that one attempt of a task may take, unless ``submit`` says otherwise.
             memory_mb: memory that a worker may use, unless ``submit`` says otherwise.
             environment: environment variables of its workers. They are stored as they are: no place for secrets.

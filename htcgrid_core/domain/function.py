@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 REGISTERED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-RUNTIME = re.compile(r"python3\.\d+|nodejs\d+\.x|provided(\.al2|\.al2023)?")
+RUNTIME = re.compile(r"python3\.\d+|provided(\.al2|\.al2023)?")
 # What the runtime itself sets; ``AWS_LAMBDA_`` and ``HTCGRID_`` are reserved as a whole.
 RESERVED_VARIABLES = ("_HANDLER", "_X_AMZN_TRACE_ID", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR")
 RESERVED_PREFIXES = ("AWS_LAMBDA_", "HTCGRID_")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htcgrid_core.agent.agent import Agent, AgentIdentity, AgentSettings, Chore
-from htcgrid_core.agent.native import NativeWorkers
+from htcgrid_core.agent.workers import Workers
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.local.directory import Directory, open_plane
@@ -238,7 +238,9 @@ def _serve_once(
         elif clock.monotonic() - agent.worked_at > idle_seconds:
             agent.drain()
 
-    agent = Agent(plane, NativeWorkers(slots, bell), identity, settings, chores=(Chore(tick, look_after),))
+    agent = Agent(
+        plane, Workers(slots, bell, directory.packages), identity, settings, chores=(Chore(tick, look_after),)
+    )
 
     def stop(signum: int, frame: object) -> None:
         nonlocal told

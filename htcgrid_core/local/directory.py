@@ -56,6 +56,11 @@ class Directory:
         return self.root / "agents"
 
     @property
+    def packages(self) -> Path:
+        """Packages of deployed functions as workers see them."""
+        return self.root / "packages"
+
+    @property
     def key_file(self) -> Path:
         """Where ``key`` is kept."""
         return self.root / "key"

@@ -17,13 +17,15 @@ class FunctionRef:
 
     Attributes:
         key: equal for sessions that may share a loaded worker.
-        callable_path: file with the verified cloudpickle of a Python callable; empty for a reference.
+        callable_path: file with the verified cloudpickle of a Python callable, or package; empty for a reference.
+        launcher: command before that of a worker, which prepares its package and becomes it.
     """
 
     key: str
     session_id: str
     spec: SessionSpec
     callable_path: str = ""
+    launcher: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

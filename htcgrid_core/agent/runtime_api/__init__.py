@@ -1,0 +1,1 @@
+"""The Lambda Runtime API as AWS documents it, so that AWS's own runtime clients run as workers."""

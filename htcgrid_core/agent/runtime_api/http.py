@@ -1,0 +1,138 @@
+"""One HTTP/1.1 connection of a worker, without blocking; h11 does the parsing."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import h11
+
+READ_BYTES = 1 << 17
+HEAD_BYTES = 64 << 10  # request line and headers
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that has arrived whole.
+
+    Attributes:
+        headers: by lower-case name.
+        body: as far as it is within the limit.
+        length: of the body, whatever was kept of it.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    length: int
+
+
+class Connection:
+    """A connection that a worker made.
+
+    Attributes:
+        closed: nothing comes any more.
+        reset: the worker's end was closed before all that was sent had been read.
+        drained: nothing more had arrived at the last look.
+    """
+
+    def __init__(self, sock: socket.socket, body_limit: int) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.closed = False
+        self.reset = False
+        self.drained = False
+        self._sock = sock
+        self._limit = body_limit
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._head: h11.Request | None = None
+        self._body = bytearray()
+        self._length = 0
+        self._outbox = bytearray()
+        self._asked = False  # a request waits for its answer
+        self._last = False  # nothing comes after that answer
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something waits until the worker reads."""
+        return bool(self._outbox)
+
+    def receive(self) -> Request | None:
+        """Read what is there; the request that it completes, which must be answered before the next one is read."""
+        self.drained = False
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            self.drained = True
+            return None
+        except OSError:
+            self.closed = self.reset = True
+            return None
+        if not data or self._asked:  # clients do not ask again before they have their answer
+            self.closed = True
+            return None
+        return self._parse(data)
+
+    def respond(self, status: int, body: bytes, headers: list[tuple[str, str]] | None = None) -> None:
+        """Answer the request."""
+        head = [("content-type", "application/json"), ("content-length", str(len(body))), *(headers or [])]
+        for event in (h11.Response(status_code=status, headers=head), h11.Data(data=body), h11.EndOfMessage()):
+            self._outbox += self._http.send(event) or b""
+        self._asked = False
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        else:
+            self._last = True  # as the client has asked
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket takes."""
+        try:
+            while self._outbox:
+                del self._outbox[: self._sock.send(self._outbox)]
+            self.closed = self.closed or self._last
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.closed = self.reset = True
+
+    def close(self) -> None:
+        """Hang up."""
+        self.closed = True
+        self._sock.close()
+
+    def _parse(self, data: bytes) -> Request | None:
+        try:
+            self._http.receive_data(data)
+            while True:
+                event = self._http.next_event()
+                if isinstance(event, h11.Request):
+                    self._head, self._body, self._length = event, bytearray(), 0
+                    if self._http.they_are_waiting_for_100_continue:
+                        go_on = h11.InformationalResponse(status_code=100, headers=[])
+                        self._outbox += self._http.send(go_on) or b""
+                        self.flush()
+                elif isinstance(event, h11.Data):
+                    self._length += len(event.data)
+                    if self._length <= self._limit:
+                        self._body += event.data
+                elif isinstance(event, h11.EndOfMessage):
+                    return self._request()
+                else:  # it needs more, has to wait for our answer, or is closed
+                    return None
+        except h11.RemoteProtocolError:  # whatever it is, it is no runtime client
+            self.closed = True
+            return None
+
+    def _request(self) -> Request:
+        head = self._head
+        assert head is not None, "a message ends after it began"
+        self._asked = True
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+        body, self._body = bytes(self._body), bytearray()
+        return Request(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, body, self._length)
