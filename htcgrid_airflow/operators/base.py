@@ -9,7 +9,6 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from htcgrid_airflow.hooks import DEFAULT_CONN_ID, HTCGridHook
-from htcgrid_airflow.links import HTCGridSessionLink
 from htcgrid_core import Grid, InvalidInput, Session
 
 
@@ -22,7 +21,6 @@ class HTCGridOperator(BaseOperator):
     """
 
     ui_color = "#d8ecf3"
-    operator_extra_links = (HTCGridSessionLink(),)
 
     def __init__(self, *, htcgrid_conn_id: str = DEFAULT_CONN_ID, grid: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -14,6 +14,7 @@ from htcgrid_airflow.attempt import KILLED, Attempt, Opened, Place, cancel_if_ow
 from htcgrid_airflow.callables import Held, held, portable
 from htcgrid_airflow.collect import MANIFEST_KEY, check_result, collect, manifest_of
 from htcgrid_airflow.hooks import Priority
+from htcgrid_airflow.links import HTCGridSessionLink
 from htcgrid_airflow.operators.base import HTCGridOperator
 from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
 from htcgrid_airflow.report import failure_table, first_failures, progress_line
@@ -64,6 +65,7 @@ class HTCGridSubmitOperator(HTCGridOperator):
         result_conn_id: the Airflow connection of the object storage, if the URL does not name it.
     """
 
+    operator_extra_links = (HTCGridSessionLink(),)
     template_fields: Sequence[str] = (
         "function",
         "tasks",
