@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from htcgrid_core import Grid, Session, SessionNotFound
-from htcgrid_core.client.session import Progress
+from htcgrid_core import Grid, Progress, Session, SessionNotFound
 
 MAX_SESSIONS = 100
 MAX_FAILURES = 50
