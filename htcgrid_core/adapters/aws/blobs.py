@@ -1,0 +1,168 @@
+"""Blobs as S3 objects: written whole and once, read by range, checked at every read."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htcgrid_core.adapters.aws.errors import aws_errors, code_of
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
+
+if TYPE_CHECKING:
+    from htcgrid_core.adapters.aws.cache import BlobCache
+    from htcgrid_core.adapters.aws.clients import Clients
+
+RANGE_BYTES = 16 << 20  # larger blobs are read in several calls, so that a broken connection costs one of them
+DELETE_BATCH = 1000
+CHECKSUM = "crc32"  # in the object's metadata: emulators accept a wrong checksum of the request, and so we look
+TRIES = 3
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_MISSING = ("NoSuchKey", "404", "NotFound")
+_EXISTS = ("PreconditionFailed", "412")
+_AT_ONCE = ("ConditionalRequestConflict", "409")  # another writer of the same key is not ready yet
+
+
+class S3Blobs:
+    """A bucket of blobs."""
+
+    def __init__(self, clients: Clients, bucket: str, cache: BlobCache) -> None:
+        self._clients = clients
+        self._bucket = bucket
+        self._cache = cache
+        self._resource = f"S3 bucket {bucket}"
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store ``data`` unless the key exists.
+
+        Raises:
+            GridUnavailable: it is not known whether it was; the same call may be repeated.
+        """
+        from botocore.exceptions import ClientError
+
+        with aws_errors(self._resource):
+            try:
+                self._clients.s3.put_object(
+                    Bucket=self._bucket,
+                    Key=_checked(key),
+                    Body=data,
+                    IfNoneMatch="*",
+                    ChecksumAlgorithm="CRC32",
+                    Metadata={CHECKSUM: f"{zlib.crc32(data):08x}"},
+                )
+            except ClientError as error:
+                if code_of(error) in _AT_ONCE:
+                    raise GridUnavailable(f"blob {key} is being written by another; try again") from error
+                if code_of(error) not in _EXISTS:
+                    raise
+
+    def get(self, key: str) -> bytes:
+        """Read a blob.
+
+        Raises:
+            CorruptPayload: there is no such blob, or its bytes are not those that were written.
+        """
+        for _ in range(TRIES):
+            data, checksum = self._read(_checked(key))
+            if not checksum or checksum == f"{zlib.crc32(data):08x}":
+                return data
+        raise CorruptPayload(f"blob {key} does not match its checksum")
+
+    def _read(self, key: str) -> tuple[bytes, str]:
+        first = self._read_range(key, 0, {})
+        parts, size = [first["data"]], first["size"]
+        at = len(first["data"])
+        while at < size:
+            # The same object as before: a key may be deleted and written again by another try of the same session.
+            part = self._read_range(key, at, {"IfMatch": first["etag"]})["data"]
+            parts.append(part)
+            at += len(part)
+        return (parts[0] if len(parts) == 1 else b"".join(parts)), first["checksum"]
+
+    def _read_range(self, key: str, start: int, condition: dict[str, Any]) -> dict[str, Any]:
+        from botocore.exceptions import ClientError
+
+        wanted = f"bytes={start}-{start + RANGE_BYTES - 1}"
+        with aws_errors(self._resource):
+            try:
+                answer = self._clients.s3.get_object(Bucket=self._bucket, Key=key, Range=wanted, **condition)
+                data = answer["Body"].read()
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    raise CorruptPayload(f"blob {key} is missing") from error
+                if code_of(error) in _EXISTS:
+                    raise GridUnavailable(f"blob {key} was written anew while it was read; try again") from error
+                if code_of(error) == "InvalidRange":  # which is what an empty object has
+                    return {"data": b"", "size": 0, "etag": "", "checksum": ""}
+                raise
+        if len(data) != answer["ContentLength"]:
+            raise GridUnavailable(f"blob {key}: {len(data)} bytes of {answer['ContentLength']} came; try again")
+        size = int(answer.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
+        checksum = answer.get("Metadata", {}).get(CHECKSUM, "")
+        return {"data": data, "size": size, "etag": answer["ETag"], "checksum": checksum}
+
+    def exists(self, key: str) -> bool:
+        """Whether the blob is there."""
+        from botocore.exceptions import ClientError
+
+        with aws_errors(self._resource):
+            try:
+                self._clients.s3.head_object(Bucket=self._bucket, Key=_checked(key))
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    return False
+                raise
+        return True
+
+    def path(self, key: str) -> Path:
+        """A file with the blob's bytes, fetched unless it was before."""
+        return self._cache.find(_checked(key)) or self._cache.add(key, self.get(key))
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys of the blobs below ``prefix`` (which ends with a slash), in order."""
+        return [key for page in self._pages(prefix) for key in page]
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete every blob whose key begins with ``prefix``, which ends with a slash.
+
+        Raises:
+            GridUnavailable: some are left; the same call may be repeated.
+        """
+        for keys in self._pages(prefix):
+            with aws_errors(self._resource):
+                self._delete(keys)
+
+    def _pages(self, prefix: str) -> Iterator[list[str]]:
+        """Keys below a prefix, up to a thousand at a time."""
+        if not prefix.endswith("/"):
+            raise InvalidInput(f"{prefix!r} does not end with a slash, and others may begin with it")
+        _checked(prefix[:-1])
+        with aws_errors(self._resource):
+            pages = self._clients.s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, PaginationConfig={"PageSize": DELETE_BATCH}
+            )
+            for page in pages:
+                if keys := [found["Key"] for found in page.get("Contents", ())]:
+                    yield keys
+
+    def _delete(self, keys: list[str]) -> None:
+        said = ""
+        for _ in range(TRIES):
+            answer = self._clients.s3.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            )
+            errors = answer.get("Errors", ())
+            if not errors:
+                return
+            said = f"{errors[0].get('Code')}: {errors[0].get('Message')}"
+            keys = [error["Key"] for error in errors]
+        raise GridUnavailable(f"{self._resource}: {len(keys)} blobs cannot be deleted ({said}); try again")
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise CorruptPayload(f"{key!r} is not a blob key")
+    return key

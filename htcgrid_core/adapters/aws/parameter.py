@@ -1,0 +1,123 @@
+"""The one SSM parameter that a grid's name stands for, and the secret beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from htcgrid_core.adapters.aws.errors import aws_errors, code_of
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import IncompatibleGrid, UnknownGrid
+
+if TYPE_CHECKING:
+    from htcgrid_core.adapters.aws.clients import Clients
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+KEY_BYTES = 32
+
+
+class PoolQueues(BaseModel):
+    """The queues' URLs of one pool, by priority, and that of their dead letters."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    high: str
+    normal: str
+    low: str
+    dead: str
+
+
+class Defaults(BaseModel):
+    """What an agent or client of this grid assumes unless told otherwise.
+
+    Attributes:
+        lease_seconds: of agents.
+        agents: that each pool can be scaled to, so that bundles are cut small enough before they are there.
+        cache_bytes: of blobs that an agent keeps on its disk.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    lease_seconds: float = Field(default=limits.LEASE_SECONDS, ge=1, le=3600)
+    agents: int = Field(default=1, ge=1)
+    cache_bytes: int = Field(default=8 << 30, ge=0)
+
+
+class GridParameter(BaseModel):
+    """What ``/htcgrid/NAME`` says, as JSON; whoever makes the resources (bootstrap, Terraform) writes it.
+
+    Attributes:
+        version: of this form.
+        table, bucket: names.
+        queues: of each pool.
+        key: name of the SecureString parameter with the secret that signs pickles, as hex.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later Terraform module may say more
+
+    version: Literal[1] = 1
+    table: str
+    bucket: str
+    queues: dict[str, PoolQueues] = Field(min_length=1)
+    key: str
+    defaults: Defaults = Defaults()
+
+
+def parameter_name(name: str) -> str:
+    """The parameter of grid ``name``."""
+    return f"/htcgrid/{name}"
+
+
+def key_name(name: str) -> str:
+    """The parameter of its secret, unless the first one names another."""
+    return f"{parameter_name(name)}/key"
+
+
+def read_parameter(clients: Clients, name: str) -> GridParameter:
+    """Where grid ``name`` keeps everything.
+
+    Raises:
+        UnknownGrid: there is no such grid in this account and region.
+        IncompatibleGrid: its parameter is of another version.
+        AccessDenied, GridUnavailable: as for every call of AWS.
+    """
+    text = _read(clients, name, parameter_name(name))
+    try:
+        return GridParameter.model_validate_json(text)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise IncompatibleGrid(
+            f"SSM parameter {parameter_name(name)} does not describe a grid that this version knows: {wrong}; "
+            f"`htcgrid aws bootstrap {name}` or the Terraform module of this version writes it"
+        ) from None
+
+
+def read_key(clients: Clients, name: str, parameter: GridParameter) -> bytes:
+    """The secret with which pickles are signed."""
+    text = _read(clients, name, parameter.key, secret=True)
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) < KEY_BYTES:  # what it says must not be told, not even in part
+        raise IncompatibleGrid(f"SSM parameter {parameter.key} is not {KEY_BYTES} bytes in hexadecimal")
+    return key
+
+
+def _read(clients: Clients, name: str, parameter: str, *, secret: bool = False) -> str:
+    from botocore.exceptions import ClientError
+
+    ssm = clients.ssm
+    with aws_errors(f"SSM parameter {parameter} in {clients.region}"):
+        try:
+            answer = ssm.get_parameter(Name=parameter, WithDecryption=secret)
+        except ClientError as error:
+            if code_of(error) != "ParameterNotFound":
+                raise
+            raise UnknownGrid(
+                f"there is no grid {name!r} in {clients.region}: SSM parameter {parameter} does not exist; check "
+                f"name, region and account, or make it with `htcgrid aws bootstrap {name}`"
+            ) from None
+    return str(answer["Parameter"]["Value"])

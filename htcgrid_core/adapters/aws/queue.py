@@ -1,0 +1,143 @@
+"""The bundle queue on SQS: three standard queues a pool, one for each priority, and one for their dead letters."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from htcgrid_core.adapters.aws import messages
+from htcgrid_core.adapters.aws.batches import BATCH, Entry, send_all
+from htcgrid_core.adapters.aws.errors import aws_errors
+from htcgrid_core.adapters.aws.outbox import Outbox, Receipt
+from htcgrid_core.adapters.aws.receiver import MAX_HIDDEN_SECONDS, Receiver
+from htcgrid_core.adapters.aws.turns import WAITED_AT
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.ports.bundle_queue import Hint, Message, Received
+
+if TYPE_CHECKING:
+    from htcgrid_core.adapters.aws.clients import Clients
+    from htcgrid_core.adapters.aws.parameter import PoolQueues
+
+MAX_DELAY_SECONDS = 900  # SQS's longest; a message that comes before its time is hidden again
+
+
+class SqsQueue:
+    """Hints as messages. Threads are started by the first receive or delete; a process that only sends has none."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        queues: Mapping[str, PoolQueues],
+        *,
+        ring: Callable[[], None] = lambda: None,
+        hidden_seconds: float = limits.LEASE_SECONDS,
+    ) -> None:
+        """Queues by pool.
+
+        Args:
+            ring: wakes the agent of this process: messages have come.
+            hidden_seconds: for how long a received message is hidden from others: a lease.
+        """
+        self._clients = clients
+        self._queues = dict(queues)
+        self._ring = ring
+        self._hidden_seconds = max(1, ceil(hidden_seconds))
+        self._outbox = Outbox(clients)
+        self._lock = threading.Lock()
+        self._receivers: dict[str, Receiver] = {}
+
+    def send(self, pool: str, hints: Sequence[Hint]) -> None:
+        """Make hints visible to the pool's agents, each from its ``not_before`` on.
+
+        Raises:
+            GridUnavailable: not all were accepted; sending all of them again does no harm.
+        """
+        queues, now = self._of(pool), time.time()
+        lines: dict[str, list[Hint]] = {}
+        for hint in hints:
+            lines.setdefault(hint.priority, []).append(hint)
+        for line, of_line in lines.items():
+            self._send(getattr(queues, line), [_entry(hint, now) for hint in of_line])
+            if line != WAITED_AT:
+                self._ring_bells(queues, [_delay(hint, now) for hint in of_line])
+
+    def _send(self, url: str, entries: Sequence[Entry]) -> None:
+        def call(batch: Sequence[Any]) -> Mapping[str, Any]:
+            with aws_errors(f"SQS queue {url}"):
+                return self._clients.sqs.send_message_batch(QueueUrl=url, Entries=batch)
+
+        send_all(call, entries, f"SQS queue {url}")
+
+    def _ring_bells(self, queues: PoolQueues, delays: Sequence[int]) -> None:
+        """Tell agents that wait at the one line that there is something in another: up to ten, in one call."""
+        entries = [{"MessageBody": messages.BELL, "DelaySeconds": delay} for delay in sorted(delays)[:BATCH]]
+        self._send(getattr(queues, WAITED_AT), entries)
+
+    def receive(self, pool: str, limit: int, now: float) -> Received:
+        """Up to ``limit`` messages that have come, without waiting; if there are none, they are fetched."""
+        return self._receiver(pool).take(limit, now)
+
+    def _receiver(self, pool: str) -> Receiver:
+        with self._lock:
+            if pool not in self._receivers:
+                self._receivers[pool] = Receiver(
+                    self._clients,
+                    self._outbox,
+                    self._of(pool),
+                    hidden_seconds=self._hidden_seconds,
+                    ring=self._ring,
+                )
+            return self._receivers[pool]
+
+    def front(self, pool: str) -> float:
+        """SQS keeps no order."""
+        return 0.0
+
+    def delete(self, received: Sequence[Message]) -> None:
+        """Delete messages soon, in the background."""
+        self._outbox.delete([message.receipt for message in received])
+
+    def extend(self, received: Sequence[Message], seconds: float) -> None:
+        """Keep messages hidden for ``seconds``, in the background; 0 hands them back to others.
+
+        What stays hidden for half that time anyway is left for the next call.
+        """
+        if not seconds:
+            for receiver in list(self._receivers.values()):
+                receiver.too_many()
+            self._outbox.hand_back([message.receipt for message in received])
+            return
+        now = time.monotonic()
+        short: list[Receipt] = [m.receipt for m in received if m.receipt.hidden_until - now < seconds / 2]
+        for receipt in short:
+            receipt.hidden_until = now + seconds
+        self._outbox.hide(short, min(MAX_HIDDEN_SECONDS, ceil(seconds)))
+
+    def close(self) -> None:
+        """Hand back what was not taken, and send what is to be sent."""
+        for receiver in list(self._receivers.values()):
+            receiver.close()
+        self._outbox.close()
+
+    def _of(self, pool: str) -> PoolQueues:
+        try:
+            return self._queues[pool]
+        except KeyError:
+            raise UnknownGrid(f"this grid has no pool {pool!r}; it has {', '.join(sorted(self._queues))}") from None
+
+
+def _delay(hint: Hint, now: float) -> int:
+    """Whole seconds, rounded down: whoever receives it early keeps it until its time."""
+    return max(0, min(MAX_DELAY_SECONDS, int(hint.not_before - now)))
+
+
+def _entry(hint: Hint, now: float) -> Entry:
+    return {
+        "MessageBody": messages.write(hint),
+        "DelaySeconds": _delay(hint, now),
+        "MessageGroupId": hint.session_id,  # a fair queue: a session with many bundles does not hide the others'
+    }

@@ -1,0 +1,74 @@
+"""S3 blobs keep the contract of the port, on an emulator over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from htcgrid_core.adapters.aws.blobs import RANGE_BYTES, S3Blobs
+from htcgrid_core.adapters.aws.cache import BlobCache
+from htcgrid_core.domain.errors import CorruptPayload, InvalidInput
+from htcgrid_core.ports.blob_store import BlobStore
+from htcgrid_core.testing.contracts import BlobStoreContract
+from tests.aws.emulators import Account
+from tests.aws.grids import clients_of
+
+
+def bucket_of(account: Account) -> str:
+    """A bucket's name is its own in all accounts."""
+    return f"htcgrid-contract-{account.id}"
+
+
+def blobs_in(account: Account, cache: Path) -> S3Blobs:
+    bucket = bucket_of(account)
+    account.s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return S3Blobs(clients_of(account), bucket, BlobCache(cache, 1 << 30))
+
+
+class TestS3Blobs(BlobStoreContract):
+    @pytest.fixture
+    def blobs(self, aws_account: Account, tmp_path: Path) -> BlobStore:
+        return blobs_in(aws_account, tmp_path)
+
+
+class TestOnAws:
+    """What the port does not know of."""
+
+    @pytest.fixture
+    def blobs(self, aws_account: Account, tmp_path: Path) -> S3Blobs:
+        return blobs_in(aws_account, tmp_path)
+
+    @pytest.mark.parametrize("size", [RANGE_BYTES - 1, RANGE_BYTES, RANGE_BYTES + 1, 2 * RANGE_BYTES + 7], ids=str)
+    def test_around_the_size_of_a_range(self, blobs: S3Blobs, size: int) -> None:
+        data = bytes(range(251)) * (size // 251 + 1)
+        blobs.put("shared/large", data[:size])
+        assert blobs.get("shared/large") == data[:size]
+
+    def test_a_changed_object_is_not_read(self, blobs: S3Blobs, aws_account: Account) -> None:
+        """Whoever changed it kept its metadata, as a broken disk does."""
+        blobs.put("shared/x", b"as it was")
+        metadata = aws_account.s3().head_object(Bucket=bucket_of(aws_account), Key="shared/x")["Metadata"]
+        aws_account.s3().put_object(Bucket=bucket_of(aws_account), Key="shared/x", Body=b"as it wAs", Metadata=metadata)
+        with pytest.raises(CorruptPayload, match="checksum"):
+            blobs.get("shared/x")
+
+    def test_more_blobs_than_one_page_lists(self, blobs: S3Blobs) -> None:
+        for number in range(1005):
+            blobs.put(f"sessions/s-1/{number}", b"")
+        blobs.put("sessions/s-10/0", b"")
+        blobs.delete_prefix("sessions/s-1/")
+        assert not any(blobs.exists(f"sessions/s-1/{number}") for number in (0, 1, 999, 1000, 1004))
+        assert blobs.exists("sessions/s-10/0")
+
+    def test_a_prefix_ends_with_a_slash(self, blobs: S3Blobs) -> None:
+        for prefix in ("", "sessions/s-1", "/"):
+            with pytest.raises((InvalidInput, CorruptPayload)):
+                blobs.delete_prefix(prefix)
+
+    def test_a_path_is_fetched_once(self, blobs: S3Blobs, aws_account: Account) -> None:
+        blobs.put("shared/x", b"fetched")
+        path = blobs.path("shared/x")
+        aws_account.s3().delete_object(Bucket=bucket_of(aws_account), Key="shared/x")
+        assert blobs.path("shared/x") == path
+        assert path.read_bytes() == b"fetched"

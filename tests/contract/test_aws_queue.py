@@ -1,0 +1,246 @@
+"""SQS queues keep the contract of the port, on an emulator over HTTP; and what SQS may do that an emulator does not."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from htcgrid_core.adapters.aws import messages
+from htcgrid_core.adapters.aws.batches import BATCH, Entry, send_all
+from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.parameter import PoolQueues
+from htcgrid_core.adapters.aws.queue import SqsQueue
+from htcgrid_core.adapters.aws.turns import AGAIN_SECONDS, Turns
+from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.domain.errors import GridError, GridUnavailable, UnknownGrid
+from htcgrid_core.domain.session import Priority
+from htcgrid_core.ports.bundle_queue import BundleQueue, Hint, Message
+from htcgrid_core.ports.session_store import SessionStore
+from htcgrid_core.testing.contracts import BundleQueueContract, DoorbellContract
+from htcgrid_core.testing.contracts.facts import eventually
+from tests.aws.emulators import Account
+from tests.aws.grids import clients_of
+
+HIDDEN_SECONDS = 30.0
+
+
+def queues_of(account: Account, pool: str) -> PoolQueues:
+    """Queues without dead letters."""
+    sqs = account.sqs()
+    urls = {line: sqs.create_queue(QueueName=f"{pool}-{line}")["QueueUrl"] for line in PoolQueues.model_fields}
+    return PoolQueues(**urls)
+
+
+def taken(queue: SqsQueue, count: int = 1, limit: int = 8) -> list[Message]:
+    """So many messages, once they have come."""
+    found: list[Message] = []
+
+    def look() -> list[Message]:
+        found.extend(queue.receive("default", limit, time.time()).messages)
+        return found
+
+    return eventually(look, lambda messages: len(messages) >= count)
+
+
+@pytest.fixture
+def queues(aws_account: Account) -> dict[str, PoolQueues]:
+    return {pool: queues_of(aws_account, pool) for pool in ("default", "other")}
+
+
+@pytest.fixture
+def queue(aws_account: Account, queues: dict[str, PoolQueues]) -> Iterator[SqsQueue]:
+    queue = SqsQueue(clients_of(aws_account), queues, hidden_seconds=HIDDEN_SECONDS)
+    yield queue
+    queue.close()
+
+
+class TestSqsQueue(BundleQueueContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> SessionStore:
+        return SqliteStore(Database(tmp_path / "grid.db"))
+
+    @pytest.fixture
+    def queue(self, aws_account: Account, queues: dict[str, PoolQueues]) -> Iterator[BundleQueue]:
+        queue = SqsQueue(clients_of(aws_account), queues, hidden_seconds=HIDDEN_SECONDS)
+        yield queue
+        queue.close()
+
+
+class TestProcessDoorbell(DoorbellContract):
+    @pytest.fixture
+    def doorbell(self) -> ProcessDoorbell:
+        return ProcessDoorbell()
+
+
+def hints(count: int, priority: Priority = "normal", session_id: str = "s-test") -> list[Hint]:
+    return [Hint(session_id, f"{number:08d}", priority=priority) for number in range(count)]
+
+
+class TestPriorities:
+    @pytest.mark.parametrize("priority", ["high", "normal", "low"])
+    def test_whoever_waits_hears_of_every_priority(self, queue: SqsQueue, priority: Priority) -> None:
+        """Also while the agent's one long poll waits at another line."""
+        assert not queue.receive("default", 8, time.time()).messages
+        receiver = queue._receivers["default"]
+        eventually(lambda: receiver._turns.asked, lambda asked: not asked)  # it has seen all of them empty
+        queue.send("default", hints(1, priority))
+        assert [message.hint.priority for message in taken(queue)] == [priority]
+
+    def test_high_goes_first_and_low_is_not_starved(self) -> None:
+        """While there is work of every priority."""
+        turns = Turns()
+        lines = [turns.next(0.0)[0] for _ in range(1110)]
+        assert Counter(lines) == {"high": 1000, "normal": 100, "low": 10}
+        assert lines[0] == "high"
+
+    def test_an_idle_agent_waits_at_one_line_and_makes_no_other_call(self) -> None:
+        turns = Turns()
+        calls = []
+        now = 0.0
+        for _ in range(10):
+            line, wait = turns.next(now)
+            calls.append((line, wait))
+            turns.empty(line, wait)
+            now += 20.0 if wait else 0.01
+        assert calls == [("high", False), ("normal", False), ("low", False), *[("normal", True)] * 7]
+
+    def test_a_busy_agent_looks_again_at_a_line_that_was_empty(self) -> None:
+        turns = Turns()
+        asked: list[str] = []
+        for tenth in range(100):
+            line, wait = turns.next(tenth / 10)
+            asked.append(line)
+            if line == "normal":
+                turns.found(line, tenth / 10)
+            else:
+                turns.empty(line, wait)
+        assert asked.count("high") == 10 / AGAIN_SECONDS
+        assert asked.count("normal") > 80
+
+
+class TestHandingBack:
+    def test_what_is_handed_back_comes_again_at_once(self, queue: SqsQueue) -> None:
+        queue.send("default", hints(1))
+        first = taken(queue)
+        queue.extend(first, 0.0)
+        before = time.monotonic()
+        assert taken(queue)[0].hint == first[0].hint
+        assert time.monotonic() - before < HIDDEN_SECONDS / 2
+
+    def test_what_nobody_takes_goes_to_another_agent(
+        self, queue: SqsQueue, aws_account: Account, queues: dict[str, PoolQueues]
+    ) -> None:
+        """An agent that asked, and then has enough to do."""
+        queue.send("default", hints(1))
+        assert not queue.receive("default", 8, time.time()).messages
+        eventually(lambda: queue._receivers["default"]._held, bool)
+        other = SqsQueue(clients_of(aws_account), queues, hidden_seconds=HIDDEN_SECONDS)
+        try:
+            assert taken(other)[0].hint == hints(1)[0]
+        finally:
+            other.close()
+
+    def test_an_old_receipt_does_no_harm(self, queue: SqsQueue) -> None:
+        queue.send("default", hints(1))
+        old = taken(queue)
+        queue.extend(old, 0.0)
+        new = taken(queue)
+        queue.extend(old, 60.0)
+        queue.delete(old)  # AWS may refuse it or delete the message, whose newer receipt is as good
+        queue.delete(new)
+        queue.delete(new)
+        queue.close()
+
+
+class TestForgedMessages:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "", "{", "[]", "null", '"x"', "{}", '{"bell":2}', '{"session":"s-test"}', '{"session":1,"bundle":2}',
+            '{"session":"../../x","bundle":"00000000"}', '{"session":"s-test","bundle":"../x"}',
+            '{"session":"s-test","bundle":"00000000","not_before":"nan"}', '{"session":"s-test","bundle":"0"}',
+            '{"session":"s-test","bundle":"00000000","not_before":1e999}',
+            '{"session":"s-test","bundle":"00000000","priority":"highest"}',
+        ],
+    )  # fmt: skip
+    def test_is_not_read(self, body: str) -> None:
+        assert messages.read(body) is None
+
+    def test_is_deleted_and_what_is_behind_it_comes(
+        self, queue: SqsQueue, aws_account: Account, queues: dict[str, PoolQueues]
+    ) -> None:
+        aws_account.sqs().send_message(QueueUrl=queues["default"].normal, MessageBody="rm -rf /")
+        queue.send("default", hints(1))
+        queue.delete(taken(queue))
+
+        def left() -> int:
+            url = queues["default"].normal
+            names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            found = aws_account.sqs().get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            return sum(int(number) for number in found.values())
+
+        assert eventually(left, lambda number: number == 0) == 0
+
+    def test_what_was_written_is_read(self) -> None:
+        for hint in (Hint("s-test", "00000001"), Hint("t-0123", "00000001.ab12", 1234.5, "low")):
+            assert messages.read(messages.write(hint, 2)) == messages.Letter(hint, 2)
+
+
+class TestPartialBatches:
+    """S6: SQS may accept any part of a batch."""
+
+    @pytest.mark.parametrize("chunk", range(8))
+    def test_every_pattern_of_a_batch_of_ten(self, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        entries: list[Entry] = [{"MessageBody": str(number)} for number in range(BATCH)]
+        for refused in itertools.islice(itertools.product((False, True), repeat=BATCH), chunk * 128, chunk * 128 + 128):
+            accepted: list[str] = []
+            answers = [refused]
+
+            def call(
+                batch: Sequence[Entry], accepted: list[str] = accepted, answers: list[tuple[bool, ...]] = answers
+            ) -> dict[str, Any]:
+                pattern = answers.pop() if answers else (False,) * len(batch)
+                accepted += [e["MessageBody"] for e, no in zip(batch, pattern, strict=True) if not no]
+                return {
+                    "Failed": [
+                        {"Id": e["Id"], "Code": "InternalError"} for e, no in zip(batch, pattern, strict=True) if no
+                    ]
+                }
+
+            send_all(call, entries, "a queue")
+            assert sorted(accepted) == [entry["MessageBody"] for entry in entries]
+
+    def test_refused_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+
+        def never(batch: Sequence[Entry]) -> dict[str, Any]:
+            return {"Failed": [{"Id": entry["Id"], "Code": "ServiceUnavailable"} for entry in batch]}
+
+        def wrong(batch: Sequence[Entry]) -> dict[str, Any]:
+            return {"Failed": [{"Id": batch[0]["Id"], "Code": "InvalidMessageContents", "SenderFault": True}]}
+
+        with pytest.raises(GridUnavailable, match="ServiceUnavailable"):
+            send_all(never, [{}] * 35, "a queue")
+        with pytest.raises(GridError, match="InvalidMessageContents"):
+            send_all(wrong, [{}], "a queue")
+
+
+def test_a_pool_that_is_not_there(queue: SqsQueue) -> None:
+    with pytest.raises(UnknownGrid, match="default, other"):
+        queue.send("huge", hints(1))
+
+
+def test_a_deleted_queue_is_said_so(queue: SqsQueue, aws_account: Account, queues: dict[str, PoolQueues]) -> None:
+    aws_account.sqs().delete_queue(QueueUrl=queues["default"].normal)
+    with pytest.raises(UnknownGrid, match="does not exist"):
+        queue.send("default", hints(1))
+    with pytest.raises(UnknownGrid, match="does not exist"):
+        taken(queue)
