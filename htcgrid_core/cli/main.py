@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import htcgrid_core
-from htcgrid_core.cli import cancel, doctor, operate, results, sessions, status, submit, tasks
+from htcgrid_core.cli import cancel, doctor, functions, operate, results, sessions, status, submit, tasks
 from htcgrid_core.cli.exits import Exit, Failure, failure_of, meanings
 from htcgrid_core.domain.errors import GridError
 
@@ -69,6 +69,7 @@ for command in (
     cancel.cancel,
     cancel.resubmit,
     sessions.sessions,
+    functions.functions,
     operate.up,
     operate.down,
     operate.agent,

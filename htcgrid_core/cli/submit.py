@@ -72,7 +72,8 @@ def submit(
 ) -> None:
     """Submit a session: one task for each event.
 
-    FUNCTION is module.handler, called as handler(event, context). The current directory is importable. Events are
+    FUNCTION is module.handler, called as handler(event, context), with the current directory importable; or NAME or
+    NAME:VERSION of a function that was deployed (`htcgrid functions`), whose time and memory limits hold. Events are
     streamed, but for a .json array: a million of them are better a .jsonl file, with one JSON value on each line. Each
     row of a .csv file becomes an object whose values are strings.
 

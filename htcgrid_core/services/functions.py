@@ -92,7 +92,7 @@ def remove(plane: Plane, function: str, version: int | None = None) -> list[int]
     Raises:
         FunctionNotFound: there is none.
     """
-    removed = [resolve(plane, function, version).version] if version else _numbers(plane, function)[0]
+    removed = [resolve(plane, function, version).version] if version is not None else _numbers(plane, function)[0]
     if not removed:
         resolve(plane, function)  # which says why there is none
     for number in removed:

@@ -12,12 +12,20 @@ COLUMNS = 100
 def reference() -> str:
     """The help of ``htcgrid`` and of each of its commands."""
     top = _context(cli, "htcgrid", None)
-    parts = [_shown(cli, top)]
-    for name in cli.list_commands(top):
-        command = cli.get_command(top, name)
+    return "\n\n".join([_shown(cli, top), *_below(cli, top, 2)])
+
+
+def _below(group: click.Group, context: click.Context, level: int) -> list[str]:
+    """A section for each command of a group, and for those of the groups among them."""
+    parts = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None
-        parts.append(f"## htcgrid {name}\n\n{_shown(command, _context(command, name, top))}")
-    return "\n\n".join(parts)
+        within = _context(command, name, context)
+        parts.append(f"{'#' * level} {within.command_path}\n\n{_shown(command, within)}")
+        if isinstance(command, click.Group):
+            parts += _below(command, within, level + 1)
+    return parts
 
 
 def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:

@@ -1,0 +1,139 @@
+"""``htcgrid functions``: deploy functions, and look at what is deployed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from htcgrid_core.cli.options import connected, grid_options
+from htcgrid_core.cli.output import add_row, console, moment, print_json, say, table
+
+if TYPE_CHECKING:
+    from htcgrid_core.domain.function import FunctionVersion
+
+EXAMPLES = """\b
+Examples:
+  htcgrid functions deploy pricing ./pricing --handler app.handler --timeout 30 --memory 512
+  htcgrid functions deploy risk risk.zip --runtime provided.al2023
+  htcgrid submit pricing --events book.jsonl
+  htcgrid submit pricing:3 --events book.jsonl
+"""
+
+
+@click.group(short_help="Deploy functions that sessions run by name.", epilog=EXAMPLES)
+def functions() -> None:
+    """Deploy functions that sessions run by name.
+
+    A function is a folder or zip archive with all that its handler needs. Each deployment is a version of its own;
+    NAME means the latest when a session is submitted, NAME:3 the third. A session keeps the version that it began with.
+    """
+
+
+def _variables(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in values]
+    for (_, separator, _), text in zip(pairs, values, strict=True):
+        if not separator:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE.", context, option)
+    return {key: value for key, _, value in pairs}
+
+
+@functions.command(short_help="Package a folder or zip and register it.")
+@click.argument("name")
+@click.argument("path", type=click.Path(exists=True))
+@click.option("--handler", default="", metavar="MODULE.FUNCTION", help="What the runtime calls.")
+@click.option(
+    "--runtime", metavar="RUNTIME", help="python3.N, or provided.al2023 for a bootstrap.  [default: python3.N]"
+)
+@click.option("--timeout", type=float, metavar="SECONDS", help="One attempt of a task may take this long.")
+@click.option("--memory", "memory_mb", type=int, metavar="MB", help="Memory that a worker may use.")
+@click.option(
+    "--env", "environment", multiple=True, metavar="KEY=VALUE", callback=_variables,
+    help="Environment variable of its workers; not for secrets. May be repeated.",
+)  # fmt: skip
+@click.option("--description", default="", help="For people.")
+@grid_options
+def deploy(url: str, as_json: bool, name: str, path: str, **options: Any) -> None:
+    """Package a folder or zip archive and register it as the next version of NAME.
+
+    The latest version is kept if it has the same files and options. Prints NAME:VERSION.
+    """
+    with connected(url) as grid:
+        version = grid.deploy(name, path, **options)
+    if as_json:
+        print_json(_view(version))
+    else:
+        click.echo(version.name)
+
+
+@functions.command("list", short_help="List what is deployed.")
+@click.argument("name", required=False)
+@grid_options
+def list_(url: str, as_json: bool, name: str | None) -> None:
+    """List the latest version of each function, or all versions of NAME."""
+    with connected(url) as grid:
+        found = grid.functions(name)
+    if as_json:
+        for version in found:
+            print_json(_view(version))
+        return
+    if not found:
+        say("no function is deployed" if name is None else f"no version of {name} is deployed")
+        return
+    rows = table(
+        "function", "handler", "runtime", "timeout", "memory", "files", "size", "deployed", "by", "description",
+        numbers=("timeout", "memory", "files", "size"),
+    )  # fmt: skip
+    for version in found:
+        add_row(
+            rows, version.name, version.handler, version.runtime, _or_none(version.timeout_seconds, " s"),
+            _or_none(version.memory_mb, " MB"), version.files, f"{version.package_bytes / 1024:,.1f} KiB",
+            moment(version.deployed_at), version.deployed_by, version.description,
+        )  # fmt: skip
+    console().print(rows)
+
+
+@functions.command(short_help="Show all that is known of one version.")
+@click.argument("function")
+@grid_options
+def describe(url: str, as_json: bool, function: str) -> None:
+    """Show all that is known of NAME, or of NAME:VERSION."""
+    from htcgrid_core.client.registry import registered
+
+    with connected(url) as grid:
+        view = _view(registered(grid.plane, function, None))
+    if as_json:
+        print_json(view)
+        return
+    width = max(map(len, view))
+    for key, value in view.items():
+        click.echo(f"{key:{width}}  {value if not key.endswith('_at') else moment(value)}")
+
+
+@functions.command(short_help="Take a version, or a whole function, out of use.")
+@click.argument("function")
+@grid_options
+def remove(url: str, as_json: bool, function: str) -> None:
+    """Take NAME:VERSION, or all versions of NAME, out of use for new sessions.
+
+    Sessions that run it keep it, and its number is not given again.
+    """
+    from htcgrid_core.client.registry import named
+    from htcgrid_core.services.functions import remove as removed
+
+    name, version = named(function)
+    with connected(url) as grid:
+        numbers = removed(grid.plane, name, version)
+    if as_json:
+        print_json({"function": name, "removed": numbers})
+    else:
+        say(f"removed {', '.join(f'{name}:{number}' for number in numbers)}")
+
+
+def _view(version: FunctionVersion) -> dict[str, Any]:
+    """A version as a JSON object: the names that scripts rely on."""
+    return {"name": version.name, **version.model_dump(mode="json")}
+
+
+def _or_none(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:g}{unit}"
