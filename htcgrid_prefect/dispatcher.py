@@ -1,0 +1,158 @@
+"""Dispatching calls: those made close together share a session, and those with inputs go once these have ended."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.exceptions import UpstreamTaskError
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelled, Crashed, Pending
+
+from htcgrid_core import Grid, InvalidEvent
+from htcgrid_prefect.board import Board
+from htcgrid_prefect.calls import Call
+from htcgrid_prefect.futures import HTCGridFuture
+from htcgrid_prefect.relay import Sink
+from htcgrid_prefect.shipping import Shipment
+from htcgrid_prefect.watcher import Watcher
+
+
+class Dispatcher:
+    """Everything that a started runner does in the background."""
+
+    def __init__(self, grid: Grid, sink: Sink) -> None:
+        self.board = Board()
+        self.sink = sink
+        self._grid = grid
+        self._watcher = Watcher(self.board, sink)
+        self._lock = threading.Lock()
+        self._ready: list[Call] = []
+        self._open: set[Call] = set()  # not sent yet
+        self._news = threading.Event()
+        self._closed = False
+        context = contextvars.copy_context()
+        self._sender = threading.Thread(target=context.run, args=(self._send_all,), name="htcgrid-sender", daemon=True)
+        self._sender.start()
+
+    def submit(self, call: Call) -> None:
+        """Send a call as soon as what it needs has ended; returns at once."""
+        with self._lock:
+            self._open.add(call)
+        upstream = [future for future in call.upstream() if not _is_done(future)]
+        if upstream:
+            Gate(self, call, len(upstream)).wait_for(upstream)
+        else:
+            self.release(call)
+
+    def release(self, call: Call) -> None:
+        """Everything that a call needs has ended."""
+        with self._lock:
+            self._ready.append(call)
+        self._news.set()
+
+    def send(self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
+        """Send the calls of ``futures`` as one session, now.
+
+        Raises:
+            InvalidEvent: one of them cannot be pickled.
+            GridError: the grid does not take it.
+        """
+        session = self._grid.submit(shipment.function, events, codec="pickle", **shipment.options)
+        self._watcher.watch(session, futures)
+
+    def cancel(self, futures: Sequence[HTCGridFuture[Any]], reason: str = "its future was cancelled") -> bool:
+        """End those that have not ended as Cancelled; whether there were any."""
+        ended = self._watcher.end([(f, Cancelled(message=reason, state_details=f.details())) for f in futures])
+        if ended:
+            self._watcher.cancelled(ended, "all its futures were cancelled")
+        return bool(ended)
+
+    def close(self, reason: str) -> None:
+        """Cancel what has not ended, report it, and stop."""
+        with self._lock:
+            self._closed = True
+            waiting = [call.future for call in self._open]
+        self._news.set()
+        self._sender.join()
+        flying = self._watcher.close(reason)
+        unfinished = [future for future in {*waiting, *flying} if not future.done()]
+        self._watcher.end([(f, Cancelled(message=reason, state_details=f.details())) for f in unfinished])
+        self.sink.close()
+        self._grid.close()
+
+    # The sending thread
+
+    def _send_all(self) -> None:
+        while not self._closed:
+            self._news.wait()
+            self._news.clear()
+            with self._lock:
+                calls, self._ready = self._ready, []
+            groups: dict[Shipment, list[Call]] = {}
+            for call in calls:
+                groups.setdefault(call.group.shipment, []).append(call)
+            for shipment, group in groups.items():
+                if not self._closed:
+                    self._send_group(shipment, group)
+
+    def _send_group(self, shipment: Shipment, calls: list[Call]) -> None:
+        prepared = [(call, event) for call in calls if not call.future.done() and (event := self._event(call))]
+        while prepared:
+            try:
+                self.send(shipment, [event for _, event in prepared], [call.future for call, _ in prepared])
+                break
+            except InvalidEvent as error:
+                call, _ = prepared.pop(error.index)
+                self._fail(call, f"an argument cannot be sent to the grid: {error.__cause__ or error}")
+            except Exception as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
+                for call, _ in prepared:
+                    self._fail(call, f"the grid does not take it: {type(error).__name__}: {error}")
+                break
+        with self._lock:
+            self._open.difference_update(calls)
+
+    def _event(self, call: Call) -> tuple[Any, ...] | None:
+        try:
+            return call.event()
+        except UpstreamTaskError as error:
+            not_ready: State[Any] = Pending(name="NotReady", message=str(error), state_details=call.future.details())
+            self._watcher.end([(call.future, not_ready)])
+        except Exception as error:  # noqa: BLE001 - whatever resolving the user's objects raises
+            self._fail(call, f"its inputs cannot be resolved: {type(error).__name__}: {error}")
+        return None
+
+    def _fail(self, call: Call, message: str) -> None:
+        self._watcher.end([(call.future, Crashed(message=message, state_details=call.future.details()))])
+
+
+class Gate:
+    """Holds a call back until everything that it needs has ended; nobody waits for that."""
+
+    def __init__(self, dispatcher: Dispatcher, call: Call, missing: int) -> None:
+        self._dispatcher = dispatcher
+        self._call = call
+        self._missing = missing
+        self._lock = threading.Lock()
+
+    def wait_for(self, futures: Sequence[PrefectFuture[Any]]) -> None:
+        """Count them as they end."""
+        for future in futures:
+            register = getattr(future, "_add_prefect_done_callback", future.add_done_callback)
+            register(self._ended)
+
+    def _ended(self, future: PrefectFuture[Any]) -> None:
+        if not isinstance(future, HTCGridFuture):
+            future.wait(0)  # others note their state only when somebody waits
+        with self._lock:
+            self._missing -= 1
+            is_open = not self._missing
+        if is_open:
+            self._dispatcher.release(self._call)
+
+
+def _is_done(future: PrefectFuture[Any]) -> bool:
+    return future.done() if isinstance(future, HTCGridFuture) else future.state.is_final()

@@ -1,0 +1,180 @@
+"""Shipping a task: what the calls of a session have in common is pickled once, without secrets and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import cloudpickle
+from prefect import Task
+from prefect.context import FlowRunContext, TagsContext, TaskRunContext
+from prefect.events.related import object_as_related_resource, tags_as_related_resources
+from prefect.events.schemas.events import RelatedResource
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings
+from prefect.task_runners import TaskRunner
+
+from htcgrid_core import InvalidInput, RetryPolicy
+from htcgrid_prefect.compat import current_deployment_id, current_deployment_parameters
+from htcgrid_prefect.state_events import Level, StateEvents
+from htcgrid_prefect.worker import BareCall, EngineCall
+
+EngineMode = Literal["prefect", "grid"]
+# Only settings under these names go to workers: no address, no key and no header of an API is among them.
+SHIPPED_SETTINGS = ("PREFECT_LOGGING_", "PREFECT_RESULTS_", "PREFECT_TASKS_", "PREFECT_TASK_", "PREFECT_FLOWS_")
+LABEL_CHARACTERS = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shipment:
+    """A task, ready to be run by workers.
+
+    Attributes:
+        task: the Prefect task.
+        function: what the grid's workers call.
+        is_bare: whether it runs without Prefect's engine.
+        level: what is reported of its runs.
+        events: makes events of those runs that no worker reports.
+        options: of the grid's session.
+    """
+
+    task: Task[..., Any]
+    function: BareCall | EngineCall
+    is_bare: bool
+    level: Level
+    events: StateEvents
+    options: Mapping[str, Any]
+
+    @property
+    def flow_run_id(self) -> UUID | None:
+        """The flow run that it belongs to."""
+        return self.events.flow_run_id
+
+
+class Shipper:
+    """Makes shipments, one for each task and context that it is called in.
+
+    Args:
+        engine: as for HTCGridTaskRunner.
+        nested: what runs tasks that tasks submit; None for a thread pool in the worker.
+        options: of the grid's sessions.
+    """
+
+    def __init__(self, engine: EngineMode, nested: TaskRunner[Any] | None, options: Mapping[str, Any]) -> None:
+        self._engine = engine
+        self._nested = nested
+        self._options = options
+        self._made: dict[tuple[Any, ...], Shipment] = {}
+
+    def shipment(self, task: Task[..., Any], level: Level) -> Shipment:
+        """The shipment of a task called in this context.
+
+        Raises:
+            InvalidInput: the task, or the flow run's context, cannot be pickled.
+        """
+        flow_run, task_run, tags = FlowRunContext.get(), TaskRunContext.get(), TagsContext.get()
+        key = (
+            id(task), level, frozenset(tags.current_tags),
+            flow_run and flow_run.flow_run and flow_run.flow_run.id, task_run and task_run.task_run.id,
+        )  # fmt: skip
+        if key not in self._made:  # it holds its task, so that the id stays its own
+            self._made[key] = self._ship(task, level)
+        return self._made[key]
+
+    def _ship(self, task: Task[..., Any], level: Level) -> Shipment:
+        related = _related()
+        tags = frozenset(task.tags) | frozenset(TagsContext.get().current_tags)
+        events = StateEvents(task, _flow_run_id(), tags, related)
+        is_bare = self._engine == "grid"
+        try:
+            function = BareCall(task.fn, task.isasync) if is_bare else self._engine_call(task, level, related)
+        except Exception as error:  # whatever pickling the user's objects raises
+            raise InvalidInput(
+                f"task {task.name!r} cannot be sent to the grid: {type(error).__name__}: {error}. What it refers to "
+                "must be picklable: make connections, locks and the like inside of the task"
+            ) from error
+        return Shipment(task, function, is_bare, level, events, {**self._options, **self._own_options(task, is_bare)})
+
+    def _engine_call(self, task: Task[..., Any], level: Level, related: list[dict[str, str]]) -> EngineCall:
+        from htcgrid_prefect.engine import Header  # it imports Prefect's engine, which the bare function needs not
+
+        header = Header(task=task, related=related, nested=self._nested, level=level, **_contexts())
+        return EngineCall(_settings(), cloudpickle.dumps(header))
+
+    def _own_options(self, task: Task[..., Any], is_bare: bool) -> dict[str, Any]:
+        flow_run = FlowRunContext.get()
+        run = flow_run and flow_run.flow_run
+        name = f"{run.name}/{task.name}" if run else task.name
+        labels = {"prefect.task": task.name}
+        if flow_run and run:
+            labels |= {"prefect.flow-run-id": str(run.id), "prefect.flow-run": run.name}
+            if flow_run.flow:
+                labels["prefect.flow"] = flow_run.flow.name
+        labels = {**labels, **self._options["labels"]}
+        own: dict[str, Any] = {
+            "name": name[:LABEL_CHARACTERS],
+            "labels": {key: value[:LABEL_CHARACTERS] for key, value in labels.items()},
+        }
+        if is_bare:
+            own["task_timeout"] = task.timeout_seconds
+            own["retry"] = self._options["retry"] or _retry_of(task)
+        else:
+            # What a task raises is its state: only a lost worker, or one that cannot load it, fails for the grid.
+            own["retry"] = self._options["retry"] or RetryPolicy(never_retry=("WorkerSetupFailed", "InvalidResult"))
+        return own
+
+
+def _retry_of(task: Task[..., Any]) -> RetryPolicy:
+    delays = task.retry_delay_seconds
+    longest = max(delays, default=0) if isinstance(delays, list | tuple) else delays or 0
+    return RetryPolicy(
+        max_attempts=task.retries + 1, backoff_base_seconds=float(longest), backoff_cap_seconds=float(longest)
+    )
+
+
+def _flow_run_id() -> UUID | None:
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
+
+
+def _contexts() -> dict[str, Any]:
+    """The contexts that the call is made in, without settings and without secrets."""
+    flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
+    deployment_id = current_deployment_id.get()
+    return {
+        "flow_run": flow_run.serialize(include_secrets=False) if flow_run else {},
+        "task_run": {**task_run.serialize(include_secrets=False), "parameters": {}} if task_run else {},
+        "tags": tuple(sorted(TagsContext.get().current_tags)),
+        "deployment_id": str(deployment_id) if deployment_id else None,
+        "deployment_parameters": current_deployment_parameters.get(),
+    }
+
+
+def _settings() -> dict[str, str]:
+    current = get_current_settings().to_environment_variables(exclude_unset=True)
+    shipped = {name: value for name, value in current.items() if name.startswith(SHIPPED_SETTINGS)}
+    return {**shipped, "PREFECT_LOCAL_STORAGE_PATH": str(PREFECT_LOCAL_STORAGE_PATH.value())}
+
+
+def _related() -> list[dict[str, str]]:
+    """What each event of the flow run relates to, without asking the API for names."""
+    context = FlowRunContext.get()
+    run = context and context.flow_run
+    if not context or not run:
+        return []
+    found: list[RelatedResource] = [object_as_related_resource("flow-run", "flow-run", run)]
+    if context.flow is not None:
+        found.append(_resource("flow", run.flow_id, context.flow.name))
+    found += [
+        _resource(kind, key, None)
+        for kind, key in (("deployment", run.deployment_id), ("work-queue", run.work_queue_id))
+        if key
+    ]
+    found += tags_as_related_resources(set(run.tags))
+    return [dict(resource.root) for resource in found]
+
+
+def _resource(kind: str, key: UUID, name: str | None) -> RelatedResource:
+    labels = {"prefect.resource.id": f"prefect.{kind}.{key}", "prefect.resource.role": kind}
+    return RelatedResource(labels if name is None else {**labels, "prefect.resource.name": name})

@@ -1,0 +1,118 @@
+"""Events of task runs that no worker reports: of the bare function, and of those that were lost or cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import orjson
+from prefect import Task
+from prefect.client.schemas.objects import State, StateType, TaskRun, TaskRunPolicy
+
+Level = Literal["tasks", "terminal", "session"]
+STEP = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A task run enters a state.
+
+    Attributes:
+        at: when; moved later where needed, since the server knows a state by its time.
+    """
+
+    kind: StateType
+    name: str
+    at: datetime
+    message: str | None = None
+
+    @classmethod
+    def to(cls, state: State[Any]) -> Change:
+        """Into this state."""
+        return cls(state.type, state.name or state.type.value.title(), state.timestamp, state.message)
+
+
+class StateEvents:
+    """Makes them for the runs of one task; everything that they have in common is encoded once."""
+
+    def __init__(
+        self, task: Task[..., Any], flow_run_id: UUID | None, tags: Iterable[str], related: Sequence[dict[str, str]]
+    ) -> None:
+        self.flow_run_id = flow_run_id
+        self.related = list(related)
+        self._name = task.name
+        delays = task.retry_delay_seconds
+        policy = TaskRunPolicy(retries=task.retries, retry_delay=delays, retry_jitter_factor=task.retry_jitter_factor)
+        template = TaskRun(
+            flow_run_id=flow_run_id, task_key=task.task_key, dynamic_key="", task_version=task.version,
+            empirical_policy=policy, tags=sorted(tags),
+        )  # fmt: skip
+        wanted = {"task_key", "task_version", "empirical_policy", "tags", "task_inputs"}
+        self._task_run = template.model_dump(mode="json", exclude_none=True, include=wanted)
+        self._tags = [
+            {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in sorted(tags)
+        ]
+
+    def of(self, run_id: UUID, changes: Sequence[Change], *, name: str | None = None) -> list[bytes]:
+        """The events of one run's changes, in order, their times strictly increasing.
+
+        Args:
+            name: of the run; None for the task's with a part of the id.
+        """
+        events = []
+        before: Change | None = None
+        at = datetime.min.replace(tzinfo=UTC)
+        run = {**self._task_run, "name": name or f"{self._name}-{run_id.hex[-3:]}", "dynamic_key": str(run_id)}
+        for change in changes:
+            at = max(change.at, at + STEP if before else change.at)
+            run = {**run, **_progress(run, change, at)}
+            events.append(orjson.dumps(self._event(run_id, run, before, change, at)))
+            before = change
+        return events
+
+    def _event(
+        self, run_id: UUID, run: dict[str, Any], before: Change | None, change: Change, at: datetime
+    ) -> dict[str, Any]:
+        first: dict[str, Any] | None = None
+        if before is not None:
+            first = {"type": before.kind, "name": before.name, "message": before.message, "state_details": {}}
+        return {
+            "id": uuid4(),
+            "occurred": at,
+            "event": f"prefect.task-run.{change.name}",
+            "payload": {
+                "intended": {"from": before and before.kind, "to": change.kind},
+                "initial_state": first,
+                "validated_state": {
+                    "type": change.kind, "name": change.name, "message": change.message, "state_details": {},
+                    "data": None,
+                },
+                "task_run": run,
+            },
+            "resource": {
+                "prefect.resource.id": f"prefect.task-run.{run_id}",
+                "prefect.resource.name": run["name"],
+                "prefect.run-count": str(run.get("run_count", 0)),
+                "prefect.state-message": change.message or "",
+                "prefect.state-name": change.name,
+                "prefect.state-timestamp": at.isoformat(),
+                "prefect.state-type": change.kind,
+                "prefect.orchestration": "client",
+            },
+            "related": [*self.related, *self._tags],
+        }  # fmt: skip
+
+
+def _progress(run: dict[str, Any], change: Change, at: datetime) -> dict[str, Any]:
+    """What entering a state changes of the run."""
+    if change.kind is StateType.PENDING:
+        return {"expected_start_time": at.isoformat()}
+    if change.kind is StateType.RUNNING:
+        return {"start_time": at.isoformat(), "run_count": run.get("run_count", 0) + 1}
+    done: dict[str, Any] = {"end_time": at.isoformat()}
+    if "start_time" in run:
+        done["total_run_time"] = (at - datetime.fromisoformat(run["start_time"])).total_seconds()
+    return done

@@ -1,0 +1,229 @@
+"""One thread that collects what the grid has done from all sessions of a runner, page by page."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from prefect.client.schemas.objects import State
+from prefect.logging import get_logger
+from prefect.states import Crashed
+
+from htcgrid_core import GridError, Session, TaskOutcome, TaskState
+from htcgrid_prefect.board import Board
+from htcgrid_prefect.futures import HTCGridFuture
+from htcgrid_prefect.outcomes import changes_of, ended_badly
+from htcgrid_prefect.relay import Sink
+from htcgrid_prefect.session_run import SessionRun
+from htcgrid_prefect.state_events import Change
+
+LOOK_EVERY_SECONDS = 0.5
+UNREACHABLE_SECONDS = 120.0  # a grid that cannot be read for so long has lost its tasks
+logger = get_logger("htcgrid")
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A session on its way.
+
+    Attributes:
+        futures: one for each task, in order.
+        left: of them that have not ended.
+        cursor: where its pages were read to.
+    """
+
+    session: Session
+    futures: Sequence[HTCGridFuture[Any]]
+    left: int
+    cursor: int = 0
+    submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    unreadable_since: float | None = None
+
+
+class Watcher:
+    """Settles futures as their tasks' outcomes are committed, and passes on what workers report."""
+
+    def __init__(self, board: Board, sink: Sink) -> None:
+        self._board = board
+        self._sink = sink
+        self._flights: list[Flight] = []
+        self._lock = threading.RLock()  # the list, and who collects
+        self._news = threading.Event()
+        self._closed = False
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="htcgrid-watcher", daemon=True)
+        self._thread.start()
+
+    def watch(self, session: Session, futures: Sequence[HTCGridFuture[Any]]) -> None:
+        """From now on, settle the futures of this session."""
+        flight = Flight(session, futures, len(futures))
+        with self._lock:
+            self._flights.append(flight)
+        self._news.set()
+        if session.done():  # perhaps before the thread could hear of it
+            self._collect(flight)
+
+    def cancelled(self, futures: Sequence[HTCGridFuture[Any]], reason: str) -> None:
+        """These have been settled otherwise: a session with nothing left to wait for is cancelled."""
+        gone = set(futures)
+        with self._lock:
+            for flight in list(self._flights):
+                flight.left -= sum(future in gone for future in flight.futures)
+                if not flight.left:
+                    self._flights.remove(flight)
+                    self._cancel(flight, reason)
+
+    def close(self, reason: str) -> list[HTCGridFuture[Any]]:
+        """Cancel the sessions that have not ended; their futures are returned, for the caller to settle."""
+        with self._lock:
+            flights, self._flights = self._flights, []
+            self._closed = True
+        for flight in flights:
+            self._cancel(flight, reason)
+        self._news.set()
+        self._thread.join()
+        return [future for flight in flights for future in flight.futures]
+
+    @staticmethod
+    def _cancel(flight: Flight, reason: str) -> None:
+        try:
+            flight.session.cancel(reason)
+        except GridError as error:
+            logger.error("Session %s could not be cancelled: %s", flight.session.id, error)
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._news.wait()
+            self._news.clear()
+            with self._lock:
+                first = self._flights[0].session if self._flights else None
+            if first is None:
+                continue
+            try:
+                with first.waiter() as waiter:
+                    self._collect_all(waiter.wait)
+            except GridError as error:
+                logger.warning("The grid does not answer: %s", error)
+                time.sleep(LOOK_EVERY_SECONDS)
+                self._news.set()
+
+    def _collect_all(self, wait: Callable[[float], None]) -> None:
+        while self._flights and not self._closed:
+            for flight in list(self._flights):
+                self._collect(flight)
+            if self._flights:
+                wait(LOOK_EVERY_SECONDS)
+
+    def _collect(self, flight: Flight) -> None:
+        """Settle what was committed since the last look."""
+        with self._lock:
+            if flight not in self._flights:
+                return
+            try:
+                ended = flight.session.done()  # read before the pages: what comes later is seen by the next look
+                for cursor, tasks in flight.session.pages(flight.cursor):
+                    flight.cursor = cursor
+                    self._settle(flight, tasks)
+                flight.unreadable_since = None
+            except GridError as error:
+                self._unreadable(flight, error)
+                return
+            except Exception as error:  # nobody else would ever settle these futures
+                logger.exception("Session %s cannot be collected", flight.session.id)
+                self._give_up(flight, f"its outcomes cannot be read: {error!r}")
+                return
+            if ended and flight.left:
+                rest = [index for index, future in enumerate(flight.futures) if not future.done()]
+                self._settle(flight, [TaskOutcome(index, TaskState.CANCELLED) for index in rest])
+            if (ended or not flight.left) and flight in self._flights:
+                self._flights.remove(flight)
+
+    def _unreadable(self, flight: Flight, error: GridError) -> None:
+        now = time.monotonic()
+        flight.unreadable_since = flight.unreadable_since or now
+        if now > flight.unreadable_since + UNREACHABLE_SECONDS:
+            self._give_up(flight, f"it has not been readable for {UNREACHABLE_SECONDS:g} s: {error}")
+
+    def _give_up(self, flight: Flight, why: str) -> None:
+        self._flights.remove(flight)
+        message = f"session {flight.session.id} of the grid is given up: {why}"
+        lost = [future for future in flight.futures if not future.done()]
+        self.end([(future, Crashed(message=message, state_details=future.details())) for future in lost])
+
+    def _settle(self, flight: Flight, tasks: Sequence[TaskOutcome]) -> None:
+        ended: list[tuple[HTCGridFuture[Any], bytes | State[Any]]] = []
+        events: list[bytes] = []
+        logs: list[bytes] = []
+        bad = set()
+        for task in tasks:
+            future = flight.futures[task.index]
+            if future.done():
+                continue
+            told = _told(flight, future, task)
+            ended.append((future, told.settled))
+            events += told.events
+            logs += told.logs
+            if not told.completed:
+                bad.add(future)
+        if events or logs:
+            self._sink.put(events, logs)
+        news = self._board.settle(ended)
+        flight.left -= len(news)
+        count(news, bad)
+
+    def end(self, ended: Sequence[tuple[HTCGridFuture[Any], State[Any]]]) -> list[HTCGridFuture[Any]]:
+        """Settle futures whose workers report nothing, report it for them, and return those that had not ended."""
+        news = self._board.settle(ended)
+        states = dict(ended)
+        events: list[bytes] = []
+        for future in news:
+            events += future.group.shipment.events.of(future.task_run_id, [Change.to(states[future])])
+        if events:
+            self._sink.put(events, ())
+        count(news, set(news))
+        return news
+
+
+class Told(NamedTuple):
+    """What became of one task.
+
+    Attributes:
+        settled: what its future is settled with.
+        completed: whether it completed.
+        events, logs: for the API.
+    """
+
+    settled: bytes | State[Any]
+    completed: bool
+    events: Sequence[bytes]
+    logs: Sequence[bytes]
+
+
+def _told(flight: Flight, future: HTCGridFuture[Any], task: TaskOutcome) -> Told:
+    shipment = future.group.shipment
+    state: State[Any] | None = None
+    if task.state is not TaskState.COMPLETED:
+        state = ended_badly(flight.session.id, task, future.details())
+    elif not shipment.is_bare:
+        report = task.result
+        return Told(report.state, report.completed, report.events, report.logs)
+    changes = changes_of(task, flight.submitted_at, state)
+    if shipment.level != "tasks":
+        changes = changes[-1:] if shipment.level == "terminal" or state is not None else []
+    events = shipment.events.of(future.task_run_id, changes) if changes else []
+    return Told(task.result if state is None else state, state is None, events, ())
+
+
+def count(ended: Sequence[HTCGridFuture[Any]], bad: set[HTCGridFuture[Any]]) -> None:
+    """Tell the runs that stand for whole maps that these have ended, and which of them did not complete."""
+    by_run: dict[SessionRun, list[HTCGridFuture[Any]]] = {}
+    for future in ended:
+        if future.group.run is not None:
+            by_run.setdefault(future.group.run, []).append(future)
+    for run, futures in by_run.items():
+        run.count(len(futures), sum(future in bad for future in futures))
