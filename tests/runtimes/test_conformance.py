@@ -1,0 +1,191 @@
+"""The same handlers in every runtime: the same results, the same errors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from htcgrid_core import RetryPolicy, Session, SessionFailed, TaskFailed, TaskOutcome
+from tests.e2e.support import ended, eventually, is_alive
+from tests.runtimes.conftest import MEMORY_MB, Deployed
+
+TASKS, BAD = 12, 5
+
+VALUES = [
+    None, True, 0, -1, 1.5, 2**53, 2**64, -(2**70), 0.1 + 0.2, "", "text", "ünïcödé ☃ 🚀", 'quoted "\\ \n\t', [], {},
+    [1, [2, [3, {"four": None}]]], {"a": {"b": [True, False, None]}}, "x" * 200_000, list(range(5000)),
+]  # fmt: skip
+
+
+def submitted(at: Deployed, events: Any, function: str = "app", attempts: int = 1, **options: Any) -> Session:
+    """A session of a deployed function."""
+    return at.grid.submit(function, events, retry=RetryPolicy(max_attempts=attempts, backoff_base_seconds=0), **options)
+
+
+def only_failed(session: Session) -> TaskOutcome:
+    """The one task that failed, once every other has completed."""
+    now = ended(session)
+    assert (now.state, now.completed, now.failed) == ("FAILED", TASKS - 1, 1)
+    results = list(session.results(errors="return"))
+    assert isinstance(results.pop(BAD), TaskFailed)
+    assert results == [{"n": n} for n in range(TASKS) if n != BAD]
+    return next(session.tasks(state="FAILED"))
+
+
+def test_values_come_back_as_they_went(deployed: Deployed) -> None:
+    session = submitted(deployed, VALUES)
+    ended(session)
+    results = list(session.results())
+    assert results == VALUES
+    assert [type(result) for result in results] == [type(value) for value in VALUES]
+
+
+def test_what_a_handler_is_told(deployed: Deployed) -> None:
+    session = submitted(deployed, [{"how": "tell"}] * 3, memory_mb=MEMORY_MB if deployed.runtime.is_python else None)
+    ended(session)
+    for index, told in enumerate(session.results()):
+        assert told["request_id"] == f"{session.id}/{index}/1"
+        assert (told["function"], told["version"]) == ("app", "1")
+        assert told["memory_mb"] == (0 if deployed.runtime.name == "node" else MEMORY_MB)
+        assert 0 < told["milliseconds_left"] <= 30_000
+        assert told["desk"] == "rates"
+        assert told["folder"] == "task"
+        assert told["secret"] == ""
+
+
+def test_what_a_task_prints_is_its_own(deployed: Deployed) -> None:
+    session = submitted(deployed, [{"how": "print", "n": n} for n in range(20)])
+    ended(session)
+    assert list(session.results()) == list(range(20))
+    for task in session.tasks():
+        assert task.stdout == f"to stdout {task.index}\n"
+        assert task.stderr == f"to stderr {task.index}\n"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a user is told of a failure, whatever the runtime."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+    python_only: bool = False
+
+
+TIMEOUT = (("task_timeout", 0.5),)
+ROOM = (("memory_mb", 4096),)  # to encode it: a worker with less crashes on the way, as memory limits go
+EXPECTED = {
+    "raise": Expected("ValueError", rf"^no price for desk {BAD}$", r"in _price|no price"),
+    "exit_hard": Expected("WorkerCrashed", r"^the worker exited with code 7$"),
+    "kill_self": Expected("WorkerCrashed", r"^the worker was killed by SIGKILL"),
+    "sleep": Expected("TaskTimeout", r"^Task timed out after 0\.5 seconds$", options=TIMEOUT),
+    "huge": Expected("InvalidResult", r"^the result has [\d,]+ bytes, over 67,108,864", options=ROOM),
+    "unencodable": Expected("InvalidResult", r"lock", python_only=True),
+    "allocate": Expected("MemoryError", r"", r"in _allocate", python_only=True),
+}
+
+
+@pytest.mark.parametrize("how", EXPECTED)
+def test_a_bad_task_fails_alone_and_says_why(deployed: Deployed, how: str) -> None:
+    expected = EXPECTED[how]
+    if expected.python_only and not deployed.runtime.is_python:
+        pytest.skip("of Python's handlers")
+    events = [{"n": n, "how": how} if n == BAD else {"n": n} for n in range(TASKS)]
+    task = only_failed(submitted(deployed, events, bundle_size=TASKS, **dict(expected.options)))
+    assert task.error is not None
+    assert task.error.type == expected.type
+    assert re.search(expected.message, task.error.message)
+    assert re.search(expected.traceback, task.error.traceback)
+    assert task.attempts == 1
+
+
+@pytest.mark.parametrize("how", ["raise", "exit_hard", "sleep"])
+def test_a_bad_task_is_tried_again(deployed: Deployed, how: str) -> None:
+    events = [{"n": n, "how": how} if n == BAD else {"n": n} for n in range(TASKS)]
+    task = only_failed(submitted(deployed, events, attempts=2, **dict(EXPECTED[how].options)))
+    assert task.attempts == 2
+
+
+def test_a_traceback_reads_as_python_writes_it(deployed: Deployed) -> None:
+    if not deployed.runtime.is_python:
+        pytest.skip("of Python's handlers")
+    session = submitted(deployed, [{"how": "raise", "n": 5}])
+    ended(session)
+    error = next(session.tasks(state="FAILED")).error
+    assert error is not None
+    lines = error.traceback.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "ValueError: no price for desk 5"
+    assert [re.sub(r"^.*in ", "", line) for line in lines if line.startswith('  File "')] == [
+        "handler",
+        "_raise",
+        "_price",
+    ]
+
+
+def test_sys_exit_is_the_one_difference(deployed: Deployed) -> None:
+    """A native worker survives it; AWS's client ends, as on Lambda."""
+    if not deployed.runtime.is_python:
+        pytest.skip("of Python's handlers")
+    session = submitted(deployed, [{"how": "exit"}, {"n": 1}], bundle_size=2)
+    ended(session)
+    error = next(session.tasks(state="FAILED")).error
+    assert error is not None
+    if deployed.runtime.native:
+        assert (error.type, error.message) == ("SystemExit", "the handler called sys.exit(3)")
+    else:
+        assert (error.type, error.message) == ("WorkerCrashed", "the worker exited with code 3")
+
+
+def test_children_are_killed_with_their_task(deployed: Deployed, tmp_path: Path) -> None:
+    where = tmp_path / "child"
+    session = submitted(deployed, [{"how": "sleep_with_child", "file": str(where)}], task_timeout=1.5)
+    ended(session)
+    error = next(session.tasks(state="FAILED")).error
+    assert error is not None
+    assert error.type == "TaskTimeout"
+    eventually(lambda: not is_alive(int(where.read_text())), "the handler's child is gone")
+
+
+@pytest.mark.parametrize("function", ["broken_import", "broken_exit"])
+def test_a_function_that_cannot_be_loaded(deployed: Deployed, function: str) -> None:
+    session = submitted(deployed, range(4), function)
+    now = ended(session)
+    assert (now.state, now.failed) == ("FAILED", 4)
+    for task in session.tasks():
+        assert task.error is not None
+        assert task.error.type == "InitError"
+        assert f"{function}.handler" in task.error.message
+        if function == "broken_import":
+            assert "no_such_module_anywhere" in task.error.message
+        else:
+            assert "exited with code 9" in task.error.message
+    good = submitted(deployed, [1, 2])
+    ended(good)
+    assert list(good.results()) == [1, 2]
+
+
+def test_a_cancelled_session_stops(deployed: Deployed) -> None:
+    session = submitted(deployed, [{"how": "sleep"}] * 20)
+    eventually(lambda: any(task.state == "RUNNING" for task in session.tasks()), "a task runs")
+    session.cancel("no longer needed")
+    assert ended(session).cancelled == 20
+    with pytest.raises(SessionFailed):
+        list(session.results())
+
+
+def test_shared_inputs(deployed: Deployed) -> None:
+    curve = deployed.grid.put({"discount": [1.0, 0.97, 2**70]})
+    if deployed.runtime.is_python:
+        events = [{"how": "shared", "curve": curve}] * 3
+        expected: Any = [1.0, 0.97, 2**70]
+    else:
+        events, expected = [{"curve": curve}] * 3, {"curve": {"discount": [1.0, 0.97, 2**70]}}
+    session = submitted(deployed, events)
+    ended(session)
+    assert list(session.results()) == [expected] * 3
