@@ -1,0 +1,40 @@
+"""Which session of which flow run it is: the token with which a restarted flow run finds its sessions again."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from prefect.context import FlowRunContext, TaskRunContext
+
+LABEL_CHARACTERS = 256
+_lock = threading.Lock()
+_counts: Counter[tuple[object, ...]] = Counter()
+
+
+def session_token(name: str) -> str | None:
+    """The token of the next session of this name in this run; None outside of runs.
+
+    The first session of a name in one attempt of a flow run has the same token as the first one in the next attempt,
+    and so on. Within a task run it is the task run's.
+    """
+    flow, task = FlowRunContext.get(), TaskRunContext.get()
+    runs = [run for run in (flow and flow.flow_run, task and task.task_run) if run]
+    if not runs:
+        return None
+    attempt = (*((run.id, run.run_count) for run in runs), name)
+    with _lock:
+        count = _counts[attempt]
+        _counts[attempt] += 1
+    return "/".join(["prefect", *(str(run.id) for run in runs), str(count), name])
+
+
+def run_labels() -> dict[str, str]:
+    """Labels that say which flow run a session belongs to."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return {}
+    labels = {"prefect.flow-run-id": str(context.flow_run.id), "prefect.flow-run": context.flow_run.name}
+    if context.flow is not None:
+        labels["prefect.flow"] = context.flow.name
+    return {key: value[:LABEL_CHARACTERS] for key, value in labels.items()}

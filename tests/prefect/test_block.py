@@ -1,0 +1,116 @@
+"""The block, by Prefect's own standards and against a real server; and the settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites import blocks as standard
+from pydantic import ValidationError
+
+from htcgrid_core import UnknownGrid
+from htcgrid_prefect import HTCGrid, run_session
+from htcgrid_prefect.settings import HTCGridSettings
+from tests.e2e.support import REPOSITORY
+from tests.prefect.api import api
+from tests.prefect.handlers import square
+
+PREFIX = "PREFECT_INTEGRATIONS_HTCGRID_"
+
+
+def in_this_repository(url: str) -> Path:
+    """The file that a URL of the repository's main branch shows."""
+    return REPOSITORY / urlsplit(str(url)).path.partition("/main/")[2]
+
+
+class TestStandards(standard.BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return HTCGrid
+
+    @pytest.fixture(autouse=True)
+    def without_the_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The logo is the file that its URL shows once it is published."""
+        monkeypatch.setattr(standard, "urlopen", lambda url: urlopen(in_this_repository(url).as_uri()))
+
+
+def test_the_documentation_is_there() -> None:
+    assert in_this_repository(str(HTCGrid._documentation_url)).is_file()
+
+
+def test_it_is_saved_and_loaded(shared_grid_url: str) -> None:
+    block = HTCGrid(url=shared_grid_url, priority="high", max_failures=3, labels={"desk": "rates"})
+    block.save("desk", overwrite=True)
+    loaded = HTCGrid.load("desk")
+    assert isinstance(loaded, HTCGrid)
+    assert loaded.model_dump() == block.model_dump()
+    assert loaded.options()["max_failures"] == 3
+    assert isinstance(loaded.options()["max_failures"], int), "a count, not a share"
+    with loaded.get_client() as grid:
+        assert grid.url == shared_grid_url
+        assert list(grid.map(square, range(3))) == [0, 1, 4]
+
+
+def test_the_command_line_registers_it(prefect_server: str) -> None:
+    """The whole package is a collection, though its names are loaded only when used."""
+    command = [sys.executable, "-m", "prefect", "block", "register", "-m", "htcgrid_prefect"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted: Any = {"slug": {"any_": ["htcgrid"]}}
+    types = api(prefect_server, "/block_types/filter", block_types=wanted)
+    assert [found["name"] for found in types] == ["HTC-Grid"]
+    assert types[0]["logo_url"].endswith("logo.png")
+
+
+def test_options_of_a_call_go_before_the_blocks(shared_grid_url: str) -> None:
+    block = HTCGrid(url=shared_grid_url, priority="low", task_timeout=50, labels={"desk": "rates"}, max_attempts=5)
+    with pytest.warns(FutureWarning):  # outside of a flow
+        spec = run_session(square, [1], grid=block, priority="high", labels={"book": "A"}).session.spec
+    assert (spec.priority, spec.task_timeout_seconds, spec.retry.max_attempts) == ("high", 50, 5)
+    assert spec.labels == {"desk": "rates", "book": "A"}
+
+
+def test_settings_are_the_blocks_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}URL", "local:///somewhere")
+    monkeypatch.setenv(f"{PREFIX}PRIORITY", "low")
+    assert HTCGridSettings().url == "local:///somewhere"
+    block = HTCGrid()
+    assert (block.url, block.priority, block.pool) == ("local:///somewhere", "low", "default")
+    assert HTCGrid(url="local://").url == "local://"
+
+
+def test_settings_may_stand_in_prefects_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prefect.toml").write_text('[integrations.htcgrid]\nurl = "local:///of-the-file"\nfailures_shown = 7\n')
+    monkeypatch.chdir(tmp_path)
+    settings = HTCGridSettings()
+    assert (settings.url, settings.failures_shown, settings.pool) == ("local:///of-the-file", 7, "default")
+
+
+def test_a_session_uses_the_settings(shared_grid_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}URL", shared_grid_url)
+    monkeypatch.setenv(f"{PREFIX}PRIORITY", "low")
+    with pytest.warns(FutureWarning):  # outside of a flow
+        results = run_session(square, [3])
+    assert list(results) == [9]
+    assert results.session.spec.priority == "low"
+
+
+def test_bad_values_are_refused() -> None:
+    with pytest.raises(ValidationError, match="priority"):
+        HTCGrid(priority="urgent")  # type: ignore[arg-type]  # that is the test
+    with pytest.raises(ValidationError, match="task_timeout"):
+        HTCGrid(task_timeout=-1)
+    with pytest.raises(UnknownGrid, match="nosuch"):
+        HTCGrid(url="nosuch://").get_client()
+
+
+def test_importing_the_package_is_light() -> None:
+    program = "import sys, htcgrid_prefect; print(sorted({'prefect', 'boto3', 'pydantic'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.strip() == "[]"
