@@ -13,13 +13,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import boto3
@@ -33,6 +35,7 @@ MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "ministack"
 REGION = "eu-west-1"
 START_SECONDS = 60.0
 
+_making = threading.Lock()  # a session makes one client at a time
 _accounts = itertools.count(os.getpid() * 10_000 % 800_000_000_000 + 100_000_000_000)
 
 
@@ -66,17 +69,40 @@ class Account:
 
         return boto3.Session(aws_access_key_id=self.id, aws_secret_access_key="emulated", region_name=REGION)
 
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A client of any service; may be shared between threads."""
+        with _making:
+            return _models().client(
+                service,  # type: ignore[call-overload]  # the name is not a literal
+                endpoint_url=self.url,
+                region_name=REGION,
+                aws_access_key_id=self.id,
+                aws_secret_access_key="emulated",
+                config=config or default_config(),
+            )
+
     def dynamodb(self, config: Config | None = None) -> DynamoDBClient:
-        """A DynamoDB client; may be shared between threads."""
-        return self.session().client("dynamodb", endpoint_url=self.url, config=config or default_config())
+        """A DynamoDB client."""
+        client: DynamoDBClient = self.client("dynamodb", config)
+        return client
 
     def sqs(self, config: Config | None = None) -> SQSClient:
         """An SQS client."""
-        return self.session().client("sqs", endpoint_url=self.url, config=config or default_config())
+        client: SQSClient = self.client("sqs", config)
+        return client
 
     def s3(self, config: Config | None = None) -> S3Client:
         """An S3 client."""
-        return self.session().client("s3", endpoint_url=self.url, config=config or default_config())
+        client: S3Client = self.client("s3", config)
+        return client
+
+
+@cache
+def _models() -> boto3.Session:
+    """One session for all clients: it reads each service's model, a tenth of a second, once."""
+    import boto3
+
+    return boto3.Session()
 
 
 def default_config() -> Config:

@@ -1,0 +1,150 @@
+"""Sessions' rows as all parts of the store read them: with their lanes, and never as they were once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from htcgrid_core.adapters.aws import items
+from htcgrid_core.adapters.aws.items import Place, session_key
+from htcgrid_core.adapters.aws.table import Key, Table
+from htcgrid_core.adapters.aws.tables import PARTITION
+from htcgrid_core.adapters.aws.wire import Item
+from htcgrid_core.domain.errors import SessionNotFound
+from htcgrid_core.domain.lifecycle import SESSION, SessionState
+from htcgrid_core.domain.session import SessionRecord
+
+PLACES = 4096  # sessions whose places a process remembers
+
+
+@dataclass(frozen=True)
+class Row:
+    """One session as it was read.
+
+    Attributes:
+        item: its row.
+        lanes: the counters of its lanes, if it has several and is live.
+    """
+
+    session_id: str
+    item: Item
+    lanes: Sequence[Item] = field(default_factory=list)
+
+    @property
+    def state(self) -> SessionState:
+        """Where it is in its life."""
+        return SessionState(self.item["st"])
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal."""
+        return SESSION.is_terminal(self.state)
+
+    @cached_property
+    def place(self) -> Place:
+        """Where its items are."""
+        return items.place_of(self.session_id, self.item)
+
+    @property
+    def pages(self) -> int | None:
+        """How many pages were committed; None if the lanes were not read."""
+        lanes = [self.item] if self.place.lanes == 1 else self.lanes
+        return sum(lane.get("cut", 0) + len(lane.get("log", ())) for lane in lanes) if lanes else None
+
+    def lane(self, number: int) -> Item:
+        """The counters of one of several lanes."""
+        partition = self.place.partition(number)
+        return next((item for item in self.lanes if item[PARTITION] == partition), {})
+
+    @cached_property
+    def record(self) -> SessionRecord:
+        """The row as the port returns it."""
+        return items.record_of(self.session_id, self.item, self.lanes)
+
+
+class Rows:
+    """The part of the store that the others read sessions with."""
+
+    _table: Table
+    _places: dict[str, Place]
+
+    def _find(self, session_id: str) -> Row | None:
+        """A session's row with its counters; None if there is none."""
+        found = self._find_many([session_id])
+        return found[0] if found else None
+
+    def _get(self, session_id: str) -> Row:
+        """A session's row with its counters.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        row = self._find(session_id)
+        if row is None:
+            raise SessionNotFound(session_id)
+        return row
+
+    def _with_row(self, place: Place, keys: Sequence[Key]) -> tuple[Row | None, list[Item | None]]:
+        """Items of a session together with its row and counters, in one call."""
+        own = session_key(place.session_id)
+        lanes = place.counter_keys() if place.lanes > 1 else []
+        found = self._table.get_many([own, *keys, *lanes])
+        row = self._row(place.session_id, found) if own in found else None
+        return row, [found.get(key) for key in keys]
+
+    def _rows_only(self, session_ids: Sequence[str]) -> list[Row]:
+        """Up to a hundred rows without the counters of their lanes: for their states and places."""
+        found = self._table.get_many([session_key(session_id) for session_id in session_ids])
+        return [self._row(session_id, found) for session_id in session_ids if session_key(session_id) in found]
+
+    def _find_many(self, session_ids: Sequence[str]) -> list[Row]:
+        """Rows in the order asked for, unknown ones left out: one call for a hundred, and one for the lanes."""
+        places = [place for session_id in session_ids if (place := self._places.get(session_id)) and place.lanes > 1]
+        keys = [session_key(session_id) for session_id in session_ids]
+        # The lanes of sessions that this process knows come along; they are read no earlier than the rows.
+        along = [key for place in places for key in place.counter_keys()] if len(session_ids) == 1 else []
+        found = self._table.get_many([*keys, *along])
+        rows = [self._row(session_id, found) for session_id in session_ids if session_key(session_id) in found]
+        missing = [
+            key
+            for row in rows
+            if row.place.lanes > 1 and not row.ended
+            for key in row.place.counter_keys()
+            if key not in along
+        ]
+        if not missing:
+            return rows
+        found |= self._table.get_many(missing)
+        return [self._row(row.session_id, found) for row in rows]
+
+    def _row(self, session_id: str, found: dict[Key, Item]) -> Row:
+        item = found[session_key(session_id)]
+        place = items.place_of(session_id, item)
+        if len(self._places) >= PLACES:
+            self._places.clear()
+        self._places[session_id] = place
+        if place.lanes == 1:
+            return Row(session_id, item)
+        return Row(session_id, item, [found[key] for key in place.counter_keys() if key in found])
+
+    def _place(self, session_id: str) -> Place | None:
+        """Where a session's items are, remembered from an earlier read; every write checks that it still is so."""
+        place = self._places.get(session_id)
+        if place is None:
+            row = self._find(session_id)
+            place = None if row is None else row.place
+        return place
+
+    def _born(self, place: Place, found: Sequence[Item]) -> list[Item]:
+        """Those bundles whose commit has happened: the many children of one are written before it."""
+        parents = {item["par"] for item in found if "par" in item}
+        if not parents:
+            return list(found)
+        done = self._table.get_many([place.bundle_key(parent) for parent in parents], ("t", "d"))
+
+        def is_born(item: Item) -> bool:
+            parent = done.get(place.bundle_key(item["par"]), {})
+            return "d" in parent and parent["t"] == item["pt"]
+
+        return [item for item in found if "par" not in item or is_born(item)]
