@@ -5,18 +5,19 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 
-def handler(event, context):
+def handler(event: Any, context: Any) -> Any:
     how = event["how"] if isinstance(event, dict) and "how" in event else "echo"
     return globals()[f"_{how}"](event, context)
 
 
-def _echo(event, context):
+def _echo(event: Any, context: Any) -> Any:
     return event
 
 
-def _tell(event, context):
+def _tell(event: Any, context: Any) -> Any:
     return {
         "request_id": context.aws_request_id,
         "function": context.function_name,
@@ -29,37 +30,37 @@ def _tell(event, context):
     }
 
 
-def _print(event, context):
+def _print(event: Any, context: Any) -> Any:
     print("to stdout", event["n"])
     print("to stderr", event["n"], file=sys.stderr)
     return event["n"]
 
 
-def _price(event, context):
+def _price(event: Any, context: Any) -> Any:
     raise ValueError(f"no price for desk {event['n']}")
 
 
-def _raise(event, context):
+def _raise(event: Any, context: Any) -> Any:
     return _price(event, context)
 
 
-def _exit(event, context):
+def _exit(event: Any, context: Any) -> Any:
     sys.exit(3)
 
 
-def _exit_hard(event, context):
+def _exit_hard(event: Any, context: Any) -> Any:
     os._exit(7)
 
 
-def _kill_self(event, context):
+def _kill_self(event: Any, context: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _sleep(event, context):
+def _sleep(event: Any, context: Any) -> Any:
     time.sleep(60)
 
 
-def _sleep_with_child(event, context):
+def _sleep_with_child(event: Any, context: Any) -> Any:
     if (child := os.fork()) == 0:
         time.sleep(60)
         os._exit(0)
@@ -68,17 +69,17 @@ def _sleep_with_child(event, context):
     time.sleep(60)
 
 
-def _huge(event, context):
+def _huge(event: Any, context: Any) -> Any:
     return "x" * (65 << 20)
 
 
-def _unencodable(event, context):
+def _unencodable(event: Any, context: Any) -> Any:
     return threading.Lock()
 
 
-def _allocate(event, context):
+def _allocate(event: Any, context: Any) -> Any:
     return len(bytearray(2 << 30))
 
 
-def _shared(event, context):
+def _shared(event: Any, context: Any) -> Any:
     return event["curve"]["discount"]
