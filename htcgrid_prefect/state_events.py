@@ -81,7 +81,7 @@ class StateEvents:
             first = {"type": before.kind, "name": before.name, "message": before.message, "state_details": {}}
         return {
             "id": uuid4(),
-            "occurred": at,
+            "occurred": at.isoformat(),
             "event": f"prefect.task-run.{change.name}",
             "payload": {
                 "intended": {"from": before and before.kind, "to": change.kind},
