@@ -16,6 +16,9 @@ from htcgrid_airflow.triggers.ownership import cancel_unless_still_deferred
 from htcgrid_airflow.triggers.poller import Away, Broken, Missing, Update, subscribed
 from htcgrid_core import Progress
 
+_ending: set[asyncio.Task[None]] = set()
+"""Cancels under way; the loop itself keeps no reference to its tasks."""
+
 
 class HTCGridSessionTrigger(BaseTrigger):
     """Fires when a session has ended.
@@ -107,4 +110,10 @@ class HTCGridSessionTrigger(BaseTrigger):
         if not self.cancel_on_kill or not self.owner:
             return
         hook = HTCGridHook(self.htcgrid_conn_id, grid=self.grid)
-        await cancel_unless_still_deferred(hook, self.session_id, self.owner, self.task_instance, self.log)
+        ending = asyncio.create_task(
+            cancel_unless_still_deferred(hook, self.session_id, self.owner, self.task_instance, self.log)
+        )
+        _ending.add(ending)
+        ending.add_done_callback(_ending.discard)
+        # Airflow cancels a trigger again each second until it is done, and with it an on_kill that takes longer.
+        await asyncio.shield(ending)

@@ -92,7 +92,7 @@ def environment(home: Path, dags: Path, database: str) -> dict[str, str]:
             "LOAD_EXAMPLES": "False",
             "DAGS_FOLDER": str(dags),
             "EXECUTOR": "LocalExecutor",
-            "PARALLELISM": "4",
+            "PARALLELISM": "8",
             "EXECUTION_API_SERVER_URL": f"{base}/execution/",
             "SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{user}" for user in USERS),
             "SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
