@@ -124,6 +124,11 @@ class Agent:
         """Whether it has anything to do."""
         return bool(self._leases)
 
+    @property
+    def agents(self) -> int:
+        """Agents of its pool, as of the last heartbeat."""
+        return self._agents
+
     def step(self) -> None:
         """Do what is to do, wait for what happens next, and handle it."""
         clock = self._plane.clock

@@ -10,7 +10,21 @@ from typing import Any
 import click
 
 import htcgrid_core
-from htcgrid_core.cli import cancel, doctor, functions, operate, results, sessions, status, submit, tasks
+from htcgrid_core.cli import (
+    agent,
+    aws,
+    cancel,
+    dead_letters,
+    doctor,
+    functions,
+    operate,
+    reconcile,
+    results,
+    sessions,
+    status,
+    submit,
+    tasks,
+)
 from htcgrid_core.cli.exits import Exit, Failure, failure_of, meanings
 from htcgrid_core.domain.errors import GridError
 
@@ -72,8 +86,10 @@ for command in (
     functions.functions,
     operate.up,
     operate.down,
-    operate.agent,
-    operate.reconcile,
+    agent.agent,
+    reconcile.reconcile,
+    dead_letters.dlq,
+    aws.aws,
     doctor.doctor,
 ):
     cli.add_command(command)

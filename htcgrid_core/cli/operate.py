@@ -1,8 +1,7 @@
-"""``htcgrid up``, ``down``, ``agent`` and ``reconcile``: running the embedded grid by hand."""
+"""``htcgrid up`` and ``down``: running the embedded grid by hand."""
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -108,50 +107,3 @@ def down(url: str, as_json: bool, timeout: float | None) -> None:
     if left:
         say(f"still draining: {', '.join(map(str, left))}")
         click.get_current_context().exit(Exit.TIMEOUT)
-
-
-@click.command(short_help="Be one agent, in the foreground.")
-@click.option("--slots", type=click.IntRange(1, 4096), help="Tasks to run at once.  [default: as in the URL, or cores]")
-@click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave when idle.  [default: stay]")
-@grid_options
-def agent(url: str, as_json: bool, slots: int | None, idle: float | None) -> None:
-    """Be one agent of a grid, in the foreground.
-
-    SIGTERM or Ctrl-C drains it: running tasks get 25 s to end, the others are handed back. A second Ctrl-C ends it at
-    once; its tasks then run again elsewhere after their lease.
-    """
-    from htcgrid_core.client.connect import parse_local
-    from htcgrid_core.local.daemon import serve
-    from htcgrid_core.local.directory import open_plane
-
-    directory, fleet = parse_local(url)
-    open_plane(directory)  # what is wrong with it is told before anything runs
-    wanted = slots or fleet.slots_each
-    if as_json:
-        print_json({"directory": str(directory.root), "slots": wanted})
-    else:
-        say(f"agent of {directory.root} with {wanted} slots; SIGTERM or Ctrl-C drains it")
-    number = 0
-    while not serve(directory, number, wanted, float("inf") if idle is None else idle, -1, foreground=True):
-        number += 1
-
-
-@click.command(short_help="Do one tick of the reconciler now.")
-@grid_options
-def reconcile(url: str, as_json: bool) -> None:
-    """Do one tick of the reconciler now: end what is over, re-send what was lost, delete what has expired.
-
-    The embedded grid's agents do this every second; a tick more never does harm.
-    """
-    from htcgrid_core.domain import limits
-    from htcgrid_core.services.reconcile import reconcile as tick
-
-    with connected(url) as grid:
-        done = tick(grid.plane, limits.LOCAL_RECONCILE_TICK_SECONDS)
-    if as_json:
-        print_json(dataclasses.asdict(done))
-    else:
-        click.echo(
-            f"{done.live} live sessions: {done.ended} ended, {done.aborted} aborted, {done.resent} bundles announced "
-            f"again; {done.expired} expired sessions deleted"
-        )

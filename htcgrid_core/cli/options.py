@@ -22,8 +22,13 @@ def grid_options(command: C) -> C:
         default="local://",
         show_default=True,
         show_envvar=True,
-        help="The grid: local:// or local:///DIRECTORY?agents=1&slots=2&idle=60.",
+        help="The grid: local://, local:///DIRECTORY?agents=1&slots=2&idle=60 or aws://NAME?region=R.",
     )(command)
+
+
+def is_aws(url: str) -> bool:
+    """Whether a URL is that of a grid on AWS, well-formed or not."""
+    return url.split(":", 1)[0] == "aws"
 
 
 def label_option(help_text: str) -> Callable[[C], C]:

@@ -15,6 +15,7 @@ from htcgrid_core.local.daemon import Fleet
 from htcgrid_core.local.directory import Directory
 
 if TYPE_CHECKING:
+    from htcgrid_core.client.deployment import Deployment
     from htcgrid_core.client.grid import Grid
 
 URL_VARIABLE = "HTCGRID_URL"
@@ -42,10 +43,12 @@ def connect(url: str | None = None) -> Grid:
 
     Args:
         url: ``local://`` (the embedded grid in ``$HTCGRID_HOME`` or ``~/.htcgrid``) or ``local:///PATH``, with
-            options ``?agents=1&slots=2&idle=60``; None for ``$HTCGRID_URL``, and ``local://`` without it.
+            options ``?agents=1&slots=2&idle=60``; ``aws://NAME``, with options ``?region=eu-west-1&profile=P``; None
+            for ``$HTCGRID_URL``, and ``local://`` without it.
 
     Raises:
-        UnknownGrid: nobody knows such a URL.
+        UnknownGrid: nobody knows such a URL, or there is no such grid.
+        AccessDenied: there are no credentials for it, or they do not permit to use it.
         GridUnavailable: the grid cannot be reached or written to.
         IncompatibleGrid: its data is of another version.
     """
@@ -53,8 +56,21 @@ def connect(url: str | None = None) -> Grid:
     from htcgrid_core.local.embedded import EmbeddedGrid
 
     url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    if url.split(":", 1)[0] == "aws":
+        return Grid(_cloud_grid(url))
     directory, fleet = parse_local(url)
     return Grid(EmbeddedGrid(url, directory, fleet))
+
+
+def _cloud_grid(url: str) -> Deployment:
+    try:
+        from htcgrid_core.cloud.address import parse_aws
+        from htcgrid_core.cloud.deployment import CloudGrid
+    except ModuleNotFoundError as error:
+        if error.name not in ("boto3", "botocore"):
+            raise
+        raise UnknownGrid(f"{url!r} needs boto3: pip install 'htcgrid[aws]'") from error
+    return CloudGrid(parse_aws(url))
 
 
 def parse_local(url: str) -> tuple[Directory, Fleet]:
@@ -68,7 +84,7 @@ def parse_local(url: str) -> tuple[Directory, Fleet]:
     except ValueError as error:
         raise UnknownGrid(f"{url!r} is not a URL: {error}") from error
     if parts.scheme != "local":
-        raise UnknownGrid(f"{url!r} is not a grid's URL: write local:// or local:///PATH")
+        raise UnknownGrid(f"{url!r} is not a grid's URL: write local://, local:///PATH or aws://NAME")
     if parts.netloc or parts.fragment:
         raise UnknownGrid(f"{url!r}: a directory needs three slashes, as in local:///{parts.netloc or 'PATH'}")
     pairs = parse_qsl(parts.query, keep_blank_values=True)

@@ -19,6 +19,7 @@ LOCAL_TIME_SLICE_SECONDS: Final = 0.5  # a commit costs 0.1 ms on one machine, s
 MAX_BUNDLE_TASKS: Final = 256
 MAX_BUNDLE_BYTES: Final = 1 << 20
 INLINE_PAYLOAD_BYTES: Final = 4 << 20  # larger payloads go to the blob store
+AWS_INLINE_PAYLOAD_BYTES: Final = 8 << 10  # from there on an S3 object costs less than DynamoDB's write units
 COMMIT_BYTES: Final = 4 << 20  # results that an agent gathers before it commits them, whatever the time slice
 MAX_EVENT_BYTES: Final = 64 << 20
 MAX_SESSION_TASKS: Final = 10_000_000
@@ -73,4 +74,4 @@ assert DRAIN_GRACE_SECONDS <= LEASE_SECONDS, "work handed back on drain is never
 assert CRASHES_BEFORE_ISOLATION < CRASH_LIMIT
 assert BACKOFF_BASE_SECONDS <= BACKOFF_CAP_SECONDS
 assert MAX_UNPACKED_BYTES <= PACKAGE_CACHE_BYTES, "any one package fits"
-assert MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES
+assert AWS_INLINE_PAYLOAD_BYTES < MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from htcgrid_core.domain import limits
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.ports.bundle_queue import BundleQueue
 from htcgrid_core.ports.clock import Clock
@@ -26,6 +27,7 @@ class Plane:
     Attributes:
         key: secret with which pickled payloads are signed.
         time_slice_seconds: after which an agent commits what is done and shares the rest.
+        inline_payload_bytes: larger payloads go to the blob store.
         token: makes lease tokens; an argument so that a simulation repeats.
     """
 
@@ -36,5 +38,6 @@ class Plane:
     doorbell: Doorbell
     key: bytes = field(repr=False)
     time_slice_seconds: float
+    inline_payload_bytes: int = field(default_factory=lambda: limits.INLINE_PAYLOAD_BYTES)
     rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
     token: Callable[[], str] = random_token

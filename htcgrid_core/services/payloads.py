@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from htcgrid_core.codecs.signing import seal, unseal
-from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import SessionSpec
@@ -21,7 +20,7 @@ def store(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: b
     """Sign if need be; inline if small, else written to the blob store under ``key``."""
     if spec.codec == "pickle":
         packed = seal(plane.key, session_id, _purpose(what, spec), packed)
-    if len(packed) <= limits.INLINE_PAYLOAD_BYTES:
+    if len(packed) <= plane.inline_payload_bytes:
         return Payload.inline(packed)
     persist(plane, lambda: plane.blobs.put(key, packed))
     return Payload.blob(key, len(packed))

@@ -256,7 +256,7 @@ def _bundle(
     packed = frames.pack(cut.events, cut.shared)
     # The key holds a digest, since a try that failed may have left other events under the same root.
     name = root_id(root)
-    if len(packed) + SIGNATURE_BYTES > limits.INLINE_PAYLOAD_BYTES:
+    if len(packed) + SIGNATURE_BYTES > plane.inline_payload_bytes:
         name += f"-{hashlib.blake2b(packed, digest_size=16).hexdigest()}"
     payload = payloads.store(plane, session_id, spec, payloads.EVENTS, packed, f"sessions/{session_id}/events/{name}")
     count = len(cut.events)

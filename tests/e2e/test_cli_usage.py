@@ -19,7 +19,9 @@ from htcgrid_core.cli.output import duration, json_bytes
 from htcgrid_core.domain import errors
 from tests.e2e.command_line import PROGRAM, CommandLine
 
-COMMANDS = sorted(cli.commands)
+COMMANDS = sorted(name for name, command in cli.commands.items() if not isinstance(command, click.Group))
+GROUPS = {name: command for name, command in cli.commands.items() if isinstance(command, click.Group)}
+SUBCOMMANDS = sorted((name, below) for name, group in GROUPS.items() for below in group.commands)
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_help_needs_nothing_heavy() -> None:
 
 def test_help_names_every_command_and_exit_code(shell: CommandLine) -> None:
     text = shell.call("--help").out
-    assert all(f"\n  {command} " in text for command in COMMANDS)
+    assert all(f"\n  {command} " in text for command in cli.commands)
     assert all(f"{code:>5d}  {meaning}" in text for code, meaning in MEANINGS.items())
     assert set(MEANINGS) == set(Exit)
 
@@ -53,6 +55,15 @@ def test_every_command_takes_a_url_and_json_and_explains_itself(shell: CommandLi
     assert ran.code == 0
     assert "--url" in ran.out
     assert "HTCGRID_URL" in ran.out
+    assert "--json" in ran.out
+
+
+@pytest.mark.parametrize(("group", "command"), SUBCOMMANDS)
+def test_every_command_of_a_group_does_so_too(shell: CommandLine, group: str, command: str) -> None:
+    """Those of ``aws`` name a grid that may not be there yet."""
+    ran = shell.call(group, command, "--help")
+    assert ran.code == 0
+    assert ("NAME" if group == "aws" else "--url") in ran.out
     assert "--json" in ran.out
 
 
@@ -171,6 +182,7 @@ def test_every_error_of_ours_has_a_code() -> None:
         "IncompatibleGrid": 3, "GridUnavailable": 3, "SessionNotFound": 4, "SessionConflict": 2,
         "SessionNotFinished": 2, "IllegalTransition": 1, "LeaseLost": 3, "CorruptPayload": 3, "SignatureInvalid": 3,
         "ResultTooLarge": 3, "WaitTimeout": 5, "TaskFailed": 1, "SessionFailed": 1,
+        "AccessDenied": 3, "InvalidPackage": 2,
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from htcgrid_core.domain.errors import IncompatibleGrid, UnknownGrid
 if TYPE_CHECKING:
     from htcgrid_core.adapters.aws.clients import Clients
 
-NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 KEY_BYTES = 32
 
 

@@ -1,0 +1,66 @@
+"""``htcgrid agent``: being one agent of a grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from htcgrid_core.cli.options import grid_options, is_aws
+from htcgrid_core.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from htcgrid_core.agent.agent import AgentIdentity
+
+
+@click.command(short_help="Be one agent, in the foreground.")
+@click.option("--slots", type=click.IntRange(1, 4096), help="Tasks to run at once.  [default: as in the URL, or cores]")
+@click.option("--pool", default="default", show_default=True, help="The pool to serve; local:// has one.")
+@click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave when idle.  [default: stay]")
+@grid_options
+def agent(url: str, as_json: bool, slots: int | None, pool: str, idle: float | None) -> None:
+    """Be one agent of a grid, in the foreground.
+
+    SIGTERM or Ctrl-C drains it: running tasks get 25 s to end, the others are handed back. A second Ctrl-C ends it at
+    once; its tasks then run again elsewhere after their lease.
+    """
+    idle_seconds = float("inf") if idle is None else idle
+    if is_aws(url):
+        _on_aws(url, as_json, slots, pool, idle_seconds)
+    else:
+        _local(url, as_json, slots, pool, idle_seconds)
+
+
+def _on_aws(url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float) -> None:
+    from htcgrid_core.cloud.address import parse_aws
+    from htcgrid_core.cloud.agent import serve
+    from htcgrid_core.local.daemon import available_cores
+
+    address, wanted = parse_aws(url), slots or available_cores()
+
+    def ready(identity: AgentIdentity) -> None:
+        if as_json:
+            print_json({"grid": address.name, "pool": pool, "slots": wanted, "agent": identity.agent_id})
+        else:
+            say(f"agent {identity.agent_id} of {address.url} serves pool {pool!r} with {wanted} slots")
+
+    serve(address, slots=wanted, pool=pool, idle_seconds=idle_seconds, ready=ready)
+
+
+def _local(url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float) -> None:
+    from htcgrid_core.client.connect import parse_local
+    from htcgrid_core.local.daemon import serve
+    from htcgrid_core.local.directory import open_plane
+
+    if pool != "default":
+        raise click.UsageError("the embedded grid has one pool: default")
+    directory, fleet = parse_local(url)
+    open_plane(directory)  # what is wrong with it is told before anything runs
+    wanted = slots or fleet.slots_each
+    if as_json:
+        print_json({"directory": str(directory.root), "slots": wanted})
+    else:
+        say(f"agent of {directory.root} with {wanted} slots; SIGTERM or Ctrl-C drains it")
+    number = 0
+    while not serve(directory, number, wanted, idle_seconds, -1, foreground=True):
+        number += 1

@@ -1,0 +1,84 @@
+"""``htcgrid aws bootstrap`` and ``teardown``: a grid's resources in an account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from htcgrid_core.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from htcgrid_core.cloud.address import Address
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def _options(command: C) -> C:
+    for name, text in (
+        ("--role", "ARN of a role to assume."),
+        ("--endpoint", "URL of an emulator.  [default: $AWS_ENDPOINT_URL, or AWS]"),
+        ("--profile", "Of ~/.aws/config.  [default: $AWS_PROFILE]"),
+        ("--region", "AWS region.  [default: $AWS_REGION, or the profile's]"),
+    ):
+        command = click.option(name, help=text)(command)
+    command = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")(command)
+    return click.argument("name")(command)
+
+
+def _address(name: str, options: dict[str, str | None]) -> Address:
+    """NAME and the options, or a whole URL in NAME's place."""
+    from urllib.parse import urlencode
+
+    from htcgrid_core.cli.options import is_aws
+    from htcgrid_core.cloud.address import parse_aws
+
+    given = {key: value for key, value in options.items() if value}
+    url = name if is_aws(name) else f"aws://{name}"
+    if given:
+        url += ("&" if "?" in url else "?") + urlencode(given)
+    return parse_aws(url)
+
+
+@click.group(short_help="Make or remove a grid's resources on AWS.")
+def aws() -> None:
+    """Make or remove a grid's resources on AWS, for development and emulators; for production there is Terraform.
+
+    NAME may also be a whole URL: aws://NAME?region=eu-west-1.
+    """
+
+
+@aws.command(short_help="Make what a grid lacks.")
+@click.option("--pool", "pools", multiple=True, default=["default"], show_default=True, help="May be repeated.")
+@click.option("--agents", type=click.IntRange(1, 10_000), help="That a pool may have.  [default: as before, or 1]")
+@_options
+def bootstrap(name: str, as_json: bool, pools: tuple[str, ...], agents: int | None, **options: str | None) -> None:
+    """Make what grid NAME lacks: a table, queues, a bucket, a secret and the parameter by which it is found.
+
+    Repeating it does no harm, and adds pools. It costs nothing until it is used.
+    """
+    from htcgrid_core.cloud.bootstrap import bootstrap as make
+
+    address = _address(name, options)
+    parameter = make(address, pools, agents=agents, say=(lambda _: None) if as_json else say)
+    if as_json:
+        print_json({"url": address.url, **parameter.model_dump()})
+    else:
+        click.echo(address.url)
+
+
+@aws.command(short_help="Remove a grid with all its sessions.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_options
+def teardown(name: str, as_json: bool, yes: bool, **options: str | None) -> None:
+    """Remove everything of grid NAME: its sessions and results, table, queues, bucket, secret and parameter."""
+    from htcgrid_core.cloud.bootstrap import teardown as remove
+
+    address = _address(name, options)
+    if not yes:
+        click.confirm(f"Remove grid {address.name!r} with all its sessions and results?", abort=True, err=True)
+    removed: list[str] = []
+    remove(address, say=removed.append if as_json else lambda text: say(f"removed {text}"))
+    if as_json:
+        print_json({"removed": removed})

@@ -1,0 +1,79 @@
+"""The agent's main on AWS: one process a node, told by signals when to leave."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+from htcgrid_core.agent.agent import Agent, AgentIdentity, Chore
+from htcgrid_core.agent.workers import Workers
+from htcgrid_core.cloud.address import Address
+from htcgrid_core.cloud.plane import open_cloud
+from htcgrid_core.cloud.reconcile import tick
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.ports.doorbell import WORK
+
+
+def serve(
+    address: Address,
+    *,
+    slots: int,
+    pool: str,
+    idle_seconds: float = float("inf"),
+    ready: Callable[[AgentIdentity], None] = lambda _: None,
+) -> None:
+    """Be an agent of a grid until SIGTERM or Ctrl-C has drained it, or it was idle for too long.
+
+    Args:
+        ready: called when it can be reached, before its first claim.
+
+    Raises:
+        InvalidInput: the environment's settings are no good, or the grid has no such pool.
+        AccessDenied, GridUnavailable, IncompatibleGrid: the grid cannot be used.
+    """
+    cloud = open_cloud(address)
+    if pool not in cloud.parameter.queues:
+        served = ", ".join(cloud.parameter.queues)
+        raise UnknownGrid(f"grid {address.name!r} has no pool {pool!r}; it has {served}")
+    plane = cloud.plane
+    plane.store.agents(plane.clock.now())  # a table that is gone is told now, not after the first message
+    bell = cloud.doorbell.listen(WORK)
+    host = socket.gethostname()
+    identity = AgentIdentity(f"{host}-{secrets.token_hex(3)}", pool, host, os.getpid())
+    # Nobody rings from another machine; a cancel is heard of at the next renewal.
+    settings = replace(cloud.times.settings(), look_seconds=float("inf"))
+    workers = Workers(slots, bell, cloud.cache / "packages")
+
+    def look_after() -> None:
+        """One tick of the reconciler among all agents, on average; a Lambda that also does it does no harm."""
+        if plane.rng.random() * agent.agents < 1.0:
+            tick(cloud)
+        if plane.clock.monotonic() - agent.worked_at > idle_seconds:
+            agent.drain()
+
+    every = min(limits.RECONCILE_TICK_SECONDS, cloud.times.lease_seconds)
+    agent = Agent(plane, workers, identity, settings, chores=(Chore(every, look_after),))
+    _drain_on_signals(agent, lambda: cloud.doorbell.ring(WORK))
+    try:
+        ready(identity)
+        agent.run()
+    finally:
+        workers.close()
+        bell.close()
+        cloud.close()
+
+
+def _drain_on_signals(agent: Agent, ring: Callable[[], None]) -> None:
+    def stop(signum: int, frame: object) -> None:
+        agent.drain()
+        ring()
+        if signum == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C waits for nothing
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)

@@ -1,0 +1,83 @@
+"""The planes of a grid on AWS, found by its name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from htcgrid_core.adapters.aws.blobs import S3Blobs
+from htcgrid_core.adapters.aws.cache import BlobCache
+from htcgrid_core.adapters.aws.clients import Clients
+from htcgrid_core.adapters.aws.dead_letters import SqsDeadLetters
+from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.parameter import GridParameter, read_key, read_parameter
+from htcgrid_core.adapters.aws.queue import SqsQueue
+from htcgrid_core.adapters.aws.store import DynamoStore
+from htcgrid_core.adapters.local.clock import SystemClock
+from htcgrid_core.cloud.address import Address
+from htcgrid_core.domain import limits
+from htcgrid_core.local.settings import PREFIX, AgentTimes
+from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.plane import Plane
+
+CACHE_VARIABLE = "HTCGRID_CACHE"
+LEASE_VARIABLE = f"{PREFIX}LEASE_SECONDS"
+
+
+@dataclass(frozen=True)
+class CloudPlane:
+    """The planes, with what only this kind of grid has."""
+
+    plane: Plane
+    queue: SqsQueue
+    doorbell: ProcessDoorbell
+    dead_letters: SqsDeadLetters
+    parameter: GridParameter
+    times: AgentTimes
+    cache: Path
+
+    def close(self) -> None:
+        """Hand back and send what is left."""
+        self.queue.close()
+
+
+def open_cloud(address: Address) -> CloudPlane:
+    """The planes of the grid that an address names.
+
+    Raises:
+        InvalidInput: the environment's settings of agents are no good.
+        UnknownGrid, IncompatibleGrid, AccessDenied, GridUnavailable: it cannot be used; nothing was written.
+    """
+    clients = Clients(address.settings)
+    parameter = read_parameter(clients, address.name)
+    key = read_key(clients, address.name, parameter)
+    times = AgentTimes.from_environment({LEASE_VARIABLE: str(parameter.defaults.lease_seconds), **os.environ})
+    doorbell = ProcessDoorbell()
+    queue = SqsQueue(
+        clients,
+        parameter.queues,
+        ring=lambda: doorbell.ring(WORK),
+        hidden_seconds=times.lease_seconds,
+    )
+    cache = cache_folder(address.name)
+    plane = Plane(
+        store=DynamoStore(lambda: clients.dynamodb, parameter.table),
+        queue=queue,
+        blobs=S3Blobs(clients, parameter.bucket, BlobCache(cache / "blobs", parameter.defaults.cache_bytes)),
+        clock=SystemClock(),
+        doorbell=doorbell,
+        key=key,
+        time_slice_seconds=limits.TIME_SLICE_SECONDS,
+        inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
+    )
+    dead_letters = SqsDeadLetters(clients, parameter.queues)
+    return CloudPlane(plane, queue, doorbell, dead_letters, parameter, times, cache)
+
+
+def cache_folder(name: str) -> Path:
+    """Where this machine keeps what it fetched from grid ``name``: ``$HTCGRID_CACHE``, or a folder of this user."""
+    root = os.environ.get(CACHE_VARIABLE)
+    folder = Path(root) if root else Path(tempfile.gettempdir(), f"htcgrid-{os.getuid()}")
+    return folder.absolute() / name

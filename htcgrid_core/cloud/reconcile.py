@@ -1,0 +1,64 @@
+"""The reconciler of a grid on AWS: a tick by hand, by an agent, or as a Lambda function."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from functools import lru_cache
+from typing import Any, Protocol
+
+from htcgrid_core.cloud.address import parse_aws
+from htcgrid_core.cloud.plane import CloudPlane, open_cloud
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.services.bury import Buried, bury
+from htcgrid_core.services.reconcile import Reconciled, reconcile
+
+URL_VARIABLE = "HTCGRID_URL"
+SPARE_SECONDS = 5.0  # of a function's time that its last tick must not use up
+
+
+class LambdaContext(Protocol):
+    """What this needs of a Lambda function's second argument."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function is killed."""
+
+
+@dataclasses.dataclass
+class Tick:
+    """What one tick did."""
+
+    sessions: Reconciled
+    dead_letters: Buried
+
+
+def tick(cloud: CloudPlane) -> Tick:
+    """One tick; idempotent, and many may do it at once."""
+    letters = bury(cloud.plane, cloud.dead_letters)
+    return Tick(reconcile(cloud.plane, limits.RECONCILE_TICK_SECONDS), letters)
+
+
+@lru_cache(maxsize=4)
+def _opened(url: str) -> CloudPlane:
+    return open_cloud(parse_aws(url))  # a Lambda function's next call in the same process finds it open
+
+
+def handler(event: dict[str, Any] | None, context: LambdaContext | None) -> dict[str, Any]:
+    """A Lambda function: tick for ``event["seconds"]`` (0 for once), every ten seconds, and say what was done.
+
+    The grid is ``HTCGRID_URL``. A schedule cannot be finer than a minute, so that a minute's event asks for 50 seconds.
+    """
+    url = (event or {}).get("url") or os.environ.get(URL_VARIABLE)
+    if not url:
+        raise InvalidInput(f"which grid? Set {URL_VARIABLE} to aws://NAME")
+    cloud = _opened(str(url))
+    clock = cloud.plane.clock
+    until = clock.monotonic() + float((event or {}).get("seconds", 0))
+    while True:
+        done = dataclasses.asdict(tick(cloud))
+        pause = limits.RECONCILE_TICK_SECONDS
+        left = float("inf") if context is None else context.get_remaining_time_in_millis() / 1000 - SPARE_SECONDS
+        if clock.monotonic() + pause > until or left < pause:
+            return done
+        clock.sleep(pause)

@@ -1,0 +1,41 @@
+"""Dead letters: hints that a queue delivered again and again, and nobody ever dealt with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from htcgrid_core.ports.bundle_queue import Hint
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One of them.
+
+    Attributes:
+        hint: None if it is not one of ours.
+        burials: how often it was taken out of here before.
+        text: what it says, for people.
+        sent_at: wall clock, seconds.
+    """
+
+    pool: str
+    hint: Hint | None
+    burials: int
+    text: str
+    sent_at: float
+    receipt: Any = None
+
+
+class DeadLetters(Protocol):
+    """The dead letters of all pools."""
+
+    def receive(self, limit: int) -> Sequence[DeadLetter]:
+        """Some of them, which nobody else receives for a while."""
+
+    def redrive(self, letters: Sequence[DeadLetter]) -> None:
+        """Send hints to their pool's agents again, one burial older, and delete the letters."""
+
+    def delete(self, letters: Sequence[DeadLetter]) -> None:
+        """They are dealt with."""

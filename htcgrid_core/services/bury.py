@@ -1,0 +1,76 @@
+"""Bury: dead letters are sent again a few times; what comes back even then ends its tasks FAILED, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
+from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.bundle_queue import Hint, Message
+from htcgrid_core.ports.dead_letters import DeadLetter, DeadLetters
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.claim import claim
+from htcgrid_core.services.commit import commit
+from htcgrid_core.services.persist import persist
+
+BURIALS = 3  # deaths of one message that may have been bad luck: agents that looked and had no room
+LETTERS_A_TICK = 100
+LEASE_SECONDS = 30.0
+ACTOR = "dead letters"
+
+
+@dataclass
+class Buried:
+    """What was done with dead letters."""
+
+    redriven: int = 0
+    failed: int = 0
+    dropped: int = 0
+
+
+def bury(plane: Plane, dead_letters: DeadLetters) -> Buried:
+    """Deal with dead letters that there are now, up to a hundred."""
+    done = Buried()
+    while done.redriven + done.failed + done.dropped < LETTERS_A_TICK:
+        letters = persist(plane, lambda: dead_letters.receive(10))
+        if not letters:
+            break
+        for letter in letters:
+            _bury_one(plane, dead_letters, letter, done)
+    return done
+
+
+def _bury_one(plane: Plane, dead_letters: DeadLetters, letter: DeadLetter, done: Buried) -> None:
+    hint = letter.hint
+    if hint is None:
+        done.dropped += 1
+    elif letter.burials < BURIALS:
+        persist(plane, lambda: dead_letters.redrive([letter]))
+        done.redriven += 1
+        return
+    elif _fail(plane, hint, letter):
+        done.failed += 1
+    else:
+        done.dropped += 1  # done, or leased: the reconciler sends it again if it lapses
+    persist(plane, lambda: dead_letters.delete([letter]))
+
+
+def _fail(plane: Plane, hint: Hint, letter: DeadLetter) -> bool:
+    """End the tasks of a bundle that nobody could deal with; False if there is nothing to end here."""
+    work = claim(plane, Message(hint, letter.receipt), agent_id=ACTOR, lease_seconds=LEASE_SECONDS, spec_of=_spec_of)
+    if work is None:
+        return False
+    text = (
+        f"bundle {hint.bundle_id} was delivered to agents again and again, and none of them finished with it; "
+        f"its message was taken out of the dead-letter queue of pool {letter.pool!r} {letter.burials + 1} times"
+    )
+    outcomes, error, now = Outcomes(), encode_error(TaskError("DeadLettered", text)), plane.clock.now()
+    for index in work.bundle.indexes:
+        outcomes.append(Outcome(index, True, work.bundle.attempt(index), now, 0.0, error, "", ""))
+    commit(plane, work, outcomes, (), None)
+    return True
+
+
+def _spec_of(record: SessionRecord) -> SessionSpec:
+    return SessionSpec.model_validate_json(record.spec)
