@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from uuid import UUID
 import cloudpickle
 import prefect.task_engine
 from prefect import Task
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateDetails
 from prefect.context import (
     AsyncClientContext,
@@ -60,31 +62,53 @@ class Header:
     level: Level
 
 
-class Engine:
-    """Runs the calls of one header, in a context that is made once."""
+class Surroundings:
+    """What every call under the same settings needs: entered once, since it takes longer than a short task."""
 
-    def __init__(self, header: Header) -> None:
-        self._header = header
-        self._related = [RelatedResource(labels) for labels in header.related]
-        self._nested = header.nested or ThreadPoolTaskRunner()
-        self._flow_run: FlowRunContext | None = None
-        self._task_run: TaskRunContext | None = None
-        self._base = contextvars.Context()
-        self._base.run(self._enter)
+    def __init__(self) -> None:
+        self.context = contextvars.Context()
         self._loop: asyncio.Runner | None = None
-        if header.task.isasync:  # one event loop with one client for all calls: they take longer than a short task
-            self._loop = asyncio.Runner()
-            self._loop.run(_enter_async_client(), context=self._base)
+        self.client = self.context.run(self._enter)
 
-    def _enter(self) -> None:
-        """Enter, for good, what every call needs: settings, a client that is never used, tags, the deployment."""
-        header = self._header
+    def _enter(self) -> SyncPrefectClient:
         SettingsContext(profile=Profile(name="htcgrid", settings={}), settings=Settings()).__enter__()
         with hydrated_context():  # completes the contexts' models
             pass
         RECORDER.install()
         _without_slots()
-        client = SyncClientContext().__enter__().client
+        return SyncClientContext().__enter__().client
+
+    @property
+    def loop(self) -> asyncio.Runner:
+        """An event loop for asynchronous tasks, whose client is in contexts copied from now on."""
+        if self._loop is None:
+            self._loop = asyncio.Runner()
+            self._loop.run(_enter_async_client(), context=self.context)
+        return self._loop
+
+
+@functools.lru_cache(maxsize=4)
+def surroundings(settings: frozenset[tuple[str, str]]) -> Surroundings:
+    """Those of the settings that are in the environment now."""
+    return Surroundings()
+
+
+class Engine:
+    """Runs the calls of one header, in a context that is made once."""
+
+    def __init__(self, header: Header, around: Surroundings) -> None:
+        self._header = header
+        self._related = [RelatedResource(labels) for labels in header.related]
+        self._nested = header.nested or ThreadPoolTaskRunner()
+        self._flow_run: FlowRunContext | None = None
+        self._task_run: TaskRunContext | None = None
+        self._loop = around.loop if header.task.isasync else None
+        self._base = around.context.copy()
+        self._base.run(self._enter, around.client)
+
+    def _enter(self, client: SyncPrefectClient) -> None:
+        """Enter, for good, what the calls have in common: tags and the deployment."""
+        header = self._header
         if header.flow_run:
             runner = self._nested.duplicate()
             self._flow_run = FlowRunContext(**header.flow_run, client=client, task_runner=runner, detached=True)

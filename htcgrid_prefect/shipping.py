@@ -65,6 +65,7 @@ class Shipper:
         self._engine = engine
         self._nested = nested
         self._options = options
+        self._settings = _settings() if engine == "prefect" else {}
         self._made: dict[tuple[Any, ...], Shipment] = {}
 
     def shipment(self, task: Task[..., Any], level: Level) -> Shipment:
@@ -100,7 +101,7 @@ class Shipper:
         from htcgrid_prefect.engine import Header  # it imports Prefect's engine, which the bare function needs not
 
         header = Header(task=task, related=related, nested=self._nested, level=level, **_contexts())
-        return EngineCall(_settings(), cloudpickle.dumps(header))
+        return EngineCall(self._settings, cloudpickle.dumps(header))
 
     def _own_options(self, task: Task[..., Any], is_bare: bool) -> dict[str, Any]:
         flow_run = FlowRunContext.get()

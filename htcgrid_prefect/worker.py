@@ -87,14 +87,15 @@ class EngineCall:
     def _prepared(self) -> Engine:
         for name in [name for name in os.environ if name.startswith("PREFECT_") and name not in _given]:
             del os.environ[name]  # of the session before
-        os.environ.update({name: value for name, value in {**self._settings, **ALWAYS}.items() if name not in _given})
+        settings = {name: value for name, value in {**self._settings, **ALWAYS}.items() if name not in _given}
+        os.environ.update(settings)
         header = _load(self._header)
         global _sink
-        from htcgrid_prefect.engine import Engine
+        from htcgrid_prefect.engine import Engine, surroundings
         from htcgrid_prefect.recorder import RECORDER
 
         _sink = RECORDER
-        return Engine(header)
+        return Engine(header, surroundings(frozenset(settings.items())))
 
 
 def _load(pickled: bytes) -> Any:
