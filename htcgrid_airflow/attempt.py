@@ -57,13 +57,18 @@ def place_of(context: Context, token: str | None = None) -> Place:
 
     A clear raises ``max_tries`` and keeps the tries made, a retry does not. A run that was deleted and made again
     under the same id began at another time.
+
+    Args:
+        token: the user's own, under which whoever uses it shares a session.
     """
     ti: Any = context["ti"]
     key = "/".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
     began = getattr(context.get("dag_run"), "start_date", None)
+    if token:
+        return Place(token, "user", str(ti.id))
     generation = f"{began.isoformat() if began else ''}/{ti.max_tries}"
     digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-    return Place(token or f"airflow/{digest}", generation, str(ti.id))
+    return Place(f"airflow/{digest}", generation, str(ti.id))
 
 
 @dataclass(frozen=True, slots=True)

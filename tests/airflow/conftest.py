@@ -1,0 +1,41 @@
+"""An Airflow home of its own for the tests of this folder, and a grid for each module that asks for one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before Airflow is imported, which makes its home, a configuration and a log folder there.
+HOME = tempfile.mkdtemp(prefix="htcgrid-airflow-")
+os.environ["AIRFLOW_HOME"] = HOME
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).with_name("dags"))
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+
+from htcgrid_core import Grid, connect  # noqa: E402 - the home comes first
+from tests.e2e.support import fresh_grid  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def grid_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a fresh grid for a module's tests, since agents take seconds to start; they are gone afterwards."""
+    with fresh_grid(tmp_path_factory.mktemp("grid"), slots=4, idle=60) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def grid(grid_url: str) -> Iterator[Grid]:
+    """A connection to a fresh grid."""
+    with connect(grid_url) as connected:
+        yield connected
+
+
+def pytest_unconfigure() -> None:
+    """Leave no home behind."""
+    import shutil
+
+    shutil.rmtree(HOME, ignore_errors=True)
