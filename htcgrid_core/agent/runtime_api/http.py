@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from dataclasses import dataclass
 
@@ -100,6 +101,13 @@ class Connection:
             pass
         except OSError:
             self.closed = self.reset = True
+
+    def await_end(self, timeout_seconds: float) -> None:
+        """Wait until something arrives, which is its end if nobody is left to send."""
+        if not self.closed:
+            ready = select.poll()
+            ready.register(self._sock, select.POLLIN)
+            ready.poll(timeout_seconds * 1000)
 
     def close(self) -> None:
         """Hang up."""

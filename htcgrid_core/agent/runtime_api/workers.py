@@ -16,6 +16,9 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, LoadFailed, StartFailed, WorkerEvent, WorkerLost
 
+READS_AT_ONCE = 32  # of one large result, before others have their turn
+CHILDREN_END_SECONDS = 0.5  # that processes may take to end once they are killed
+
 
 class RuntimeApiWorkers:
     """Workers of deployed functions, one a slot, each with its own port on the loopback interface."""
@@ -128,11 +131,12 @@ class RuntimeApiWorkers:
         self._events.append(Flushed(slot, chunk.serial, outcomes))
 
     def _on_exit(self, sandbox: Sandbox) -> None:
+        sandbox.kill()  # its children, before it is reaped: until then its process group cannot be another's
+        if sandbox.current is not None and sandbox.current.was_parked:
+            sandbox.current.connection.await_end(CHILDREN_END_SECONDS)  # the child that holds it may be dying still
         for connection in list(sandbox.connections.values()):  # what it had sent before it ended, and what it had read
             self._drain(sandbox, connection)
         sandbox.give_back_unread()
-        # Read while it is open, killed before it is reaped.
-        sandbox.kill()
         running, queue = sandbox.current, list(sandbox.queue)
         stdout, stderr = capture.take(sandbox.stdout), capture.take(sandbox.stderr)
         returncode = self._close(sandbox)
@@ -185,11 +189,14 @@ class RuntimeApiWorkers:
     def _on_ready(self, sandbox: Sandbox, connection: Connection) -> None:
         if connection.unsent:
             connection.flush()
-        request = connection.receive()
-        if request is not None:
-            sandbox.answer(connection, request)
-            if sandbox.load_error is not None:
-                sandbox.kill()  # clients end by themselves; the threads of its module may not
+        for _ in range(READS_AT_ONCE):
+            request = connection.receive()
+            if request is not None:
+                sandbox.answer(connection, request)
+                if sandbox.load_error is not None:
+                    sandbox.kill()  # clients end by themselves; the threads of its module may not
+            if request is not None or connection.closed or connection.drained:
+                break
         self._watch(sandbox, connection)
 
     def _drain(self, sandbox: Sandbox, connection: Connection) -> None:
