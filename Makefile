@@ -29,9 +29,9 @@ $(MINISTACK)/ready: requirements/ministack.txt
 	$(@D)/bin/python $(PIP) --require-hashes -r $<
 	touch $@
 
-# The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001), about a minute.
-demo: $(VENV)/ready
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) example_dags/american_puts_script.py --url "local://$(CURDIR)/out/grid" --out out/american-puts
+# The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001) as a DAG run of Airflow, about a minute.
+demo: $(AIRFLOW)/ready
+	@$(AIRFLOW)/bin/python -m tools.demo.airflow
 
 test: lint types unit airflow prefect
 

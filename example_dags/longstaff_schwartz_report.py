@@ -99,6 +99,27 @@ def conclude(results: Iterable[Result], out: Path) -> int:
     return 0
 
 
+def written(results: Iterable[Result], out: Path) -> Path:
+    """Combine and plot; write the table to a file too, and return its path.
+
+    Raises:
+        ValueError: a row has no result, or is not the published one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "report.txt"
+    comparisons = compare(model.combine(results))
+    plot(comparisons, picture := out / "american_puts.png")
+    with path.open("w") as file:
+        report(comparisons, Console(file=file, width=LOG_WIDTH))
+        print(f"picture: {picture}", file=file)
+    print(path.read_text())
+    if differing := [item.published.label for item in comparisons if not item.agrees]:
+        raise ValueError(f"not the published values within tolerance: {'; '.join(differing)}")
+    if len(comparisons) < len(model.PUBLISHED):
+        raise ValueError(f"only {len(comparisons)} of {len(model.PUBLISHED)} rows have results")
+    return path
+
+
 def _fail(reason: str) -> int:
     print(f"error: {reason}", file=sys.stderr)
     return 1

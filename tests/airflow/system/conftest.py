@@ -10,10 +10,11 @@ import pytest
 
 from htcgrid_core import Grid, connect
 from tests.airflow.system.kills import MATRIX, matrix_lines
+from tests.airflow.system.server import REPOSITORY
 from tests.airflow.system.stack import Stack, running
 from tests.e2e.support import fresh_grid
 
-DAGS = Path(__file__).with_name("dags")
+DAGS = (Path(__file__).with_name("dags"), REPOSITORY / "example_dags" / "airflow_dags")
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +45,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, signs: Path) 
         "AIRFLOW__HTCGRID__POLL_INTERVAL": "0.5",
         "AIRFLOW__HTCGRID__LOG_INTERVAL": "2",
         "SYSTEM_TEST_FOLDER": str(signs),
+        "CHAINED_SESSIONS_OUT": str(signs / "chained"),
     }
-    with running(tmp_path_factory.mktemp("airflow"), DAGS, extra) as started:
+    dags = tmp_path_factory.mktemp("dags")
+    for folder in DAGS:
+        (dags / folder.name).symlink_to(folder)
+    with running(tmp_path_factory.mktemp("airflow"), dags, extra) as started:
         print(f"Airflow on {started.database}")
         yield started
 
