@@ -25,6 +25,7 @@ class TestOnMinistack(SessionStoreContract):
         return lambda: store_of(aws_account)
 
 
+@pytest.mark.slow
 class TestOneLane(TestOnMinistack):
     """Every session in one lane, whose counters are in the session's row."""
 
@@ -38,6 +39,7 @@ class TestOneLane(TestOnMinistack):
         return lambda: store_of(aws_account, lanes=1)
 
 
+@pytest.mark.slow
 class TestThreeLanes(TestOnMinistack):
     """Every session in three lanes, the smallest too."""
 

@@ -68,6 +68,7 @@ class Rows:
 
     _table: Table
     _places: dict[str, Place]
+    _lanes_seen: dict[str, tuple[Place, Sequence[Item]]]
 
     def _find(self, session_id: str) -> Row | None:
         """A session's row with its counters; None if there is none."""
@@ -86,11 +87,17 @@ class Rows:
         return row
 
     def _with_row(self, place: Place, keys: Sequence[Key]) -> tuple[Row | None, list[Item | None]]:
-        """Items of a session together with its row and counters, in one call."""
+        """Items of a session together with its row, in one call.
+
+        The counters of several lanes are those that this process saw last, since reading them costs more than all else.
+        """
         own = session_key(place.session_id)
-        lanes = place.counter_keys() if place.lanes > 1 else []
-        found = self._table.get_many([own, *keys, *lanes])
+        seen, lanes = self._lanes_seen.get(place.session_id, (None, []))
+        along = place.counter_keys() if place.lanes > 1 and seen != place else []
+        found = self._table.get_many([own, *keys, *along])
         row = self._row(place.session_id, found) if own in found else None
+        if row is not None and place.lanes > 1 and row.place == place and not along:
+            row = Row(row.session_id, row.item, lanes)
         return row, [found.get(key) for key in keys]
 
     def _rows_only(self, session_ids: Sequence[str]) -> list[Row]:
@@ -123,10 +130,14 @@ class Rows:
         place = items.place_of(session_id, item)
         if len(self._places) >= PLACES:
             self._places.clear()
+            self._lanes_seen.clear()
         self._places[session_id] = place
         if place.lanes == 1:
             return Row(session_id, item)
-        return Row(session_id, item, [found[key] for key in place.counter_keys() if key in found])
+        lanes = [found[key] for key in place.counter_keys() if key in found]
+        if lanes:
+            self._lanes_seen[session_id] = (place, lanes)
+        return Row(session_id, item, lanes)
 
     def _place(self, session_id: str) -> Place | None:
         """Where a session's items are, remembered from an earlier read; every write checks that it still is so."""

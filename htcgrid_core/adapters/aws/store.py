@@ -43,5 +43,6 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
         self._table = Table(client, table, sleep=sleep)
         self._directory = Directory(self._table)
         self._places = {}
+        self._lanes_seen = {}
         self._lanes = lanes
         self._whole_lanes = whole_lanes

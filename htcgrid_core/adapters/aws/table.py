@@ -194,7 +194,8 @@ class Table:
             request = {**self._parameters(write), "ReturnValues": "ALL_NEW"}
             return values(self._call(partial(_update, request=request))["Attributes"])
         except _Refused as refused:
-            raise ConditionFailed([values(refused.error.response.get("Item", {}))]) from None
+            answer: Any = refused.error.response
+            raise ConditionFailed([values(answer.get("Item", {}))]) from None
 
     def transact(self, writes: Sequence[Write]) -> None:
         """Several conditional writes, all or nothing; tried again while others are writing the same items.
