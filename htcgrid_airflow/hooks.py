@@ -75,7 +75,21 @@ class HTCGridHook(BaseHook):
             UnknownGrid: there is no such connection, or nobody knows such a URL.
             GridUnavailable: the grid cannot be reached.
         """
-        return connect(self.target.url)
+        return connect(self.target.url, aws_session=self._aws_session())
+
+    def _aws_session(self) -> Any | None:
+        """The boto3 session of the AWS connection that credentials are borrowed from."""
+        conn_id = self.target.aws_conn_id
+        if conn_id is None or not self.target.url.startswith("aws:"):
+            return None
+        try:
+            from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+        except ImportError as error:
+            raise UnknownGrid(
+                f"connection {self.htcgrid_conn_id!r} borrows the credentials of {conn_id!r}, which needs "
+                "apache-airflow-providers-amazon"
+            ) from error
+        return AwsBaseHook(aws_conn_id=conn_id, client_type="sts").get_session()
 
     @cached_property
     def conn(self) -> Grid:

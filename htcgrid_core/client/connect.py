@@ -15,6 +15,8 @@ from htcgrid_core.local.daemon import Fleet
 from htcgrid_core.local.directory import Directory
 
 if TYPE_CHECKING:
+    import boto3
+
     from htcgrid_core.client.deployment import Deployment
     from htcgrid_core.client.grid import Grid
 
@@ -38,13 +40,14 @@ class LocalOptions(BaseModel):
     idle: float = Field(default=limits.AGENT_IDLE_SECONDS, ge=0, allow_inf_nan=False)
 
 
-def connect(url: str | None = None) -> Grid:
+def connect(url: str | None = None, *, aws_session: boto3.Session | None = None) -> Grid:
     """Connect to a grid.
 
     Args:
         url: ``local://`` (the embedded grid in ``$HTCGRID_HOME`` or ``~/.htcgrid``) or ``local:///PATH``, with
             options ``?agents=1&slots=2&idle=60``; ``aws://NAME``, with options ``?region=eu-west-1&profile=P``; None
             for ``$HTCGRID_URL``, and ``local://`` without it.
+        aws_session: whose credentials an ``aws://`` grid is used with, instead of those that its URL names.
 
     Raises:
         UnknownGrid: nobody knows such a URL, or there is no such grid.
@@ -57,12 +60,12 @@ def connect(url: str | None = None) -> Grid:
 
     url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     if url.split(":", 1)[0] == "aws":
-        return Grid(_cloud_grid(url))
+        return Grid(_cloud_grid(url, aws_session))
     directory, fleet = parse_local(url)
     return Grid(EmbeddedGrid(url, directory, fleet))
 
 
-def _cloud_grid(url: str) -> Deployment:
+def _cloud_grid(url: str, session: boto3.Session | None) -> Deployment:
     try:
         from htcgrid_core.cloud.address import parse_aws
         from htcgrid_core.cloud.deployment import CloudGrid
@@ -70,7 +73,7 @@ def _cloud_grid(url: str) -> Deployment:
         if error.name not in ("boto3", "botocore"):
             raise
         raise UnknownGrid(f"{url!r} needs boto3: pip install 'htcgrid[aws]'") from error
-    return CloudGrid(parse_aws(url))
+    return CloudGrid(parse_aws(url), session)
 
 
 def parse_local(url: str) -> tuple[Directory, Fleet]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.doorbell import ProcessBell
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.domain import limits
 from htcgrid_core.ports.doorbell import COMMITS, Bell
+
+if TYPE_CHECKING:
+    import boto3
 
 FIRST_POLL_SECONDS = 0.02
 POLL_SHARE = 0.1  # of the time waited so far: what is late by a tenth is not felt
@@ -42,11 +46,15 @@ class PollingBell:
 
 
 class CloudGrid:
-    """A grid on AWS."""
+    """A grid on AWS.
 
-    def __init__(self, address: Address) -> None:
+    Args:
+        session: whose credentials are used, instead of those that the address names.
+    """
+
+    def __init__(self, address: Address, session: boto3.Session | None = None) -> None:
         self.url = address.url
-        self.cloud = open_cloud(address)
+        self.cloud = open_cloud(address, session)
         self.plane = self.cloud.plane
         self.same_machine = False
         self.pools = tuple(self.cloud.parameter.queues)

@@ -6,6 +6,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.blobs import S3Blobs
 from htcgrid_core.adapters.aws.cache import BlobCache
@@ -21,6 +22,9 @@ from htcgrid_core.domain import limits
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
+
+if TYPE_CHECKING:
+    import boto3
 
 CACHE_VARIABLE = "HTCGRID_CACHE"
 LEASE_VARIABLE = f"{PREFIX}LEASE_SECONDS"
@@ -43,14 +47,17 @@ class CloudPlane:
         self.queue.close()
 
 
-def open_cloud(address: Address) -> CloudPlane:
+def open_cloud(address: Address, session: boto3.Session | None = None) -> CloudPlane:
     """The planes of the grid that an address names.
+
+    Args:
+        session: whose credentials are used, instead of those that the address names.
 
     Raises:
         InvalidInput: the environment's settings of agents are no good.
         UnknownGrid, IncompatibleGrid, AccessDenied, GridUnavailable: it cannot be used; nothing was written.
     """
-    clients = Clients(address.settings)
+    clients = Clients(address.settings, session)
     parameter = read_parameter(clients, address.name)
     key = read_key(clients, address.name, parameter)
     times = AgentTimes.from_environment({LEASE_VARIABLE: str(parameter.defaults.lease_seconds), **os.environ})

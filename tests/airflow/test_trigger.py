@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from airflow.utils.module_loading import import_string
 
 from htcgrid_airflow.triggers import HTCGridSessionTrigger, poller
 from htcgrid_core import Grid, GridUnavailable, Session, SessionState
@@ -105,7 +105,8 @@ def test_a_grid_that_is_away_is_waited_for(
 
 def test_it_survives_being_serialized(grid_url: str) -> None:
     path, arguments = trigger(grid_url, "t-1", log_interval=3.0, cancel_on_kill=False).serialize()
-    assert import_string(path) is HTCGridSessionTrigger
+    module, _, name = path.rpartition(".")
+    assert getattr(import_module(module), name) is HTCGridSessionTrigger
     assert HTCGridSessionTrigger(**arguments).serialize() == (path, arguments)
 
 

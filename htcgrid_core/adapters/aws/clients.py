@@ -24,10 +24,15 @@ ROLE_SESSION = "htcgrid"
 
 
 class Clients:
-    """The clients of one grid, in one process and its forked children."""
+    """The clients of one grid, in one process and its forked children.
 
-    def __init__(self, settings: AwsSettings) -> None:
+    Args:
+        session: whose credentials are used, instead of those that the settings name.
+    """
+
+    def __init__(self, settings: AwsSettings, session: boto3.Session | None = None) -> None:
         self._settings = settings
+        self._given = session
         self._lock = threading.Lock()
         self._made: dict[str, Any] = {}
         self._session: boto3.Session | None = None
@@ -69,7 +74,7 @@ class Clients:
             UnknownGrid: none is set anywhere.
         """
         with self._lock, aws_errors("AWS"):
-            region = self._in_session().region_name
+            region = self._settings.region or self._in_session().region_name
         if not region:
             raise UnknownGrid(
                 "no AWS region is set: name it in the URL, as in aws://NAME?region=eu-west-1, or in AWS_REGION"
@@ -102,7 +107,7 @@ class Clients:
         settings = self._settings
         # botocore knows AWS_DEFAULT_REGION only, the other SDKs and Lambda say AWS_REGION.
         region = settings.region or (None if settings.profile else os.environ.get("AWS_REGION"))
-        session = boto3.Session(profile_name=settings.profile, region_name=region)
+        session = self._given or boto3.Session(profile_name=settings.profile, region_name=region)
         return session if settings.role is None else self._assume(session, settings.role)
 
     def _assume(self, session: boto3.Session, role: str) -> boto3.Session:
