@@ -74,6 +74,7 @@ def _unpack(cache: Path, digest: str, package: Path, limit_bytes: int) -> None:
     if hashlib.sha256(sealed).hexdigest() != digest:
         raise InvalidPackage(f"package {digest} does not have the digest that its name says")
     beside = cache / f".new-{secrets.token_hex(8)}"
+    beside.mkdir(mode=0o700)
     try:
         _write(beside / TASK, sealed[SIGNATURE_BYTES:])
         (beside / BYTECODE).mkdir()

@@ -52,10 +52,10 @@ def pack(entries: Iterable[Entry]) -> Packed:
     Raises:
         InvalidPackage: a name leads out of the package or stands there twice, or it is too large.
     """
-    buffer, content, names, size = io.BytesIO(), hashlib.sha256(), set[str](), 0
+    buffer, content, names, size = io.BytesIO(), hashlib.sha256(), _Names(), 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            _check_name(entry.name, names)
+            names.add(entry.name)
             info = zipfile.ZipInfo(entry.name, _FIRST_DATE)
             info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3  # Unix, wherever it is made
             info.external_attr = (stat.S_IFREG | (0o755 if entry.executable else 0o644)) << 16
@@ -71,9 +71,9 @@ def pack(entries: Iterable[Entry]) -> Packed:
             content.update(
                 f"{entry.name}\0{entry.executable:d}\0{digest.hexdigest()}\n".encode("utf-8", "surrogatepass")
             )
-    if not names:
+    if not names.files:
         raise InvalidPackage("the package is empty")
-    return Packed(buffer.getvalue(), content.hexdigest(), tuple(sorted(names)), size)
+    return Packed(buffer.getvalue(), content.hexdigest(), tuple(sorted(names.files)), size)
 
 
 def unpack(data: bytes) -> Iterator[Entry]:
@@ -87,8 +87,7 @@ def unpack(data: bytes) -> Iterator[Entry]:
         raise InvalidPackage(f"the package is over {limits.MAX_PACKAGE_BYTES >> 20} MiB zipped")
     if data.count(_CENTRAL_HEADER) > 2 * limits.MAX_PACKAGE_FILES:  # before its directory is read into memory
         raise InvalidPackage(f"the package has over {limits.MAX_PACKAGE_FILES:,} files")
-    names: set[str] = set()
-    total = 0
+    names, total = _Names(), 0
 
     def chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
         nonlocal total
@@ -113,20 +112,29 @@ def unpack(data: bytes) -> Iterator[Entry]:
             raise InvalidPackage(f"{info.filename!r} in the package is a link or device, not a file")
         name = info.filename.removeprefix("./")
         if not info.is_dir():
-            _check_name(name, names)
+            names.add(name)
             yield Entry(name, bool(mode & 0o111), chunks(archive, info))
 
 
-def _check_name(name: str, seen: set[str]) -> None:
-    """Refuse what would be written elsewhere, over another file, or in place of a folder."""
-    parts = name.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name or len(name) > 1024:
-        raise InvalidPackage(f"{name!r} in the package is not a path inside of it")
-    if name in seen:
-        raise InvalidPackage(f"{name!r} is in the package twice")
-    if len(seen) >= limits.MAX_PACKAGE_FILES:
-        raise InvalidPackage(f"the package has over {limits.MAX_PACKAGE_FILES:,} files")
-    seen.add(name)
+class _Names:
+    """The names of a package's files, and of the folders that they are in."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def add(self, name: str) -> None:
+        """Refuse what would be written elsewhere, over another file, or in place of a folder."""
+        parts = name.split("/")
+        if any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name or len(name) > 1024:
+            raise InvalidPackage(f"{name!r} in the package is not a path inside of it")
+        folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        if name in self.files or name in self._folders or not self.files.isdisjoint(folders):
+            raise InvalidPackage(f"{name!r} is in the package twice")
+        if len(self.files) >= limits.MAX_PACKAGE_FILES:
+            raise InvalidPackage(f"the package has over {limits.MAX_PACKAGE_FILES:,} files")
+        self.files.add(name)
+        self._folders |= folders
 
 
 def _check_size(unpacked: int) -> None:
