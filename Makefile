@@ -29,9 +29,11 @@ $(MINISTACK)/ready: requirements/ministack.txt
 	$(@D)/bin/python $(PIP) --require-hashes -r $<
 	touch $@
 
-# The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001) as a DAG run of Airflow, about a minute.
-demo: $(AIRFLOW)/ready
+# The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001) as a DAG run of Airflow, and as a flow run
+# of Prefect; about a minute each.
+demo: $(AIRFLOW)/ready $(PREFECT)/ready
 	@$(AIRFLOW)/bin/python -m tools.demo.airflow
+	@$(PREFECT)/bin/python -m tools.demo.prefect
 
 test: lint types unit airflow prefect
 
