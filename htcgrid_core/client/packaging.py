@@ -87,7 +87,8 @@ def _check_python(place: Path, packed: Packed, handler: str) -> None:
     stem = module.replace(".", "/")
     sources = [source for source in (f"{stem}.py", f"{stem}/__init__.py") if source in packed.names]
     if not sources:
-        if not any(known.startswith(f"{stem}.") for known in packed.names):  # an extension module
+        compiled = any(known.startswith(f"{stem}.") and known.endswith(".so") for known in packed.names)
+        if not compiled:
             raise FunctionNotFound(f"{place} has no module {module!r} (neither {stem}.py nor {stem}/__init__.py)")
         return
     source = next(b"".join(entry.chunks) for entry in unpack(packed.data) if entry.name == sources[0])
