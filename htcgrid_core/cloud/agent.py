@@ -49,14 +49,15 @@ def serve(
     settings = replace(cloud.times.settings(), look_seconds=float("inf"))
     workers = Workers(slots, bell, cloud.cache / "packages")
 
+    every = min(limits.RECONCILE_TICK_SECONDS, cloud.times.lease_seconds)
+
     def look_after() -> None:
         """One tick of the reconciler among all agents, on average; a Lambda that also does it does no harm."""
         if plane.rng.random() * agent.agents < 1.0:
-            tick(cloud)
+            tick(cloud, every)
         if plane.clock.monotonic() - agent.worked_at > idle_seconds:
             agent.drain()
 
-    every = min(limits.RECONCILE_TICK_SECONDS, cloud.times.lease_seconds)
     agent = Agent(plane, workers, identity, settings, chores=(Chore(every, look_after),))
     _drain_on_signals(agent, lambda: cloud.doorbell.ring(WORK))
     try:

@@ -33,10 +33,14 @@ class Tick:
     dead_letters: Buried
 
 
-def tick(cloud: CloudPlane) -> Tick:
-    """One tick; idempotent, and many may do it at once."""
+def tick(cloud: CloudPlane, every_seconds: float = limits.RECONCILE_TICK_SECONDS) -> Tick:
+    """One tick; idempotent, and many may do it at once.
+
+    Args:
+        every_seconds: between ticks; a session without a commit for that long has its ready bundles re-sent.
+    """
     letters = bury(cloud.plane, cloud.dead_letters)
-    return Tick(reconcile(cloud.plane, limits.RECONCILE_TICK_SECONDS), letters)
+    return Tick(reconcile(cloud.plane, every_seconds), letters)
 
 
 @lru_cache(maxsize=4)

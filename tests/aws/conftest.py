@@ -1,0 +1,26 @@
+"""A grid of its own for each test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from htcgrid_core import Grid, connect
+from tests.aws.emulators import Account
+from tests.aws.grids import CloudUnderTest, cloud
+
+
+@pytest.fixture
+def aws_cloud(aws_account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudUnderTest]:
+    """A fresh grid with pools ``default`` and ``big``, without agents."""
+    with cloud(aws_account, tmp_path, monkeypatch, "default", "big") as found:
+        yield found
+
+
+@pytest.fixture
+def aws_grid(aws_cloud: CloudUnderTest) -> Iterator[Grid]:
+    """A connection to it."""
+    with connect(aws_cloud.url) as grid:
+        yield grid

@@ -1,0 +1,262 @@
+"""Bootstrap and teardown, the reconciler, dead letters, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from htcgrid_core import Grid, GridError, UnknownGrid, connect
+from htcgrid_core.adapters.aws import messages
+from htcgrid_core.adapters.aws.parameter import key_name, parameter_name
+from htcgrid_core.cli.main import cli
+from htcgrid_core.cloud.address import Address, parse_aws
+from htcgrid_core.cloud.bootstrap import bootstrap, teardown
+from htcgrid_core.cloud.plane import open_cloud
+from htcgrid_core.cloud.reconcile import handler, tick
+from htcgrid_core.domain.errors import AccessDenied, IncompatibleGrid, InvalidInput
+from htcgrid_core.ports.bundle_queue import Hint
+from htcgrid_core.services.bury import BURIALS
+from tests.aws.emulators import Account
+from tests.aws.grids import NAME, CloudUnderTest, settings_of, url_of
+from tests.e2e.support import ended, eventually
+
+DOUBLE = "tests.e2e.handlers.double"
+
+
+@pytest.fixture
+def keys(aws_account: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """An account without a grid, whose keys are in the environment."""
+    for name, value in aws_account.environment.items():
+        monkeypatch.setenv(name, value)
+    return aws_account
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "aws://book", "aws://book?region=eu-west-1", "aws://b-1?profile=desk&retries=adaptive&connections=4",
+            "aws://book?endpoint=http://127.0.0.1:4566&role=arn:aws:iam::123456789012:role/grid/user",
+        ],
+    )  # fmt: skip
+    def test_comes_back_as_it_went(self, url: str) -> None:
+        address = parse_aws(url)
+        assert parse_aws(address.url) == address
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "aws:", "aws:book", "aws://", "aws:///book", "aws://Book", "aws://book/x", "aws://1book", "aws://book#x",
+            "aws://" + "b" * 25, "aws://book?region=", "aws://book?region=here", "aws://book?speed=3", "aws://a_b",
+            "aws://book?endpoint=file:///etc/passwd", "aws://book?role=me", "aws://book?connections=0", "aws://[",
+        ],
+    )  # fmt: skip
+    def test_names_nothing(self, url: str) -> None:
+        with pytest.raises(UnknownGrid) as caught:
+            connect(url)
+        assert repr(url) in str(caught.value)
+
+
+class TestBootstrap:
+    def test_may_be_repeated_and_adds_pools(self, keys: Account) -> None:
+        address = Address(NAME, settings_of(keys))
+        first = bootstrap(address, ["default"], agents=4)
+        secret = open_cloud(address).plane.key
+        second = bootstrap(address, ["big"])
+        assert list(second.queues) == ["default", "big"]
+        assert second.defaults.agents == 4
+        assert second.queues["default"] == first.queues["default"]
+        assert open_cloud(address).plane.key == secret
+
+    def test_what_it_makes_is_private(self, aws_cloud: CloudUnderTest) -> None:
+        account = aws_cloud.account
+        bucket = open_cloud(parse_aws(aws_cloud.url)).parameter.bucket
+        s3 = account.s3()
+        assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+        assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        assert [rule["Filter"]["Prefix"] for rule in rules] == ["sessions/"]
+        ssm: Any = account.session().client("ssm", endpoint_url=account.url)
+        assert ssm.get_parameter(Name=key_name(NAME))["Parameter"]["Type"] == "SecureString"
+        assert ssm.get_parameter(Name=parameter_name(NAME))["Parameter"]["Type"] == "String"
+
+    def test_teardown_removes_everything_and_asks_first(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
+        aws_grid.put(b"x" * 100)
+        asked = CliRunner().invoke(cli, ["aws", "teardown", aws_cloud.url], input="n\n")
+        assert asked.exit_code == 1
+        connect(aws_cloud.url).close()
+        removed = CliRunner().invoke(cli, ["aws", "teardown", aws_cloud.url, "--yes", "--json"])
+        assert removed.exit_code == 0, removed.output
+        assert len(json.loads(removed.stdout)["removed"]) == 12  # 8 queues, table, bucket, 2 parameters
+        account = aws_cloud.account
+        assert account.sqs().list_queues().get("QueueUrls", []) == []
+        assert account.dynamodb().list_tables()["TableNames"] == []
+        with pytest.raises(UnknownGrid):
+            connect(aws_cloud.url)
+        teardown(Address(NAME, settings_of(account)))
+
+    @pytest.mark.parametrize("pool", ["", "Big", "-x", "a/b", "p" * 33])
+    def test_a_pool_that_cannot_be(self, keys: Account, pool: str) -> None:
+        with pytest.raises(InvalidInput):
+            bootstrap(Address(NAME, settings_of(keys)), [pool])
+
+
+class TestReconciler:
+    def test_as_a_command_and_as_a_lambda_function(
+        self, aws_cloud: CloudUnderTest, aws_grid: Grid, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = aws_grid.submit(DOUBLE, range(4), timeout=0.01)
+        eventually(lambda: time.time() > session.progress().submitted_at + 0.01, "its deadline passed")
+        ran = aws_cloud.run("reconcile", "--json")
+        assert json.loads(ran.stdout)["ended"] == 1, ran.stderr
+        assert session.progress().state == "FAILED"
+        monkeypatch.setenv("HTCGRID_URL", aws_cloud.url)
+        assert handler({}, None)["sessions"] == {"live": 0, "aborted": 0, "ended": 0, "resent": 0, "expired": 0}
+        monkeypatch.delenv("HTCGRID_URL")
+        with pytest.raises(InvalidInput, match="HTCGRID_URL"):
+            handler(None, None)
+
+
+class TestDeadLetters:
+    def _bury(self, cloud: CloudUnderTest, *bodies: str) -> None:
+        dead = open_cloud(parse_aws(cloud.url)).parameter.queues["default"].dead
+        for body in bodies:
+            cloud.account.sqs().send_message(QueueUrl=dead, MessageBody=body)
+
+    def test_are_sent_again_then_their_tasks_fail(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
+        session = aws_grid.submit(DOUBLE, range(4), bundle_size=2)
+        hint = Hint(session.id, "00000000")
+        cloud = open_cloud(parse_aws(aws_cloud.url))
+        for burials in range(BURIALS):
+            self._bury(aws_cloud, messages.write(hint, burials))
+            assert tick(cloud).dead_letters.redriven == 1
+        self._bury(aws_cloud, messages.write(hint, BURIALS), "nobody's")
+        done = tick(cloud).dead_letters
+        assert (done.failed, done.dropped) == (1, 1)
+        failed = list(session.tasks("FAILED"))
+        assert [task.index for task in failed] == [0, 1]
+        assert {task.error.type for task in failed if task.error} == {"DeadLettered"}
+        assert "dead-letter queue of pool 'default'" in failed[0].error.message  # type: ignore[union-attr]
+        aws_cloud.start_agent()
+        assert (ended(session).state, ended(session).completed) == ("FAILED", 2)
+        self._bury(aws_cloud, messages.write(hint, BURIALS))
+        assert tick(cloud).dead_letters.dropped == 1, "its bundle is done"
+        assert cloud.dead_letters.count("default") == 0
+        cloud.close()
+
+    def test_a_message_that_nobody_finishes_with_dies(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
+        """SQS moves it by itself; here after two receives, so that the test ends."""
+        cloud = open_cloud(parse_aws(aws_cloud.url))
+        queues, sqs = cloud.parameter.queues["default"], aws_cloud.account.sqs()
+        policy = json.loads(
+            sqs.get_queue_attributes(QueueUrl=queues.normal, AttributeNames=["RedrivePolicy"])["Attributes"][
+                "RedrivePolicy"
+            ]
+        )
+        assert int(policy["maxReceiveCount"]) == 100
+        sqs.set_queue_attributes(
+            QueueUrl=queues.normal, Attributes={"RedrivePolicy": json.dumps({**policy, "maxReceiveCount": 2})}
+        )
+        aws_grid.submit(DOUBLE, range(2), bundle_size=2)
+
+        def receive() -> int:
+            sqs.receive_message(QueueUrl=queues.normal, VisibilityTimeout=0, WaitTimeSeconds=0)
+            return cloud.dead_letters.count("default")
+
+        assert eventually(receive, "it is dead") == 1
+
+    def test_by_hand(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
+        session = aws_grid.submit(DOUBLE, range(2), bundle_size=2)
+        for url in aws_cloud.account.sqs().list_queues()["QueueUrls"]:
+            aws_cloud.account.sqs().purge_queue(QueueUrl=url)
+        self._bury(aws_cloud, messages.write(Hint(session.id, "00000000")), "nobody's")
+        listed = aws_cloud.run("dlq", "list", "--json")
+        views = [json.loads(line) for line in listed.stdout.splitlines()]
+        assert {view["session"] for view in views} == {session.id, None}, listed.stderr
+        assert session.id in aws_cloud.run("dlq", "list").stdout
+        redriven = eventually(lambda: json.loads(aws_cloud.run("dlq", "redrive", "--json").stdout)["redriven"], "one")
+        assert redriven == 1
+        aws_cloud.start_agent()
+        assert ended(session).state == "COMPLETED"
+
+    def test_the_embedded_grid_has_none(self, tmp_path: Path) -> None:
+        ran = CliRunner().invoke(cli, ["dlq", "list", "--url", f"local://{tmp_path}"])
+        assert ran.exit_code == 2
+        assert "aws://NAME" in ran.stderr
+
+
+class TestTrouble:
+    """One clear sentence, and what to do, before anything is written."""
+
+    def test_no_such_grid(self, keys: Account) -> None:
+        with pytest.raises(UnknownGrid, match="htcgrid aws bootstrap nobody"):
+            connect(url_of(keys, "nobody"))
+
+    def test_wrong_region(self, aws_cloud: CloudUnderTest) -> None:
+        with pytest.raises(UnknownGrid, match=r"no grid 'book' in us-east-1.*region"):
+            connect(aws_cloud.url.replace("eu-west-1", "us-east-1"))
+
+    def test_no_region(self, keys: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        with pytest.raises(UnknownGrid, match=r"no AWS region is set.*aws://NAME"):
+            connect("aws://book")
+
+    def test_no_credentials(self, keys: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        with pytest.raises(AccessDenied, match=r"credentials.*AWS_PROFILE"):
+            connect(url_of(keys))
+
+    def test_no_such_profile(self, keys: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        with pytest.raises(UnknownGrid, match="desk"):
+            connect("aws://book?region=eu-west-1&profile=desk")
+
+    def test_nobody_answers(self, keys: Account) -> None:
+        with pytest.raises(GridError, match="cannot be reached"):
+            connect("aws://book?region=eu-west-1&endpoint=http://127.0.0.1:9")
+
+    def test_a_deleted_table(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
+        aws_cloud.account.dynamodb().delete_table(TableName="htcgrid-book")
+        with pytest.raises(UnknownGrid, match=r"DynamoDB table htcgrid-book.*does not exist"):
+            aws_grid.submit(DOUBLE, [1])
+        agent = aws_cloud.start_agent()
+        assert agent.wait(timeout=60) == 2
+        assert "DynamoDB table htcgrid-book" in aws_cloud.logs()
+        assert "Traceback" not in aws_cloud.logs()
+
+    def test_another_versions_grid(self, aws_cloud: CloudUnderTest) -> None:
+        ssm: Any = aws_cloud.account.session().client("ssm", endpoint_url=aws_cloud.account.url)
+        for value in ("", "{", '{"version":2}', "[]"):
+            ssm.put_parameter(Name=parameter_name(NAME), Value=value or " ", Type="String", Overwrite=True)
+            with pytest.raises(IncompatibleGrid, match="/htcgrid/book"):
+                connect(aws_cloud.url)
+
+    def test_a_key_that_is_none_is_not_told(self, aws_cloud: CloudUnderTest) -> None:
+        ssm: Any = aws_cloud.account.session().client("ssm", endpoint_url=aws_cloud.account.url)
+        ssm.put_parameter(Name=key_name(NAME), Value="hunter2-is-no-hex", Type="SecureString", Overwrite=True)
+        with pytest.raises(IncompatibleGrid) as caught:
+            connect(aws_cloud.url)
+        assert "hunter2" not in str(caught.value)
+
+    def test_an_agent_of_no_pool(self, aws_cloud: CloudUnderTest) -> None:
+        agent = aws_cloud.start_agent("--pool", "huge")
+        assert agent.wait(timeout=60) == 2
+        assert "default, big" in aws_cloud.logs()
+
+    def test_an_agent_tells_no_secret(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
+        agent = aws_cloud.start_agent()
+        assert list(aws_grid.submit(DOUBLE, [1]).results()) == [2]
+        agent.send_signal(signal.SIGINT)
+        assert agent.wait(timeout=30) == 0
+        assert aws_grid.plane.key.hex() not in aws_cloud.logs() + repr(aws_grid.plane)
