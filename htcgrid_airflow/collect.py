@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-from airflow.sdk import ObjectStoragePath
+from typing import Any
 
 from htcgrid_airflow.policy import Counts
 from htcgrid_airflow.settings import max_inline_bytes
-from htcgrid_core import Grid, InvalidInput, Session, result_format_of, results_as_json, write_results
+from htcgrid_airflow.storage import whole_file
+from htcgrid_core import Grid, Session, result_format_of, results_as_json, write_results
 
 MANIFEST_KEY = "htcgrid_session"  # the XCom under which operators leave the manifest
 WORDS = ("none", "manifest", "inline")
@@ -62,28 +54,3 @@ def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: st
     with whole_file(result, conn_id) as file:
         write_results(session.results(errors="return"), file, kind)
     return {**manifest, "results": result}
-
-
-@contextlib.contextmanager
-def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
-    """A file that takes its name only once it is complete; on object storage it is sent there then."""
-    if "://" in name and not name.startswith("file://"):
-        with tempfile.TemporaryFile() as file:
-            yield cast("BinaryIO", file)
-            file.seek(0)
-            place: Any = ObjectStoragePath(name, conn_id=conn_id)
-            with place.open("wb") as there:
-                shutil.copyfileobj(file, there)
-        return
-    path = Path(name.removeprefix("file://"))
-    beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as local:
-            yield local
-        os.replace(beside, path)
-    except OSError as error:
-        raise InvalidInput(f"the results cannot be written to {name}: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

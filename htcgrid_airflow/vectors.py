@@ -9,6 +9,7 @@ from typing import Any, cast
 from airflow.sdk import ObjectStoragePath
 
 from htcgrid_airflow.callables import Held
+from htcgrid_airflow.storage import is_stored, open_stored
 from htcgrid_core import InvalidInput, events_from, events_in, format_of
 
 FORMATS = ("jsonl", "json", "csv", "parquet")
@@ -50,16 +51,11 @@ def _checked(found: Any, name: str) -> Iterable[Any]:
 def _in_file(name: str, kind: str | None, conn_id: str | None) -> Iterable[Any]:
     if kind is not None and kind not in FORMATS:
         raise InvalidInput(f"{kind!r} is not a format of events: {', '.join(FORMATS)}")
-    if "://" in name and not name.startswith("file://"):
-        return _stored(ObjectStoragePath(name, conn_id=conn_id), kind)
+    if is_stored(name):
+        return _stored(name, kind, conn_id)
     return events_in(name.removeprefix("file://"), cast("Any", kind))
 
 
-def _stored(path: ObjectStoragePath, kind: str | None) -> Iterator[Any]:
-
-    try:
-        stream = path.open("rb")  # type: ignore[no-untyped-call] # so in universal_pathlib
-    except OSError as error:
-        raise InvalidInput(f"the events cannot be read: {path}: {error}") from error
-    with stream:
-        yield from events_from(cast("Any", stream), str(path), cast("Any", kind) or format_of(path.name))
+def _stored(place: str | ObjectStoragePath, kind: str | None, conn_id: str | None = None) -> Iterator[Any]:
+    with open_stored(place, "rb", conn_id) as stream:
+        yield from events_from(stream, str(place), cast("Any", kind) or format_of(str(place)))

@@ -1,0 +1,226 @@
+"""The sensor, the operators beside submit, the decorator and the link."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
+
+from htcgrid_airflow.decorators import HTCGridDecoratedOperator
+from htcgrid_airflow.links import HTCGridSessionLink
+from htcgrid_airflow.operators import HTCGridCancelOperator, HTCGridResultsOperator, HTCGridSubmitOperator
+from htcgrid_airflow.sensors import HTCGridSessionSensor
+from htcgrid_core import (
+    Grid,
+    GridError,
+    InvalidInput,
+    RetryPolicy,
+    Session,
+    SessionFailed,
+    SessionNotFinished,
+    SessionNotFound,
+    SessionState,
+)
+from tests.airflow.steps import Step, hold, no_thirteen, triple
+
+ONCE = RetryPolicy(max_attempts=1)
+
+
+@pytest.fixture
+def held(grid: Grid, tmp_path: Path) -> Iterator[Session]:
+    """A session that runs until the test opens its gate."""
+    session = grid.submit(hold, [{"number": 7, "gate": str(tmp_path / "gate")}])
+    yield session
+    session.cancel("the test is over")
+
+
+@pytest.fixture
+def failed(grid: Grid) -> Session:
+    """A session of which one task in twenty failed."""
+    session = grid.submit(no_thirteen, range(20), retry=ONCE)
+    session.wait(60)
+    return session
+
+
+# Sensor
+
+
+def sensor(url: str, session: Any, **arguments: Any) -> HTCGridSessionSensor:
+    """A quick one."""
+    return HTCGridSessionSensor(task_id="wait", grid=url, session=session, **{"poke_interval": 0.1, **arguments})
+
+
+def test_the_sensor_pokes(grid_url: str, held: Session, tmp_path: Path) -> None:
+    waiting = sensor(grid_url, {"session_id": held.id})
+    assert waiting.poke(Step().context()) is False
+    opening = threading.Timer(0.5, (tmp_path / "gate").touch)
+    opening.start()
+    assert waiting.execute(Step().context())["completed"] == 1
+
+
+def test_the_sensor_reschedules(grid_url: str, held: Session) -> None:
+    context = Step().context()
+    context["ti"].get_first_reschedule_date = lambda _: None
+    with pytest.raises(AirflowRescheduleException):
+        sensor(grid_url, held.id, mode="reschedule").execute(context)
+
+
+def test_the_sensor_defers_and_resumes(grid_url: str, held: Session, tmp_path: Path) -> None:
+    waiting = sensor(grid_url, held.id, deferrable=True, timeout=600)
+    with pytest.raises(TaskDeferred) as deferred:
+        waiting.execute(Step().context())
+    trigger: Any = deferred.value.trigger
+    assert (trigger.session_id, trigger.cancel_on_kill) == (held.id, False)
+    assert deferred.value.timeout == timedelta(seconds=600)
+    (tmp_path / "gate").touch()
+    held.wait(60)
+    event = {"status": "ended", "session_id": held.id, "message": ""}
+    assert waiting.execute_complete(Step().context(), event)["state"] == "COMPLETED"
+
+
+def test_the_sensor_does_not_defer_for_what_has_ended(grid_url: str, grid: Grid) -> None:
+    session = grid.submit(triple, [1])
+    session.wait(60)
+    assert sensor(grid_url, session.id, deferrable=True).execute(Step().context())["completed"] == 1
+
+
+def test_the_sensor_of_a_failed_session(grid_url: str, failed: Session) -> None:
+    with pytest.raises(SessionFailed, match="1 of 20 tasks failed"):
+        sensor(grid_url, failed.id).execute(Step().context())
+    assert sensor(grid_url, failed.id, failure_policy=0.1).execute(Step().context())["failed"] == 1
+
+
+def test_the_sensor_of_a_session_that_is_gone(grid_url: str) -> None:
+    with pytest.raises(SessionNotFound):
+        sensor(grid_url, "t-" + "0" * 24).execute(Step().context())
+    event = {"status": "missing", "session_id": "t-1", "message": "session t-1 does not exist on its grid any more"}
+    with pytest.raises(GridError, match="does not exist"):
+        sensor(grid_url, "t-1", deferrable=True).execute_complete(Step().context(), event)
+
+
+# Results and cancel
+
+
+def test_results_to_a_path(grid_url: str, failed: Session, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    operator = HTCGridResultsOperator(
+        task_id="collect", grid=grid_url, session=failed.id, result=str(path), failure_policy="never"
+    )
+    assert operator.execute(Step().context())["results"] == str(path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[12:15] == [12, {"error": {"index": 13, "type": "ValueError", "message": "13 is no good"}}, 14]
+
+
+def test_results_to_xcom(grid_url: str, failed: Session) -> None:
+    operator = HTCGridResultsOperator(task_id="collect", grid=grid_url, session=failed.id, failure_policy=1)
+    assert operator.execute(Step().context())[12:15] == [12, None, 14]
+
+
+def test_results_of_a_session_that_failed_or_runs(grid_url: str, failed: Session, held: Session) -> None:
+    with pytest.raises(SessionFailed):
+        HTCGridResultsOperator(task_id="collect", grid=grid_url, session=failed.id).execute(Step().context())
+    with pytest.raises(SessionNotFinished, match="HTCGridSessionSensor"):
+        HTCGridResultsOperator(task_id="collect", grid=grid_url, session=held.id).execute(Step().context())
+
+
+def test_cancel(grid_url: str, held: Session) -> None:
+    operator = HTCGridCancelOperator(task_id="end", grid=grid_url, session=held.id, reason="enough")
+    manifest = operator.execute(Step().context())
+    assert (manifest["state"], manifest["cancelled"]) == ("CANCELLED", 1)
+    assert held.progress().reason == "enough"
+
+
+def test_what_names_no_session(grid_url: str) -> None:
+    with pytest.raises(InvalidInput, match="names no session"):
+        HTCGridCancelOperator(task_id="end", grid=grid_url, session=None).execute(Step().context())
+
+
+# Decorator
+
+
+def scaled(trade: dict[str, Any], curves: dict[str, float], factor: float = 1.0) -> float:
+    """One task."""
+    return float(trade["notional"] * curves[trade["currency"]] * factor)
+
+
+def decorated(url: str, function: Any, over: Any, *args: Any, **arguments: Any) -> HTCGridDecoratedOperator:
+    """What ``@task.htcgrid`` makes."""
+    kwargs = arguments.pop("op_kwargs", {})
+    return HTCGridDecoratedOperator(
+        task_id="price", grid=url, python_callable=function, over=over, op_args=args, op_kwargs=kwargs, **arguments
+    )
+
+
+TRADES = [{"notional": 100, "currency": "EUR"}, {"notional": 200, "currency": "USD"}]
+CURVES = {"EUR": 0.5, "USD": 0.25}
+
+
+def test_the_decorated_function_runs_over_one_argument(grid_url: str) -> None:
+    operator = decorated(grid_url, scaled, "trade", TRADES, CURVES, op_kwargs={"factor": 2.0})
+    assert operator.execute(Step().context()) == [100.0, 100.0]
+
+
+def test_shared_arguments_are_stored_once(grid_url: str, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[Any] = []
+    real = Grid.put
+
+    def put(self: Grid, value: Any, **options: Any) -> Any:
+        stored.append(value)
+        return real(self, value, **options)
+
+    monkeypatch.setattr(Grid, "put", put)
+    assert decorated(grid_url, scaled, "trade", TRADES * 50, CURVES).execute(Step().context()) == [50.0, 50.0] * 50
+    assert stored == [CURVES]
+
+
+def test_over_a_file(grid_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "trades.jsonl"
+    path.write_text("".join(json.dumps(trade) + "\n" for trade in TRADES))
+    assert decorated(grid_url, scaled, "trade", str(path), CURVES).execute(Step().context()) == [50.0, 50.0]
+
+
+def test_over_two_arguments_in_step(grid_url: str) -> None:
+    operator = decorated(grid_url, lambda left, right: left - right, ("left", "right"), [5, 6], [1, 2])
+    assert operator.execute(Step().context()) == [4, 4]
+
+
+def test_over_an_argument_that_is_not_given(grid_url: str) -> None:
+    with pytest.raises(InvalidInput, match="over='nothing': scaled is not given nothing"):
+        decorated(grid_url, scaled, "nothing", TRADES, CURVES).execute(Step().context())
+
+
+def test_the_decorated_step_retries_as_the_operator_does(grid_url: str, grid: Grid, tmp_path: Path) -> None:
+    def one_in_three(number: int, repaired: str) -> int:
+        if number % 3 == 0 and not Path(repaired).exists():
+            raise ValueError(f"{number} waits")
+        return number
+
+    step = Step(retries=1, max_tries=1)
+    arguments: dict[str, Any] = {"retry": ONCE}
+    repaired = tmp_path / "repaired"
+    with pytest.raises(SessionFailed, match="2 of 6"):
+        decorated(grid_url, one_in_three, "number", range(6), str(repaired), **arguments).execute(step.context())
+    repaired.touch()
+    again = decorated(grid_url, one_in_three, "number", range(6), str(repaired), **arguments)
+    assert again.execute(step.retried().context()) == [0, 1, 2, 3, 4, 5]
+    second = grid.sessions(labels={"airflow.run": step.run_id})[0]
+    assert (second.progress().total, second.progress().state) == (2, SessionState.COMPLETED)
+
+
+# Link
+
+
+def test_the_link_leads_to_the_page_of_the_task() -> None:
+    key: Any = SimpleNamespace(dag_id="dag", run_id="manual__2026-11-20T06:00:00+00:00", task_id="a.b", map_index=3)
+    operator = HTCGridSubmitOperator(task_id="b", function=triple, tasks=[])
+    (link,) = operator.operator_extra_links
+    assert isinstance(link, HTCGridSessionLink)
+    url = link.get_link(operator, ti_key=key)
+    assert "/htcgrid/task?dag_id=dag&run_id=manual__2026-11-20T06%3A00%3A00%2B00%3A00&task_id=a.b&map_index=3" in url
