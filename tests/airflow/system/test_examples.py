@@ -95,6 +95,7 @@ def test_chained_through_an_asset(runs: Stack) -> None:
     assert all(abs(row["mean"] - row["exact"]) < 0.5 for row in checked)
 
 
+@pytest.mark.slow
 def test_without_any_server(grid_url: str, out: Path, tmp_path: Path) -> None:
     """``airflow dags test``, as the demo runs it."""
     env = {

@@ -1,0 +1,76 @@
+"""No-op tasks through one HTCGridSubmitOperator against ``.expand()``, on the same Airflow in the same run.
+
+Usage::
+
+    python -m tests.airflow.system.bench [--tasks 1000] [--mapped 100]
+
+Airflow manages 1 to 3 mapped tasks a second, so by default it is given a tenth of the tasks. Both times are from the
+start of the first task instance to the end of the last, as Airflow has them; the scheduling before it is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from tests.airflow.system.conftest import DAGS
+from tests.airflow.system.rest import AirflowApi, eventually
+from tests.airflow.system.stack import Stack, running
+from tests.e2e.support import fresh_grid
+
+RUNS = 3
+PAGE = 100  # the most that Airflow's API lists at once
+GUARD_SECONDS = 3600.0
+
+
+def main() -> None:
+    """Measure both and print them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=1000, help="of the session (default: %(default)s)")
+    parser.add_argument("--mapped", type=int, default=100, help="mapped tasks (default: %(default)s)")
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory(prefix="htcgrid-bench-") as folder, fresh_grid(Path(folder, "grid")) as url:
+        extra = {
+            "AIRFLOW_CONN_HTCGRID_DEFAULT": f'{{"conn_type": "htcgrid", "extra": {{"grid": "{url}"}}}}',
+            "BENCH_SESSION_TASKS": str(options.tasks),
+            "BENCH_MAPPED_TASKS": str(options.mapped),
+            "SYSTEM_TEST_FOLDER": folder,
+        }
+        with running(Path(folder, "airflow"), DAGS[0], extra) as stack:
+            print(f"{os.cpu_count()} cores, LocalExecutor with 8 workers, Airflow's database is {stack.database}")
+            session = [measured(stack, "bench_session", f"r{number}") for number in range(RUNS)]
+            mapped = measured(stack, "bench_mapped", "r0")
+    best, worst = (options.tasks / seconds for seconds in (min(session), max(session)))
+    rate = options.mapped / mapped
+    print(f"{options.tasks:,} no-op tasks, one operator: {', '.join(f'{s:.2f} s' for s in session)} "
+          f"({worst:,.0f} to {best:,.0f} tasks/s)")  # fmt: skip
+    print(f"{options.mapped:,} no-op tasks, .expand():  {mapped:.1f} s ({rate:.2f} tasks/s)")
+    print(f"the operator is {worst / rate:,.0f} to {best / rate:,.0f} times as fast a task")
+
+
+def measured(stack: Stack, dag_id: str, run_id: str) -> float:
+    """Run a DAG; return the seconds from its first task's start to its last one's end."""
+    api = stack.api
+    api.trigger(dag_id, run_id)
+    eventually(lambda: api.run_state(dag_id, run_id) in {"success", "failed"}, f"{dag_id} has ended", GUARD_SECONDS)
+    assert api.run_state(dag_id, run_id) == "success", f"{dag_id} {run_id} failed"
+    tasks = instances(api, dag_id, run_id)
+    times = [[datetime.fromisoformat(task[name]) for task in tasks] for name in ("start_date", "end_date")]
+    return (max(times[1]) - min(times[0])).total_seconds()
+
+
+def instances(api: AirflowApi, dag_id: str, run_id: str) -> list[dict[str, str]]:
+    """All task instances of a run."""
+    found: list[dict[str, str]] = []
+    path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+    while page := api.call("GET", path, limit=str(PAGE), offset=str(len(found)))["task_instances"]:
+        found += page
+    return found
+
+
+if __name__ == "__main__":
+    main()
