@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -31,6 +32,7 @@ class Dispatcher:
         self._watcher = Watcher(self.board, sink)
         self._lock = threading.Lock()
         self._ready: list[Call] = []
+        self._maps: list[tuple[Callable[[], None], Future[None]]] = []
         self._open: set[Call] = set()  # not sent yet
         self._news = threading.Event()
         self._closed = False
@@ -55,12 +57,22 @@ class Dispatcher:
         self._news.set()
 
     def send(self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
-        """Send the calls of ``futures`` as one session, now.
+        """Send the calls of ``futures`` as one session, and return when the grid has it.
+
+        The sender does it: what a signal or a timeout raises in this thread must not leave a session behind that
+        nobody knows of.
 
         Raises:
             InvalidEvent: one of them cannot be pickled.
             GridError: the grid does not take it.
         """
+        sent: Future[None] = Future()
+        with self._lock:
+            self._maps.append((lambda: self._send(shipment, events, futures), sent))
+        self._news.set()
+        sent.result()
+
+    def _send(self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
         session = self._grid.submit(shipment.function, events, codec="pickle", **shipment.options)
         self._watcher.watch(session, futures)
 
@@ -92,6 +104,9 @@ class Dispatcher:
             self._news.clear()
             with self._lock:
                 calls, self._ready = self._ready, []
+                maps, self._maps = self._maps, []
+            for send, sent in maps:
+                _settle(sent, send)
             groups: dict[Shipment, list[Call]] = {}
             for call in calls:
                 groups.setdefault(call.group.shipment, []).append(call)
@@ -103,7 +118,7 @@ class Dispatcher:
         prepared = [(call, event) for call in calls if not call.future.done() and (event := self._event(call))]
         while prepared:
             try:
-                self.send(shipment, [event for _, event in prepared], [call.future for call, _ in prepared])
+                self._send(shipment, [event for _, event in prepared], [call.future for call, _ in prepared])
                 break
             except InvalidEvent as error:
                 call, _ = prepared.pop(error.index)
@@ -152,6 +167,13 @@ class Gate:
             is_open = not self._missing
         if is_open:
             self._dispatcher.release(self._call)
+
+
+def _settle(sent: Future[None], send: Callable[[], None]) -> None:
+    try:
+        sent.set_result(send())
+    except Exception as error:  # noqa: BLE001 - the caller's, who waits for it
+        sent.set_exception(error)
 
 
 def _is_done(future: PrefectFuture[Any]) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
 import cloudpickle
-from prefect import Task
+from prefect import Flow, Task
 from prefect.context import FlowRunContext, TagsContext, TaskRunContext
 from prefect.events.related import object_as_related_resource, tags_as_related_resources
 from prefect.events.schemas.events import RelatedResource
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings
-from prefect.task_runners import TaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from htcgrid_core import InvalidInput, RetryPolicy
 from htcgrid_prefect.compat import current_deployment_id, current_deployment_parameters
@@ -143,13 +144,30 @@ def _contexts() -> dict[str, Any]:
     """The contexts that the call is made in, without settings and without secrets."""
     flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
     deployment_id = current_deployment_id.get()
+    of_flow_run = flow_run.serialize(include_secrets=False) if flow_run else {}
+    if of_flow_run.get("flow") is not None:
+        of_flow_run["flow"] = _without_body(of_flow_run["flow"])
     return {
-        "flow_run": flow_run.serialize(include_secrets=False) if flow_run else {},
+        "flow_run": of_flow_run,
         "task_run": {**task_run.serialize(include_secrets=False), "parameters": {}} if task_run else {},
         "tags": tuple(sorted(TagsContext.get().current_tags)),
         "deployment_id": str(deployment_id) if deployment_id else None,
         "deployment_parameters": current_deployment_parameters.get(),
     }
+
+
+def _without_body(flow: Flow[..., Any]) -> Flow[..., Any]:
+    """A flow for workers, which never run it: what its function and hooks refer to need not be picklable."""
+    light = copy.copy(flow)
+    light.fn = _not_here
+    light.task_runner = ThreadPoolTaskRunner()
+    for hooks in [name for name in vars(light) if name.endswith("_hooks")]:
+        setattr(light, hooks, [])
+    return light
+
+
+def _not_here(*args: Any, **kwargs: Any) -> None:
+    raise RuntimeError("a flow's own function is not in the grid's workers: call it in the flow's process")
 
 
 def _settings() -> dict[str, str]:

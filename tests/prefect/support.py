@@ -1,0 +1,63 @@
+"""What tests of the runner ask Prefect's server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import Artifact, Log, TaskRun
+
+from tests.e2e.support import eventually
+
+
+def task_runs(flow_run_id: UUID | str) -> list[TaskRun]:
+    """The task runs of a flow run, as the server knows them now."""
+    runs: list[TaskRun] = []
+    flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(flow_run_id))]))
+    with get_client(sync_client=True) as client:
+        while page := client.read_task_runs(flow_run_filter=flow_run, limit=200, offset=len(runs)):
+            runs += page
+    return runs
+
+
+def told(flow_run_id: UUID | str, expected: dict[str, int]) -> list[TaskRun]:
+    """Wait until the server knows these states of the flow run's task runs, and no others; return the runs."""
+
+    def known() -> list[TaskRun]:
+        runs = task_runs(flow_run_id)
+        return runs if Counter(run.state_name for run in runs) == expected else []
+
+    return eventually(
+        known, f"the server knows {expected}, not {Counter(r.state_name for r in task_runs(flow_run_id))}"
+    )
+
+
+def states(run: TaskRun) -> list[Any]:
+    """Every state that a task run was in, oldest first."""
+    with get_client(sync_client=True) as client:
+        found = client.request("GET", "/task_run_states/", params={"task_run_id": str(run.id)}).json()
+    return sorted(found, key=lambda state: state["timestamp"])
+
+
+def logs(flow_run_id: UUID | str) -> list[Log]:
+    """Log records of a flow run."""
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
+    with get_client(sync_client=True) as client:
+        return client.read_logs(wanted, limit=200)
+
+
+def artifacts(flow_run_id: UUID | str) -> list[Artifact]:
+    """Artifacts of a flow run."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
+    with get_client(sync_client=True) as client:
+        return client.read_artifacts(artifact_filter=wanted)
