@@ -76,11 +76,12 @@ class Committing(Rows):
             raise _lost(commit)
         if "d" in parent:
             return False
-        for child in children:
-            item = items.new_child(child, place.ttl(commit.now))
-            born = {"par": commit.bundle_id, "pt": commit.token}
-            with contextlib.suppress(ConditionFailed):  # an earlier try wrote it
-                key = place.bundle_key(child.bundle.bundle_id)
+        keys = {place.bundle_key(child.bundle.bundle_id): child for child in children}
+        written = self._table.get_many(list(keys), ("par",))  # by an earlier try
+        born = {"par": commit.bundle_id, "pt": commit.token}
+        for key in keys.keys() - written.keys():
+            item = items.new_child(keys[key], place.ttl(commit.now))
+            with contextlib.suppress(ConditionFailed):  # by another that sends the same commit
                 self._table.write(Write(key, "attribute_not_exists(#pk)", item={**item, **born}))
         return True
 

@@ -82,8 +82,9 @@ class Directory:
         self.extend(place, now)
         write = Write(
             place.counter_key(lane),
-            "#gen = :gen AND #cut = :cut" if place.lanes == 1 else "#cut = :cut",
-            f"REMOVE {', '.join(f'#log[{at}]' for at in range(len(log)))} SET #cut = :new",
+            ("#cut = :cut" if cut else "attribute_not_exists(#cut)") + (" AND #gen = :gen" if place.lanes == 1 else ""),
+            # From the last to the first: ministack removes one after another, and AWS all at once.
+            f"REMOVE {', '.join(f'#log[{at}]' for at in reversed(range(len(log))))} SET #cut = :new",
             arguments={"cut": cut, "new": cut + len(log)} | ({"gen": place.generation} if place.lanes == 1 else {}),
         )
         try:

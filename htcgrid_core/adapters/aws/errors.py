@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,  # noqa: A004 - botocore's own; it is no HTTPClientError
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
@@ -95,7 +96,7 @@ def grid_error(error: BotoCoreError | ClientError, resource: str) -> GridError:
         return UnknownGrid(f"{resource}: no valid AWS region is set; name it in the URL: aws://NAME?region=eu-west-1")
     if isinstance(error, ProfileNotFound):
         return UnknownGrid(f"{resource}: {_sentence(error)}; name one of ~/.aws/config in AWS_PROFILE")
-    if isinstance(error, HTTPClientError | IncompleteReadError):
+    if isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError):
         return GridUnavailable(
             f"{resource} cannot be reached ({_sentence(error)}); check the region, AWS_ENDPOINT_URL and the network, "
             "and try again"

@@ -99,16 +99,14 @@ class Table:
             request["ExpressionAttributeNames"] = {f"#{at}": name for at, name in enumerate(read)}
         keys = list(dict.fromkeys(keys))
         for at in range(0, len(keys), BATCH_READ):
-            left: Any = {self.name: {**request, "Keys": [_key(key) for key in keys[at : at + BATCH_READ]]}}
-            for attempt in self._attempts("read all of a batch"):
-                answer = self._call(partial(_batch_get, items=left))
+            left = [_key(key) for key in keys[at : at + BATCH_READ]]
+            for attempt in self._attempts_at_all(left, "read all of a batch"):
+                answer = self._call(partial(_batch_get, items={self.name: {**request, "Keys": list(left)}}))
                 for raw in answer["Responses"].get(self.name, ()):
                     item = values(raw)
                     found[item[PARTITION], item[SORT]] = item
-                left = answer.get("UnprocessedKeys")
-                if not left:
-                    break
-                self._pause(attempt)
+                left[:] = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())
+                self._pause(attempt if left else None)
         return found
 
     def query(
@@ -220,13 +218,11 @@ class Table:
     def put_many(self, items: Sequence[Item]) -> None:
         """Put items that nobody else writes, 25 in one call."""
         for at in range(0, len(items), BATCH_WRITE):
-            puts = [{"PutRequest": {"Item": attributes(item)}} for item in items[at : at + BATCH_WRITE]]
-            left: Any = {self.name: puts}
-            for attempt in self._attempts("write all of a batch"):
-                left = self._call(partial(_batch_write, items=left)).get("UnprocessedItems")
-                if not left:
-                    break
-                self._pause(attempt)
+            left = [{"PutRequest": {"Item": attributes(item)}} for item in items[at : at + BATCH_WRITE]]
+            for attempt in self._attempts_at_all(left, "write all of a batch"):
+                answer = self._call(partial(_batch_write, items={self.name: list(left)}))
+                left[:] = answer.get("UnprocessedItems", {}).get(self.name, ())
+                self._pause(attempt if left else None)
 
     def delete(self, key: Key) -> None:
         """Delete an item, if it is there."""
@@ -271,7 +267,18 @@ class Table:
         yield from range(TRIES)
         raise GridUnavailable(f"{self._resource()}: this process could not {what}, {TRIES} times; try again")
 
-    def _pause(self, attempt: int) -> None:
+    def _attempts_at_all(self, left: Sequence[Any], what: str) -> Iterator[int]:
+        """Attempts until nothing is left; what was done in part is done by the next one, or the one after."""
+        attempts, before = self._attempts(what), len(left)
+        attempt = next(attempts)
+        while left:
+            yield attempt
+            attempt = next(attempts) if len(left) >= before else attempt
+            before = len(left)
+
+    def _pause(self, attempt: int | None) -> None:
+        if attempt is None:
+            return
         self._sleep(self._rng.uniform(0.0, BASE_SECONDS * 3.0**attempt))
 
     def _resource(self) -> str:

@@ -25,7 +25,7 @@ def attribute(value: Any) -> dict[str, Any]:
         case int():
             return {"N": str(value)}
         case float():
-            return {"N": repr(value)}
+            return {"N": str(int(value)) if value.is_integer() else repr(value)}
         case bytes():
             return {"B": value}
         case list():
