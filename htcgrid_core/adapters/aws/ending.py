@@ -58,10 +58,7 @@ class Ending(Rows):
     ) -> SessionRecord:
         """Apply ``event`` if the lifecycle allows it in the state the row is in; return the row as it then is."""
         for _ in range(TRIES):
-            row = self._get(session_id)
-            if items.is_sealing(row.item):
-                self._finish(row)
-                continue
+            row = self._settled(session_id)
             if row.ended or row.state is SESSION.target(event) or owner not in (None, row.record.owner):
                 return row.record
             after = SESSION.advance(row.state, event)
@@ -109,6 +106,19 @@ class Ending(Rows):
         """Say in the row which end it will be: from now on nothing else can become of the session."""
         ending = json.dumps([after, now, line, reason])
         self._write(row, "SET #ending = :ending", line, owner, {"ending": ending})
+
+    def _settled(self, session_id: str) -> Row:
+        """A session's row; an end that was decided and whose writer may be dead is written first.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        for _ in range(TRIES):
+            row = self._get(session_id)
+            if not items.is_sealing(row.item):
+                return row
+            self._finish(row)
+        raise GridUnavailable(f"session {session_id}: its end cannot be written; try again")
 
     def _finish(self, row: Row) -> None:
         """Close the lanes and write the end that the row says."""

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from htcgrid_core.adapters.aws import items
+from htcgrid_core.adapters.aws.ending import Ending
 from htcgrid_core.adapters.aws.items import Place, audit_text, session_key
-from htcgrid_core.adapters.aws.rows import Row, Rows
+from htcgrid_core.adapters.aws.rows import Row
 from htcgrid_core.adapters.aws.table import ConditionFailed, Write
 from htcgrid_core.adapters.aws.tables import LIVE_KEY, PARTITION, SORT
 from htcgrid_core.domain.bundle import Block, Bundle
@@ -21,7 +22,7 @@ THREADS = 8  # more wait for each other's interpreter lock rather than for AWS
 TRIES = 20
 
 
-class Submitting(Rows):
+class Submitting(Ending):
     """The part of the store that submit writes."""
 
     _lanes: int
@@ -73,8 +74,8 @@ class Submitting(Rows):
         (its submitter died) is nobody's yet, and is counted when the same batch comes again.
         """
         for _ in range(TRIES):
-            row = self._get(session_id)
-            if row.state is not SessionState.SUBMITTED or items.is_sealing(row.item):
+            row = self._settled(session_id)
+            if row.state is not SessionState.SUBMITTED:
                 raise IllegalTransition(f"session {session_id} is {row.state}, so it takes no more tasks")
             self._put_blocks(row.place, bundles, now)
             if self._count(row, bundles, now):
@@ -86,7 +87,7 @@ class Submitting(Rows):
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is."""
         for _ in range(TRIES):
-            row = self._get(session_id)
+            row = self._settled(session_id)
             if row.record.acknowledged:
                 return row.record
             after = SESSION.advance(row.state, SessionEvent.ACKNOWLEDGE)
