@@ -69,15 +69,13 @@ def test_no_environment_variable_is_invented() -> None:
     assert _variables_in(documents()) <= known
 
 
-@pytest.mark.parametrize("url", ["aws://prod?region=eu-west-1", "https://grid.example"])
+@pytest.mark.parametrize("url", ["https://grid.example"])
 def test_a_planned_kind_of_grid_is_refused(url: str) -> None:
     with pytest.raises(UnknownGrid):
         connect(url)
 
 
-@pytest.mark.parametrize(
-    "planned", ["htcgrid_core/adapters/aws", "htcgrid_core/api", "htcgrid_airflow", "htcgrid_prefect"]
-)
+@pytest.mark.parametrize("planned", ["htcgrid_core/api", "infra/terraform"])
 def test_what_is_built_is_not_called_planned(planned: str) -> None:
     assert not (REPOSITORY / planned).exists(), "it is there: describe it, and take it out of README's Status"
 

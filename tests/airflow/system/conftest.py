@@ -12,8 +12,10 @@ from htcgrid_core import Grid, connect
 from tests.airflow.system.kills import MATRIX, matrix_lines
 from tests.airflow.system.server import REPOSITORY
 from tests.airflow.system.stack import Stack, running
+from tests.docs.pages import blocks
 from tests.e2e.support import fresh_grid
 
+README = REPOSITORY / "README.md"
 DAGS = (Path(__file__).with_name("dags"), REPOSITORY / "example_dags" / "airflow_dags")
 
 
@@ -50,6 +52,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, signs: Path) 
     dags = tmp_path_factory.mktemp("dags")
     for folder in DAGS:
         (dags / folder.name).symlink_to(folder)
+    (shown,) = (block for block in blocks(README.read_text()) if block.note == "file: book_dag.py")
+    (dags / "book_dag.py").write_text(shown.code)
     with running(tmp_path_factory.mktemp("airflow"), dags, extra) as started:
         print(f"Airflow on {started.database}")
         yield started

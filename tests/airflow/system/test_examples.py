@@ -35,6 +35,7 @@ def runs(stack: Stack, out: Path) -> Stack:
         "value_at_risk_backtest": {"days": 30},
         "cancel_and_retry": {"out": str(out / "curves")},
         "simulate_puts": {"paths": 5_000},
+        "book": {},
     }
     eventually(lambda: stack.api.known("check_puts"), "the DAG that an asset triggers is parsed")
     stack.api.call("PATCH", "dags/check_puts", {"is_paused": False}, update_mask="is_paused")
@@ -55,6 +56,11 @@ def test_american_puts(runs: Stack, out: Path) -> None:
     manifest = runs.api.xcom("american_puts", RUN, "price")
     assert (manifest["total"], manifest["completed"]) == (40, 40)
     assert len(json.dumps(manifest)) < 2048
+
+
+def test_the_dag_of_the_readme(runs: Stack) -> None:
+    succeeded(runs, "book", "trades", "price", "report")
+    assert "366,707,234" in runs.api.log("book", RUN, "report")
 
 
 def test_deferred(runs: Stack, out: Path) -> None:
