@@ -10,6 +10,13 @@ from pydantic import Field, HttpUrl
 from htcgrid_core import Grid, RetryPolicy, connect
 from htcgrid_prefect.settings import HTCGridSettings
 
+try:
+    from prefect_aws import AwsCredentials
+except ImportError:  # a grid that needs no credentials of a block needs no prefect-aws
+    HAS_PREFECT_AWS = False
+else:
+    HAS_PREFECT_AWS = True
+
 REPOSITORY = "https://github.com/finos/htc-grid"
 
 
@@ -54,6 +61,10 @@ class HTCGrid(Block):
     )
     memory_mb: int | None = Field(default=None, description="Memory that a worker may use, in MiB. None for no limit.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels of every session, for finding it again.")
+    if HAS_PREFECT_AWS:
+        credentials: AwsCredentials | None = Field(
+            default=None, description="Whose credentials an aws:// grid is used with. None for those of its URL."
+        )
 
     def get_client(self) -> Grid:
         """A connection to the grid; a context manager.
@@ -62,7 +73,11 @@ class HTCGrid(Block):
             UnknownGrid: nobody knows such a URL.
             GridUnavailable: it cannot be reached.
         """
-        return connect(self.url)
+        return connect(self.url, aws_session=self._aws_session())
+
+    def _aws_session(self) -> Any:
+        credentials = getattr(self, "credentials", None)
+        return None if credentials is None else credentials.get_boto3_session()
 
     def options(self) -> dict[str, Any]:
         """Arguments for ``grid.submit``."""

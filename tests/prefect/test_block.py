@@ -12,7 +12,8 @@ from urllib.request import urlopen
 import pytest
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import blocks as standard
-from pydantic import ValidationError
+from prefect_aws import AwsCredentials
+from pydantic import SecretStr, ValidationError
 
 from htcgrid_core import UnknownGrid
 from htcgrid_prefect import HTCGrid, run_session
@@ -99,6 +100,36 @@ def test_a_session_uses_the_settings(shared_grid_url: str, monkeypatch: pytest.M
         results = run_session(square, [3])
     assert list(results) == [9]
     assert results.session.spec.priority == "low"
+
+
+def test_credentials_of_prefect_aws_reach_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another block, by reference, also when it comes back from the server."""
+    given: list[Any] = []
+    monkeypatch.setattr("htcgrid_prefect.blocks.connect", lambda url, aws_session: given.append((url, aws_session)))
+    credentials = AwsCredentials(
+        aws_access_key_id="of-the-desk", aws_secret_access_key=SecretStr("hidden"), region_name="eu-west-1"
+    )
+    credentials.save("desk-aws", overwrite=True)
+    HTCGrid(url="aws://prices", credentials=credentials).save("on-aws", overwrite=True)
+    loaded = HTCGrid.load("on-aws")
+    assert isinstance(loaded, HTCGrid)
+    loaded.get_client()
+    ((url, session),) = given
+    assert url == "aws://prices"
+    assert session.get_credentials().access_key == "of-the-desk"
+    assert session.get_credentials().secret_key == "hidden"
+    assert session.region_name == "eu-west-1"
+    assert "hidden" not in repr(loaded)
+
+
+def test_without_prefect_aws_there_is_no_such_field() -> None:
+    program = (
+        "import sys; sys.modules['prefect_aws'] = None\n"
+        "from htcgrid_prefect import HTCGrid\n"
+        "print('credentials' in HTCGrid.model_fields, HTCGrid(url='local://').get_client().url)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.strip() == "False local://"
 
 
 def test_bad_values_are_refused() -> None:
