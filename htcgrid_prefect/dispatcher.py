@@ -171,7 +171,8 @@ class Gate:
 
 def _settle(sent: Future[None], send: Callable[[], None]) -> None:
     try:
-        sent.set_result(send())
+        send()
+        sent.set_result(None)
     except Exception as error:  # noqa: BLE001 - the caller's, who waits for it
         sent.set_exception(error)
 

@@ -38,7 +38,7 @@ TERMINAL_UP_TO = 10_000
 SHARED_BYTES = 4096  # an argument that all calls of a map share and that is larger is stored once
 
 
-class HTCGridTaskRunner(TaskRunner[HTCGridFuture[Any]]):
+class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
     """Runs a flow's tasks on a grid: ``@flow(task_runner=HTCGridTaskRunner("local://"))``.
 
     One ``map`` is one session of the grid; calls of ``submit`` made close together share one. Agents need no access to
@@ -146,7 +146,7 @@ class HTCGridTaskRunner(TaskRunner[HTCGridFuture[Any]]):
         task: Task[..., Any],
         parameters: dict[str, Any],
         wait_for: Iterable[PrefectFuture[Any]] | None = None,
-    ) -> PrefectFutureList[HTCGridFuture[Any]]:
+    ) -> PrefectFutureList[PrefectFuture[Any]]:
         """Submit a call for each item; one session, unless some have to wait for others.
 
         Raises:

@@ -98,7 +98,7 @@ class TestDependencies:
 
         @flow(task_runner=HTCGridTaskRunner(grid.url))
         def waiting() -> list[int]:
-            first = held.submit(str(gate), 1)
+            first: Any = held.submit(str(gate), 1)
             before = threading.active_count()
             rest = [double.submit(first) for _ in range(30)] + list(double.map([1, 2, 3], wait_for=[first]))
             assert threading.active_count() == before
@@ -113,8 +113,9 @@ class TestDependencies:
 
         @flow(task_runner=HTCGridTaskRunner(grid.url))
         def waiting() -> list[int]:
-            slow = held.submit(str(gate))
-            after_slow, after_quick = double.map([slow, double.submit(4)])
+            slow: Any = held.submit(str(gate))
+            calls: Any = double.map([slow, double.submit(4)])
+            after_slow, after_quick = calls
             assert after_quick.result() == 16
             assert not after_slow.done()
             gate.touch()
@@ -176,7 +177,7 @@ class TestFutures:
         gate = tmp_path / "gate"
 
         @flow(task_runner=HTCGridTaskRunner(grid.url))
-        def looking() -> list[str]:
+        def looking() -> list[Any]:
             future = held.submit(str(gate))
             with patch("prefect.futures.get_client", side_effect=AssertionError("it asks the API")):
                 seen = [future.state.name]
@@ -191,7 +192,7 @@ class TestFutures:
 
         @flow(task_runner=HTCGridTaskRunner(grid.url))
         def cancelling() -> tuple[str, list[int]]:
-            futures = held.map([str(gate)] * 4, number=range(4))
+            futures: Any = held.map([str(gate)] * 4, number=range(4))
             assert futures[1].cancel()
             assert not futures[1].cancel()
             assert futures[1].cancelled()
@@ -207,7 +208,8 @@ class TestFutures:
     def test_a_session_whose_futures_are_all_cancelled_is_cancelled(self, grid: Grid, tmp_path: Path) -> None:
         @flow(task_runner=HTCGridTaskRunner(grid.url))
         def cancelling() -> str:
-            for future in held.map([str(tmp_path / "never")] * 4):
+            futures: Any = held.map([str(tmp_path / "never")] * 4)
+            for future in futures:
                 future.cancel()
             return str(runtime.flow_run.id)
 

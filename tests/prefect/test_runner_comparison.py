@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import allow_failure, flow, get_run_logger, runtime, tags, task, unmapped
+from prefect import State, allow_failure, flow, get_run_logger, runtime, tags, task, unmapped
 from prefect.cache_policies import INPUTS
 from prefect.futures import as_completed, wait
-from prefect.states import Completed, State
+from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import opaque, quote
 
@@ -153,6 +153,24 @@ def _called_back() -> int:
     return len(called)
 
 
+def _failed() -> Any:
+    return failing.submit()
+
+
+def _after_not_ready() -> Any:
+    not_ready: Any = add.submit(_failed())
+    return add.submit(not_ready)
+
+
+def _after(upstream: list[Any]) -> Any:
+    untyped: Any = add
+    return untyped.submit(1, wait_for=upstream)
+
+
+def _one() -> Any:
+    return add.submit(1)
+
+
 def _in_time() -> str:
     return _raised(lambda: echo_slowly.submit().result(timeout=0.01)).split(":")[0]
 
@@ -163,10 +181,10 @@ def echo_slowly() -> None:
 
 
 def _chain() -> int:
-    future = add.submit(0)
+    future: Any = add.submit(0)
     for _ in range(5):
         future = add.submit(future)
-    return future.result()
+    return int(future.result())
 
 
 def _tagged() -> list[str]:
@@ -201,10 +219,10 @@ CASES: dict[str, Callable[[str], Any]] = {
     "quote": lambda _: kind_of.submit(quote([1])).result(),
     "opaque": lambda _: echo.submit(opaque(echo.submit([1, 2]))).result(),
     "allow_failure": lambda _: kind_of.submit(allow_failure(failing.submit())).result(),
-    "wait_for": lambda _: add.submit(1, wait_for=[add.submit(1), add.map([1, 2])]).result(),
-    "wait_for of a failure": lambda _: _ended(add.submit(1, wait_for=[failing.submit()])),
-    "parameter that failed": lambda _: _ended(add.submit(failing.submit())),
-    "after a NotReady": lambda _: _ended(add.submit(add.submit(failing.submit()))),
+    "wait_for": lambda _: _after([_one(), add.map([1, 2])]).result(),
+    "wait_for of a failure": lambda _: _ended(_after([_failed()])),
+    "parameter that failed": lambda _: _ended(add.submit(_failed())),
+    "after a NotReady": lambda _: _ended(_after_not_ready()),
     "allow_failure in a map": lambda _: kind_of.map(allow_failure(failing.map(["a", "b"]))).result(),
     "exception": lambda _: _raised(lambda: failing.submit("loud").result()),
     "exception of a map": lambda _: _raised(lambda: failing.map(["loud"]).result()),

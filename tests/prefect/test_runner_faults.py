@@ -145,7 +145,7 @@ class TestEarlyEnds:
 
         @flow(task_runner=HTCGridTaskRunner(grid.url))
         def breaking() -> None:
-            futures = sleeps.map([3600] * 5)
+            futures: Any = sleeps.map([3600] * 5)
             seen.extend([str(runtime.flow_run.id), futures, sleeps.submit(futures[0])])
             eventually(lambda: grid.sessions(labels={"prefect.flow-run-id": seen[0]}), "it is submitted")
             raise KeyError("stop")
