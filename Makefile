@@ -8,7 +8,7 @@ MINISTACK := .venv-ministack
 PIP := -m pip --disable-pip-version-check install --quiet --progress-bar off
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-all lint types unit airflow prefect bench bench-airflow docs lock clean
+.PHONY: demo test test-all lint types unit airflow prefect bench bench-airflow bench-prefect docs lock clean
 
 $(VENV)/ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -67,6 +67,10 @@ bench: $(BENCH)/ready
 # A session's tasks against Airflow's own mapped tasks, in the same run; some minutes.
 bench-airflow: $(AIRFLOW)/ready
 	$(AIRFLOW)/bin/python -m tests.airflow.system.bench $(ARGS)
+
+# HTCGridTaskRunner beside Prefect's thread pool, on a server of its own.
+bench-prefect: $(PREFECT)/ready
+	$(PREFECT)/bin/python -m tests.prefect.bench $(ARGS)
 
 docs: $(VENV)/ready
 	$(RUN) -m tools.docs

@@ -86,7 +86,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         settings = HTCGridSettings()
         block: Any = grid if grid is not None and not isinstance(grid, str) else settings
         self._configuration: dict[str, Any] = {
-            "grid": grid if isinstance(grid, str) else block.url,
+            "grid": grid,
             "engine": engine,
             "reporting": reporting,
             "nested": nested,
@@ -193,12 +193,19 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
             raise RuntimeError("The task runner must be started before submitting work.")
         with self._lock:
             if self._dispatcher is None:
-                self._grid = connect(self._configuration["grid"])
+                self._grid = self._connected()
                 self._grid.measure()  # a grid that cannot be reached is told now
                 sink: Sink = sink_of_this_worker() or Relay()
                 self._dispatcher = Dispatcher(self._grid, sink)
                 self._shipper = self._new_shipper(self._grid.url)
             return self._dispatcher
+
+    def _connected(self) -> Grid:
+        grid = self._configuration["grid"]
+        if grid is None or isinstance(grid, str):
+            return connect(grid or HTCGridSettings().url)
+        connected: Grid = grid.get_client()  # with the block's credentials
+        return connected
 
     def _new_shipper(self, url: str) -> Shipper:
         names = ("pool", "priority", "memory_mb", "labels", "retry")
