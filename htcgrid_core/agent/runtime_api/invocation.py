@@ -49,7 +49,7 @@ def headers(chunk: Chunk, position: int) -> list[tuple[str, str]]:
         ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
         ("Lambda-Runtime-Invoked-Function-Arn", function_arn(function)),
         ("Lambda-Runtime-Trace-Id", trace(function.session_id, who)),
-        ("Lambda-Runtime-Client-Context", json.dumps({"client": {}, "env": {}, "custom": place})),
+        ("Lambda-Runtime-Client-Context", encode_json({"client": {}, "env": {}, "custom": place}).decode()),
     ]
 
 

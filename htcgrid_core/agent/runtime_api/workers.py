@@ -35,7 +35,7 @@ class RuntimeApiWorkers:
     def run(self, slot: int, chunk: Chunk) -> None:
         """Queue a chunk on a slot, starting or replacing its worker if need be."""
         sandbox = self._sandboxes.get(slot)
-        if sandbox is not None and _environment_of(sandbox.function) != _environment_of(chunk.function):
+        if sandbox is not None and sandbox.function.key != chunk.function.key:
             self.discard(slot)
             sandbox = None
         if sandbox is None:
@@ -239,9 +239,3 @@ class RuntimeApiWorkers:
                 self.kill(sandbox.slot, TOO_SLOW)
             if sandbox.pidfd < 0 and sandbox.is_dead():  # where there are no pidfds
                 self._on_exit(sandbox)
-
-
-def _environment_of(function: FunctionRef) -> tuple[Any, ...]:
-    """Functions for which this is equal may share a worker."""
-    package = function.spec.function.package
-    return (function.spec.function.blob, function.spec.memory_mb, package and package.model_dump_json())
