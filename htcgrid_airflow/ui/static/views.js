@@ -26,7 +26,7 @@ export function sessionTable(sessions, connection) {
     const href = address("session", { conn_id: connection, session_id: session.session_id });
     return el("tr", { class: "leads", onclick: () => { location.href = href; } },
       el("td", {}, el("a", { class: "name", href }, session.name || session.session_id),
-        el("div", { class: "quiet mono" }, session.session_id)),
+        el("div", { class: "id quiet mono" }, session.session_id)),
       el("td", {}, badge(session.state)),
       el("td", {}, progress(session)),
       el("td", { class: "quiet" }, step(session.labels)),

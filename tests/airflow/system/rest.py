@@ -19,7 +19,7 @@ class AirflowApi:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        self._http = httpx.Client(base_url=base_url, timeout=30)
+        self._http = httpx.Client(base_url=base_url, timeout=GUARD_SECONDS)
 
     def close(self) -> None:
         """Let go of the connections."""

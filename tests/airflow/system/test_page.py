@@ -70,7 +70,7 @@ def test_the_task_s_own_session(api: AirflowApi, grid: Grid) -> None:
 def test_what_is_wrong_is_said(api: AirflowApi) -> None:
     unknown = api.get("/htcgrid/api/sessions", params={"conn_id": "nowhere"})
     assert (unknown.status_code, unknown.json()["detail"]) == (
-        502, "there is no Airflow connection 'nowhere' of type htcgrid"
+        400, "there is no Airflow connection 'nowhere' of type htcgrid"
     )  # fmt: skip
     missing = api.get("/htcgrid/api/session", params={**CONNECTION, "session_id": "s-000000"})
     assert missing.status_code == 404
