@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
-
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_airflow import settings
-from htcgrid_airflow.attempt import KILLED, Attempt, Opened, Place, cancel_if_owned, place_of
+from htcgrid_airflow.attempt import Opened
 from htcgrid_airflow.callables import Held, held, portable
 from htcgrid_airflow.collect import MANIFEST_KEY, check_result, collect, manifest_of
 from htcgrid_airflow.hooks import Priority
+from htcgrid_airflow.lineage import lineage_of
 from htcgrid_airflow.links import HTCGridSessionLink
-from htcgrid_airflow.operators.base import HTCGridOperator
+from htcgrid_airflow.operators.owner import SessionOwner
 from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
 from htcgrid_airflow.report import failure_table, first_failures, progress_line
 from htcgrid_airflow.triggers import HTCGridSessionTrigger
@@ -24,13 +21,11 @@ from htcgrid_airflow.waiting import wait_for_end
 from htcgrid_core import Grid, GridError, RetryPolicy, Session, SessionFailed
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-KILL_SECONDS = 3.0  # on_kill waits no longer for the grid: Airflow kills the process 5 s after it has asked
-TIMED_OUT = "the execution_timeout of its Airflow task is over"
 
-
-class HTCGridSubmitOperator(HTCGridOperator):
+class HTCGridSubmitOperator(SessionOwner):
     """Submits a session and waits for it.
 
     Each logical attempt has exactly one session: a worker that died is followed by one that comes back to it, an
@@ -57,7 +52,7 @@ class HTCGridSubmitOperator(HTCGridOperator):
         poll_interval: seconds between two looks at the session.
         log_interval: seconds between two lines of progress in the log.
         failure_policy: "any": fail if any task failed; a count or a share: tolerate so many; "never": succeed.
-        cancel_on_kill: cancel the session when a user ends the task.
+        cancel_on_kill: cancel the session when a user ends the task, or its execution_timeout is over.
         durable: whether an attempt comes back to the session of the one before; if not, it cancels it.
         retry_failed_only: whether an Airflow retry runs only what failed or was cancelled, or the whole vector.
         result: what goes to XCom: "none"; "manifest"; "inline": the results, up to a limit; or a path or URL of a
@@ -116,14 +111,19 @@ class HTCGridSubmitOperator(HTCGridOperator):
         result_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            token=token,
+            cancel_on_kill=cancel_on_kill,
+            durable=durable,
+            retry_failed_only=retry_failed_only,
+            **kwargs,
+        )
         self.function = held(function)
         self.tasks = held(tasks)
         self.tasks_format = tasks_format
         self.tasks_kwargs = tasks_kwargs
         self.tasks_conn_id = tasks_conn_id
         self.session_name = session_name
-        self.token = token
         self.task_timeout = task_timeout
         self.session_timeout = session_timeout
         self.retry = retry
@@ -139,15 +139,9 @@ class HTCGridSubmitOperator(HTCGridOperator):
         self.poll_interval = settings.poll_interval() if poll_interval is None else poll_interval
         self.log_interval = settings.log_interval() if log_interval is None else log_interval
         self.failure_policy = failure_policy
-        self.cancel_on_kill = cancel_on_kill
-        self.durable = durable
-        self.retry_failed_only = retry_failed_only
         self.result = result
         self.result_conn_id = result_conn_id
-        self._place: Place | None = None
-        self._opened = False
-        self._killed = False
-        self._kill_reason = KILLED
+        self._manifest: dict[str, Any] | None = None
 
     # Running
 
@@ -242,17 +236,6 @@ class HTCGridSubmitOperator(HTCGridOperator):
 
         return on_progress
 
-    def _attempt(self, grid: Grid, context: Context) -> Attempt:
-        self._place = place_of(context, self.token)
-        return Attempt(
-            grid,
-            self._place,
-            cast("dict[str, Any]", context).get("task_state_store"),
-            durable=self.durable,
-            failed_only=self.retry_failed_only,
-            accepted=lambda session: self._is_accepted(grid, session),
-        )
-
     def _is_accepted(self, grid: Grid, session: Session) -> bool:
         progress = session.progress()
         return is_accepted(self.failure_policy, progress, counts_of(grid, session, progress))
@@ -262,6 +245,7 @@ class HTCGridSubmitOperator(HTCGridOperator):
         progress = opened.session.progress()
         self.log.info("%s (%s). %s", opened.how.capitalize(), grid.url, progress_line(progress))
         manifest = manifest_of(grid, opened.session, str(progress.state), None) | {"total": progress.total}
+        self._manifest = manifest
         context["ti"].xcom_push(key=MANIFEST_KEY, value=manifest)
         return manifest
 
@@ -285,6 +269,7 @@ class HTCGridSubmitOperator(HTCGridOperator):
         """Judge an ended session and collect its results."""
         progress = session.progress()
         counts = counts_of(grid, session, progress)
+        manifest = self._manifest = manifest_of(grid, session, str(progress.state), counts)
         self.log.info(progress_line(progress))
         failures = first_failures(session) if counts.failed else []
         if failures:
@@ -292,72 +277,16 @@ class HTCGridSubmitOperator(HTCGridOperator):
         if not is_accepted(self.failure_policy, progress, counts):
             reason = progress.reason or f"{counts.failed} of {counts.total} tasks failed"
             raise SessionFailed(session.id, progress.state, reason, failures[:5])
-        return collect(
-            session, self.result, manifest_of(grid, session, str(progress.state), counts), self.result_conn_id
-        )
+        return collect(session, self.result, manifest, self.result_conn_id)
 
-    # Ending
+    # OpenLineage
 
-    @contextlib.contextmanager
-    def _no_orphans(self, context: Context) -> Iterator[None]:
-        """Leave no session running that nobody will come back to."""
-        try:
-            yield
-        except AirflowTaskTimeout:
-            self._kill_reason = TIMED_OUT  # on_kill comes next
-            raise
-        except SessionFailed:
-            raise
-        except GridError as error:
-            if self._is_last_try(context):
-                with contextlib.suppress(GridError):
-                    self._cancel_current(context, f"its Airflow task has failed: {type(error).__name__}")
-            raise
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Inputs and outputs; called by OpenLineage's listener."""
+        return lineage_of(self.tasks, self.result, None)
 
-    def _is_last_try(self, context: Context) -> bool:
-        ti: Any = context["ti"]
-        return bool(ti.try_number > ti.max_tries)
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Inputs, outputs and the session."""
+        return lineage_of(self.tasks, self.result, self._manifest)
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Cancel the session if the task's time is over: Airflow calls neither on_kill nor execute_complete then."""
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout:
-            self._cancel_current(context, TIMED_OUT)
-            raise
-        except TaskDeferralError:
-            if self._is_last_try(context):  # else the next attempt comes back to it
-                self._cancel_current(context, "its Airflow task has failed in the triggerer")
-            raise
-
-    def _cancel_current(self, context: Context, reason: str) -> None:
-        with self.hook.get_conn() as grid:
-            session = self._attempt(grid, context).current()
-            if session is not None and self._place is not None:
-                self.log.info(progress_line(session.cancel(reason, owner=self._place.owner)))
-
-    def on_kill(self) -> None:
-        """Cancel the session, unless a newer attempt owns it."""
-        if not self.cancel_on_kill or self._place is None:
-            return
-        # On a connection of its own, in a thread of its own: this is a signal handler, and what it interrupts may
-        # hold the other one's locks.
-        self._killed = True
-        thread = threading.Thread(target=self._cancel_own, name="htcgrid-on-kill", daemon=True)
-        thread.start()
-        thread.join(KILL_SECONDS)
-        if thread.is_alive():
-            self.log.error("The grid has not answered within %s s: `htcgrid cancel` ends the session", KILL_SECONDS)
-
-    def _cancel_own(self) -> None:
-        assert self._place is not None
-        # A session that was submitted but not adopted yet is nobody's: if another's, a newer attempt goes on with it.
-        owner = self._place.owner if self._opened else ""
-        try:
-            with self.hook.connect() as grid:
-                session = Attempt(grid, self._place, None).current()
-                progress = session and cancel_if_owned(grid, session.id, owner, self._kill_reason)
-        except GridError as error:
-            self.log.error("The session could not be cancelled: %s", error)
-        else:
-            self.log.info("Asked for the session's end. %s", progress_line(progress) if progress else "There is none")
+    get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
