@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import hashlib
 import json
 import os
 import socket
@@ -29,6 +30,7 @@ from htcgrid_core.codecs.shared import SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.codecs.values import DECODERS, ENCODERS
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 
 FLUSH_SECONDS = 0.001  # outcomes of tasks shorter than this travel together
@@ -112,6 +114,8 @@ class Worker:
         if value is None:
             with open(self._shared_paths[reference.digest], "rb") as file:
                 data = file.read()
+            if hashlib.sha256(data).hexdigest() != reference.digest:  # its file has changed since the agent looked
+                raise CorruptPayload(f"shared input {reference.digest} does not have the digest that its name says")
             if reference.codec == "pickle":
                 data = data[SIGNATURE_BYTES:]
             value = data if reference.codec == "bytes" else DECODERS[reference.codec](data)

@@ -11,6 +11,7 @@ from typing import Any
 from htcgrid_core.codecs.shared import MARK
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.worker import Chunk, FunctionRef
 
@@ -64,6 +65,7 @@ def event(chunk: Chunk, position: int) -> bytes:
 
     Raises:
         ValueError: a shared input that only Python can read.
+        CorruptPayload, OSError: one that has changed, or is not there any more.
     """
     at = sum(chunk.lengths[:position])
     data = chunk.data[at : at + chunk.lengths[position]]
@@ -86,7 +88,10 @@ def _shared(reference: dict[str, str], paths: dict[str, str]) -> Any:
     path = paths[reference[MARK]]
     if reference["codec"] == "json":
         with open(path, "rb") as file:
-            return decode_json(file.read())
+            data = file.read()
+        if hashlib.sha256(data).hexdigest() != reference[MARK]:  # its file has changed since the agent looked
+            raise CorruptPayload(f"shared input {reference[MARK]} does not have the digest that its name says")
+        return decode_json(data)
     if reference["codec"] == "bytes":
         return {**reference, "path": path}  # JSON has no bytes: the handler opens the file
     raise ValueError("a pickled shared input can only be read by a native Python worker: put it as JSON or bytes")

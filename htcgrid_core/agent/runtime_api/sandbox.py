@@ -18,6 +18,7 @@ from htcgrid_core.agent.runtime_api import commands, invocation
 from htcgrid_core.agent.runtime_api.http import Connection, Request
 from htcgrid_core.codecs.outcomes import Outcome, encode_error
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.worker import Chunk, FunctionRef
 
@@ -143,9 +144,10 @@ class Sandbox:
             self.current = Invocation(chunk, position, time.monotonic(), connection, was_parked)
             try:
                 event = invocation.event(chunk, position)
-            except ValueError as error:
+            except (ValueError, CorruptPayload, OSError) as error:
                 self.parked = connection
-                self._end(True, encode_error(TaskError("InvalidEvent", str(error))))
+                kind = "InvalidEvent" if isinstance(error, ValueError) else "CorruptPayload"
+                self._end(True, encode_error(TaskError(kind, str(error))))
                 continue
             connection.respond(200, event, invocation.headers(chunk, position))
 

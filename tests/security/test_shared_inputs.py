@@ -1,0 +1,54 @@
+"""Shared inputs whose file changes after the agent has verified it: no worker takes them for what they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from htcgrid_core import RetryPolicy, Session, connect
+from tests.e2e.support import ended, fresh_grid
+from tests.runtimes.conftest import FUNCTIONS
+
+ONCE = RetryPolicy(max_attempts=1)
+
+
+@pytest.mark.parametrize("kind", ["json", "pickle", "bytes"])
+def test_a_native_worker_looks_again(tmp_path: Path, kind: str) -> None:
+    with fresh_grid(tmp_path / "grid", slots=1) as url, connect(url) as grid:
+        value: Any = b"bytes" if kind == "bytes" else {"rate": 0.03}
+        shared = grid.put(value, codec="pickle" if kind == "pickle" else None)
+
+        def submitted(memory_mb: int) -> Session:  # of a worker of its own
+            session = grid.submit(lambda event: event == value, [shared], memory_mb=memory_mb, retry=ONCE)
+            ended(session)
+            return session
+
+        assert list(submitted(512).results()) == [True]
+        path = grid.plane.blobs.path(f"shared/{shared.digest}")
+        changed = bytearray(path.read_bytes())
+        changed[-1] ^= 1
+        path.unlink()
+        path.write_bytes(changed)
+        task = next(submitted(640).tasks())
+        assert task.error is not None
+        assert (task.error.type, shared.digest in task.error.message) == ("CorruptPayload", True)
+
+
+def test_the_runtime_api_looks_again(tmp_path: Path) -> None:
+    with fresh_grid(tmp_path / "grid", slots=1) as url, connect(url) as grid:
+        grid.deploy("app", FUNCTIONS / "shell", runtime="provided.al2023")
+        shared, other = grid.put({"rate": 0.03}), grid.put({"pickled": 1}, codec="pickle")
+        good = grid.submit("app", [{"curve": shared}])
+        ended(good)
+        assert list(good.results()) == [{"curve": {"rate": 0.03}}]
+        path = grid.plane.blobs.path(f"shared/{shared.digest}")
+        path.unlink()
+        path.write_bytes(b'{"rate":0.04}')
+        bad = grid.submit("app", [{"curve": shared}, {"n": 1}], retry=ONCE)
+        ended(bad)
+        assert [task.error.type for task in bad.tasks() if task.error] == ["CorruptPayload"]
+        unreadable = grid.submit("app", [{"curve": other}], retry=ONCE)
+        ended(unreadable)
+        assert [task.error.type for task in unreadable.tasks() if task.error] == ["InvalidEvent"]
