@@ -56,8 +56,10 @@ airflow: $(AIRFLOW)/ready
 prefect: $(PREFECT)/ready
 	$(PREFECT)/bin/pytest -m "not slow" tests/prefect
 
-test-all: lint types
+test-all: lint types $(MINISTACK)/ready
 	HTCGRID_SIMULATOR_SEEDS=2000 HTCGRID_CHAOS_SECONDS=180 $(VENV)/bin/pytest
+	$(AIRFLOW)/bin/pytest tests/airflow
+	$(PREFECT)/bin/pytest tests/prefect
 
 # Against process pools, Ray, Dask and Celery in the same run; redis-server comes from the system's packages.
 bench: $(BENCH)/ready
