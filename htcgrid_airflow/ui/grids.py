@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from airflow.models import Connection
-from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from htcgrid_airflow.attempt import STORE_KEY
 from htcgrid_airflow.hooks import HTCGridHook
-from htcgrid_core import Grid, UnknownGrid, connect
+from htcgrid_core import Grid, InvalidInput, UnknownGrid, connect
 
 VARIABLES = "AIRFLOW_CONN_"
 _connected: dict[str, Grid] = {}
@@ -89,8 +88,15 @@ def _at(url: str) -> Grid:
 
 
 def session_of_task(dag_id: str, run_id: str, task_id: str, map_index: int) -> Place | None:
-    """The newest session of a task instance, as its operator noted it; None if it submitted none."""
-    row = TaskStateStoreModel
+    """The newest session of a task instance, as its operator noted it; None if it submitted none.
+
+    Raises:
+        InvalidInput: this Airflow has nowhere to note it.
+    """
+    try:
+        from airflow.models.task_state_store import TaskStateStoreModel as row  # noqa: N813 - as SQLAlchemy reads
+    except ImportError as error:
+        raise InvalidInput("a task's session is known to Airflow 3.3 and later: look for it in the list") from error
     where = (row.dag_id == dag_id, row.run_id == run_id, row.task_id == task_id, row.map_index == map_index)
     with create_session() as database:
         noted = database.scalar(select(row.value).where(*where, row.key == STORE_KEY))
