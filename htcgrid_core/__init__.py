@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import IncompatibleGrid as IncompatibleGrid
     from htcgrid_core.domain.errors import InvalidEvent as InvalidEvent
     from htcgrid_core.domain.errors import InvalidInput as InvalidInput
+    from htcgrid_core.domain.errors import InvalidPackage as InvalidPackage
     from htcgrid_core.domain.errors import SessionConflict as SessionConflict
     from htcgrid_core.domain.errors import SessionFailed as SessionFailed
     from htcgrid_core.domain.errors import SessionNotFinished as SessionNotFinished
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import TaskFailed as TaskFailed
     from htcgrid_core.domain.errors import UnknownGrid as UnknownGrid
     from htcgrid_core.domain.errors import WaitTimeout as WaitTimeout
+    from htcgrid_core.domain.function import FunctionVersion as FunctionVersion
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
     from htcgrid_core.domain.outcome import TaskError as TaskError
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
 
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
-    "IncompatibleGrid", "InvalidEvent", "InvalidInput", "SessionConflict", "SessionFailed", "SessionNotFinished",
-    "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout",
+    "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "SessionConflict", "SessionFailed",
+    "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.context",
@@ -68,6 +70,7 @@ _HOMES = {
     "Progress": "htcgrid_core.client.session",
     "Session": "htcgrid_core.client.session",
     "SharedInput": "htcgrid_core.codecs.shared",
+    "FunctionVersion": "htcgrid_core.domain.function",
     "SessionState": "htcgrid_core.domain.lifecycle",
     "TaskState": "htcgrid_core.domain.lifecycle",
     "TaskError": "htcgrid_core.domain.outcome",
