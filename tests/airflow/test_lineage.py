@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,21 +55,38 @@ def ended(url: str, **arguments: Any) -> HTCGridSessionsEnded:
     return HTCGridSessionsEnded(grid=url, **{"poll_interval": 0.05, **arguments})
 
 
-async def payloads(
-    trigger: HTCGridSessionsEnded, count: int, meanwhile: Any, noted: Callable[[], bool] = lambda: True
-) -> list[Any]:
-    """The first events, of what happens once it watches."""
+class Kept:
+    """An asset's state store, and what was put into it: when the watching began, then the end of each session told."""
+
+    def __init__(self) -> None:
+        self.noted: list[float] = []
+
+    async def aget(self, key: str) -> float | None:
+        """The newest."""
+        return self.noted[-1] if self.noted else None
+
+    async def aset(self, key: str, value: float) -> None:
+        """Put it in."""
+        self.noted.append(value)
+
+
+async def payloads(trigger: HTCGridSessionsEnded, kept: Kept, count: int, meanwhile: Any) -> list[Any]:
+    """The events of what happens once it watches, until ``kept`` has ``count`` notes."""
     found: list[Any] = []
 
     async def watch() -> None:
-        async for event in trigger.run():
-            found.append(event.payload)
+        events = trigger.run()
+        while True:
+            found.append((await anext(events)).payload)
 
+    store: Any = kept
+    trigger.asset_state_store = store
     watching = asyncio.create_task(watch())
-    await asyncio.sleep(0.3)
-    await asyncio.to_thread(meanwhile)
-    async with asyncio.timeout(60):
-        while len(found) < count or not noted():
+    async with asyncio.timeout(120):
+        while not kept.noted:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(meanwhile)
+        while len(kept.noted) < count:
             await asyncio.sleep(0.01)
     watching.cancel()
     return found
@@ -85,7 +100,7 @@ def test_a_finished_session_updates_the_asset(grid_url: str, grid: Grid) -> None
         grid.submit(no_thirteen, [13], labels={"desk": "rates"}, retry=RetryPolicy(max_attempts=1)).wait(60)
         grid.submit(triple, [1, 2], name="book", labels={"desk": "rates"}).wait(60)
 
-    (event,) = asyncio.run(payloads(ended(grid_url, labels={"desk": "rates"}), 1, meanwhile))
+    (event,) = asyncio.run(payloads(ended(grid_url, labels={"desk": "rates"}), Kept(), 2, meanwhile))
     assert (event["name"], event["state"], event["completed"]) == ("book", "COMPLETED", 2)
     assert event["labels"] == {"desk": "rates"}
 
@@ -95,34 +110,21 @@ def test_failed_sessions_too_if_asked(grid_url: str, grid: Grid) -> None:
         grid.submit(no_thirteen, [13], labels={"desk": "fx"}, retry=RetryPolicy(max_attempts=1)).wait(60)
 
     trigger = ended(grid_url, labels={"desk": "fx"}, states=["COMPLETED", "FAILED"])
-    (event,) = asyncio.run(payloads(trigger, 1, meanwhile))
+    (event,) = asyncio.run(payloads(trigger, Kept(), 2, meanwhile))
     assert (event["state"], event["failed"]) == ("FAILED", 1)
 
 
 def test_what_ended_while_no_triggerer_ran_is_told_later(grid_url: str, grid: Grid) -> None:
-    kept: dict[str, Any] = {}
-    noted: list[float] = []
-
-    async def aget(key: str) -> Any:
-        return kept.get(key)
-
-    async def aset(key: str, value: Any) -> None:
-        kept[key] = value
-        noted.append(value)
-
-    def watching() -> HTCGridSessionsEnded:
-        trigger = ended(grid_url, labels={"desk": "credit"})
-        store: Any = SimpleNamespace(aget=aget, aset=aset)
-        trigger.asset_state_store = store
-        return trigger
+    """Each end is noted after it was told: a kill in between tells it twice."""
+    kept = Kept()
+    labels = {"desk": "credit"}
 
     def one(name: str) -> Any:
-        return lambda: grid.submit(triple, [1], name=name, labels={"desk": "credit"}).wait(60)
+        return lambda: grid.submit(triple, [1], name=name, labels=labels).wait(60)
 
-    # It is noted when the watching began, and each end after it was told: a kill in between tells it twice.
-    (first,) = asyncio.run(payloads(watching(), 1, one("first"), lambda: len(noted) == 2))
+    (first,) = asyncio.run(payloads(ended(grid_url, labels=labels), kept, 2, one("first")))
     one("second")()
-    (second,) = asyncio.run(payloads(watching(), 1, lambda: None))
+    (second,) = asyncio.run(payloads(ended(grid_url, labels=labels), kept, 3, lambda: None))
     assert (first["name"], second["name"]) == ("first", "second")
 
 
