@@ -6,6 +6,7 @@ Every test has an account of its own, which is what ministack makes of a 12-digi
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import signal
@@ -34,6 +35,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "ministack"
 REGION = "eu-west-1"
 START_SECONDS = 60.0
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 _making = threading.Lock()  # a session makes one client at a time
 _accounts = itertools.count(os.getpid() * 10_000 % 800_000_000_000 + 100_000_000_000)
@@ -146,13 +148,25 @@ def _server(command: list[str], environment: dict[str, str], url: str, health: s
     """Start a server, wait until it answers, and end it and its children whatever happens."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
         )
         try:
             _wait_until_it_answers(process, url + health, log)
             yield url
         finally:
             _end(process)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the one that tests is killed, and so ends no fixture."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> None:
