@@ -156,8 +156,9 @@ class _Watch:
         session = self._submit()
         with self._lock:
             self._session = session
-        if self._given_up is not None:  # meanwhile, by whoever waited for this thread
-            self._cancel(self._given_up)
+            given_up = self._given_up
+        if given_up is not None:  # meanwhile, by whoever waited for this thread
+            self._cancel(given_up)
             return
         progress = session.progress()
         self._submitted = emit_session_event("submitted", progress, self._grid.url)
@@ -204,7 +205,8 @@ class _Watch:
         reason = f"its flow run does not wait for it any more: {type(error).__name__}"
         with self._lock:
             self._given_up = reason
-        if self._session is not None:
+            is_submitted = self._session is not None
+        if is_submitted:
             self._cancel(reason)
 
     def _cancel(self, reason: str) -> None:

@@ -374,6 +374,26 @@ def test_an_async_flow_that_fails_cancels_its_sessions(shared_grid_url: str, gat
     assert ended(the_session(shared_grid_url, "orphan")).state is SessionState.CANCELLED
 
 
+def test_a_session_that_is_still_being_submitted_is_cancelled_too(shared_grid_url: str, gate: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def events() -> Iterator[tuple[str, int]]:
+        begun.set()
+        assert go_on.wait(GUARD_SECONDS)
+        yield gate, 1
+
+    async def given_up() -> None:
+        run = asyncio.create_task(arun_session(wait_at, events(), grid=shared_grid_url, name="unfinished"))
+        await asyncio.to_thread(begun.wait)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        go_on.set()
+
+    asyncio.run(given_up())
+    assert ended(the_session(shared_grid_url, "unfinished")).state is SessionState.CANCELLED
+
+
 SCRIPT = """
 import sys
 from prefect import flow
@@ -409,6 +429,7 @@ def test_a_flow_run_that_is_terminated_cancels_its_session(
         process.kill()
     assert ended(session).state is SessionState.CANCELLED, output
     assert process.returncode != 0
+    session_events(prefect_server, session.id, until="htcgrid.session.cancelled")
 
 
 @pytest.mark.slow
