@@ -86,6 +86,8 @@ def parse_local(url: str) -> tuple[Directory, Fleet]:
         parts = urlsplit(url)
     except ValueError as error:
         raise UnknownGrid(f"{url!r} is not a URL: {error}") from error
+    if parts.scheme == "aws":
+        raise UnknownGrid(f"{url!r} is on AWS; this is about the embedded grid: local:// or local:///PATH")
     if parts.scheme != "local":
         raise UnknownGrid(f"{url!r} is not a grid's URL: write local://, local:///PATH or aws://NAME")
     if parts.netloc or parts.fragment:
