@@ -18,6 +18,7 @@ from htcgrid_core.adapters.aws.wire import Item
 from htcgrid_core.domain.errors import GridUnavailable
 
 TRIM_AT = 16  # ids in a lane's log, so that its item stays within a kilobyte or so
+TRIM_MOST = 200  # at once: an expression has 4 KB at most
 ITEM_IDS = 4000  # in one item of the directory: 110 KB at most
 TRIES = 20
 _FAILED = "!"  # behind the id of a bundle with failed tasks
@@ -80,6 +81,7 @@ class Directory:
         if len(log) < TRIM_AT or ((cut + len(log)) % TRIM_AT and len(log) < 4 * TRIM_AT):
             return  # one committer in sixteen does it, and the others only if it died
         self.extend(place, now)
+        log = log[:TRIM_MOST]
         write = Write(
             place.counter_key(lane),
             ("#cut = :cut" if cut else "attribute_not_exists(#cut)") + (" AND #gen = :gen" if place.lanes == 1 else ""),
