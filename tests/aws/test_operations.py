@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 from click.testing import CliRunner
 
 from htcgrid_core import Grid, GridError, UnknownGrid, connect
 from htcgrid_core.adapters.aws import messages
-from htcgrid_core.adapters.aws.parameter import key_name, parameter_name
+from htcgrid_core.adapters.aws.parameter import key_name, parameter_name, read_parameter
 from htcgrid_core.cli.main import cli
 from htcgrid_core.cloud.address import Address, parse_aws
 from htcgrid_core.cloud.bootstrap import bootstrap, teardown
@@ -23,7 +24,7 @@ from htcgrid_core.domain.errors import AccessDenied, IncompatibleGrid, InvalidIn
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.services.bury import BURIALS
 from tests.aws.emulators import Account
-from tests.aws.grids import NAME, CloudUnderTest, settings_of, url_of
+from tests.aws.grids import NAME, CloudUnderTest, clients_of, settings_of, url_of
 from tests.e2e.support import ended, eventually
 
 DOUBLE = "tests.e2e.handlers.double"
@@ -221,6 +222,15 @@ class TestTrouble:
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
         with pytest.raises(UnknownGrid, match="desk"):
             connect("aws://book?region=eu-west-1&profile=desk")
+
+    def test_a_missing_permission(self, aws_account: Account) -> None:
+        """Emulators permit everything, so this is AWS's own answer."""
+        clients = clients_of(aws_account)
+        said = "User: arn:aws:iam::123456789012:user/desk is not authorized to perform: ssm:GetParameter"
+        with Stubber(clients.ssm) as ssm:
+            ssm.add_client_error("get_parameter", "AccessDeniedException", said, http_status_code=400)
+            with pytest.raises(AccessDenied, match=r"SSM parameter /htcgrid/book.*ssm:GetParameter.*permission"):
+                read_parameter(clients, NAME)
 
     def test_nobody_answers(self, keys: Account) -> None:
         with pytest.raises(GridError, match="cannot be reached"):
