@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from htcgrid_core.agent.runtime_api.workers import RuntimeApiWorkers
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.codecs.values import encode_json
@@ -71,6 +73,10 @@ class Host:
         )
         self.pool.run(slot, chunk)
         return chunk
+
+    def worker(self, slot: int = 0) -> psutil.Process:
+        """The process of a slot's worker."""
+        return psutil.Process(self.pool._sandboxes[slot].popen.pid)
 
     def until(self, fact: Callable[[], T], what: str) -> T:
         """Let the pool work until ``fact()`` is true."""

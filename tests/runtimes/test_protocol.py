@@ -239,21 +239,17 @@ def test_an_endless_error_is_cut(host: Host) -> None:
 
 def test_an_init_error_ends_the_worker(host: Host) -> None:
     chunk = host.run([0])
+    pid = host.worker().pid
     body = json.dumps({"errorType": "ImportError", "errorMessage": "no module x", "stackTrace": ["line 1\n"]}).encode()
     assert host.answered("POST", f"{VERSION}/init/error", body).status == 202
     failed = host.first(LoadFailed)
     assert failed.serial == chunk.serial
     assert failed.error.type == "InitError"
     assert "no module x" in failed.error.message
-    assert not psutil.Process().children(recursive=True)
+    assert not is_alive(pid)
 
 
 # Death
-
-
-def only_child() -> psutil.Process:
-    """The worker's process."""
-    return psutil.Process().children()[0]
 
 
 def test_a_worker_that_died_waiting_does_not_swallow_the_next_event(tmp_path: Path) -> None:
@@ -261,7 +257,7 @@ def test_a_worker_that_died_waiting_does_not_swallow_the_next_event(tmp_path: Pa
         host.run(["first"])
         assert result_of(host.outcome()) == "first"
         _until_parked(host)
-        dead = only_child()
+        dead = host.worker()
         os.killpg(dead.pid, signal.SIGKILL)
         eventually(lambda: not is_alive(dead.pid), "it is dead, and the agent has not looked")
         host.run(["second"])
@@ -274,7 +270,7 @@ def test_an_event_that_a_dying_client_has_not_read_goes_to_the_next(tmp_path: Pa
         host.run(["first"])
         assert result_of(host.outcome()) == "first"
         _until_parked(host)
-        worker = only_child()
+        worker = host.worker()
         os.killpg(worker.pid, signal.SIGSTOP)
         eventually(lambda: _all_stopped(worker), "all of it stands still")
         host.run(["second"])
@@ -291,7 +287,7 @@ def test_a_client_that_dies_alone_while_it_waits(tmp_path: Path) -> None:
         host.run(["first"])
         assert result_of(host.outcome()) == "first"
         _until_parked(host)
-        curl = only_child().children()[0]
+        curl = host.worker().children()[0]
         curl.suspend()
         eventually(lambda: curl.status() == psutil.STATUS_STOPPED, "it stands still")
         host.run(["second"])
@@ -310,7 +306,7 @@ def _all_stopped(process: psutil.Process) -> bool:
 def test_a_worker_that_dies_with_a_task_is_charged_with_it(host: Host) -> None:
     chunk = host.run([0, 1])
     host.next()
-    only_child().kill()
+    host.worker().kill()
     lost = host.first(WorkerLost)
     assert lost.running == (chunk.serial, 0)
     assert lost.error.type == "WorkerCrashed"
@@ -366,6 +362,6 @@ def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
         for slot in range(3):
             host.run([slot], slot=slot)
         host.until(lambda: len(host.ports()) == 3, "three workers")
-        pids = [child.pid for child in psutil.Process().children(recursive=True)]
+        pids = [host.worker(slot).pid for slot in range(3)]
     assert not [pid for pid in pids if is_alive(pid)]
     assert psutil.Process().num_fds() <= descriptors
