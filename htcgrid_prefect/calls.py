@@ -47,6 +47,9 @@ class Call:
         if self.group.is_bare:
             if self.wait_for:
                 with_results({"wait_for": list(self.wait_for)})
-            return parameters_to_args_kwargs(self.group.shipment.task.fn, with_results(self.parameters))
+            parameters = with_results(self.parameters)
+            if self.group.shipment.named_only:  # looking at the signature takes longer than sending the call
+                return (), parameters
+            return parameters_to_args_kwargs(self.group.shipment.task.fn, parameters)
         states = with_states(list(self.wait_for)) if self.wait_for else None
         return self.group.run_id(self.index), with_states(self.parameters), states, self.dependencies

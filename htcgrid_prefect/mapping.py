@@ -17,6 +17,7 @@ from prefect.utilities.collections import isiterable
 from prefect.utilities.engine import collect_task_run_inputs_sync, resolve_inputs_sync
 
 from htcgrid_prefect.inputs import futures_in
+from htcgrid_prefect.shipping import named_only
 
 
 class Mapping:
@@ -35,6 +36,7 @@ class Mapping:
             name: collect_task_run_inputs_sync(value, max_depth=0) for name, value in parameters.items()
         }
         self._task = task
+        self._named_only = named_only(task)
         self._iterables: dict[str, list[Any]] = {}
         self._annotations: dict[str, BaseAnnotation] = {}
         self.static: dict[str, Any] = {}
@@ -84,4 +86,4 @@ class Mapping:
             call.update(self.static)
             for name, annotation in self._annotations.items():
                 call[name] = annotation.rewrap(call[name])
-            yield collapse_variadic_parameters(self._task.fn, call)
+            yield call if self._named_only else collapse_variadic_parameters(self._task.fn, call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -38,6 +39,7 @@ class Shipment:
         level: what is reported of its runs.
         events: makes events of those runs that no worker reports.
         options: of the grid's session.
+        named_only: whether every parameter may be passed by its name.
     """
 
     task: Task[..., Any]
@@ -46,6 +48,7 @@ class Shipment:
     level: Level
     events: StateEvents
     options: Mapping[str, Any]
+    named_only: bool
 
     @property
     def flow_run_id(self) -> UUID | None:
@@ -96,7 +99,8 @@ class Shipper:
                 f"task {task.name!r} cannot be sent to the grid: {type(error).__name__}: {error}. What it refers to "
                 "must be picklable: make connections, locks and the like inside of the task"
             ) from error
-        return Shipment(task, function, is_bare, level, events, {**self._options, **self._own_options(task, is_bare)})
+        options = {**self._options, **self._own_options(task, is_bare)}
+        return Shipment(task, function, is_bare, level, events, options, named_only(task))
 
     def _engine_call(self, task: Task[..., Any], level: Level, related: list[dict[str, str]]) -> EngineCall:
         from htcgrid_prefect.engine import Header  # it imports Prefect's engine, which the bare function needs not
@@ -125,6 +129,12 @@ class Shipper:
             # What a task raises is its state: only a lost worker, or one that cannot load it, fails for the grid.
             own["retry"] = self._options["retry"] or RetryPolicy(never_retry=("WorkerSetupFailed", "InvalidResult"))
         return own
+
+
+def named_only(task: Task[..., Any]) -> bool:
+    """Whether a task has neither ``*args`` nor ``**kwargs`` nor parameters without a name."""
+    kinds = {parameter.kind for parameter in inspect.signature(task.fn).parameters.values()}
+    return kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 
 
 def _retry_of(task: Task[..., Any]) -> RetryPolicy:

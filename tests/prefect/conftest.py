@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.support import fresh_grid
 
-START_SECONDS = 120.0
+START_SECONDS = 240.0  # it migrates its database first, on a machine that may be busy
 
 
 def _free_port() -> int:

@@ -258,7 +258,8 @@ NOT_BARE = {
     "tags": "the run's context",
     "logs": "the run's logger",
     "hooks": "hooks",
-    "timeout, async": "a timeout that is a kill: at once, but with a lost worker",
+    "timeout": "TimedOut, with a TaskFailed in it",
+    "timeout, async": "TimedOut, with a TaskFailed in it",
     "result a state": "states as results",
 }
 
