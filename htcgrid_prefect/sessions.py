@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
@@ -222,7 +223,7 @@ class _Watch:
         self._grid.close()
 
     def _submit(self) -> Session:
-        began = self._grid.plane.clock.now()
+        began = time.time()
         options = {**self._options, "name": self._name}
         try:
             session = self._grid.submit(self._function, self._events, token=self._token, **options)
