@@ -47,11 +47,9 @@ def main() -> None:
             mapped = measured(stack, "bench_mapped", "r0")
     middle, rate = options.tasks / median(session), options.mapped / mapped
     each = ", ".join(f"{seconds:.2f} s" for seconds in session)
-    print(
-        f"{options.tasks:,} no-op tasks, one operator: {each} (the first starts the agents; median {middle:,.0f} tasks/s)"
-    )
+    print(f"{options.tasks:,} no-op tasks, one operator: {each} (the first starts the agents)")
     print(f"{options.mapped:,} no-op tasks, .expand():  {mapped:.1f} s ({rate:.2f} tasks/s)")
-    print(f"a task through the operator is {middle / rate:,.0f} times as fast")
+    print(f"medians: {middle:,.0f} tasks/s through the operator, {middle / rate:,.0f} times as many")
 
 
 def measured(stack: Stack, dag_id: str, run_id: str) -> float:
