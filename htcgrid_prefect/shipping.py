@@ -170,6 +170,7 @@ def _without_body(flow: Flow[..., Any]) -> Flow[..., Any]:
     """A flow for workers, which never run it: what its function and hooks refer to need not be picklable."""
     light = copy.copy(flow)
     light.fn = _not_here
+    vars(light).pop("__wrapped__", None)  # the function once more
     light.task_runner = ThreadPoolTaskRunner()  # type: ignore[assignment]  # Prefect types its own runners so
     for hooks in [name for name in vars(light) if name.endswith("_hooks")]:
         setattr(light, hooks, [])

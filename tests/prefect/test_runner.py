@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import cloudpickle
 import pytest
 from prefect import flow, get_run_logger, runtime, task, unmapped
 from prefect.exceptions import CancelledRun
@@ -17,7 +18,7 @@ from prefect.exceptions import CancelledRun
 from htcgrid_core import Grid, InvalidInput, connect
 from htcgrid_prefect import HTCGridFuture, HTCGridTaskRunner
 from htcgrid_prefect.group import Group
-from htcgrid_prefect.shipping import Shipper
+from htcgrid_prefect.shipping import Shipper, _without_body
 from tests.e2e.support import directory_of, ended, eventually
 from tests.prefect.support import artifacts, logs, states, told
 
@@ -228,6 +229,21 @@ class TestFutures:
         assert futures[7].result() == 7
         assert futures[7].task_run_id != futures[8].task_run_id
         assert size / len(futures) < 300
+
+
+class TestShipping:
+    def test_a_flow_goes_without_what_its_function_refers_to(self) -> None:
+        lock = threading.Lock()
+
+        @flow(on_failure=[lambda *_: lock.release()])
+        def locking() -> bool:
+            return lock.locked()
+
+        light = cloudpickle.loads(cloudpickle.dumps(_without_body(locking)))
+        assert light.name == "locking"
+        with pytest.raises(RuntimeError, match="not in the grid's workers"):
+            light.fn()
+        assert locking.fn() is False
 
 
 class TestConfiguration:
