@@ -195,7 +195,7 @@ class Agent:
 
     def _claim(self) -> None:
         clock, queue = self._plane.clock, self._plane.queue
-        while self._wants_work() and clock.monotonic() >= self._wake_at:
+        while self._wants_work() and clock.monotonic() >= self._wake_at and not self._is_heartbeat_due():
             limit = min(CLAIMS_AT_ONCE, self._slots.idle + 1)
             try:
                 received = queue.receive(self.identity.pool, limit, clock.now())
@@ -293,6 +293,9 @@ class Agent:
                 self._heartbeat()
                 return
 
+    def _is_heartbeat_due(self) -> bool:
+        return self._plane.clock.monotonic() >= self._chores[0].due_at
+
     def _heartbeat(self) -> None:
         """Renew every lease in one call, and stop what its session no longer wants."""
         clock, store, who = self._plane.clock, self._plane.store, self.identity
@@ -354,6 +357,8 @@ class Agent:
 
     def _settle(self, now: float) -> None:
         for leased in list(self._leases.values()):
+            if self._is_heartbeat_due():
+                return  # where a commit takes long, many of them must not cost the leases of the others
             if leased.settlement is not None:
                 if now >= leased.slice_at:
                     self._settle_one(leased, share=None)
