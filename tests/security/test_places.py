@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from htcgrid_core import Grid, InvalidInput, SessionNotFound, connect
 from htcgrid_core.adapters.local.blobs import FileBlobs
-from htcgrid_core.client.grid import _session_id
+from htcgrid_core.client.grid import session_id_of
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.session import SESSION_ID
 from htcgrid_core.local.directory import Directory, open_plane
@@ -91,24 +91,24 @@ class TestSessionIds:
     @given(st.text(st.characters(codec=None), min_size=1, max_size=1024))
     def test_any_token_makes_one(self, token: str) -> None:
         """Always the same, and nothing of the token is in it: it may be a path, a secret, or anything."""
-        made = _session_id(token)
+        made = session_id_of(token)
         assert SESSION_ID.fullmatch(made)
         assert re.fullmatch(r"t-[0-9a-f]{24}", made)
-        assert made == _session_id(token)
+        assert made == session_id_of(token)
 
     @given(st.lists(st.text(min_size=1), min_size=2, max_size=20, unique=True))
     def test_tokens_do_not_collide(self, tokens: list[str]) -> None:
-        assert len({_session_id(token) for token in tokens}) == len(tokens)
+        assert len({session_id_of(token) for token in tokens}) == len(tokens)
 
     def test_without_a_token_it_cannot_be_guessed(self) -> None:
-        made = {_session_id(None) for _ in range(1000)}
+        made = {session_id_of(None) for _ in range(1000)}
         assert len(made) == 1000
         assert all(re.fullmatch(r"s-[0-9a-f]{24}", each) for each in made)
 
     @pytest.mark.parametrize("token", ["", "x" * 1025])
     def test_tokens_have_a_length(self, token: str) -> None:
         with pytest.raises(InvalidInput, match="1 to 1024"):
-            _session_id(token)
+            session_id_of(token)
 
 
 class TestFiles:
