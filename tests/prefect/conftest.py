@@ -81,15 +81,37 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def prefect_server() -> Iterator[str]:
-    """The API's URL of the server that every test of this folder talks to."""
-    process = start_server()
+class RunningServer:
+    """The server while the tests run."""
+
+    def __init__(self) -> None:
+        self._process = start_server()
+
+    def restart(self) -> None:
+        """Start it again, after it is gone."""
+        self.stop()
+        self._process = start_server()
+
+    def stop(self) -> None:
+        """End it."""
+        stop_server(self._process)
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[RunningServer]:
+    """The server, for tests that restart it."""
+    server = RunningServer()
     try:
-        yield API_URL
+        yield server
     finally:
-        stop_server(process)
+        server.stop()
         shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server(running_server: RunningServer) -> str:
+    """The API's URL of the server that every test of this folder talks to."""
+    return API_URL
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from prefect.futures import PrefectFutureList
 from htcgrid_core import Grid, GridError, InvalidInput, connect
 from htcgrid_prefect import HTCGridTaskRunner
 from tests.e2e.support import GUARD_SECONDS, REPOSITORY, ended, eventually, kill_agents
-from tests.prefect.conftest import start_server, stop_server
+from tests.prefect.conftest import RunningServer
 from tests.prefect.support import states, task_runs, told
 
 
@@ -114,29 +114,19 @@ class TestLostWorkers:
 
 
 @pytest.mark.slow
-def test_a_server_that_restarts_in_the_middle_of_a_map(grid: Grid, tmp_path: Path, restartable: Any) -> None:
+def test_a_server_that_restarts_in_the_middle_of_a_map(
+    grid: Grid, tmp_path: Path, running_server: RunningServer
+) -> None:
     @flow(task_runner=HTCGridTaskRunner(grid.url))
     def mapping() -> tuple[str, list[int]]:
         futures = naps.map([str(tmp_path)] * 40, range(40))
         futures[0].wait()
-        restartable()
+        running_server.restart()
         return str(runtime.flow_run.id), futures.result()
 
     flow_run_id, results = mapping()
     assert results == list(range(40))
     told(flow_run_id, {"Completed": 40})
-
-
-@pytest.fixture
-def restartable(prefect_server: Any) -> Any:
-    """Restarts the server, after a while without it."""
-
-    def restart() -> None:
-        stop_server(prefect_server)
-        time.sleep(2)  # posts are refused meanwhile
-        prefect_server.__dict__.update(start_server().__dict__)
-
-    return restart
 
 
 class TestEarlyEnds:
