@@ -8,7 +8,7 @@ MINISTACK := .venv-ministack
 PIP := -m pip --disable-pip-version-check install --quiet --progress-bar off
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test test-all lint types unit airflow prefect bench bench-airflow bench-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit airflow prefect bench bench-airflow bench-prefect docs lock clean
 
 $(VENV)/ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -35,7 +35,11 @@ demo: $(AIRFLOW)/ready $(PREFECT)/ready
 	@$(AIRFLOW)/bin/python -m tools.demo.airflow
 	@$(PREFECT)/bin/python -m tools.demo.prefect
 
-test: lint types unit airflow prefect
+test: venvs lint types unit airflow prefect
+
+# Two at a time: most of the work is unpacking.
+venvs:
+	@$(MAKE) --no-print-directory -j2 $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready $(MINISTACK)/ready
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
@@ -56,7 +60,7 @@ airflow: $(AIRFLOW)/ready
 prefect: $(PREFECT)/ready
 	$(PREFECT)/bin/pytest -m "not slow" tests/prefect
 
-test-all: lint types $(MINISTACK)/ready
+test-all: venvs lint types
 	HTCGRID_SIMULATOR_SEEDS=2000 HTCGRID_CHAOS_SECONDS=180 $(VENV)/bin/pytest
 	$(AIRFLOW)/bin/pytest tests/airflow
 	$(PREFECT)/bin/pytest tests/prefect
