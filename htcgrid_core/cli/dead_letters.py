@@ -11,8 +11,9 @@ from htcgrid_core.cli.output import add_row, console, moment, print_json, table
 
 if TYPE_CHECKING:
     from htcgrid_core.cloud.plane import CloudPlane
+    from htcgrid_core.ports.dead_letters import DeadLetter
 
-HIDDEN_SECONDS = 2  # from others while they are listed, so that none is listed twice
+MOST = 10_000  # at once
 
 
 @click.group(short_help="Look at dead letters of a grid on AWS, or send them again.")
@@ -24,27 +25,29 @@ def dlq() -> None:
 
 
 @dlq.command("list", short_help="List dead letters.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="At most so many.")
 @grid_options
 def list_(url: str, as_json: bool, limit: int) -> None:
     """List dead letters: pool, session, bundle and how often each was sent again. Nothing is changed."""
-    letters: dict[str, dict[str, Any]] = {}
     cloud = _opened(url)
-    while len(letters) < limit and (found := cloud.dead_letters.look(min(10, limit - len(letters)), HIDDEN_SECONDS)):
-        for letter in found:
-            letters[letter.receipt.handle] = {
-                "pool": letter.pool,
-                "session": letter.hint.session_id if letter.hint else None,
-                "bundle": letter.hint.bundle_id if letter.hint else None,
-                "sent_again": letter.burials,
-                "sent_at": letter.sent_at,
-            }
+    letters = _received(cloud, limit)
+    cloud.dead_letters.put_back(letters)
+    views: list[dict[str, Any]] = [
+        {
+            "pool": letter.pool,
+            "session": letter.hint.session_id if letter.hint else None,
+            "bundle": letter.hint.bundle_id if letter.hint else None,
+            "sent_again": letter.burials,
+            "sent_at": letter.sent_at,
+        }
+        for letter in letters
+    ]
     if as_json:
-        for view in letters.values():
+        for view in views:
             print_json(view)
         return
     made = table("POOL", "SESSION", "BUNDLE", "SENT AGAIN", "SENT", numbers=["SENT AGAIN"])
-    for view in letters.values():
+    for view in views:
         add_row(
             made,
             view["pool"],
@@ -63,14 +66,23 @@ def list_(url: str, as_json: bool, limit: int) -> None:
 def redrive(url: str, as_json: bool) -> None:
     """Send all dead letters to agents again now; those that are none of ours stay."""
     cloud = _opened(url)
-    sent = 0
-    while found := [letter for letter in cloud.dead_letters.receive(10) if letter.hint is not None]:
-        cloud.dead_letters.redrive(found)
-        sent += len(found)
+    letters = _received(cloud)
+    cloud.dead_letters.put_back([letter for letter in letters if letter.hint is None])
+    ours = [letter for letter in letters if letter.hint is not None]
+    cloud.dead_letters.redrive(ours)
+    sent = len(ours)
     if as_json:
         print_json({"redriven": sent})
     else:
         click.echo(f"{sent} dead letters were sent again")
+
+
+def _received(cloud: CloudPlane, limit: int = MOST) -> list[DeadLetter]:
+    """Dead letters, hidden from others meanwhile, so that none is met twice."""
+    letters: list[DeadLetter] = []
+    while len(letters) < limit and (found := cloud.dead_letters.receive(min(10, limit - len(letters)))):
+        letters += found
+    return letters
 
 
 def _opened(url: str) -> CloudPlane:

@@ -37,10 +37,6 @@ class SqsDeadLetters:
 
     def receive(self, limit: int) -> Sequence[DeadLetter]:
         """Some of any pool, hidden from others for a minute."""
-        return self.look(limit, HIDDEN_SECONDS)
-
-    def look(self, limit: int, hidden_seconds: int) -> list[DeadLetter]:
-        """Some of any pool, hidden from others for so long."""
         found: list[DeadLetter] = []
         for pool, queues in self._queues.items():
             if len(found) >= limit:
@@ -50,7 +46,7 @@ class SqsDeadLetters:
                     QueueUrl=queues.dead,
                     MaxNumberOfMessages=min(BATCH, limit - len(found)),
                     WaitTimeSeconds=0,
-                    VisibilityTimeout=hidden_seconds,
+                    VisibilityTimeout=HIDDEN_SECONDS,
                     MessageSystemAttributeNames=["SentTimestamp"],
                 )
             found += [_letter(pool, queues.dead, message) for message in answer.get("Messages", ())]
@@ -69,13 +65,22 @@ class SqsDeadLetters:
             self._send(self._clients.sqs.send_message_batch, url, [entry])
         self.delete([letter for letter in letters if letter.hint is not None])
 
+    def put_back(self, letters: Sequence[DeadLetter]) -> None:
+        """Hide them no longer."""
+        self._send_receipts(self._clients.sqs.change_message_visibility_batch, letters, {"VisibilityTimeout": 0})
+
     def delete(self, letters: Sequence[DeadLetter]) -> None:
         """Delete them."""
+        self._send_receipts(self._clients.sqs.delete_message_batch, letters, {})
+
+    def _send_receipts(
+        self, action: Callable[..., Any], letters: Sequence[DeadLetter], more: Mapping[str, Any]
+    ) -> None:
         by_url: dict[str, list[Entry]] = {}
         for letter in letters:
-            by_url.setdefault(letter.receipt.url, []).append({"ReceiptHandle": letter.receipt.handle})
+            by_url.setdefault(letter.receipt.url, []).append({"ReceiptHandle": letter.receipt.handle, **more})
         for url, entries in by_url.items():
-            self._send(self._clients.sqs.delete_message_batch, url, entries)
+            self._send(action, url, entries)
 
     @staticmethod
     def _send(action: Callable[..., Any], url: str, entries: Sequence[Entry]) -> None:
