@@ -211,7 +211,7 @@ def test_an_event_that_cannot_be_pickled_is_named(grid: Grid) -> None:
         ("tests.e2e.handlers.nothing", "no function 'nothing'"),
         ("tests.e2e.nowhere.handler", "no module|cannot be found"),
         ("nowhere.at.all.handler", "no module|cannot be found"),
-        ("handler", "write it as module.handler"),
+        ("handler", "a function of a module is written module.handler"),
         ("tests.e2e.handlers.", "write it as module.handler"),
         ("tests/e2e/handlers.py", "write it as module.handler"),
         ("tests.e2e.handlers.MISBEHAVIOURS", "no function"),
