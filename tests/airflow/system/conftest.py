@@ -53,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, signs: Path) 
     for folder in DAGS:
         (dags / folder.name).symlink_to(folder)
     (shown,) = (block for block in blocks(README.read_text()) if block.note == "file: book_dag.py")
-    (dags / "book_dag.py").write_text(shown.code)
+    (dags / "book_dag.py").write_text(shown.code.replace("local://", grid_url))
     with running(tmp_path_factory.mktemp("airflow"), dags, extra) as started:
         print(f"Airflow on {started.database}")
         yield started
