@@ -109,7 +109,7 @@ class Poller:
                         self._subscriptions.difference_update(waiting)
         finally:
             if grid is not None:
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception):  # nobody waits for this connection any more
                     grid.close()
 
     def _awaited(self, troubles: int) -> list[Subscription]:
