@@ -5,28 +5,43 @@ BENCH := .venv-bench
 AIRFLOW := .venv-airflow
 PREFECT := .venv-prefect
 MINISTACK := .venv-ministack
-PIP := -m pip --disable-pip-version-check install --quiet --progress-bar off
+UV := .venv-uv/bin/uv
+UV_PYTHON_DOWNLOADS := never
+export UV_PYTHON_DOWNLOADS
+ifdef PIP_INDEX_URL
+UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+export UV_DEFAULT_INDEX
+endif
 RUN := $(VENV)/bin/python
 
 .PHONY: demo test venvs test-all lint types unit airflow prefect bench bench-airflow bench-prefect docs lock clean
 
-$(VENV)/ready: requirements/dev.txt pyproject.toml
+$(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) $(PIP) --require-hashes -r requirements/dev.txt
-	$(RUN) $(PIP) --no-deps --no-build-isolation -e .
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off --require-hashes -r $<
+	touch $@
+
+# uv makes the rest: it takes a quarter of pip's time.
+MAKE_VENV = $(UV) venv --quiet --clear --python $(PYTHON) $(@D)
+INSTALL = $(UV) pip install --quiet --python $(@D)/bin/python
+
+$(VENV)/ready: requirements/dev.txt pyproject.toml $(UV)
+	$(MAKE_VENV)
+	$(INSTALL) --require-hashes -r $<
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
 # Airflow, Prefect and the AWS emulator do not install together, nor with the tools above.
-$(BENCH)/ready $(AIRFLOW)/ready $(PREFECT)/ready: .venv-%/ready: requirements/%.txt pyproject.toml
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python $(PIP) --require-hashes -r $<
-	$(@D)/bin/python $(PIP) --no-deps --no-build-isolation -e .
+$(BENCH)/ready $(AIRFLOW)/ready $(PREFECT)/ready: .venv-%/ready: requirements/%.txt pyproject.toml $(UV)
+	$(MAKE_VENV)
+	$(INSTALL) --require-hashes -r $<
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
-$(MINISTACK)/ready: requirements/ministack.txt
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python $(PIP) --require-hashes -r $<
+$(MINISTACK)/ready: requirements/ministack.txt $(UV)
+	$(MAKE_VENV)
+	$(INSTALL) --require-hashes -r $<
 	touch $@
 
 # The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001) as a DAG run of Airflow, and as a flow run
@@ -81,11 +96,11 @@ bench-prefect: $(PREFECT)/ready
 docs: $(VENV)/ready
 	$(RUN) -m tools.docs
 
-COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url
 
-lock: $(VENV)/ready
-	$(RUN) $(PIP) uv
+lock: $(UV)
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
 	$(COMPILE) pyproject.toml requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) --extra examples pyproject.toml requirements/airflow.in -o requirements/airflow.txt
@@ -93,4 +108,4 @@ lock: $(VENV)/ready
 	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(AIRFLOW) $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-uv $(VENV) $(BENCH) $(AIRFLOW) $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
