@@ -50,7 +50,9 @@ demo: $(AIRFLOW)/ready $(PREFECT)/ready
 	@$(AIRFLOW)/bin/python -m tools.demo.airflow
 	@$(PREFECT)/bin/python -m tools.demo.prefect
 
-test: venvs lint types unit airflow prefect
+# Two at a time: much of every suite is waiting for processes. In a log each one's output stays together.
+test: venvs
+	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) unit lint types airflow prefect
 
 # Two at a time: most of the work is unpacking.
 venvs:

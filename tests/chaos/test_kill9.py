@@ -26,7 +26,7 @@ from tests.chaos.tormentor import Tormentor
 from tests.chaos.vectors import events
 from tests.e2e.support import REPOSITORY, directory_of, eventually, fresh_grid, is_alive
 
-SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "28"))
+SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("HTCGRID_CHAOS_SEED", "20261122"))
 SETTLE_SECONDS = 120.0  # a guard against waiting for ever, once nobody is tormented any more
 LIVE_SESSIONS = 3
