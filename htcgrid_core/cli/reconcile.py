@@ -28,12 +28,12 @@ def reconcile(url: str, as_json: bool) -> None:
         from htcgrid_core.cloud.reconcile import tick as cloud_tick
 
         cloud = open_cloud(parse_aws(url))
-        both = cloud_tick(cloud)
+        both = cloud_tick(cloud, thorough=True)
         cloud.close()
         done, letters = both.sessions, both.dead_letters
     else:
         with connected(url) as grid:
-            done = tick(grid.plane, limits.LOCAL_RECONCILE_TICK_SECONDS)
+            done = tick(grid.plane, limits.LOCAL_RECONCILE_TICK_SECONDS, thorough=True)
     if as_json:
         print_json(
             dataclasses.asdict(done) | ({} if letters is None else {"dead_letters": dataclasses.asdict(letters)})

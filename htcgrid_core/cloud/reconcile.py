@@ -33,14 +33,10 @@ class Tick:
     dead_letters: Buried
 
 
-def tick(cloud: CloudPlane, every_seconds: float = limits.RECONCILE_TICK_SECONDS) -> Tick:
-    """One tick; idempotent, and many may do it at once.
-
-    Args:
-        every_seconds: between ticks; a session without a commit for that long has its ready bundles re-sent.
-    """
+def tick(cloud: CloudPlane, every_seconds: float = limits.RECONCILE_TICK_SECONDS, *, thorough: bool = False) -> Tick:
+    """One tick; idempotent, and many may do it at once. Arguments as for ``reconcile``."""
     letters = bury(cloud.plane, cloud.dead_letters)
-    return Tick(reconcile(cloud.plane, every_seconds), letters)
+    return Tick(reconcile(cloud.plane, every_seconds, thorough=thorough), letters)
 
 
 @lru_cache(maxsize=4)

@@ -243,7 +243,7 @@ class SessionStore(Protocol):
         """Whether any agent may still be running tasks of this session."""
 
     def runnable(self, session_id: str, now: float, limit: int) -> list[Hint]:
-        """Bundles that are ready or whose lease has lapsed."""
+        """Bundles that are ready or whose lease has lapsed, and since when."""
 
     def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
         """Bundles that are not done, by id, after id ``after``."""

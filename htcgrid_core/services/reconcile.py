@@ -29,11 +29,13 @@ class Reconciled:
     expired: int = 0
 
 
-def reconcile(plane: Plane, tick_seconds: float) -> Reconciled:
+def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> Reconciled:
     """One tick.
 
     Args:
-        tick_seconds: between ticks; a session without a commit for that long has its ready bundles re-sent.
+        tick_seconds: between ticks; a session without a commit for that long has its ready bundles re-sent, less and
+            less often.
+        thorough: re-send all of them.
     """
     done = Reconciled()
     for record in persist(plane, plane.store.live_sessions):
@@ -47,7 +49,7 @@ def reconcile(plane: Plane, tick_seconds: float) -> Reconciled:
                 if finalize(plane, record, actor="reconciler").ended:
                     done.ended += 1
                 elif plane.clock.now() - record.updated_at >= tick_seconds:
-                    done.resent += _resend(plane, record)
+                    done.resent += _resend(plane, record, float("inf") if thorough else tick_seconds)
     for session_id in persist(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
         plane.blobs.delete_prefix(f"sessions/{session_id}/")
         done.expired += 1
@@ -81,8 +83,18 @@ def _advance(plane: Plane, record: SessionRecord, event: SessionEvent, reason: s
     plane.doorbell.ring(COMMITS)
 
 
-def _resend(plane: Plane, record: SessionRecord) -> int:
-    hints = persist(plane, lambda: plane.store.runnable(record.session_id, plane.clock.now(), RESEND_LIMIT))
+def _resend(plane: Plane, record: SessionRecord, tick_seconds: float) -> int:
+    """Announce what is ready again; with a chance of one in n after n ticks.
+
+    Its messages may be lost, or only wait for their turn: then copies of them must not fill the queue. This way an
+    hour of waiting, 360 ticks, makes six copies.
+    """
+    now = plane.clock.now()
+    hints = [
+        hint
+        for hint in persist(plane, lambda: plane.store.runnable(record.session_id, now, RESEND_LIMIT))
+        if plane.rng.random() * (now - max(hint.not_before, record.updated_at)) < tick_seconds
+    ]
     if hints:
         priority = SessionSpec.model_validate_json(record.spec).priority
         hints = [replace(hint, priority=priority) for hint in hints]

@@ -308,7 +308,17 @@ class TestReconcile:
         assert reconcile(watched(plane, around), TICK).resent == 2
         assert "send" in names
         plane.clock.sleep(limits.LEASE_SECONDS)
-        assert reconcile(plane, TICK).resent == 3
+        assert reconcile(plane, TICK, thorough=True).resent == 3
+
+    def test_what_only_waits_for_its_turn_is_sent_again_less_and_less(self, plane: Plane) -> None:
+        send(plane)
+        bundles, ticks = 3, 360
+        resent = []
+        for _ in range(ticks):
+            plane.clock.sleep(TICK)
+            resent.append(reconcile(plane, TICK).resent)
+        assert resent[0] == bundles
+        assert sum(resent) < bundles * 20  # 6.5 times each is expected: 1 + 1/2 + ... + 1/360
 
     def test_what_has_passed_its_retention_goes_with_its_blobs(self, plane: Plane) -> None:
         send(plane, retention_seconds=50)

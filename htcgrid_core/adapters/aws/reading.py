@@ -114,16 +114,15 @@ class Reading(Rows):
         return any("t" in item and "d" not in item and item["u"] > now for item in found)
 
     def runnable(self, session_id: str, now: float, limit: int) -> list[Hint]:
-        """Bundles that are ready or whose lease has lapsed."""
+        """Bundles that are ready or whose lease has lapsed, and since when."""
         row = self._find(session_id)
         if row is None or row.ended:
             return []
         hints = (
-            Hint(session_id, bundle_id, float(item.get("nb", 0.0)))
+            Hint(session_id, bundle_id, float(item["u"] if "t" in item else item.get("nb", 0.0)))
             for bundle_id, item in self._open(row, "", _LEASES)
-            if (item["u"] <= now if "t" in item else item.get("nb", 0.0) <= now)
         )
-        return list(islice(hints, limit))
+        return list(islice((hint for hint in hints if hint.not_before <= now), limit))
 
     def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
         """Bundles that are not done, by id, after id ``after``."""

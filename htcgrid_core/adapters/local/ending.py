@@ -66,10 +66,11 @@ class Ending:
         return [rows.session_of(row) for row in found]
 
     def runnable(self, session_id: str, now: float, limit: int) -> list[Hint]:
-        """Bundles that are ready or whose lease has lapsed."""
+        """Bundles that are ready or whose lease has lapsed, and since when."""
         with self._database.read() as db:
             found = db.execute(
-                "SELECT session_id, id, not_before FROM bundles WHERE session_id = ?"
+                "SELECT session_id, id, CASE state WHEN 'LEASED' THEN lease_until ELSE not_before END"
+                " FROM bundles WHERE session_id = ?"
                 " AND ((state = 'READY' AND not_before <= ?2) OR (state = 'LEASED' AND lease_until <= ?2))"
                 " ORDER BY rank LIMIT ?3",
                 (session_id, now, limit),

@@ -146,6 +146,8 @@ class PagesContract:
             (NOW + 2 * LEASE + 1, [late.bundle.bundle_id, root_id(2), root_id(3), root_id(4)]),
         ):
             assert eventually(partial(ids, now), sorted(expected).__eq__) == sorted(expected)
+        since = {hint.bundle_id: hint.not_before for hint in store.runnable(SESSION, NOW + 2 * LEASE + 1, FULL_PAGE)}
+        assert (since[root_id(2)], since[late.bundle.bundle_id]) == (NOW + LEASE, NOW + 2 * LEASE)
         assert len(store.runnable(SESSION, NOW, 1)) == 1
         assert store.runnable("s-nobody", NOW, 9) == []
         assert all(isinstance(hint, Hint) and hint.session_id == SESSION for hint in store.runnable(SESSION, NOW, 9))
