@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
+from htcgrid_core.agent.condition import Condition
 from htcgrid_core.agent.leased import Leased
 from htcgrid_core.agent.preparing import Verifier, prepare
 from htcgrid_core.agent.recent import Recent
 from htcgrid_core.agent.settling import apply, plan
-from htcgrid_core.agent.slots import Slots
-from htcgrid_core.domain import limits
-from htcgrid_core.domain.breaker import Breaker
+from htcgrid_core.agent.slots import STOPPED, TIMEOUT, Slots
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.bundle import share_size
-from htcgrid_core.domain.errors import GridUnavailable, LeaseLost
+from htcgrid_core.domain.errors import GRID_FAILURES, LeaseLost
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.domain.outcome import TaskError
@@ -30,6 +30,7 @@ from htcgrid_core.services.claim import claim
 from htcgrid_core.services.renew import renew
 
 CLAIMS_AT_ONCE = 8
+_WHY_LOST = {TIMEOUT: "timeout", STOPPED: "stopped"}
 SPECS_CACHED = 1000
 LOOK_SECONDS = 0.1
 
@@ -85,6 +86,7 @@ class Agent:
     ) -> None:
         self.identity = identity
         self.worked_at = plane.clock.monotonic()  # when it last had a lease
+        self.condition = Condition(plane.clock)
         self._plane = plane
         self._workers = workers
         self._settings = settings or AgentSettings()
@@ -94,8 +96,6 @@ class Agent:
         self._chores = (Chore(self._settings.heartbeat_seconds, self._heartbeat), self._look, *chores)
         self._leases: dict[tuple[str, str], Leased] = {}
         self._specs: Recent[str, SessionSpec] = Recent(SPECS_CACHED)
-        self._breaker = Breaker()  # of this machine: unreachable grid, workers that cannot start
-        self._problem = ""  # why it cannot work, for people
         self._agents = 1  # that the pool can reach, as of the last heartbeat
         self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
         self._drain_until: float | None = None
@@ -111,6 +111,7 @@ class Agent:
 
     def drain(self) -> None:
         """Take no more work, hand back what has not begun, give what runs its grace time. Safe in a signal handler."""
+        self.condition.draining = True
         if self._drain_until is None:
             self._drain_until = self._plane.clock.monotonic() + self._settings.drain_grace_seconds
 
@@ -120,9 +121,19 @@ class Agent:
         return self._drain_until is not None and not self._leases
 
     @property
-    def holds_leases(self) -> bool:
-        """Whether it has anything to do."""
-        return bool(self._leases)
+    def leases(self) -> int:
+        """Bundles that it holds."""
+        return len(self._leases)
+
+    @property
+    def slots(self) -> int:
+        """Tasks that it can run at once."""
+        return self._workers.slots
+
+    @property
+    def busy(self) -> int:
+        """Slots that have a task."""
+        return self._workers.slots - self._slots.idle
 
     @property
     def agents(self) -> int:
@@ -132,6 +143,7 @@ class Agent:
     def step(self) -> None:
         """Do what is to do, wait for what happens next, and handle it."""
         clock = self._plane.clock
+        self.condition.turn()
         for chore in self._chores:
             if clock.monotonic() >= chore.due_at:
                 chore.due_at = clock.monotonic() + chore.every_seconds
@@ -147,7 +159,7 @@ class Agent:
         self._slots.hand_out(list(self._leases.values()))  # before any call to the grid: slots must not wait for it
         for leased in list(self._leases.values()):
             if now >= leased.clock.trusted_until():
-                self._abandon(leased)  # not renewed in time: another may have it already
+                self._abandon(leased, "not_renewed")  # another may have it already
         self._settle(now)
 
     def _next_time(self) -> float:
@@ -164,11 +176,11 @@ class Agent:
         return min(times)
 
     def _tolerating(self, action: Callable[[], object]) -> None:
-        """Do what is repeated anyway: an unreachable grid is no reason to drop running tasks."""
+        """Do what is repeated anyway: a grid that cannot be used now is no reason to drop running tasks."""
         try:
             action()
-        except GridUnavailable:
-            self._breaker.record_failure(self._plane.clock.monotonic())
+        except GRID_FAILURES as error:
+            self.condition.grid_failed(error)
 
     # Claim
 
@@ -177,7 +189,7 @@ class Agent:
 
     def _wants_work(self) -> bool:
         """Whether slots may soon run out of tasks to begin."""
-        if self._drain_until is not None or not self._breaker.allows(self._plane.clock.monotonic()):
+        if not self.condition.may_claim:
             return False
         if any(leased.suspect for leased in self._leases.values()):
             return False  # if it kills this agent, too, no other suspect is here to be charged with it
@@ -195,17 +207,18 @@ class Agent:
 
     def _claim(self) -> None:
         clock, queue = self._plane.clock, self._plane.queue
-        while self._wants_work() and clock.monotonic() >= self._wake_at and not self._is_heartbeat_due():
+        while self._wants_work() and clock.monotonic() >= self._wake_at:
             limit = min(CLAIMS_AT_ONCE, self._slots.idle + 1)
             try:
                 received = queue.receive(self.identity.pool, limit, clock.now())
                 waiting, claimed = list(received.messages), 0
+                self._plane.metrics.add(metrics.HINTS, len(waiting))
                 while waiting and (not claimed or self._wants_work()):
                     claimed += self._claim_one(waiting.pop(0))
                 if waiting:
                     queue.extend(waiting, 0.0)  # others may have them at once: an agent does not hoard
-            except GridUnavailable:
-                self._breaker.record_failure(clock.monotonic())
+            except GRID_FAILURES as error:
+                self.condition.grid_failed(error)
                 self._wake_at = clock.monotonic() + self._settings.poll_seconds
                 return
             if not received.messages:
@@ -215,6 +228,8 @@ class Agent:
                 self._wake_at = clock.monotonic() + pause
             elif not claimed:  # others were quicker, or the hints are stale
                 self._wake_at = clock.monotonic() + self._plane.rng.uniform(0.0, 0.01)
+            if self._is_heartbeat_due():
+                return
 
     def _claim_one(self, message: Message) -> bool:
         before = self._plane.clock.monotonic()
@@ -225,6 +240,7 @@ class Agent:
             lease_seconds=self._settings.lease_seconds,
             spec_of=self._spec_of,
         )
+        self.condition.grid_answered()
         if work is None:
             return False
         settings = self._settings
@@ -261,20 +277,22 @@ class Agent:
     # Events
 
     def _handle(self, event: WorkerEvent) -> None:
+        count = self._plane.metrics
         match event:
             case Flushed():
-                self._breaker.record_success()
-                self._problem = ""
+                self.condition.worker_answered()
                 self._slots.on_flushed(event)
             case WorkerLost():
+                count.add(metrics.WORKERS_LOST, reason=_WHY_LOST.get(event.error.type, "crashed"))
                 self._slots.on_lost(event)
             case LoadFailed():
+                count.add(metrics.WORKERS_LOST, reason="load_failed")
                 self._slots.on_load_failed(event)
             case StartFailed():
-                self._breaker.record_failure(self._plane.clock.monotonic())
-                self._problem = event.reason
+                count.add(metrics.WORKERS_LOST, reason="start_failed")
+                self.condition.worker_failed(event.reason)
                 self._slots.release(event.slot)
-                if not self._breaker.allows(self._plane.clock.monotonic()):
+                if self.condition.workers_are_open:
                     self._give_away()
             case Rung():
                 self._wake_at = float("-inf")
@@ -305,18 +323,20 @@ class Agent:
             self.worked_at = before
             leases = [(leased.work.bundle, leased.work.lease) for leased in held]
             for leased, answer in zip(held, renew(self._plane, leases, self._settings.lease_seconds), strict=True):
-                if not answer.held or SESSION.is_terminal(answer.session_state):
-                    self._abandon(leased)
+                if SESSION.is_terminal(answer.session_state):
+                    self._abandon(leased, "session_ended")
+                    continue
+                if not answer.held:
+                    self._abandon(leased, "refused")
                     continue
                 leased.clock.renewed_at = before
                 if answer.session_state is SessionState.CANCELLING:
                     self._stop(leased)
             messages = [leased.message for leased in self._leases.values() if leased.message is not None]
             self._plane.queue.extend(messages, self._settings.lease_seconds)
-        slots, idle = self._workers.slots, self._slots.idle
-        store.beat(
-            AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, slots - idle, clock.now(), self._problem)
-        )
+        problem = self.condition.problem
+        store.beat(AgentRecord(who.agent_id, who.pool, who.host, who.pid, self.slots, self.busy, clock.now(), problem))
+        self.condition.heartbeat_answered()
         self._agents = max(1, sum(agent.pool == who.pool for agent in store.agents(clock.now())))
 
     # Stop
@@ -329,8 +349,9 @@ class Agent:
         leased.running.clear()
         leased.retries.clear()
 
-    def _abandon(self, leased: Leased) -> None:
+    def _abandon(self, leased: Leased, why: str) -> None:
         """The bundle is another's, or nobody's any more: drop it and its outcomes."""
+        self._plane.metrics.add(metrics.BUNDLES_LOST, reason=why)
         self._stop(leased)
         self._leases.pop(leased.key, None)
 
@@ -357,19 +378,27 @@ class Agent:
 
     def _settle(self, now: float) -> None:
         for leased in list(self._leases.values()):
-            if self._is_heartbeat_due():
+            if self._settle_if_due(leased, now) and self._is_heartbeat_due():
                 return  # where a commit takes long, many of them must not cost the leases of the others
-            if leased.settlement is not None:
-                if now >= leased.slice_at:
-                    self._settle_one(leased, share=None)
-            elif leased.done:
-                self._settle_one(leased, share=None)
-            elif now >= leased.slice_at or leased.outcomes.size >= limits.COMMIT_BYTES:
-                share = self._share(leased)
-                if leased.outcomes or leased.retries or (leased.unstarted and share is not None):
-                    self._settle_one(leased, share=share)
-                else:
-                    leased.slice_at = now + self._plane.time_slice_seconds
+
+    def _settle_if_due(self, leased: Leased, now: float) -> bool:
+        """Commit what is to be committed now; whether there was anything."""
+        if leased.settlement is not None:
+            if now < leased.slice_at:
+                return False
+            self._settle_one(leased, share=None)
+            return True
+        if leased.done:
+            self._settle_one(leased, share=None)
+            return True
+        if now < leased.slice_at and leased.outcomes.size < limits.COMMIT_BYTES:
+            return False
+        share = self._share(leased)
+        if leased.outcomes or leased.retries or (leased.unstarted and share is not None):
+            self._settle_one(leased, share=share)
+        else:
+            leased.slice_at = now + self._plane.time_slice_seconds
+        return True
 
     def _others_wait(self, leased: Leased) -> bool:
         """Whether a bundle of another session is ready."""
@@ -378,7 +407,7 @@ class Agent:
             messages = queue.receive(self.identity.pool, CLAIMS_AT_ONCE, self._plane.clock.now()).messages
             if messages:
                 queue.extend(messages, 0.0)
-        except GridUnavailable:
+        except GRID_FAILURES:
             return False
         return any(message.hint.session_id != leased.key[0] for message in messages)
 
@@ -403,12 +432,13 @@ class Agent:
         try:
             goes_on = apply(self._plane, leased, leased.settlement, lease_seconds=seconds)
         except LeaseLost:
-            self._abandon(leased)
+            self._abandon(leased, "refused")
             return
-        except GridUnavailable:  # its fate is unknown: the same commit again later, until the lease runs out
-            self._breaker.record_failure(self._plane.clock.monotonic())
+        except GRID_FAILURES as error:  # its fate is unknown: the same commit again later, until the lease runs out
+            self.condition.grid_failed(error)
             leased.slice_at = self._plane.clock.monotonic() + self._plane.time_slice_seconds
             return
+        self.condition.grid_answered()
         del self._leases[key]
         if goes_on:
             self._leases[leased.key] = leased

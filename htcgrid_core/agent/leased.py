@@ -21,11 +21,13 @@ class Settlement:
 
     Attributes:
         continuation: the child that stays with this agent, if any.
+        retried: tasks among the children that failed and run again.
     """
 
     outcomes: Outcomes
     children: tuple[Child, ...]
     continuation: Child | None
+    retried: int = 0
 
 
 @dataclass(slots=True, eq=False)

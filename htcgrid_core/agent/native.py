@@ -23,11 +23,12 @@ from htcgrid_core.agent.recent import Recent
 from htcgrid_core.agent.wire import Gauge, Kind
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.frames import NOT_FRAMED
-from htcgrid_core.domain import limits
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.function import Environment
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.doorbell import Bell
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import (
     Chunk,
     Flushed,
@@ -101,8 +102,9 @@ class Process:
 class NativeWorkers:
     """A WorkerPool of child processes running ``worker_main``."""
 
-    def __init__(self, slots: int, bell: Bell | None) -> None:
+    def __init__(self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS) -> None:
         self.slots = slots
+        self._count = count
         self._bell = bell
         self._processes: dict[int, Process] = {}
         self._by_fd: dict[int, Process] = {}
@@ -227,6 +229,7 @@ class NativeWorkers:
         ours.setblocking(False)
         process = Process(slot, popen, ours, gauge, stdout, stderr, environment)
         process.loading_since = time.monotonic()
+        self._count.add(metrics.WORKERS_STARTED, kind="native")
         self._processes[slot] = process
         self._by_fd[ours.fileno()] = process
         self._poll.register(ours.fileno(), select.POLLIN)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from htcgrid_core.agent.leased import Leased, Settlement
 from htcgrid_core.codecs.outcomes import Outcomes
-from htcgrid_core.domain import limits
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.bundle import Bundle, Child, child_id, child_of, split
 from htcgrid_core.domain.lease import Lease, LeaseClock
 from htcgrid_core.ports.plane import Plane
@@ -47,7 +47,7 @@ def plan(plane: Plane, leased: Leased, *, share: int | None, lease_seconds: floa
         kept_lease = Lease(lease.epoch + 1, plane.token(), now + lease_seconds, lease.owner)
         continuation = Child(add(kept), kept_lease)
         children[-1] = continuation
-    settlement = Settlement(leased.outcomes, tuple(children), continuation)
+    settlement = Settlement(leased.outcomes, tuple(children), continuation, len(leased.retries))
     leased.outcomes, leased.retries = Outcomes(), {}
     if share is not None:
         leased.unstarted.clear()
@@ -63,6 +63,7 @@ def apply(plane: Plane, leased: Leased, settlement: Settlement, *, lease_seconds
     """
     before = plane.clock.monotonic()
     record = commit(plane, leased.work, settlement.outcomes, settlement.children, leased.message)
+    plane.metrics.add(metrics.TASKS, settlement.retried, outcome="retried")
     child = settlement.continuation
     if child is None or child.lease is None:
         return False

@@ -16,6 +16,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import Environment
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.doorbell import Bell
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import Chunk, FunctionRef, WorkerEvent
 
 if TYPE_CHECKING:
@@ -34,15 +35,22 @@ class Workers:
         bell: ends a wait.
         cache: folder for unpacked packages; agents of one machine may share it.
         cache_bytes: of the packages in it.
+        count: told of the workers that are started.
     """
 
     def __init__(
-        self, slots: int, bell: Bell | None, cache: Path, cache_bytes: int = limits.PACKAGE_CACHE_BYTES
+        self,
+        slots: int,
+        bell: Bell | None,
+        cache: Path,
+        cache_bytes: int = limits.PACKAGE_CACHE_BYTES,
+        count: Metrics = NO_METRICS,
     ) -> None:
         self.slots = slots
+        self._count = count
         self._cache = cache
         self._cache_bytes = cache_bytes
-        self._native = NativeWorkers(slots, bell)
+        self._native = NativeWorkers(slots, bell, count)
         self._others: RuntimeApiWorkers | None = None
         self._pool_of: list[NativeWorkers | RuntimeApiWorkers] = [self._native] * slots
         self._prepared: Recent[str, FunctionRef] = Recent(FUNCTIONS_PREPARED)
@@ -91,7 +99,7 @@ class Workers:
         if self._others is None:
             from htcgrid_core.agent.runtime_api.workers import RuntimeApiWorkers
 
-            self._others = RuntimeApiWorkers(self.slots)
+            self._others = RuntimeApiWorkers(self.slots, self._count)
             self._native.watch(self._others.fileno())
         return self._others
 

@@ -17,8 +17,32 @@ if TYPE_CHECKING:
 @click.option("--slots", type=click.IntRange(1, 4096), help="Tasks to run at once.  [default: as in the URL, or cores]")
 @click.option("--pool", default="default", show_default=True, help="The pool to serve; local:// has one.")
 @click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave when idle.  [default: stay]")
+@click.option(
+    "--health",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    envvar="HTCGRID_HEALTH_PORT",
+    show_envvar=True,
+    help="Serve /healthz, /readyz and /metrics on this port, 0 for any that is free; aws:// only.",
+)
+@click.option(
+    "--health-host",
+    default="127.0.0.1",
+    show_default=True,
+    envvar="HTCGRID_HEALTH_HOST",
+    show_envvar=True,
+    help="The address for --health; in a pod 0.0.0.0.",
+)
 @grid_options
-def agent(url: str, as_json: bool, slots: int | None, pool: str, idle: float | None) -> None:
+def agent(
+    url: str,
+    as_json: bool,
+    slots: int | None,
+    pool: str,
+    idle: float | None,
+    health: int | None,
+    health_host: str,
+) -> None:
     """Be one agent of a grid, in the foreground.
 
     SIGTERM or Ctrl-C drains it: running tasks get 25 s to end, the others are handed back. A second Ctrl-C ends it at
@@ -26,25 +50,31 @@ def agent(url: str, as_json: bool, slots: int | None, pool: str, idle: float | N
     """
     idle_seconds = float("inf") if idle is None else idle
     if is_aws(url):
-        _on_aws(url, as_json, slots, pool, idle_seconds)
+        _on_aws(url, as_json, slots, pool, idle_seconds, None if health is None else (health_host, health))
+    elif health is not None:
+        raise click.UsageError("agents of the embedded grid serve no health: `htcgrid doctor` tells how they are")
     else:
         _local(url, as_json, slots, pool, idle_seconds)
 
 
-def _on_aws(url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float) -> None:
+def _on_aws(
+    url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float, health: tuple[str, int] | None
+) -> None:
     from htcgrid_core.cloud.address import parse_aws
     from htcgrid_core.cloud.agent import serve
     from htcgrid_core.local.daemon import available_cores
 
     address, wanted = parse_aws(url), slots or available_cores()
 
-    def ready(identity: AgentIdentity) -> None:
+    def ready(identity: AgentIdentity, where: str) -> None:
         if as_json:
-            print_json({"grid": address.name, "pool": pool, "slots": wanted, "agent": identity.agent_id})
+            served = {"health": where} if where else {}
+            print_json({"grid": address.name, "pool": pool, "slots": wanted, "agent": identity.agent_id, **served})
         else:
-            say(f"agent {identity.agent_id} of {address.url} serves pool {pool!r} with {wanted} slots")
+            told = f"; http://{where}/metrics" if where else ""
+            say(f"agent {identity.agent_id} of {address.url} serves pool {pool!r} with {wanted} slots{told}")
 
-    serve(address, slots=wanted, pool=pool, idle_seconds=idle_seconds, ready=ready)
+    serve(address, slots=wanted, pool=pool, idle_seconds=idle_seconds, health=health, ready=ready)
 
 
 def _local(url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from htcgrid_core.agent.agent import Agent, AgentIdentity, Chore
+from htcgrid_core.agent.gauges import show
+from htcgrid_core.agent.health import Health
 from htcgrid_core.agent.workers import Workers
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.cloud.plane import open_cloud
@@ -17,6 +21,10 @@ from htcgrid_core.cloud.reconcile import tick
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.metrics import NO_METRICS
+
+if TYPE_CHECKING:
+    from htcgrid_core.adapters.prometheus import PrometheusMetrics
 
 
 def serve(
@@ -25,18 +33,22 @@ def serve(
     slots: int,
     pool: str,
     idle_seconds: float = float("inf"),
-    ready: Callable[[AgentIdentity], None] = lambda _: None,
+    health: tuple[str, int] | None = None,
+    ready: Callable[[AgentIdentity, str], None] = lambda _identity, _health: None,
 ) -> None:
     """Be an agent of a grid until SIGTERM or Ctrl-C has drained it, or it was idle for too long.
 
     Args:
-        ready: called when it can be reached, before its first claim.
+        health: host and port (0 for any that is free) on which to serve health and metrics; None for nowhere.
+        ready: called before its first claim, with where health is served (HOST:PORT, or empty).
 
     Raises:
-        InvalidInput: the environment's settings are no good, or the grid has no such pool.
+        InvalidInput: the environment's settings are no good, or nobody can listen at ``health``.
+        UnknownGrid: there is no such grid, or it has no such pool.
         AccessDenied, GridUnavailable, IncompatibleGrid: the grid cannot be used.
     """
-    cloud = open_cloud(address)
+    count = None if health is None else _prometheus()
+    cloud = open_cloud(address, metrics=count or NO_METRICS)
     if pool not in cloud.parameter.queues:
         served = ", ".join(cloud.parameter.queues)
         raise UnknownGrid(f"grid {address.name!r} has no pool {pool!r}; it has {served}")
@@ -47,7 +59,7 @@ def serve(
     identity = AgentIdentity(f"{host}-{secrets.token_hex(3)}", pool, host, os.getpid())
     # Nobody rings from another machine; a cancel is heard of at the next renewal.
     settings = replace(cloud.times.settings(), look_seconds=float("inf"))
-    workers = Workers(slots, bell, cloud.cache / "packages")
+    workers = Workers(slots, bell, cloud.cache / "packages", count=count or NO_METRICS)
 
     every = min(limits.RECONCILE_TICK_SECONDS, cloud.times.lease_seconds)
 
@@ -60,13 +72,25 @@ def serve(
 
     agent = Agent(plane, workers, identity, settings, chores=(Chore(every, look_after),))
     _drain_on_signals(agent, lambda: cloud.doorbell.ring(WORK))
-    try:
-        ready(identity)
+    with contextlib.ExitStack() as undo:
+        undo.callback(cloud.close)
+        undo.callback(bell.close)
+        undo.callback(workers.close)
+        where = ""
+        if count is not None and health is not None:
+            show(agent, count)
+            stuck_seconds = limits.STUCK_LEASES * settings.lease_seconds
+            pages = Health(agent.condition, count.page, stuck_seconds=stuck_seconds, host=health[0], port=health[1])
+            undo.callback(pages.close)
+            where = pages.address
+        ready(identity, where)
         agent.run()
-    finally:
-        workers.close()
-        bell.close()
-        cloud.close()
+
+
+def _prometheus() -> PrometheusMetrics:
+    from htcgrid_core.adapters.prometheus import PrometheusMetrics  # a tenth of a second, for those who ask
+
+    return PrometheusMetrics()
 
 
 def _drain_on_signals(agent: Agent, ring: Callable[[], None]) -> None:

@@ -21,6 +21,7 @@ from htcgrid_core.cloud.address import Address
 from htcgrid_core.domain import limits
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.plane import Plane
 
 if TYPE_CHECKING:
@@ -47,17 +48,18 @@ class CloudPlane:
         self.queue.close()
 
 
-def open_cloud(address: Address, session: boto3.Session | None = None) -> CloudPlane:
+def open_cloud(address: Address, session: boto3.Session | None = None, metrics: Metrics = NO_METRICS) -> CloudPlane:
     """The planes of the grid that an address names.
 
     Args:
         session: whose credentials are used, instead of those that the address names.
+        metrics: in which is counted what this process does.
 
     Raises:
         InvalidInput: the environment's settings of agents are no good.
         UnknownGrid, IncompatibleGrid, AccessDenied, GridUnavailable: it cannot be used; nothing was written.
     """
-    clients = Clients(address.settings, session)
+    clients = Clients(address.settings, session, metrics)
     parameter = read_parameter(clients, address.name)
     key = read_key(clients, address.name, parameter)
     times = AgentTimes.from_environment({LEASE_VARIABLE: str(parameter.defaults.lease_seconds), **os.environ})
@@ -67,6 +69,7 @@ def open_cloud(address: Address, session: boto3.Session | None = None) -> CloudP
         parameter.queues,
         ring=lambda: doorbell.ring(WORK),
         hidden_seconds=times.lease_seconds,
+        metrics=metrics,
     )
     cache = cache_folder(address.name)
     plane = Plane(
@@ -78,6 +81,7 @@ def open_cloud(address: Address, session: boto3.Session | None = None) -> CloudP
         key=key,
         time_slice_seconds=limits.TIME_SLICE_SECONDS,
         inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
+        metrics=metrics,
     )
     dead_letters = SqsDeadLetters(clients, parameter.queues)
     return CloudPlane(plane, queue, doorbell, dead_letters, parameter, times, cache)

@@ -24,6 +24,10 @@ class Breaker:
         """Whether an attempt may be made at ``now``."""
         return self.failures < self.threshold or now >= self.open_until
 
+    def probe(self) -> None:
+        """Something else got through: the next attempt need not wait for the end of the cool-down."""
+        self.open_until = float("-inf")
+
     def record_success(self) -> None:
         """Close the breaker."""
         self.failures = 0

@@ -54,6 +54,10 @@ class AccessDenied(GridError):
     """There are no valid credentials for the grid, or they do not permit what was asked for; nothing was written."""
 
 
+# What may pass without the process that met it: an outage, a table or a permission that comes back.
+GRID_FAILURES = (GridUnavailable, AccessDenied, UnknownGrid)
+
+
 class SessionNotFound(GridError, LookupError):
     """No session has this id, or its retention time has passed."""
 

@@ -12,6 +12,7 @@ RECONCILE_TICK_SECONDS: Final = 10.0
 LOCAL_RECONCILE_TICK_SECONDS: Final = 1.0
 SUBMIT_STALL_SECONDS: Final = 600.0  # a SUBMITTED session without a write for this long is aborted
 DRAIN_GRACE_SECONDS: Final = 25.0
+STUCK_LEASES: Final = 5.0  # lease times without a turn of its loop, after which an agent says that it is not healthy
 
 # Slicing and bundle sizes
 TIME_SLICE_SECONDS: Final = 2.0

@@ -12,6 +12,7 @@ from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.ports.bundle_queue import BundleQueue
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import Doorbell
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.session_store import SessionStore
 
 
@@ -29,6 +30,7 @@ class Plane:
         time_slice_seconds: after which an agent commits what is done and shares the rest.
         inline_payload_bytes: larger payloads go to the blob store.
         token: makes lease tokens; an argument so that a simulation repeats.
+        metrics: what is counted; by nobody, unless an agent serves them.
     """
 
     store: SessionStore
@@ -41,3 +43,4 @@ class Plane:
     inline_payload_bytes: int = field(default_factory=lambda: limits.INLINE_PAYLOAD_BYTES)
     rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
     token: Callable[[], str] = random_token
+    metrics: Metrics = NO_METRICS

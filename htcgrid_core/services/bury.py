@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
+from htcgrid_core.domain import metrics
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message
@@ -38,6 +39,8 @@ def bury(plane: Plane, dead_letters: DeadLetters) -> Buried:
             break
         for letter in letters:
             _bury_one(plane, dead_letters, letter, done)
+    for what in metrics.DEAD_LETTERS.labels["what"]:
+        plane.metrics.add(metrics.DEAD_LETTERS, getattr(done, what), what=what)
     return done
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from htcgrid_core.codecs import frames
+from htcgrid_core.domain import metrics
 from htcgrid_core.domain.bundle import Bundle
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.lease import Lease
@@ -62,6 +63,7 @@ def claim(
             hint.session_id, hint.bundle_id, token=token, owner=agent_id, now=now, until=now + lease_seconds
         ),
     )
+    plane.metrics.add(metrics.CLAIMS, answer=answer.reason if isinstance(answer, Refused) else "granted")
     if isinstance(answer, Refused):
         if answer.children:
             record = plane.store.session(hint.session_id, now)

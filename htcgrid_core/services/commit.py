@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcomes
+from htcgrid_core.domain import metrics
 from htcgrid_core.domain.bundle import Child
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.bundle_queue import Hint, Message
@@ -44,6 +45,7 @@ def commit(
         children=tuple(children),
     )
     record = persist(plane, lambda: plane.store.commit(write))
+    _count(plane, outcomes, write)
     ready = [
         Hint(child.bundle.session_id, child.bundle.bundle_id, child.bundle.not_before, spec.priority)
         for child in children
@@ -57,3 +59,10 @@ def commit(
     ended = finalize(plane, record)
     plane.doorbell.ring(COMMITS)
     return ended
+
+
+def _count(plane: Plane, outcomes: Outcomes, write: Commit) -> None:
+    plane.metrics.add(metrics.COMMITS)
+    plane.metrics.add(metrics.TASKS, write.completed, outcome="completed")
+    plane.metrics.add(metrics.TASKS, write.failed, outcome="failed")
+    plane.metrics.observe(metrics.TASK_SECONDS, outcomes.seconds)

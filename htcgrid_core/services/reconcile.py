@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from htcgrid_core.domain import limits
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.errors import IllegalTransition
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
@@ -16,6 +18,7 @@ from htcgrid_core.services.persist import persist
 
 RESEND_LIMIT = 100  # hints a session and tick; what is still missing comes with the next tick
 EXPIRE_LIMIT = 20
+FRESH_SECONDS = 3 * limits.RECONCILE_TICK_SECONDS  # for which a tick's view of the grid is shown
 
 
 @dataclass
@@ -38,7 +41,9 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
         thorough: re-send all of them.
     """
     done = Reconciled()
-    for record in persist(plane, plane.store.live_sessions):
+    live = persist(plane, plane.store.live_sessions)
+    _show(plane, live)
+    for record in live:
         done.live += 1
         match record.state:
             case SessionState.SUBMITTED:
@@ -53,7 +58,20 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
     for session_id in persist(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
         plane.blobs.delete_prefix(f"sessions/{session_id}/")
         done.expired += 1
+    plane.metrics.add(metrics.RECONCILER_TICKS)
+    for what in metrics.RECONCILED.labels["what"]:
+        plane.metrics.add(metrics.RECONCILED, getattr(done, what), what=what)
     return done
+
+
+def _show(plane: Plane, live: Sequence[SessionRecord]) -> None:
+    """The grid as a whole, until others have looked: ticks are shared out among agents at random."""
+    show = partial(plane.metrics.show, seconds=FRESH_SECONDS)
+    for state in metrics.SESSIONS_LIVE.labels["state"]:
+        show(metrics.SESSIONS_LIVE, float(sum(record.state == state for record in live)), state=state)
+    show(metrics.TASKS_PENDING, float(sum(record.counters.pending for record in live)))
+    now = plane.clock.now()
+    show(metrics.OLDEST_SESSION_SECONDS, max((now - record.submitted_at for record in live), default=0.0))
 
 
 def _abort_if_stalled(plane: Plane, record: SessionRecord) -> bool:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tools.docs import architecture, commands, lifecycle, numbers, options, reference
+from tools.docs import architecture, commands, lifecycle, metrics, numbers, options, reference
 from tools.docs.places import REPOSITORY, documents
 from tools.docs.sections import filled
 
@@ -26,6 +26,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "url-options": options.url,
     "agent-settings": options.agents,
     "passed-variables": options.passed_variables,
+    "metrics": metrics.tables,
     "commands": commands.reference,
     "reference": reference.reference,
 }

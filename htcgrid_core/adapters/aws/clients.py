@@ -7,8 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from htcgrid_core.adapters.aws.errors import aws_errors
+from htcgrid_core.adapters.aws.observed import observe
 from htcgrid_core.adapters.aws.settings import AwsSettings
 from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 
 if TYPE_CHECKING:
     import boto3
@@ -28,10 +30,14 @@ class Clients:
 
     Args:
         session: whose credentials are used, instead of those that the settings name.
+        metrics: in which requests are counted.
     """
 
-    def __init__(self, settings: AwsSettings, session: boto3.Session | None = None) -> None:
+    def __init__(
+        self, settings: AwsSettings, session: boto3.Session | None = None, metrics: Metrics = NO_METRICS
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._given = session
         self._lock = threading.Lock()
         self._made: dict[str, Any] = {}
@@ -89,9 +95,12 @@ class Clients:
         with self._lock, aws_errors(f"AWS in {region}"):
             session = self._in_session()  # first: it forgets what a parent process made
             if service not in self._made:
-                self._made[service] = session.client(  # type: ignore[call-overload]  # the name is not a literal
+                client = session.client(  # type: ignore[call-overload]  # the name is not a literal
                     service, region_name=region, endpoint_url=self._settings.endpoint, config=self._config(service)
                 )
+                if self._metrics is not NO_METRICS:
+                    observe(client, self._metrics)
+                self._made[service] = client
             return self._made[service]
 
     def _in_session(self) -> boto3.Session:

@@ -25,7 +25,7 @@ from botocore.exceptions import (
 
 from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
 
-_THROTTLED = frozenset(
+THROTTLED = frozenset(
     {
         "BandwidthLimitExceeded", "KmsThrottled", "LimitExceededException", "OverLimit",
         "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
@@ -73,7 +73,7 @@ def code_of(error: ClientError) -> str:
 
 def is_throttle(error: ClientError) -> bool:
     """Whether AWS refused the call only because there were too many; it had no effect."""
-    return code_of(error) in _THROTTLED
+    return code_of(error) in THROTTLED
 
 
 def grid_error(error: BotoCoreError | ClientError, resource: str) -> GridError:
@@ -117,7 +117,7 @@ def _of_answer(error: ClientError, resource: str) -> GridError:
     code, action = code_of(error), error.operation_name
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     said = error.response.get("Error", {}).get("Message") or code
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return GridUnavailable(f"{resource}: AWS throttles {action} ({code}); it is tried again, more slowly")
     if code in _PASSING or status >= 500:
         return GridUnavailable(f"{resource}: {action} failed for now ({code}: {said}); try again")

@@ -17,6 +17,7 @@ from htcgrid_core.adapters.aws.turns import WAITED_AT
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 
 if TYPE_CHECKING:
     from htcgrid_core.adapters.aws.clients import Clients
@@ -35,16 +36,19 @@ class SqsQueue:
         *,
         ring: Callable[[], None] = lambda: None,
         hidden_seconds: float = limits.LEASE_SECONDS,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Queues by pool.
 
         Args:
             ring: wakes the agent of this process: messages have come.
             hidden_seconds: for how long a received message is hidden from others: a lease.
+            metrics: told how long messages waited.
         """
         self._clients = clients
         self._queues = dict(queues)
         self._ring = ring
+        self._metrics = metrics
         self._hidden_seconds = max(1, ceil(hidden_seconds))
         self._outbox = Outbox(clients)
         self._lock = threading.Lock()
@@ -90,6 +94,7 @@ class SqsQueue:
                     self._of(pool),
                     hidden_seconds=self._hidden_seconds,
                     ring=self._ring,
+                    metrics=self._metrics,
                 )
             return self._receivers[pool]
 

@@ -17,10 +17,14 @@ from htcgrid_core.adapters.aws.outbox import Receipt
 from htcgrid_core.adapters.aws.turns import WAITED_AT, Turns
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridError
+from htcgrid_core.domain.metrics import QUEUE_WAIT_SECONDS
 from htcgrid_core.domain.session import Priority
-from htcgrid_core.ports.bundle_queue import Message, Received
+from htcgrid_core.ports.bundle_queue import Hint, Message, Received
+from htcgrid_core.ports.metrics import Metrics
 
 if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
     from htcgrid_core.adapters.aws.clients import Clients
     from htcgrid_core.adapters.aws.outbox import Outbox
     from htcgrid_core.adapters.aws.parameter import PoolQueues
@@ -60,12 +64,14 @@ class Receiver:
         *,
         hidden_seconds: int,
         ring: Callable[[], None],
+        metrics: Metrics,
     ) -> None:
         self._clients = clients
         self._outbox = outbox
         self._queues = queues
         self._hidden_seconds = hidden_seconds
         self._ring = ring
+        self._metrics = metrics
         self._turns = Turns()
         self._changed = threading.Condition()
         self._held: deque[Held] = deque()
@@ -196,6 +202,7 @@ class Receiver:
             MaxNumberOfMessages=self._appetite,
             WaitTimeSeconds=LONG_POLL_SECONDS if wait else 0,
             VisibilityTimeout=self._hidden_seconds,
+            MessageSystemAttributeNames=["SentTimestamp"],
         )
         came: list[Message] = []
         found = answer.get("Messages", ())
@@ -212,4 +219,11 @@ class Receiver:
                 self._outbox.hide([receipt], min(MAX_HIDDEN_SECONDS, int(early)))
             else:
                 came.append(Message(letter.hint, receipt))
+                self._metrics.observe(QUEUE_WAIT_SECONDS, _waited_seconds(message, letter.hint))
         return came, not found
+
+
+def _waited_seconds(message: MessageTypeDef, hint: Hint) -> list[float]:
+    """One time, by the clocks of SQS and of this machine, which may differ a little; none if the queue tells none."""
+    sent_ms = message.get("Attributes", {}).get("SentTimestamp")
+    return [] if sent_ms is None else [max(0.0, time.time() - max(int(sent_ms) / 1000, hint.not_before))]

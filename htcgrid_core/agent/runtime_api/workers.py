@@ -12,8 +12,9 @@ from htcgrid_core.agent.native import CAPTURE_CHECK_SECONDS, TOO_SLOW, how_it_en
 from htcgrid_core.agent.runtime_api.http import Connection
 from htcgrid_core.agent.runtime_api.sandbox import CONNECTIONS, Sandbox
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
-from htcgrid_core.domain import limits
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, LoadFailed, StartFailed, WorkerEvent, WorkerLost
 
 READS_AT_ONCE = 32  # of one large result, before others have their turn
@@ -23,8 +24,9 @@ CHILDREN_END_SECONDS = 0.5  # that processes may take to end once they are kille
 class RuntimeApiWorkers:
     """Workers of deployed functions, one a slot, each with its own port on the loopback interface."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, count: Metrics = NO_METRICS) -> None:
         self.slots = slots
+        self._count = count
         self._sandboxes: dict[int, Sandbox] = {}
         self._selector = selectors.DefaultSelector()
         self._events: list[WorkerEvent] = []
@@ -106,6 +108,7 @@ class RuntimeApiWorkers:
 
     def _start(self, slot: int, function: FunctionRef) -> Sandbox:
         sandbox = Sandbox.start(slot, function, lambda chunk, outcome: self._ended(slot, chunk, outcome))
+        self._count.add(metrics.WORKERS_STARTED, kind="runtime_api")
         self._sandboxes[slot] = sandbox
         self._selector.register(sandbox.listener, selectors.EVENT_READ, (slot, sandbox.listener))
         if sandbox.pidfd >= 0:

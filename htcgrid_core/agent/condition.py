@@ -1,0 +1,89 @@
+"""Whether an agent can work, and if not, why: what its breakers, its drain and its last turn say."""
+
+from __future__ import annotations
+
+from htcgrid_core.domain.breaker import Breaker
+from htcgrid_core.ports.clock import Clock
+
+
+class Condition:
+    """Of one agent. Written by its loop, read by anybody: other threads see one value or the next.
+
+    Attributes:
+        turned_at: monotonic time at which the loop began its last turn.
+        heard: whether the grid has ever taken a heartbeat of this agent.
+        draining: whether it was asked to leave.
+        problem: why workers cannot start; empty if they can.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._grid, self._workers = Breaker(), Breaker()
+        self._trouble = ""
+        self.turned_at = clock.monotonic()
+        self.heard = False
+        self.draining = False
+        self.problem = ""
+
+    def turn(self) -> None:
+        """The loop begins a turn."""
+        self.turned_at = self._clock.monotonic()
+
+    def grid_answered(self) -> None:
+        """A claim or a commit came to an end, whichever."""
+        self._grid.record_success()
+        self._trouble = ""
+
+    def heartbeat_answered(self) -> None:
+        """The grid took a heartbeat.
+
+        That closes no breaker, since claims may fail all the same; but one of them is worth trying.
+        """
+        self.heard = True
+        self._grid.probe()
+
+    def grid_failed(self, error: Exception) -> None:
+        """The grid did not answer, or refused to."""
+        self._grid.record_failure(self._clock.monotonic())
+        self._trouble = str(error)
+
+    def worker_answered(self) -> None:
+        """A worker runs tasks."""
+        self._workers.record_success()
+        self.problem = ""
+
+    def worker_failed(self, reason: str) -> None:
+        """No worker could be started."""
+        self._workers.record_failure(self._clock.monotonic())
+        self.problem = reason
+
+    @property
+    def grid_is_open(self) -> bool:
+        """Whether the grid keeps failing, and is left alone for a while."""
+        return not self._grid.allows(self._clock.monotonic())
+
+    @property
+    def workers_are_open(self) -> bool:
+        """Whether workers keep failing to start."""
+        return not self._workers.allows(self._clock.monotonic())
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether to look for work."""
+        return not (self.draining or self.grid_is_open or self.workers_are_open)
+
+    def unready(self) -> str:
+        """Why it cannot claim; empty if it can."""
+        if self.draining:
+            return "it is draining"
+        if self.grid_is_open:
+            return f"the grid cannot be used: {self._trouble}"
+        if self.workers_are_open:
+            return f"workers cannot start: {self.problem}"
+        if not self.heard:
+            return "its first heartbeat is not through yet"
+        return ""
+
+    def stuck_seconds(self) -> float:
+        """How long ago the loop began its last turn."""
+        return self._clock.monotonic() - self.turned_at

@@ -1,0 +1,92 @@
+"""Whether an agent lives and can work, and its metrics: three pages on one port, for a scheduler of containers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from htcgrid_core.agent.condition import Condition
+from htcgrid_core.domain.errors import InvalidInput
+
+_TEXT = "text/plain; charset=utf-8"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+CLIENT_SECONDS = 5.0  # that one who asks may take to do so
+
+
+class Health:
+    """Serves in a thread of its own, so that it answers whatever the agent's loop does.
+
+    Args:
+        condition: the agent's.
+        page: writes the metrics as Prometheus reads them.
+        stuck_seconds: without a turn of the loop, after which the agent is not alive.
+        host, port: where to listen; port 0 for any that is free.
+
+    Raises:
+        InvalidInput: nobody can listen there.
+    """
+
+    def __init__(
+        self,
+        condition: Condition,
+        page: Callable[[], bytes],
+        *,
+        stuck_seconds: float,
+        host: str,
+        port: int,
+    ) -> None:
+        self._condition = condition
+        self._page = page
+        self._stuck_seconds = stuck_seconds
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(self._answer))
+        except OSError as error:
+            raise InvalidInput(f"health and metrics cannot be served on {host}:{port}: {error}") from error
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="htcgrid-health", daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        host, port = self._server.server_address[:2]
+        return f"{host!s}:{port}"
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+        """Status, content type and body."""
+        if path == "/metrics":
+            return HTTPStatus.OK, PROMETHEUS, self._page()
+        wrong = {"/healthz": self._dead, "/readyz": self._condition.unready}.get(path)
+        if wrong is None:
+            return HTTPStatus.NOT_FOUND, _TEXT, b"there are /healthz, /readyz and /metrics\n"
+        reason = wrong()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
+        return status, _TEXT, f"{reason or 'ok'}\n".encode()
+
+    def _dead(self) -> str:
+        seconds = self._condition.stuck_seconds()
+        return f"its loop has made no turn for {seconds:.0f} s" if seconds > self._stuck_seconds else ""
+
+
+def _handler(answer: Callable[[str], tuple[HTTPStatus, str, bytes]]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = CLIENT_SECONDS
+
+        def do_GET(self) -> None:
+            status, content_type, body = answer(self.path.partition("?")[0])
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """A probe every few seconds is no news."""
+
+    return Handler

@@ -1,0 +1,154 @@
+"""The catalogue of metrics: everything that an agent counts, and every value that a label may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+OTHER: Final = "other"  # what a label says instead of a value that is not in the catalogue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """One metric.
+
+    Attributes:
+        help: what it tells, for people.
+        labels: each label's values, so that nobody adds a time series for each session or task.
+        buckets: upper bounds of a histogram.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+# Tasks and bundles
+TASKS: Final = Metric(
+    "htcgrid_tasks_total",
+    "counter",
+    "Attempts of tasks that this agent committed; those retried have attempts left and run again",
+    {"outcome": ("completed", "failed", "retried")},
+)
+TASK_SECONDS: Final = Metric(
+    "htcgrid_task_seconds",
+    "histogram",
+    "How long handlers ran, of tasks that completed or failed for good",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0),
+)
+HINTS: Final = Metric("htcgrid_hints_received_total", "counter", "Messages that the agent took from its pool's queue")
+CLAIMS: Final = Metric(
+    "htcgrid_claims_total",
+    "counter",
+    "Claims of bundles, by the store's answer: granted; over (done, or its session has ended); leased by another "
+    "agent; early (its retry delay is not over)",
+    {"answer": ("granted", "over", "leased", "early")},
+)
+COMMITS: Final = Metric("htcgrid_commits_total", "counter", "Commits of bundles, each with its counters and children")
+BUNDLES_LOST: Final = Metric(
+    "htcgrid_bundles_lost_total",
+    "counter",
+    "Bundles dropped with what was not committed: not renewed in time; renewal or commit refused, since another agent "
+    "has the bundle; their session has ended",
+    {"reason": ("not_renewed", "refused", "session_ended")},
+)
+LEASE_RENEWALS: Final = Metric(
+    "htcgrid_lease_renewals_total",
+    "counter",
+    "Leases by what came of renewing them: held; lost to another agent; unknown, since the grid did not answer",
+    {"answer": ("held", "lost", "unknown")},
+)
+
+# Slots and workers
+SLOTS: Final = Metric("htcgrid_slots", "gauge", "Tasks that the agent can run at once")
+SLOTS_BUSY: Final = Metric("htcgrid_slots_busy", "gauge", "Slots that have a task")
+LEASES: Final = Metric("htcgrid_leases", "gauge", "Bundles that the agent holds")
+WORKERS_STARTED: Final = Metric(
+    "htcgrid_workers_started_total",
+    "counter",
+    "Worker processes started, by what they speak: the native protocol, or the Lambda Runtime API",
+    {"kind": ("native", "runtime_api")},
+)
+WORKERS_LOST: Final = Metric(
+    "htcgrid_workers_lost_total",
+    "counter",
+    "Workers that ended before their agent let them go: crashed; over the task's time limit; stopped, since their "
+    "session has ended or their lease was lost; could not load their function; could not start",
+    {"reason": ("crashed", "timeout", "stopped", "load_failed", "start_failed")},
+)
+
+# The agent's condition
+READY: Final = Metric("htcgrid_ready", "gauge", "1 if the agent can claim work, as /readyz says")
+DRAINING: Final = Metric("htcgrid_draining", "gauge", "1 if the agent was asked to leave")
+BREAKER_OPEN: Final = Metric(
+    "htcgrid_breaker_open",
+    "gauge",
+    "1 while the agent claims nothing: the grid keeps failing, or workers cannot start",
+    {"of": ("grid", "workers")},
+)
+AGENTS: Final = Metric("htcgrid_agents", "gauge", "Agents of this pool, as of this agent's last heartbeat")
+
+# The reconciler
+RECONCILER_TICKS: Final = Metric("htcgrid_reconciler_ticks_total", "counter", "Ticks of the reconciler in this process")
+RECONCILED: Final = Metric(
+    "htcgrid_reconciled_total",
+    "counter",
+    "What the reconciler found and did: sessions ended, stalled submissions aborted, bundles announced again, expired "
+    "sessions deleted",
+    {"what": ("ended", "aborted", "resent", "expired")},
+)
+DEAD_LETTERS: Final = Metric(
+    "htcgrid_dead_letters_total",
+    "counter",
+    "Dead letters dealt with: sent again; their tasks FAILED; dropped, since there was nothing left to do",
+    {"what": ("redriven", "failed", "dropped")},
+)
+
+# The grid as a whole, seen by the reconciler; shown by whichever agents did a tick lately
+SESSIONS_LIVE: Final = Metric(
+    "htcgrid_sessions_live",
+    "gauge",
+    "Sessions that have not ended, as of a tick of the reconciler in the last 30 seconds; absent without one",
+    {"state": ("SUBMITTED", "RUNNING", "CANCELLING")},
+)
+TASKS_PENDING: Final = Metric(
+    "htcgrid_tasks_pending",
+    "gauge",
+    "Tasks of live sessions that have not ended, likewise: what a scaler looks at",
+)
+OLDEST_SESSION_SECONDS: Final = Metric(
+    "htcgrid_oldest_session_seconds", "gauge", "Age of the oldest live session, likewise; 0 if there is none"
+)
+
+# AWS
+AWS_OPERATIONS: Final = (
+    "BatchGetItem", "BatchWriteItem", "ChangeMessageVisibilityBatch", "DeleteItem", "DeleteMessageBatch",
+    "DeleteObjects", "GetItem", "GetObject", "GetParameter", "GetQueueAttributes", "HeadObject", "ListObjectsV2",
+    "PutItem", "PutObject", "Query", "ReceiveMessage", "SendMessageBatch", "TransactGetItems", "TransactWriteItems",
+    "UpdateItem", OTHER,
+)  # fmt: skip
+AWS_CALLS: Final = Metric(
+    "htcgrid_aws_calls_total",
+    "counter",
+    "Requests to AWS, repeated ones included: ok; refused (a condition that failed, or a 4xx); throttled; failed (a "
+    "5xx, or no answer)",
+    {"operation": AWS_OPERATIONS, "answer": ("ok", "refused", "throttled", "failed")},
+)
+AWS_CALL_SECONDS: Final = Metric(
+    "htcgrid_aws_call_seconds",
+    "histogram",
+    "How long requests to AWS took; ReceiveMessage waits for up to 20 seconds",
+    {"operation": AWS_OPERATIONS},
+    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+)
+QUEUE_WAIT_SECONDS: Final = Metric(
+    "htcgrid_queue_wait_seconds",
+    "histogram",
+    "Age of hints when the agent received them: since they were sent, or since they were due if that was later",
+    buckets=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
+)
+
+CATALOGUE: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -1,0 +1,43 @@
+"""Metrics: what operators are told in numbers. Names, labels and their values are those of ``domain.metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from htcgrid_core.domain.metrics import Metric
+
+
+class Metrics(Protocol):
+    """Takes numbers in; may be called from many threads, never waits and never fails."""
+
+    def add(self, metric: Metric, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+
+    def observe(self, metric: Metric, values: Iterable[float], **labels: str) -> None:
+        """Sort values into a histogram."""
+
+    def show(self, metric: Metric, value: float, seconds: float, **labels: str) -> None:
+        """Set a gauge, which vanishes after ``seconds``: what somebody else sees anew by then."""
+
+    def read(self, metric: Metric, value: Callable[[], float], **labels: str) -> None:
+        """Have a gauge looked at whenever somebody asks; ``value`` is called in another thread."""
+
+
+class NoMetrics:
+    """Nobody looks."""
+
+    def add(self, metric: Metric, amount: float = 1.0, **labels: str) -> None:
+        """Nothing."""
+
+    def observe(self, metric: Metric, values: Iterable[float], **labels: str) -> None:
+        """Nothing."""
+
+    def show(self, metric: Metric, value: float, seconds: float, **labels: str) -> None:
+        """Nothing."""
+
+    def read(self, metric: Metric, value: Callable[[], float], **labels: str) -> None:
+        """Nothing."""
+
+
+NO_METRICS = NoMetrics()

@@ -1,0 +1,154 @@
+"""An agent whose grid or workers fail: it asks less and less often, says why, and comes back. In virtual time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from htcgrid_core.agent.agent import Agent, AgentIdentity
+from htcgrid_core.agent.condition import Condition
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.submit import submit
+from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
+from tests.faults import watched
+from tests.planes import ManualClock, spec
+
+SESSION = "book-1"
+MINUTE = 60.0
+
+
+class Trouble:
+    """A store that fails while it is told to, for chosen calls; counts what is asked of it."""
+
+    def __init__(self) -> None:
+        self.error: GridError | None = None
+        self.spared: set[str] = set()
+        self.asked: Counter[str] = Counter()
+
+    def around(self, name: str, call: Callable[[], Any]) -> Any:
+        """Fail, or pass the call on."""
+        self.asked[name] += 1
+        if self.error is not None and name not in self.spared:
+            raise self.error
+        return call()
+
+
+@pytest.fixture
+def trouble() -> Trouble:
+    return Trouble()
+
+
+@pytest.fixture
+def agent(plane: Plane, clock: ManualClock, trouble: Trouble) -> Agent:
+    """An agent of a grid with one session of many short tasks, whose store may fail."""
+    submit(plane, SESSION, spec(bundle_size=2), range(500), idempotent=False)
+    store = watched(plane, trouble.around).store
+
+    def block(until: float) -> bool:
+        clock.pass_(max(0.0, until - clock.monotonic()))
+        return False
+
+    workers = SimulatedWorkers(2, clock, block, lambda *_: Pretence(1.0))
+    return Agent(replace(plane, store=store), workers, AgentIdentity("agent-1"))
+
+
+def steps(agent: Agent, clock: ManualClock, seconds: float) -> None:
+    """Let the agent work for some virtual time."""
+    until = clock.monotonic() + seconds
+    while clock.monotonic() < until:
+        agent.step()
+
+
+def claims(agent: Agent, clock: ManualClock, trouble: Trouble, seconds: float) -> int:
+    """How many claims it makes in that time."""
+    before = trouble.asked["claim"]
+    steps(agent, clock, seconds)
+    return trouble.asked["claim"] - before
+
+
+def done(plane: Plane, clock: ManualClock) -> int:
+    """Tasks that have ended."""
+    return plane.store.session(SESSION, clock.now()).counters.completed
+
+
+@pytest.mark.parametrize("error", [GridUnavailable("throttled"), UnknownGrid("no table"), AccessDenied("expired")])
+def test_a_grid_that_fails_is_asked_less_and_less_often(
+    agent: Agent, plane: Plane, clock: ManualClock, trouble: Trouble, error: GridError
+) -> None:
+    well = claims(agent, clock, trouble, MINUTE)
+    assert not agent.condition.unready()
+
+    trouble.error = error
+    first, second, third = (claims(agent, clock, trouble, 5 * MINUTE) for _ in range(3))
+    assert first <= well  # five minutes of trouble cost no more than a minute of work
+    assert second < first
+    assert third <= second
+    assert agent.condition.grid_is_open
+    assert str(error) in agent.condition.unready()
+
+    trouble.error = None
+    before = done(plane, clock)
+    steps(agent, clock, limits.BREAKER_COOLDOWN_CAP_SECONDS)
+    assert not agent.condition.unready()
+    assert done(plane, clock) > before
+
+
+def test_heartbeats_that_get_through_do_not_close_the_breaker(
+    agent: Agent, clock: ManualClock, trouble: Trouble
+) -> None:
+    """A hot partition refuses claims while the agent's own row is written well."""
+    well = claims(agent, clock, trouble, 5 * MINUTE)
+    trouble.error, trouble.spared = GridUnavailable("throttled"), {"beat", "agents", "renew"}
+    claims(agent, clock, trouble, MINUTE)
+    assert claims(agent, clock, trouble, 5 * MINUTE) < well / 2
+    trouble.error = None
+    steps(agent, clock, 2 * limits.HEARTBEAT_SECONDS)
+    assert not agent.condition.unready()  # the first heartbeat after the trouble lets it try
+
+
+def test_a_grid_that_fails_once_in_a_while_opens_nothing(agent: Agent, clock: ManualClock, trouble: Trouble) -> None:
+    steps(agent, clock, MINUTE)
+    for _ in range(20):
+        trouble.error = GridUnavailable("a moment")
+        agent.step()
+        trouble.error = None
+        steps(agent, clock, 10.0)
+        assert not agent.condition.grid_is_open
+
+
+def test_workers_that_run_do_not_hide_a_grid_that_fails(clock: ManualClock) -> None:
+    condition = Condition(clock)
+    for _ in range(limits.BREAKER_THRESHOLD):
+        condition.grid_failed(GridUnavailable("throttled"))
+        condition.worker_answered()
+    assert condition.grid_is_open
+    assert not condition.workers_are_open
+
+
+def test_why_an_agent_is_not_ready(clock: ManualClock) -> None:
+    condition = Condition(clock)
+    assert condition.unready() == "its first heartbeat is not through yet"
+    condition.heartbeat_answered()
+    assert condition.unready() == ""
+    for _ in range(limits.BREAKER_THRESHOLD):
+        condition.worker_failed("no memory")
+    assert condition.unready() == "workers cannot start: no memory"
+    condition.worker_answered()
+    assert condition.unready() == ""
+    condition.draining = True
+    assert condition.unready() == "it is draining"
+    assert not condition.may_claim
+
+
+def test_a_loop_that_makes_no_turn_is_stuck(clock: ManualClock) -> None:
+    condition = Condition(clock)
+    clock.pass_(100.0)
+    assert condition.stuck_seconds() == 100.0
+    condition.turn()
+    assert condition.stuck_seconds() == 0.0

@@ -1,0 +1,31 @@
+"""The catalogue of metrics as tables."""
+
+from __future__ import annotations
+
+import inspect
+
+from htcgrid_core.domain import metrics
+from htcgrid_core.domain.metrics import Metric
+
+_HEAD = ["| metric | kind | labels | what |", "|---|---|---|---|"]
+
+
+def tables() -> str:
+    """Every metric under the heading that it has in the catalogue."""
+    of_name = {name: value for name, value in vars(metrics).items() if isinstance(value, Metric)}
+    lines: list[str] = []
+    for line in inspect.getsource(metrics).splitlines():
+        if line.startswith("# "):
+            lines += ["", f"**{line.removeprefix('# ')}**", "", *_HEAD]
+        elif (name := line.split(":")[0]) in of_name:
+            lines.append(_row(of_name[name]))
+    return "\n".join(lines).strip()
+
+
+def _row(metric: Metric) -> str:
+    labels = "; ".join(f"`{name}`: {_values(values)}" for name, values in metric.labels.items())
+    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}. |"
+
+
+def _values(values: tuple[str, ...]) -> str:
+    return f"{len(values)} names, as AWS has them" if values == metrics.AWS_OPERATIONS else ", ".join(values)
