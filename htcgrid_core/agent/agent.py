@@ -58,6 +58,7 @@ class AgentSettings:
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
     poll_seconds: float = limits.AGENT_POLL_SECONDS
     drain_grace_seconds: float = limits.DRAIN_GRACE_SECONDS
+    stuck_seconds: float = limits.STUCK_SECONDS
     look_seconds: float = LOOK_SECONDS
 
 

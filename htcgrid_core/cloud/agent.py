@@ -79,8 +79,8 @@ def serve(
         where = ""
         if count is not None and health is not None:
             show(agent, count)
-            stuck_seconds = limits.STUCK_LEASES * settings.lease_seconds
-            pages = Health(agent.condition, count.page, stuck_seconds=stuck_seconds, host=health[0], port=health[1])
+            stuck_seconds, (on, port) = settings.stuck_seconds, health
+            pages = Health(agent.condition, count.page, stuck_seconds=stuck_seconds, host=on, port=port)
             undo.callback(pages.close)
             where = pages.address
         ready(identity, where)

@@ -12,7 +12,7 @@ RECONCILE_TICK_SECONDS: Final = 10.0
 LOCAL_RECONCILE_TICK_SECONDS: Final = 1.0
 SUBMIT_STALL_SECONDS: Final = 600.0  # a SUBMITTED session without a write for this long is aborted
 DRAIN_GRACE_SECONDS: Final = 25.0
-STUCK_LEASES: Final = 5.0  # lease times without a turn of its loop, after which an agent says that it is not healthy
+STUCK_SECONDS: Final = 150.0  # without a turn of its loop, after which an agent says that it is not healthy
 
 # Slicing and bundle sizes
 TIME_SLICE_SECONDS: Final = 2.0
@@ -72,6 +72,7 @@ assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS - LEASE_MARGIN_SECONDS, "two lost 
 assert TIME_SLICE_SECONDS < LEASE_SECONDS - LEASE_MARGIN_SECONDS
 assert LOCAL_TIME_SLICE_SECONDS <= TIME_SLICE_SECONDS
 assert DRAIN_GRACE_SECONDS <= LEASE_SECONDS, "work handed back on drain is never reclaimed first"
+assert STUCK_SECONDS > 2 * LEASE_SECONDS, "an agent that is started again has lost its leases anyway"
 assert CRASHES_BEFORE_ISOLATION < CRASH_LIMIT
 assert BACKOFF_BASE_SECONDS <= BACKOFF_CAP_SECONDS
 assert MAX_UNPACKED_BYTES <= PACKAGE_CACHE_BYTES, "any one package fits"

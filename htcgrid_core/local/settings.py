@@ -13,6 +13,7 @@ from htcgrid_core.domain.errors import InvalidInput
 
 PREFIX = "HTCGRID_"
 HEARTBEATS_PER_LEASE = limits.LEASE_SECONDS / limits.HEARTBEAT_SECONDS
+STUCK_LEASES = limits.STUCK_SECONDS / limits.LEASE_SECONDS
 MARGINS_PER_LEASE = limits.LEASE_SECONDS / limits.LEASE_MARGIN_SECONDS
 
 
@@ -62,6 +63,7 @@ class AgentTimes(BaseModel):
             lease_seconds=self.lease_seconds,
             lease_margin_seconds=self.lease_seconds / MARGINS_PER_LEASE,
             heartbeat_seconds=self.lease_seconds / HEARTBEATS_PER_LEASE,
+            stuck_seconds=self.lease_seconds * STUCK_LEASES,
             drain_grace_seconds=min(limits.DRAIN_GRACE_SECONDS, self.lease_seconds) if grace is None else grace,
         )
 

@@ -36,10 +36,12 @@ def trouble(aws_cloud: CloudUnderTest) -> Iterator[TroubledAws]:
         yield aws
 
 
-def start_behind(trouble: TroubledAws, cloud: CloudUnderTest, folder: Path, **variables: str) -> Pages:
+def start_behind(trouble: TroubledAws, cloud: CloudUnderTest, folder: Path, lease_seconds: int = 3) -> Pages:
     """An agent that reaches AWS through the proxy."""
     url = f"aws://{NAME}?region={REGION}&endpoint={trouble.url}"
-    cloud.start_agent("--url", url, "--health", "0", "--json", AWS_ENDPOINT_URL=trouble.url, **variables)
+    cloud.start_agent(
+        "--url", url, "--health", "0", "--json", AWS_ENDPOINT_URL=trouble.url, HTCGRID_LEASE_SECONDS=str(lease_seconds)
+    )
     return Pages(folder / "agent-0.log")
 
 
@@ -147,7 +149,7 @@ def test_a_loop_that_is_stuck_is_not_healthy(
     aws_cloud: CloudUnderTest, aws_grid: Grid, trouble: TroubledAws, tmp_path: Path
 ) -> None:
     """Five lease times without a turn, since AWS takes calls and never answers; a turn later it is healthy again."""
-    pages = start_behind(trouble, aws_cloud, tmp_path, HTCGRID_LEASE_SECONDS="1")
+    pages = start_behind(trouble, aws_cloud, tmp_path, lease_seconds=1)
     eventually(pages.is_ready, "the agent is ready")
     trouble.be("silent")
     eventually(lambda: pages.get("/healthz")[0] == 503, "the agent is not healthy")

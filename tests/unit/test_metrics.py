@@ -95,7 +95,7 @@ def test_every_metric_can_be_counted(metric: Metric) -> None:
     count = PrometheusMetrics()
     labels = {name: values[0] for name, values in metric.labels.items()}
     if metric.kind == "counter":
-        count.add(metric, **labels)
+        count.add(metric, 1, **labels)
     else:
         count.observe(metric, [1.0], **labels)
     assert any(name.startswith(metric.name) and value == 1 for name, value in lines(count).items())
