@@ -50,6 +50,10 @@ class Invariants:
             self._check_terminal(session_id, SessionState(state), tuple(counters))
 
     def _read_pages(self, connection: sqlite3.Connection) -> None:
+        newest = connection.execute("SELECT coalesce(max(seq), 0) FROM outcomes").fetchone()[0]
+        if newest < self._last_page:  # an aborted session made way for its next try; SQLite counts on from here
+            self._last_page = newest
+            self._pages = {seq: page for seq, page in self._pages.items() if seq <= newest}
         pages = connection.execute(
             "SELECT seq, session_id, completed, failed, data, blob_key, size FROM outcomes WHERE seq > ?",
             (self._last_page,),
