@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "ministack"
+MICROBURST = [str(MINISTACK.with_name("python")), "-m", "microburst"]
 REGION = "eu-west-1"
 START_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -125,26 +126,26 @@ def ministack() -> Iterator[str]:
     """The URL of a running ministack."""
     if not MINISTACK.exists():
         raise FileNotFoundError(f"{MINISTACK} is missing: make .venv-ministack/ready")
-    port = _free_port()
+    port = free_port()
     environment = {
-        **_clean_environment(), "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1",
+        **clean_environment(), "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1",
         "LOG_LEVEL": "ERROR",
     }  # fmt: skip
-    with _server([str(MINISTACK)], environment, f"http://127.0.0.1:{port}", "/_ministack/health") as url:
+    with server([str(MINISTACK)], environment, f"http://127.0.0.1:{port}", "/_ministack/health") as url:
         yield url
 
 
 @contextmanager
 def moto() -> Iterator[str]:
     """The URL of a running moto server."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _server(command, _clean_environment(), f"http://127.0.0.1:{port}", "/moto-api/") as url:
+    with server(command, clean_environment(), f"http://127.0.0.1:{port}", "/moto-api/") as url:
         yield url
 
 
 @contextmanager
-def _server(command: list[str], environment: dict[str, str], url: str, health: str) -> Iterator[str]:
+def server(command: list[str], environment: dict[str, str], url: str, health: str) -> Iterator[str]:
     """Start a server, wait until it answers, and end it and its children whatever happens."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -195,12 +196,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Without AWS's own variables, which an emulator would take for its own."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -8,27 +8,38 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import psutil
 
-from htcgrid_core.local.daemon import running_agents
-from htcgrid_core.local.directory import Directory
-
-PAUSE_SECONDS = (0.3, 1.5)
+PAUSE_SECONDS = (0.3, 1.5)  # between strikes
 STOPPED_SECONDS = (0.2, 4.0)  # shorter and longer than a lease
 
 
 class Tormentor:
     """A thread that torments the agents of one grid while its ``with`` block lasts.
 
+    Args:
+        running: process ids of the agents there are.
+        mark: a part of their command lines, and of nobody else's.
+        pause_seconds: between strikes, at least and at most.
+
     Attributes:
         done: how often it did what.
     """
 
-    def __init__(self, directory: Directory, seed: int) -> None:
+    def __init__(
+        self,
+        running: Callable[[], Sequence[int]],
+        mark: str,
+        seed: int,
+        pause_seconds: tuple[float, float] = PAUSE_SECONDS,
+    ) -> None:
         self.done: Counter[str] = Counter()
-        self._directory = directory
+        self._running = running
+        self._mark = mark
+        self._pause_seconds = pause_seconds
         self._rng = random.Random(seed)
         self._stopped: dict[int, float] = {}  # pid to the monotonic time at which it goes on
         self._over = threading.Event()
@@ -54,11 +65,11 @@ class Tormentor:
                 self._signal(pid, signal.SIGCONT)
                 del self._stopped[pid]
             if now >= strike_at:
-                strike_at = now + self._rng.uniform(*PAUSE_SECONDS)
+                strike_at = now + self._rng.uniform(*self._pause_seconds)
                 self._strike(now)
 
     def _strike(self, now: float) -> None:
-        pids = running_agents(self._directory)
+        pids = self._running()
         if not pids:
             return
         pid = self._rng.choice(pids)
@@ -76,5 +87,5 @@ class Tormentor:
         """Signal an agent of this grid; ids are used again, and what has another's by now is left alone."""
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process = psutil.Process(pid)
-            if str(self._directory.root) in process.cmdline():
+            if any(self._mark in word for word in process.cmdline()):
                 process.send_signal(number)

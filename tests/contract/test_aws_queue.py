@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from htcgrid_core.adapters.aws import messages
-from htcgrid_core.adapters.aws.batches import BATCH, Entry, send_all
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
 from htcgrid_core.adapters.aws.parameter import PoolQueues
 from htcgrid_core.adapters.aws.queue import SqsQueue
 from htcgrid_core.adapters.aws.turns import AGAIN_SECONDS, Turns
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.store import SqliteStore
-from htcgrid_core.domain.errors import GridError, GridUnavailable, UnknownGrid
+from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.domain.session import Priority
 from htcgrid_core.ports.bundle_queue import BundleQueue, Hint, Message
 from htcgrid_core.ports.session_store import SessionStore
@@ -191,46 +189,6 @@ class TestForgedMessages:
     def test_what_was_written_is_read(self) -> None:
         for hint in (Hint("s-test", "00000001"), Hint("t-0123", "00000001.ab12", 1234.5, "low")):
             assert messages.read(messages.write(hint, 2)) == messages.Letter(hint, 2)
-
-
-class TestPartialBatches:
-    """S6: SQS may accept any part of a batch."""
-
-    @pytest.mark.parametrize("chunk", range(8))
-    def test_every_pattern_of_a_batch_of_ten(self, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(time, "sleep", lambda _: None)
-        entries: list[Entry] = [{"MessageBody": str(number)} for number in range(BATCH)]
-        for refused in itertools.islice(itertools.product((False, True), repeat=BATCH), chunk * 128, chunk * 128 + 128):
-            accepted: list[str] = []
-            answers = [refused]
-
-            def call(
-                batch: Sequence[Entry], accepted: list[str] = accepted, answers: list[tuple[bool, ...]] = answers
-            ) -> dict[str, Any]:
-                pattern = answers.pop() if answers else (False,) * len(batch)
-                accepted += [e["MessageBody"] for e, no in zip(batch, pattern, strict=True) if not no]
-                return {
-                    "Failed": [
-                        {"Id": e["Id"], "Code": "InternalError"} for e, no in zip(batch, pattern, strict=True) if no
-                    ]
-                }
-
-            send_all(call, entries, "a queue")
-            assert sorted(accepted) == [entry["MessageBody"] for entry in entries]
-
-    def test_refused_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(time, "sleep", lambda _: None)
-
-        def never(batch: Sequence[Entry]) -> dict[str, Any]:
-            return {"Failed": [{"Id": entry["Id"], "Code": "ServiceUnavailable"} for entry in batch]}
-
-        def wrong(batch: Sequence[Entry]) -> dict[str, Any]:
-            return {"Failed": [{"Id": batch[0]["Id"], "Code": "InvalidMessageContents", "SenderFault": True}]}
-
-        with pytest.raises(GridUnavailable, match="ServiceUnavailable"):
-            send_all(never, [{}] * 35, "a queue")
-        with pytest.raises(GridError, match="InvalidMessageContents"):
-            send_all(wrong, [{}], "a queue")
 
 
 def test_a_pool_that_is_not_there(queue: SqsQueue) -> None:

@@ -272,7 +272,11 @@ def payload_of(item: Item) -> Payload:
     """The payload as it was written."""
     if "k" in item:
         return Payload.blob(item["k"], item["sz"])
-    return Payload(inflated(item["p"]), None, item["sz"])
+    try:
+        data = inflated(item["p"])
+    except zlib.error:
+        data = b""  # it is damaged, and so has not its size: who loads it says of what session and bundle it was
+    return Payload(data, None, item["sz"])
 
 
 def deflated(data: bytes, dictionary: bytes = b"") -> bytes:

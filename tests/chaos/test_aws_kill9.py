@@ -1,0 +1,107 @@
+"""The same on AWS: agents are killed, stopped and drained, submitters are killed, and AWS has a bad day.
+
+Two proxies stand before the emulator (tests/chaos/faults.py). Their rules and this run's choices go by
+``HTCGRID_CHAOS_SEED``, ``HTCGRID_CHAOS_SECONDS`` makes it longer.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from htcgrid_core import connect
+from htcgrid_core.cloud.address import parse_aws
+from htcgrid_core.cloud.plane import CloudPlane, open_cloud
+from htcgrid_core.testing.contracts.facts import assert_counters_exact
+from tests.aws.emulators import Account
+from tests.aws.grids import CloudUnderTest, cloud, url_of
+from tests.chaos.faults import Faults, faulty
+from tests.chaos.run import SETTLE_SECONDS, Run, Shape
+from tests.chaos.tormentor import Tormentor
+from tests.e2e.support import eventually
+
+SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "20"))
+SEED = int(os.environ.get("HTCGRID_CHAOS_SEED", "20261122"))
+AGENTS, SLOTS = 3, 2
+SHAPE = Shape(sizes=(1, 7, 100, 400), live=3, submitted=500, kill_after_seconds=(0.8, 2.5), look_seconds=0.3)
+
+
+class Agents:
+    """A few agents, as many as there should be: who dies is replaced."""
+
+    def __init__(self, cloud: CloudUnderTest) -> None:
+        self._cloud = cloud
+        self._running: list[subprocess.Popen[bytes]] = []
+        self.left: list[int] = []  # exit codes
+
+    def keep(self) -> None:
+        """Replace those that ended."""
+        self.left += [agent.returncode for agent in self._running if agent.poll() is not None]
+        self._running = [agent for agent in self._running if agent.returncode is None]
+        while len(self._running) < AGENTS:
+            self._running.append(self._cloud.start_agent(slots=SLOTS))
+
+    def pids(self) -> list[int]:
+        """Of those that run."""
+        return [agent.pid for agent in list(self._running) if agent.poll() is None]
+
+
+@pytest.fixture
+def faults(aws_account: Account) -> Iterator[Faults]:
+    with faulty(aws_account, SEED) as faults:
+        yield faults
+
+
+@pytest.fixture
+def troubled(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudUnderTest]:
+    """A grid behind the proxies, which fail once it is made."""
+    with cloud(faults.account, tmp_path, monkeypatch) as found:
+        yield found
+
+
+def messages_left(sound: CloudPlane) -> int:
+    """In the three queues that agents receive from."""
+    sqs, queues = sound.queue._clients.sqs, sound.parameter.queues["default"]
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answers = [
+        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names) for url in (queues.high, queues.normal, queues.low)
+    ]
+    return sum(int(number) for answer in answers for number in answer["Attributes"].values())
+
+
+@pytest.mark.timeout(SECONDS + SETTLE_SECONDS + 150)
+def test_every_promise_holds_while_agents_are_killed_and_calls_fail(
+    troubled: CloudUnderTest, faults: Faults, aws_account: Account, tmp_path: Path
+) -> None:
+    print(f"HTCGRID_CHAOS_SEED={SEED}")  # shown if it fails
+    agents = Agents(troubled)
+    tormentor = Tormentor(agents.pids, troubled.url, SEED, pause_seconds=(0.5, 2.0))
+    sound = open_cloud(parse_aws(url_of(aws_account)))
+    with connect(troubled.url) as grid:
+        run = Run(troubled.url, grid, random.Random(SEED), tmp_path / "trace", agents.keep, SHAPE, troubled.environment)
+        faults.begin()
+        try:
+            run.torment(tormentor, SECONDS)
+            print(dict(faults.done()))
+        finally:
+            faults.calm()
+        run.settle()
+        run.assert_promises()
+        for observed in run.sessions:
+            assert_counters_exact(sound.plane.store, observed.session.id)
+        replayed = faults.replay()
+        eventually(lambda: not messages_left(sound), "every old message was looked at")
+        run.assert_promises()
+        assert sound.dead_letters.count("default") == 0
+    run.assert_executions_agree(at_least=300, workers=AGENTS * SLOTS)
+    print(f"{replayed} messages replayed; agents ended with {sorted(set(agents.left))}")
+    assert "Traceback" not in troubled.logs(), "an agent broke instead of waiting for better times"
+    done = faults.done()
+    assert min(tormentor.done["kill"], tormentor.done["stop"], run.done["submitter killed"]) >= 2, "too little chaos"
+    assert len(done) > 8, f"too little trouble: {done}"
+    sound.close()
