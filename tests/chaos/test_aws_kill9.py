@@ -11,6 +11,7 @@ import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def troubled(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def messages_left(sound: CloudPlane) -> int:
     """In the three queues that agents receive from."""
     sqs, queues = sound.queue._clients.sqs, sound.parameter.queues["default"]
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     answers = [
         sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names) for url in (queues.high, queues.normal, queues.low)
     ]
