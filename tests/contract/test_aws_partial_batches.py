@@ -10,8 +10,10 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
+from botocore.exceptions import ClientError
 
 from htcgrid_core.adapters.aws.batches import BATCH, Entry, send_all
+from htcgrid_core.adapters.aws.errors import grid_error
 from htcgrid_core.adapters.aws.outbox import Outbox, Receipt
 from htcgrid_core.adapters.aws.table import Table
 from htcgrid_core.adapters.aws.tables import PARTITION, SORT
@@ -143,3 +145,10 @@ def test_refused_for_ever() -> None:
     everything_left = table_of(batch_write_item=lambda **asked: {"UnprocessedItems": asked["RequestItems"]})
     with pytest.raises(GridUnavailable, match=TABLE):
         everything_left.put_many([{PARTITION: "p", SORT: name} for name in NUMBERS])
+
+
+@pytest.mark.parametrize("code", ["RequestThrottled", "AWS.SimpleQueueService.RequestThrottled"])
+def test_a_throttled_batch_may_be_sent_again(code: str) -> None:
+    """Also by the name that the older protocol of SQS has for it."""
+    error = grid_error(ClientError({"Error": {"Code": code, "Message": "too many"}}, "SendMessageBatch"), "a queue")
+    assert isinstance(error, GridUnavailable)

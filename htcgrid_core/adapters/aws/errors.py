@@ -56,10 +56,11 @@ _BAD_CREDENTIALS = frozenset(
 )  # fmt: skip
 _MISSING = frozenset(
     {
-        "AWS.SimpleQueueService.NonExistentQueue", "NoSuchBucket", "ParameterNotFound", "QueueDoesNotExist",
+        "NoSuchBucket", "NonExistentQueue", "ParameterNotFound", "QueueDoesNotExist",
         "ResourceNotFoundException", "TableNotFoundException",
     }
 )  # fmt: skip
+_OF_SQS = "AWS.SimpleQueueService."  # before some of its codes, as they were in an older protocol
 _NO_CREDENTIALS = (
     NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, NoAuthTokenError, TokenRetrievalError,
     SSOError, UnauthorizedSSOTokenError,
@@ -68,7 +69,7 @@ _NO_CREDENTIALS = (
 
 def code_of(error: ClientError) -> str:
     """AWS's name of the error, such as ``ConditionalCheckFailedException``."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    return str(error.response.get("Error", {}).get("Code", "")).removeprefix(_OF_SQS)
 
 
 def is_throttle(error: ClientError) -> bool:
