@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from htcgrid_core.domain.trace import Trace, of_session
+
 
 class Context:
     """What a handler may ask about its invocation.
@@ -13,10 +15,12 @@ class Context:
         function_version: the version of a deployed function as text, else ``$LATEST``.
         memory_limit_in_mb: the session's ``memory_mb``, or None.
         session_id, task_index, attempt: which task this is, and its execution, from 1.
+        traceparent, tracestate: the span of this attempt in the trace of whoever submitted, as W3C writes it.
     """
 
     __slots__ = (
-        "_deadline", "attempt", "function_name", "function_version", "memory_limit_in_mb", "session_id", "task_index",
+        "_deadline", "_submitted", "attempt", "function_name", "function_version", "memory_limit_in_mb", "session_id",
+        "task_index",
     )  # fmt: skip
 
     def __init__(
@@ -28,6 +32,7 @@ class Context:
         memory_limit_in_mb: int | None,
         deadline: float | None,
         function_version: str = "$LATEST",
+        submitted: tuple[str, str] = ("", ""),
     ) -> None:
         self.session_id = session_id
         self.task_index = task_index
@@ -36,11 +41,25 @@ class Context:
         self.function_version = function_version
         self.memory_limit_in_mb = memory_limit_in_mb
         self._deadline = deadline
+        self._submitted = submitted  # traceparent and tracestate; most handlers never ask
 
     @property
     def aws_request_id(self) -> str:
         """Unique to this attempt."""
         return f"{self.session_id}/{self.task_index}/{self.attempt}"
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context for what the handler calls."""
+        return self._trace().parent
+
+    @property
+    def tracestate(self) -> str:
+        """What goes with it; empty if nothing does."""
+        return self._trace().state
+
+    def _trace(self) -> Trace:
+        return of_session(self.session_id, *self._submitted).attempt(self.session_id, self.task_index, self.attempt)
 
     def get_remaining_time_in_millis(self) -> int:
         """Time until the task is killed; 2**31 - 1 if it has no time limit."""

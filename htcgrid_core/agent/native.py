@@ -314,6 +314,8 @@ class NativeWorkers:
                 "callable_path": function.callable_path,
                 "task_timeout_seconds": spec.task_timeout_seconds,
                 "memory_mb": spec.memory_mb,
+                "traceparent": spec.traceparent,
+                "tracestate": spec.tracestate,
             }
             prelude = wire.json_message(Kind.FUNCTION, body)
         packed = wire.ChunkBody(chunk.serial, chunk.indexes, chunk.attempts, chunk.lengths, chunk.shared, chunk.data)

@@ -158,8 +158,9 @@ class Worker:
                 timeout = spec["task_timeout_seconds"]
                 deadline = None if timeout is None else started + timeout
                 context = Context(
-                    spec["session_id"], index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"]
-                )
+                    spec["session_id"], index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"],
+                    (spec["traceparent"], spec["tracestate"]),
+                )  # fmt: skip
                 result = function(event, context)
             elif spec["call"] == "event":
                 result = function(event)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from htcgrid_core.client import tracing
 from htcgrid_core.client.functions import from_callable, reference, this_environment
 from htcgrid_core.client.ordered import in_order
 from htcgrid_core.client.registry import deploy, is_registered, registered
@@ -164,6 +165,9 @@ class Grid:
         *,
         durable: bool = True,
     ) -> Session:
+        trace = tracing.current()
+        traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
+        spec = spec.model_copy(update=traced)
         record = submit(
             self.plane,
             session_id_of(token),

@@ -13,6 +13,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.trace import STATE_CHARACTERS, Trace, of_session
 
 SESSION_ID = re.compile(r"[a-z0-9][a-z0-9-]{3,63}")
 
@@ -40,6 +41,7 @@ class SessionSpec(BaseModel):
         retention_seconds: how long after its end it can be read.
         bundle_size: tasks a bundle, for benchmarks; None lets the grid choose.
         agents: how many the pool could reach at submit; with it a repeated submit cuts the same bundles.
+        traceparent, tracestate: where in a trace it was submitted, as W3C writes it; empty for nowhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,10 +65,17 @@ class SessionSpec(BaseModel):
     retention_seconds: float = Field(default=limits.RETENTION_SECONDS, gt=0, allow_inf_nan=False)
     bundle_size: int | None = Field(default=None, ge=1, le=limits.MAX_BUNDLE_TASKS)
     agents: int = Field(default=1, ge=1)
+    traceparent: str = Field(default="", max_length=64)
+    tracestate: str = Field(default="", max_length=STATE_CHARACTERS)
 
     def identity(self) -> str:
         """What makes two submissions ask for the same: all but where and how they are carried out."""
-        return self.model_dump_json(exclude={"agents": True, "bundle_size": True, "function": {"environment"}})
+        aside = {"agents", "bundle_size", "traceparent", "tracestate"}
+        return self.model_dump_json(exclude={**dict.fromkeys(aside, True), "function": {"environment"}})
+
+    def trace(self, session_id: str) -> Trace:
+        """Where it was submitted, or a trace of its own."""
+        return of_session(session_id, self.traceparent, self.tracestate)
 
     def tolerated_failures(self, total: int) -> int | None:
         """How many of ``total`` tasks may fail before the session does; None for no threshold."""

@@ -40,24 +40,23 @@ def headers(chunk: Chunk, position: int) -> list[tuple[str, str]]:
     function, who = chunk.function, request_id(chunk, position)
     timeout = function.spec.task_timeout_seconds
     deadline_ms = int((time.time() + (NO_LIMIT_SECONDS if timeout is None else timeout)) * 1000)
+    trace = function.spec.trace(function.session_id).attempt(
+        function.session_id, chunk.indexes[position], chunk.attempts[position]
+    )
     place = {
         "session_id": function.session_id,
         "task_index": chunk.indexes[position],
         "attempt": chunk.attempts[position],
+        "traceparent": trace.parent,
+        "tracestate": trace.state,
     }
     return [
         ("Lambda-Runtime-Aws-Request-Id", who),
         ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
         ("Lambda-Runtime-Invoked-Function-Arn", function_arn(function)),
-        ("Lambda-Runtime-Trace-Id", trace(function.session_id, who)),
+        ("Lambda-Runtime-Trace-Id", trace.x_ray),
         ("Lambda-Runtime-Client-Context", encode_json({"client": {}, "env": {}, "custom": place}).decode()),
     ]
-
-
-def trace(session_id: str, who: str) -> str:
-    """An X-Ray trace header: one trace a session, one segment an attempt."""
-    root = hashlib.blake2b(session_id.encode(), digest_size=16).hexdigest()
-    return f"Root=1-{root[:8]}-{root[8:]};Parent={hashlib.blake2b(who.encode(), digest_size=8).hexdigest()};Sampled=0"
 
 
 def event(chunk: Chunk, position: int) -> bytes:
