@@ -5,6 +5,7 @@ Single-threaded, and everything it touches is a port, so that the simulator runs
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
@@ -16,6 +17,7 @@ from htcgrid_core.agent.recent import Recent
 from htcgrid_core.agent.settling import apply, plan
 from htcgrid_core.agent.slots import STOPPED, TIMEOUT, Slots
 from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.about import About
 from htcgrid_core.domain.bundle import share_size
 from htcgrid_core.domain.errors import GRID_FAILURES, LeaseLost
 from htcgrid_core.domain.lease import LeaseClock
@@ -28,6 +30,8 @@ from htcgrid_core.ports.session_store import AgentRecord
 from htcgrid_core.ports.worker import Flushed, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost, WorkerPool
 from htcgrid_core.services.claim import claim
 from htcgrid_core.services.renew import renew
+
+_log = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE = 8
 _WHY_LOST = {TIMEOUT: "timeout", STOPPED: "stopped"}
@@ -233,6 +237,10 @@ class Agent:
                 return
 
     def _claim_one(self, message: Message) -> bool:
+        with About(session=message.hint.session_id, bundle=message.hint.bundle_id):
+            return self._claim_hinted(message)
+
+    def _claim_hinted(self, message: Message) -> bool:
         before = self._plane.clock.monotonic()
         work = claim(
             self._plane,
@@ -259,6 +267,8 @@ class Agent:
 
     def _begin(self, leased: Leased) -> None:
         """Take a claimed bundle in hand."""
+        with leased.about:
+            _log.debug("claimed", extra={"tasks": len(leased.work.bundle.indexes)})
         self.worked_at = self._plane.clock.monotonic()
         self._leases[leased.key] = leased
         bundle = leased.work.bundle
@@ -285,9 +295,11 @@ class Agent:
                 self._slots.on_flushed(event)
             case WorkerLost():
                 count.add(metrics.WORKERS_LOST, reason=_WHY_LOST.get(event.error.type, "crashed"))
+                _log.info("a worker ended", extra={"slot": event.slot, "error": event.error.type})
                 self._slots.on_lost(event)
             case LoadFailed():
                 count.add(metrics.WORKERS_LOST, reason="load_failed")
+                _log.warning("a function could not be loaded", extra={"slot": event.slot})
                 self._slots.on_load_failed(event)
             case StartFailed():
                 count.add(metrics.WORKERS_LOST, reason="start_failed")
@@ -353,6 +365,8 @@ class Agent:
     def _abandon(self, leased: Leased, why: str) -> None:
         """The bundle is another's, or nobody's any more: drop it and its outcomes."""
         self._plane.metrics.add(metrics.BUNDLES_LOST, reason=why)
+        with leased.about:
+            _log.warning("a bundle is lost: %s", why, extra={"reason": why, "done": len(leased.outcomes)})
         self._stop(leased)
         self._leases.pop(leased.key, None)
 
@@ -425,6 +439,10 @@ class Agent:
 
     def _settle_one(self, leased: Leased, *, share: int | None, delay_seconds: float = 0.0) -> None:
         """Commit what is done; what runs stays ours under a new lease, the rest is kept or shared."""
+        with leased.about:
+            self._commit(leased, share, delay_seconds)
+
+    def _commit(self, leased: Leased, share: int | None, delay_seconds: float) -> None:
         seconds, key = self._settings.lease_seconds, leased.key
         if leased.settlement is None:
             leased.settlement = plan(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from htcgrid_core.domain.breaker import Breaker
 from htcgrid_core.ports.clock import Clock
+
+_log = logging.getLogger(__name__)
 
 
 class Condition:
@@ -23,14 +27,20 @@ class Condition:
         self.turned_at = clock.monotonic()
         self.heard = False
         self.draining = False
+        self._drain_is_told = False
         self.problem = ""
 
     def turn(self) -> None:
         """The loop begins a turn."""
         self.turned_at = self._clock.monotonic()
+        if self.draining and not self._drain_is_told:  # whoever asked was in a signal handler, and could not tell
+            self._drain_is_told = True
+            _log.info("draining: no more work is taken")
 
     def grid_answered(self) -> None:
         """A claim or a commit came to an end, whichever."""
+        if self._trouble:
+            _log.info("the grid can be used again")
         self._grid.record_success()
         self._trouble = ""
 
@@ -46,6 +56,9 @@ class Condition:
         """The grid did not answer, or refused to."""
         self._grid.record_failure(self._clock.monotonic())
         self._trouble = str(error)
+        _log.warning(
+            "the grid failed: %s", error, extra={"error": type(error).__name__, "breaker_open": self.grid_is_open}
+        )
 
     def worker_answered(self) -> None:
         """A worker runs tasks."""
@@ -56,6 +69,7 @@ class Condition:
         """No worker could be started."""
         self._workers.record_failure(self._clock.monotonic())
         self.problem = reason
+        _log.warning("a worker could not start: %s", reason, extra={"breaker_open": self.workers_are_open})
 
     @property
     def grid_is_open(self) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, decode_error
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.about import About
 from htcgrid_core.domain.bundle import Child
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.worker import FunctionRef
 from htcgrid_core.services.claim import Work
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Leased:
         outcomes: of tasks that ended.
         retries: tasks that failed with attempts left, with their failures so far.
         stopping: it gets no slots any more.
+        told: failed attempts that the log has a line of.
         settlement: the commit whose fate is not known yet; what ends meanwhile belongs to its continuation.
     """
 
@@ -62,12 +67,19 @@ class Leased:
     outcomes: Outcomes = field(default_factory=Outcomes)
     retries: dict[int, int] = field(default_factory=dict)
     stopping: bool = False
+    told: int = 0
     settlement: Settlement | None = None
 
     @property
     def key(self) -> tuple[str, str]:
         """Session and bundle."""
         return self.work.bundle.session_id, self.work.bundle.bundle_id
+
+    @property
+    def about(self) -> About:
+        """For lines of the log."""
+        session_id, bundle_id = self.key
+        return About(session=session_id, bundle=bundle_id, trace_id=self.work.spec.trace(session_id).trace_id)
 
     @property
     def suspect(self) -> bool:
@@ -106,7 +118,28 @@ class Leased:
     def _retried(self, outcome: Outcome) -> bool:
         failures = self.work.bundle.failures.get(outcome.index, 0) + 1
         error = decode_error(outcome.payload)
-        if not self.work.spec.retry.allows(failures, error.type):
+        is_retried = self.work.spec.retry.allows(failures, error.type)
+        self._tell(outcome, error.type, is_retried)
+        if not is_retried:
             return False
         self.retries[outcome.index] = failures
         return True
+
+    def _tell(self, outcome: Outcome, error_type: str, is_retried: bool) -> None:
+        """A line for each of the first failures. Not what the error says: that may be a part of the event."""
+        self.told += 1
+        if self.told > limits.FIRST_ERRORS:
+            return
+        span = self.work.spec.trace(self.key[0]).attempt(self.key[0], outcome.index, outcome.attempt)
+        with self.about:
+            _log.info(
+                "an attempt failed",
+                extra={
+                    "task": outcome.index,
+                    "attempt": outcome.attempt,
+                    "span_id": span.span_id,
+                    "error": error_type,
+                    "seconds": round(outcome.seconds, 3),
+                    "is_retried": is_retried,
+                },
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from htcgrid_core.agent.leased import Leased, Settlement
@@ -11,6 +12,8 @@ from htcgrid_core.domain.bundle import Bundle, Child, child_id, child_of, split
 from htcgrid_core.domain.lease import Lease, LeaseClock
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.commit import commit
+
+_log = logging.getLogger(__name__)
 
 
 def plan(plane: Plane, leased: Leased, *, share: int | None, lease_seconds: float, delay_seconds: float) -> Settlement:
@@ -64,6 +67,8 @@ def apply(plane: Plane, leased: Leased, settlement: Settlement, *, lease_seconds
     before = plane.clock.monotonic()
     record = commit(plane, leased.work, settlement.outcomes, settlement.children, leased.message)
     plane.metrics.add(metrics.TASKS, settlement.retried, outcome="retried")
+    done, children = len(settlement.outcomes), len(settlement.children)
+    _log.debug("committed", extra={"done": done, "retried": settlement.retried, "children": children})
     child = settlement.continuation
     if child is None or child.lease is None:
         return False

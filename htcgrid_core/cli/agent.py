@@ -11,6 +11,7 @@ from htcgrid_core.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from htcgrid_core.agent.agent import AgentIdentity
+    from htcgrid_core.cloud.logs import Level, Style
 
 
 @click.command(short_help="Be one agent, in the foreground.")
@@ -33,6 +34,24 @@ if TYPE_CHECKING:
     show_envvar=True,
     help="The address for --health; in a pod 0.0.0.0.",
 )
+@click.option(
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error")),
+    default="info",
+    show_default=True,
+    envvar="HTCGRID_LOG_LEVEL",
+    show_envvar=True,
+    help="From which level on lines are logged to stderr; aws:// only, as is the next.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(("auto", "json", "text")),
+    default="auto",
+    show_default=True,
+    envvar="HTCGRID_LOG_FORMAT",
+    show_envvar=True,
+    help="auto is text on a terminal, and JSON elsewhere.",
+)
 @grid_options
 def agent(
     url: str,
@@ -42,6 +61,8 @@ def agent(
     idle: float | None,
     health: int | None,
     health_host: str,
+    log_level: Level,
+    log_format: Style,
 ) -> None:
     """Be one agent of a grid, in the foreground.
 
@@ -50,7 +71,8 @@ def agent(
     """
     idle_seconds = float("inf") if idle is None else idle
     if is_aws(url):
-        _on_aws(url, as_json, slots, pool, idle_seconds, None if health is None else (health_host, health))
+        where = None if health is None else (health_host, health)
+        _on_aws(url, as_json, slots, pool, idle_seconds, where, (log_level, log_format))
     elif health is not None:
         raise click.UsageError("agents of the embedded grid serve no health: `htcgrid doctor` tells how they are")
     else:
@@ -58,21 +80,26 @@ def agent(
 
 
 def _on_aws(
-    url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float, health: tuple[str, int] | None
+    url: str,
+    as_json: bool,
+    slots: int | None,
+    pool: str,
+    idle_seconds: float,
+    health: tuple[str, int] | None,
+    log: tuple[Level, Style],
 ) -> None:
     from htcgrid_core.cloud.address import parse_aws
     from htcgrid_core.cloud.agent import serve
+    from htcgrid_core.cloud.logs import configure
     from htcgrid_core.local.daemon import available_cores
 
     address, wanted = parse_aws(url), slots or available_cores()
 
     def ready(identity: AgentIdentity, where: str) -> None:
+        configure(*log, agent=identity.agent_id)
         if as_json:
             served = {"health": where} if where else {}
             print_json({"grid": address.name, "pool": pool, "slots": wanted, "agent": identity.agent_id, **served})
-        else:
-            told = f"; http://{where}/metrics" if where else ""
-            say(f"agent {identity.agent_id} of {address.url} serves pool {pool!r} with {wanted} slots{told}")
 
     serve(address, slots=wanted, pool=pool, idle_seconds=idle_seconds, health=health, ready=ready)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import signal
@@ -25,6 +26,8 @@ from htcgrid_core.ports.metrics import NO_METRICS
 
 if TYPE_CHECKING:
     from htcgrid_core.adapters.prometheus import PrometheusMetrics
+
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -84,7 +87,10 @@ def serve(
             undo.callback(pages.close)
             where = pages.address
         ready(identity, where)
+        told = {"grid": address.name, "pool": pool, "slots": slots, "health": where or "not served"}
+        _log.info("serving", extra=told)
         agent.run()
+        _log.info("left")
 
 
 def _prometheus() -> PrometheusMetrics:

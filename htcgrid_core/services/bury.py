@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
@@ -14,6 +15,8 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.claim import claim
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.persist import persist
+
+_log = logging.getLogger(__name__)
 
 BURIALS = 3  # deaths of one message that may have been bad luck: agents that looked and had no room
 LETTERS_A_TICK = 100
@@ -46,6 +49,9 @@ def bury(plane: Plane, dead_letters: DeadLetters) -> Buried:
 
 def _bury_one(plane: Plane, dead_letters: DeadLetters, letter: DeadLetter, done: Buried) -> None:
     hint = letter.hint
+    if hint is not None:
+        fields = {"session": hint.session_id, "bundle": hint.bundle_id, "burials": letter.burials}
+        _log.warning("a dead letter", extra=fields)
     if hint is None:
         done.dropped += 1
     elif letter.burials < BURIALS:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from htcgrid_core.domain.errors import IllegalTransition
 from htcgrid_core.domain.session import SessionRecord, verdict
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.persist import persist
+
+_log = logging.getLogger(__name__)
 
 
 def finalize(plane: Plane, record: SessionRecord, actor: str = "grid") -> SessionRecord:
@@ -22,6 +26,9 @@ def finalize(plane: Plane, record: SessionRecord, actor: str = "grid") -> Sessio
         )
     except IllegalTransition:
         return plane.store.session(record.session_id, now)  # cancelled meanwhile: the cancel stands
+    _log.info(
+        "session %s is %s", record.session_id, ended.state, extra={"session": record.session_id, "state": ended.state}
+    )
     plane.doorbell.ring(COMMITS)
     if ended.counters.cancelled:
         plane.doorbell.ring(WORK)  # agents that still run its tasks stop them at once

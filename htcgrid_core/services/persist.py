@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.plane import Plane
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 TRIES = 4
 BASE_SECONDS = 0.05
@@ -25,7 +27,8 @@ def persist(plane: Plane, call: Callable[[], T]) -> T:
     for attempt in range(1, TRIES):
         try:
             return call()
-        except GridUnavailable:
+        except GridUnavailable as error:
+            _log.info("tried again: %s", error, extra={"tries": attempt})
             plane.clock.sleep(plane.rng.uniform(0.0, BASE_SECONDS * 4.0**attempt))
     return call()
 

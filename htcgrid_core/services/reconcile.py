@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from htcgrid_core.domain import limits, metrics
@@ -15,6 +16,8 @@ from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.persist import persist
+
+_log = logging.getLogger(__name__)
 
 RESEND_LIMIT = 100  # hints a session and tick; what is still missing comes with the next tick
 EXPIRE_LIMIT = 20
@@ -58,6 +61,8 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
     for session_id in persist(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
         plane.blobs.delete_prefix(f"sessions/{session_id}/")
         done.expired += 1
+    if done.ended or done.aborted or done.resent or done.expired:
+        _log.info("reconciled", extra=asdict(done))
     plane.metrics.add(metrics.RECONCILER_TICKS)
     for what in metrics.RECONCILED.labels["what"]:
         plane.metrics.add(metrics.RECONCILED, getattr(done, what), what=what)

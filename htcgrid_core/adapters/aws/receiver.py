@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from htcgrid_core.adapters.aws.clients import Clients
     from htcgrid_core.adapters.aws.outbox import Outbox
     from htcgrid_core.adapters.aws.parameter import PoolQueues
+
+_log = logging.getLogger(__name__)
 
 LONG_POLL_SECONDS = 20  # SQS's longest; an idle agent costs one call in this time
 MAX_HIDDEN_SECONDS = 12 * 3600  # SQS's longest

@@ -1,0 +1,30 @@
+"""What the code is working on just now, for the lines of the log: session, bundle, task, attempt, trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+
+_FIELDS: ContextVar[Mapping[str, object]] = ContextVar("htcgrid-about")
+
+
+class About:
+    """``with About(session=..., bundle=...):`` lines of the log that are written in the block carry these fields."""
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, **fields: object) -> None:
+        self._fields = fields
+        self._token: Token[Mapping[str, object]] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _FIELDS.set({**about(), **self._fields})
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None
+        _FIELDS.reset(self._token)
+
+
+def about() -> Mapping[str, object]:
+    """The fields of all blocks around."""
+    return _FIELDS.get({})
