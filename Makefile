@@ -108,6 +108,8 @@ lock: $(UV)
 	$(COMPILE) --extra examples pyproject.toml requirements/airflow.in -o requirements/airflow.txt
 	$(COMPILE) --extra examples pyproject.toml requirements/prefect.in -o requirements/prefect.txt
 	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
+	$(COMPILE) --extra aws pyproject.toml requirements/agent.in -o requirements/agent.txt
+	$(COMPILE) requirements/build.in -o requirements/build.txt
 
 clean:
 	rm -rf .venv-uv $(VENV) $(BENCH) $(AIRFLOW) $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

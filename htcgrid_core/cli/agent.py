@@ -15,8 +15,21 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Be one agent, in the foreground.")
-@click.option("--slots", type=click.IntRange(1, 4096), help="Tasks to run at once.  [default: as in the URL, or cores]")
-@click.option("--pool", default="default", show_default=True, help="The pool to serve; local:// has one.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 4096),
+    envvar="HTCGRID_SLOTS",
+    show_envvar=True,
+    help="Tasks to run at once.  [default: as in the URL, or cores]",
+)
+@click.option(
+    "--pool",
+    default="default",
+    show_default=True,
+    envvar="HTCGRID_POOL",
+    show_envvar=True,
+    help="The pool to serve; local:// has one.",
+)
 @click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave when idle.  [default: stay]")
 @click.option(
     "--health",
