@@ -10,4 +10,5 @@ PACKAGE = REPOSITORY / "htcgrid_core"
 
 def documents() -> list[Path]:
     """Every page of the documentation."""
-    return [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
+    folders = (REPOSITORY / name for name in ("agent", "docs"))
+    return [*sorted(REPOSITORY.glob("*.md")), *(page for folder in folders for page in sorted(folder.rglob("*.md")))]
