@@ -249,8 +249,8 @@ class Agent:
             lease_seconds=self._settings.lease_seconds,
             spec_of=self._spec_of,
         )
-        self.condition.grid_answered()
         if work is None:
+            self.condition.grid_answered()
             return False
         settings = self._settings
         lease_clock = LeaseClock(before, settings.lease_seconds, settings.lease_margin_seconds)
@@ -272,6 +272,13 @@ class Agent:
         self.worked_at = self._plane.clock.monotonic()
         self._leases[leased.key] = leased
         bundle = leased.work.bundle
+        if leased.failure is not None:
+            # Kept, its lease would lapse, and that would count as the death of an agent.
+            self.condition.grid_failed(leased.failure)
+            leased.unstarted.extend(bundle.indexes)
+            self._give_away(leased)
+            return
+        self.condition.grid_answered()
         if bundle.crashes >= limits.CRASHES_BEFORE_ISOLATION and len(bundle.indexes) > 1:
             # Agents died with it: its tasks go on one by one, so that the one that kills is found and fails alone.
             leased.stopping = True
@@ -306,7 +313,8 @@ class Agent:
                 self.condition.worker_failed(event.reason)
                 self._slots.release(event.slot)
                 if self.condition.workers_are_open:
-                    self._give_away()
+                    for leased in list(self._leases.values()):
+                        self._give_away(leased)
             case Rung():
                 self._wake_at = float("-inf")
                 if self._leases and self._look.due_at == float("inf"):
@@ -370,11 +378,10 @@ class Agent:
         self._stop(leased)
         self._leases.pop(leased.key, None)
 
-    def _give_away(self) -> None:
-        """Workers cannot start on this machine: hand back what has not begun, for agents that can run it."""
-        for leased in list(self._leases.values()):
-            leased.stopping = True
-            self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
+    def _give_away(self, leased: Leased) -> None:
+        """It cannot be run here now: hand back what has not begun, for others or for later."""
+        leased.stopping = True
+        self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
 
     def _hand_back(self, grace_is_over: bool) -> None:
         for leased in list(self._leases.values()):
@@ -457,7 +464,8 @@ class Agent:
             self.condition.grid_failed(error)
             leased.slice_at = self._plane.clock.monotonic() + self._plane.time_slice_seconds
             return
-        self.condition.grid_answered()
+        if leased.failure is None:
+            self.condition.grid_answered()
         del self._leases[key]
         if goes_on:
             self._leases[leased.key] = leased

@@ -11,6 +11,7 @@ from htcgrid_core.codecs.outcomes import Outcome, Outcomes, decode_error
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.about import About
 from htcgrid_core.domain.bundle import Child
+from htcgrid_core.domain.errors import GridError
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.worker import FunctionRef
@@ -45,6 +46,7 @@ class Leased:
         offsets: where each event begins in the block.
         shared: digest to file of the shared inputs.
         corrupt: why its tasks cannot be run, if so.
+        failure: why what they need could not be fetched now, if so.
         unstarted: tasks that no slot has been given.
         running: tasks that a slot has been given; it may run them one after another.
         outcomes: of tasks that ended.
@@ -62,6 +64,7 @@ class Leased:
     offsets: list[int]
     shared: dict[str, str]
     corrupt: str = ""
+    failure: GridError | None = None
     unstarted: deque[int] = field(default_factory=deque)
     running: set[int] = field(default_factory=set)
     outcomes: Outcomes = field(default_factory=Outcomes)

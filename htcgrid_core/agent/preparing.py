@@ -7,7 +7,7 @@ import hashlib
 from htcgrid_core.agent.leased import Leased
 from htcgrid_core.agent.recent import Recent
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, PACKAGE_PURPOSE, SHARED_PURPOSE, unseal
-from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.bundle_queue import Message
@@ -53,14 +53,16 @@ class Verifier:
 
 
 def prepare(verifier: Verifier, work: Work, message: Message | None, clock: LeaseClock, slice_at: float) -> Leased:
-    """A Leased for a claimed bundle; its ``corrupt`` says so if something is missing or wrong."""
+    """A Leased for a claimed bundle; ``corrupt`` or ``failure`` says so if something is wrong or cannot be fetched."""
     spec, events = work.spec, work.events
-    callable_path, shared, corrupt = "", {}, work.corrupt
+    callable_path, shared, corrupt, failure = "", {}, work.corrupt, work.failure
     if events is not None:
         try:
             callable_path, shared = verifier.function(spec), verifier.shared(events.shared)
         except CorruptPayload as error:
             corrupt = str(error)
+        except GRID_FAILURES as error:
+            failure = error
     key = f"{spec.function.name}|{spec.function.blob}|{spec.function.environment}|{spec.memory_mb}"
     return Leased(
         work=work,
@@ -71,4 +73,5 @@ def prepare(verifier: Verifier, work: Work, message: Message | None, clock: Leas
         offsets=[] if events is None else events.offsets(),
         shared=shared,
         corrupt=corrupt,
+        failure=failure,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from htcgrid_core.codecs import frames
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.bundle import Bundle
-from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, GridError
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Message
@@ -26,8 +26,9 @@ class Work:
     Attributes:
         spec: the session's.
         first_index: index of the first event in ``events``.
-        events: the block's events; None if they are corrupt.
+        events: the block's events; None if they are corrupt, or could not be fetched.
         corrupt: why.
+        failure: why they could not be fetched, though the bundle is leased: it is for whoever claimed it to hand back.
     """
 
     bundle: Bundle
@@ -37,6 +38,7 @@ class Work:
     first_index: int
     events: frames.Frames | None
     corrupt: str = ""
+    failure: GridError | None = None
 
 
 def claim(
@@ -82,4 +84,6 @@ def claim(
             raise CorruptPayload(f"block {block.root} has {len(events.lengths)} events, not {block.count}")
     except CorruptPayload as error:
         return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, None, str(error))
+    except GRID_FAILURES as error:
+        return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, None, failure=error)
     return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, events)

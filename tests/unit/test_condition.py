@@ -48,14 +48,18 @@ def trouble() -> Trouble:
 def agent(plane: Plane, clock: ManualClock, trouble: Trouble) -> Agent:
     """An agent of a grid with one session of many short tasks, whose store may fail."""
     submit(plane, SESSION, spec(bundle_size=2), range(500), idempotent=False)
-    store = watched(plane, trouble.around).store
+    return agent_of(replace(plane, store=watched(plane, trouble.around).store), clock)
+
+
+def agent_of(plane: Plane, clock: ManualClock) -> Agent:
+    """An agent whose tasks take a second each."""
 
     def block(until: float) -> bool:
         clock.pass_(max(0.0, until - clock.monotonic()))
         return False
 
     workers = SimulatedWorkers(2, clock, block, lambda *_: Pretence(1.0))
-    return Agent(replace(plane, store=store), workers, AgentIdentity("agent-1"))
+    return Agent(plane, workers, AgentIdentity("agent-1"))
 
 
 def steps(agent: Agent, clock: ManualClock, seconds: float) -> None:
@@ -152,3 +156,29 @@ def test_a_loop_that_makes_no_turn_is_stuck(clock: ManualClock) -> None:
     assert condition.stuck_seconds() == 100.0
     condition.turn()
     assert condition.stuck_seconds() == 0.0
+
+
+def test_blobs_that_cannot_be_fetched_cost_no_task(plane: Plane, clock: ManualClock, trouble: Trouble) -> None:
+    """Claimed bundles go back at once: leases that lapse would count as dead agents, and the third fails its tasks."""
+    submit(replace(plane, inline_payload_bytes=1), SESSION, spec(bundle_size=2), range(40), idempotent=False)
+    store, blobs = plane.store, watched(plane, trouble.around).blobs
+    agent = agent_of(replace(plane, blobs=blobs), clock)
+    trouble.error = GridUnavailable("no blobs")
+    steps(agent, clock, 10 * MINUTE)
+    assert agent.leases == 0
+    bundles = store.open_bundles(SESSION, "", 1000)
+    assert {found.bundle.crashes for found in bundles} == {0}
+    assert sum(len(found.bundle.indexes) for found in bundles) == 40
+    trouble.error = None
+    steps(agent, clock, 5 * MINUTE)
+    counters = store.session(SESSION, clock.now()).counters
+    assert (counters.completed, counters.failed) == (40, 0)
+
+
+def test_blobs_that_cannot_be_fetched_open_the_breaker(plane: Plane, clock: ManualClock, trouble: Trouble) -> None:
+    submit(replace(plane, inline_payload_bytes=1), SESSION, spec(bundle_size=2), range(400), idempotent=False)
+    ports = watched(plane, trouble.around)
+    agent = agent_of(replace(plane, blobs=ports.blobs, store=ports.store), clock)
+    trouble.error, trouble.spared = GridUnavailable("no blobs"), set(dir(plane.store))
+    counts = [claims(agent, clock, trouble, MINUTE) for _ in range(5)]
+    assert max(counts) <= 60 / limits.HEARTBEAT_SECONDS + limits.BREAKER_THRESHOLD  # a probe each heartbeat
