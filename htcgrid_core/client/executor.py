@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, Future, InvalidStateError
@@ -127,7 +128,9 @@ class GridExecutor(Executor):
 
     def _start(self) -> None:
         for name, target in (("sender", self._send_all), ("watcher", self._watch)):
-            thread = threading.Thread(target=target, name=f"htcgrid-{name}", daemon=True)
+            # In the context of whoever submits first: the trace that the sessions belong to is in there.
+            run = contextvars.copy_context().run
+            thread = threading.Thread(target=run, args=(target,), name=f"htcgrid-{name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 

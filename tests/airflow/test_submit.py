@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
+from opentelemetry import trace
 
 from htcgrid_airflow.operators import HTCGridSubmitOperator
 from htcgrid_core import FunctionNotFound, Grid, InvalidInput, SessionFailed, SessionState, UnknownGrid
@@ -47,6 +48,14 @@ def test_a_manifest_goes_to_xcom(grid_url: str, grid: Grid) -> None:
     assert session.name == "dag.fan_out"
     assert session.labels == {"airflow.dag": "dag", "airflow.run": step.run_id, "airflow.task": "fan_out"}
     assert step.xcoms["htcgrid_session"]["session_id"] == session.id
+
+
+def test_the_tasks_belong_to_airflows_trace(grid_url: str, grid: Grid) -> None:
+    """As with tracing on: Airflow runs an operator in a span."""
+    span = trace.NonRecordingSpan(trace.SpanContext(0xABC, 0xDEF, True, trace.TraceFlags(1)))
+    with trace.use_span(span):
+        manifest = submit(grid_url, tasks=[1]).execute(Step().context())
+    assert grid.session(manifest["session_id"]).spec.traceparent == f"00-{0xABC:032x}-{0xDEF:016x}-01"
 
 
 def test_every_option_reaches_the_session(grid_url: str, grid: Grid) -> None:

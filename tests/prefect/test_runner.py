@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import cloudpickle
 import pytest
+from opentelemetry import trace
 from prefect import flow, get_run_logger, runtime, task, unmapped
 from prefect.exceptions import CancelledRun
 
@@ -77,6 +78,14 @@ class TestSessions:
         assert session.labels["desk"] == "rates"
         assert session.labels["prefect.flow"] == "doubling"
         assert session.name.endswith("/double")
+
+    def test_the_tasks_belong_to_the_flows_trace(self, grid: Grid) -> None:
+        """As with telemetry on: a flow runs in a span."""
+        span = trace.NonRecordingSpan(trace.SpanContext(0xABC, 0xDEF, True, trace.TraceFlags(1)))
+        with trace.use_span(span):
+            flow_run_id, _ = doubling.with_options(task_runner=HTCGridTaskRunner(grid.url, engine="grid"))(3)
+        (session,) = _sessions(grid, flow_run_id)
+        assert session.spec.traceparent == f"00-{0xABC:032x}-{0xDEF:016x}-01"
 
     def test_submissions_made_close_together_share_sessions(self, grid: Grid) -> None:
         runner = HTCGridTaskRunner(grid.url, engine="grid")

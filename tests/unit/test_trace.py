@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from htcgrid_core import Context, Grid
 from htcgrid_core.domain.trace import Trace, of_session, parsed
 from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.reconcile import reconcile
 from tests.planes import StillDeployment, spec
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -91,6 +93,19 @@ class TestSubmitting:
         with trace.use_span(trace.NonRecordingSpan(context)):
             found = grid.submit("math.sqrt", [1]).spec
         assert (found.traceparent, found.tracestate) == (PARENT, "vendor=1")
+
+    def test_the_executors_threads_have_it_too(self, plane: Plane) -> None:
+        trace = pytest.importorskip("opentelemetry.trace")
+        context = trace.SpanContext(int(TRACE, 16), int(SPAN, 16), True, trace.TraceFlags(1))
+        grid = Grid(StillDeployment(plane))
+        with grid.executor() as pool:
+            with trace.use_span(trace.NonRecordingSpan(context)):
+                pool.submit(abs, -1)
+            while not (sessions := grid.sessions()):
+                time.sleep(0.001)
+            assert sessions[0].spec.traceparent == PARENT
+            sessions[0].cancel()
+            reconcile(plane, 1.0)
 
     def test_a_token_stands_for_the_same_session_in_another_trace(
         self, grid: Grid, monkeypatch: pytest.MonkeyPatch
