@@ -90,7 +90,6 @@ def test_the_log_of_an_agent(
     assert {line["error"] for line in failed if line["task"] == 2} == {"WorkerCrashed"}
     assert told(log, f"session {session.id} is FAILED")
     assert told(log, "serving")
-    assert told(log, "draining: no more work is taken")
     assert told(log, "left")
 
 

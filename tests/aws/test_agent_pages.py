@@ -102,6 +102,7 @@ def test_an_agent_that_drains_is_not_ready_at_once(aws_cloud: CloudUnderTest, aw
     assert pages.get("/readyz") == (503, "it is draining\n")
     assert pages.get("/healthz")[0] == 200
     assert pages.value(metrics.DRAINING) == 1
+    assert "draining: no more work is taken" in (tmp_path / "agent-0.log").read_text()
     gate.touch()
     assert agent.wait(timeout=60) == 0
     assert ended(session).completed == 1
