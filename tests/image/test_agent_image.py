@@ -114,7 +114,7 @@ def built(root: Path) -> dict[str, str]:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if target.endswith("/"):
                     place.mkdir(exist_ok=True)
-                copy(REPOSITORY / source, place)  # type: ignore[operator]  # either takes two paths
+                copy(REPOSITORY / source, place)
         elif step.name == "RUN" and step.stage == 0:
             path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
             subprocess.run(["sh", "-euc", text], cwd=work, env={**os.environ, "PATH": path}, check=True, timeout=400)
