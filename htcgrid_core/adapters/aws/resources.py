@@ -237,5 +237,5 @@ class Resources:
 
 def _is_missing(error: ClientError) -> bool:
     return code_of(error) in (
-        "AWS.SimpleQueueService.NonExistentQueue", "NoSuchBucket", "QueueDoesNotExist", "ResourceNotFoundException",
+        "NoSuchBucket", "NonExistentQueue", "QueueDoesNotExist", "ResourceNotFoundException",
     )  # fmt: skip
