@@ -148,7 +148,7 @@ class Agent:
     def step(self) -> None:
         """Do what is to do, wait for what happens next, and handle it."""
         clock = self._plane.clock
-        self.condition.turn()
+        self.condition.turn(self._workers.missing())
         for chore in self._chores:
             if clock.monotonic() >= chore.due_at:
                 chore.due_at = clock.monotonic() + chore.every_seconds
@@ -312,7 +312,7 @@ class Agent:
                 count.add(metrics.WORKERS_LOST, reason="start_failed")
                 self.condition.worker_failed(event.reason)
                 self._slots.release(event.slot)
-                if self.condition.workers_are_open:
+                if self.condition.missing or self.condition.workers_are_open:
                     for leased in list(self._leases.values()):
                         self._give_away(leased)
             case Rung():
@@ -355,7 +355,7 @@ class Agent:
                     self._stop(leased)
             messages = [leased.message for leased in self._leases.values() if leased.message is not None]
             self._plane.queue.extend(messages, self._settings.lease_seconds)
-        problem = self.condition.problem
+        problem = self.condition.missing or self.condition.problem
         store.beat(AgentRecord(who.agent_id, who.pool, who.host, who.pid, self.slots, self.busy, clock.now(), problem))
         self.condition.heartbeat_answered()
         self._agents = max(1, sum(agent.pool == who.pool for agent in store.agents(clock.now())))

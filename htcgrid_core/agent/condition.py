@@ -18,6 +18,7 @@ class Condition:
         heard: whether the grid has ever taken a heartbeat of this agent.
         draining: whether it was asked to leave.
         problem: why workers cannot start; empty if they can.
+        missing: what has to come before it can work, as of its last turn; empty if nothing has.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -29,9 +30,11 @@ class Condition:
         self.draining = False
         self._drain_is_told = False
         self.problem = ""
+        self.missing = ""
 
-    def turn(self) -> None:
+    def turn(self, missing: str = "") -> None:
         """The loop begins a turn."""
+        self.missing = missing
         self.turned_at = self._clock.monotonic()
         if self.draining and not self._drain_is_told:  # whoever asked was in a signal handler, and could not tell
             self._drain_is_told = True
@@ -84,7 +87,7 @@ class Condition:
     @property
     def may_claim(self) -> bool:
         """Whether to look for work."""
-        return not (self.draining or self.grid_is_open or self.workers_are_open)
+        return not (self.draining or self.missing or self.grid_is_open or self.workers_are_open)
 
     def unready(self) -> str:
         """Why it cannot claim; empty if it can."""
@@ -94,6 +97,8 @@ class Condition:
             return f"the grid cannot be used: {self._trouble}"
         if self.workers_are_open:
             return f"workers cannot start: {self.problem}"
+        if self.missing:
+            return self.missing
         if not self.heard:
             return "its first heartbeat is not through yet"
         return ""

@@ -186,6 +186,10 @@ class NativeWorkers:
         if process is not None:
             self._discard(process)
 
+    def missing(self) -> str:
+        """Nothing: it starts its workers itself."""
+        return ""
+
     def watch(self, fd: int) -> None:
         """End a wait also when ``fd`` is readable."""
         self._poll.register(fd, select.POLLIN)

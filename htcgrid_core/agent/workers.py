@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,17 @@ from htcgrid_core.agent.native import NativeWorkers
 from htcgrid_core.agent.recent import Recent
 from htcgrid_core.agent.unpacked import task_folder
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.function import Environment
+from htcgrid_core.domain.function import Environment, SidecarPort
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.doorbell import Bell
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import Chunk, FunctionRef, WorkerEvent
 
 if TYPE_CHECKING:
+    from htcgrid_core.agent.runtime_api.sidecars import Sidecars
     from htcgrid_core.agent.runtime_api.workers import RuntimeApiWorkers
+
+    Pool = NativeWorkers | RuntimeApiWorkers | Sidecars
 
 NATIVE_VARIABLE = "HTCGRID_NATIVE_PYTHON"  # 0: AWS's runtime client also for this Python's own version
 FUNCTIONS_PREPARED = 1000
@@ -36,6 +40,10 @@ class Workers:
         cache: folder for unpacked packages; agents of one machine may share it.
         cache_bytes: of the packages in it.
         count: told of the workers that are started.
+        sidecars: ports of the Runtime API for clients that nobody here starts.
+
+    Raises:
+        GridUnavailable: such a port cannot be served.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class Workers:
         cache: Path,
         cache_bytes: int = limits.PACKAGE_CACHE_BYTES,
         count: Metrics = NO_METRICS,
+        sidecars: Sequence[SidecarPort] = (),
     ) -> None:
         self.slots = slots
         self._count = count
@@ -52,14 +61,17 @@ class Workers:
         self._cache_bytes = cache_bytes
         self._native = NativeWorkers(slots, bell, count)
         self._others: RuntimeApiWorkers | None = None
-        self._pool_of: list[NativeWorkers | RuntimeApiWorkers] = [self._native] * slots
+        self._sidecars = self._served(sidecars) if sidecars else None
+        self._pool_of: list[Pool] = [self._native] * slots
         self._prepared: Recent[str, FunctionRef] = Recent(FUNCTIONS_PREPARED)
 
     def run(self, slot: int, chunk: Chunk) -> None:
         """Queue a chunk on a slot, whose worker of the other kind, if any, runs nothing and ends."""
         package = chunk.function.spec.function.package
-        pool: NativeWorkers | RuntimeApiWorkers = self._native
-        if package is not None:
+        pool: Pool = self._native
+        if package is not None and self._sidecars is not None and self._sidecars.serves(package):
+            pool = self._sidecars
+        elif package is not None:
             chunk = replace(chunk, function=self._ready(chunk.function))
             if not _is_native(package.runtime):
                 pool = self._runtime_api()
@@ -70,11 +82,12 @@ class Workers:
 
     def wait(self, timeout_seconds: float) -> list[WorkerEvent]:
         """What happened; waits for the first event, a ring of the agent's bell, or the timeout."""
-        if self._others is None or not self._others.busy:
+        others = [pool for pool in (self._others, self._sidecars) if pool is not None and pool.busy]
+        if not others:
             return self._native.wait(timeout_seconds)
-        events = self._others.wait(0.0)
+        events = [event for pool in others for event in pool.wait(0.0)]
         events += self._native.wait(0.0 if events else min(timeout_seconds, LOOK_SECONDS))
-        return events + self._others.wait(0.0)
+        return events + [event for pool in others for event in pool.wait(0.0)]
 
     def running(self, slot: int) -> tuple[int, int, float] | None:
         """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
@@ -88,11 +101,24 @@ class Workers:
         """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
         self._pool_of[slot].kill(slot, error)
 
+    def missing(self) -> str:
+        """Which functions' sidecars are not there, for people; empty if each has one."""
+        return "" if self._sidecars is None else self._sidecars.missing()
+
     def close(self) -> None:
         """Kill every worker."""
         self._native.close()
-        if self._others is not None:
-            self._others.close()
+        for pool in (self._others, self._sidecars):
+            if pool is not None:
+                pool.close()
+
+    def _served(self, ports: Sequence[SidecarPort]) -> Sidecars:
+        """The sidecars' pool, which clients find from now on."""
+        from htcgrid_core.agent.runtime_api.sidecars import Sidecars
+
+        sidecars = Sidecars(ports)
+        self._native.watch(sidecars.fileno())
+        return sidecars
 
     def _runtime_api(self) -> RuntimeApiWorkers:
         """The others' pool; most agents never need it, nor its HTTP."""

@@ -12,6 +12,27 @@ from htcgrid_core.cli.output import print_json, say
 if TYPE_CHECKING:
     from htcgrid_core.agent.agent import AgentIdentity
     from htcgrid_core.cloud.logs import Level, Style
+    from htcgrid_core.domain.function import SidecarPort
+
+
+def _sidecars(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[SidecarPort, ...]:
+    from pydantic import ValidationError
+
+    from htcgrid_core.client.registry import named
+    from htcgrid_core.domain.errors import FunctionNotFound
+    from htcgrid_core.domain.function import SidecarPort
+
+    found = []
+    for text in values:
+        function, _, port = text.rpartition("=")
+        try:
+            name, version = named(function)
+            found.append(SidecarPort(function=name, version=version, port=int(port)))
+        except (FunctionNotFound, ValidationError, ValueError) as error:
+            raise click.BadParameter(
+                f"{text!r} is not NAME=PORT or NAME:VERSION=PORT, as in pricing=9001.", context, option
+            ) from error
+    return tuple(found)
 
 
 @click.command(short_help="Be one agent, in the foreground.")
@@ -20,7 +41,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 4096),
     envvar="HTCGRID_SLOTS",
     show_envvar=True,
-    help="Tasks to run at once.  [default: as in the URL, or cores]",
+    help="Tasks to run at once.  [default: as in the URL, or cores; sidecars]",
 )
 @click.option(
     "--pool",
@@ -31,6 +52,17 @@ if TYPE_CHECKING:
     help="The pool to serve; local:// has one.",
 )
 @click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave when idle.  [default: stay]")
+@click.option(
+    "--sidecar",
+    "sidecars",
+    multiple=True,
+    metavar="NAME[:VERSION]=PORT",
+    callback=_sidecars,
+    envvar="HTCGRID_SIDECARS",
+    show_envvar=True,
+    help="Run a deployed function's tasks in a container beside this one, which asks for them at 127.0.0.1:PORT with "
+    "AWS's runtime client. May be repeated, one port for each container.",
+)
 @click.option(
     "--health",
     type=click.IntRange(0, 65535),
@@ -76,6 +108,7 @@ def agent(
     health_host: str,
     log_level: Level,
     log_format: Style,
+    sidecars: tuple[SidecarPort, ...],
 ) -> None:
     """Be one agent of a grid, in the foreground.
 
@@ -83,13 +116,14 @@ def agent(
     once; its tasks then run again elsewhere after their lease.
     """
     idle_seconds = float("inf") if idle is None else idle
+    slots = slots or len(sidecars) or None
     if is_aws(url):
         where = None if health is None else (health_host, health)
-        _on_aws(url, as_json, slots, pool, idle_seconds, where, (log_level, log_format))
+        _on_aws(url, as_json, slots, pool, idle_seconds, sidecars, where, (log_level, log_format))
     elif health is not None:
         raise click.UsageError("agents of the embedded grid serve no health: `htcgrid doctor` tells how they are")
     else:
-        _local(url, as_json, slots, pool, idle_seconds)
+        _local(url, as_json, slots, pool, idle_seconds, sidecars)
 
 
 def _on_aws(
@@ -98,6 +132,7 @@ def _on_aws(
     slots: int | None,
     pool: str,
     idle_seconds: float,
+    sidecars: tuple[SidecarPort, ...],
     health: tuple[str, int] | None,
     log: tuple[Level, Style],
 ) -> None:
@@ -114,10 +149,12 @@ def _on_aws(
             served = {"health": where} if where else {}
             print_json({"grid": address.name, "pool": pool, "slots": wanted, "agent": identity.agent_id, **served})
 
-    serve(address, slots=wanted, pool=pool, idle_seconds=idle_seconds, health=health, ready=ready)
+    serve(address, slots=wanted, pool=pool, sidecars=sidecars, idle_seconds=idle_seconds, health=health, ready=ready)
 
 
-def _local(url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float) -> None:
+def _local(
+    url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float, sidecars: tuple[SidecarPort, ...]
+) -> None:
     from htcgrid_core.client.connect import parse_local
     from htcgrid_core.local.daemon import serve
     from htcgrid_core.local.directory import open_plane
@@ -132,5 +169,5 @@ def _local(url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: 
     else:
         say(f"agent of {directory.root} with {wanted} slots; SIGTERM or Ctrl-C drains it")
     number = 0
-    while not serve(directory, number, wanted, idle_seconds, -1, foreground=True):
+    while not serve(directory, number, wanted, idle_seconds, -1, foreground=True, sidecars=sidecars):
         number += 1

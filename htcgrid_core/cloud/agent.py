@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.cloud.reconcile import tick
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.domain.function import SidecarPort
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.metrics import NO_METRICS
 
@@ -35,6 +36,7 @@ def serve(
     *,
     slots: int,
     pool: str,
+    sidecars: Sequence[SidecarPort] = (),
     idle_seconds: float = float("inf"),
     health: tuple[str, int] | None = None,
     ready: Callable[[AgentIdentity, str], None] = lambda _identity, _health: None,
@@ -42,13 +44,14 @@ def serve(
     """Be an agent of a grid until SIGTERM or Ctrl-C has drained it, or it was idle for too long.
 
     Args:
+        sidecars: ports of the Runtime API for clients that nobody here starts.
         health: host and port (0 for any that is free) on which to serve health and metrics; None for nowhere.
         ready: called before its first claim, with where health is served (HOST:PORT, or empty).
 
     Raises:
         InvalidInput: the environment's settings are no good, or nobody can listen at ``health``.
         UnknownGrid: there is no such grid, or it has no such pool.
-        AccessDenied, GridUnavailable, IncompatibleGrid: the grid cannot be used.
+        AccessDenied, GridUnavailable, IncompatibleGrid: the grid, or a port of a sidecar, cannot be used.
     """
     count = None if health is None else _prometheus()
     cloud = open_cloud(address, metrics=count or NO_METRICS)
@@ -62,7 +65,7 @@ def serve(
     identity = AgentIdentity(f"{host}-{secrets.token_hex(3)}", pool, host, os.getpid())
     # Nobody rings from another machine; a cancel is heard of at the next renewal.
     settings = replace(cloud.times.settings(), look_seconds=float("inf"))
-    workers = Workers(slots, bell, cloud.cache / "packages", count=count or NO_METRICS)
+    workers = Workers(slots, bell, cloud.cache / "packages", sidecars=sidecars, count=count or NO_METRICS)
 
     every = min(limits.RECONCILE_TICK_SECONDS, cloud.times.lease_seconds)
 

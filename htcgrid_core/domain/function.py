@@ -52,6 +52,26 @@ class Package(BaseModel):
     variables: dict[Variable, VariableValue] = Field(default_factory=dict, max_length=64)
 
 
+class SidecarPort(BaseModel):
+    """Where an agent serves the Runtime API to a client that it did not start.
+
+    Attributes:
+        function, version: whose tasks the client runs; None for every version.
+        port: of the loopback interface; 0 for any that is free.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: str = Field(pattern=f"^{REGISTERED_NAME.pattern}$")
+    version: int | None = Field(default=None, ge=1)
+    port: int = Field(ge=0, le=65535)
+
+    @property
+    def name(self) -> str:
+        """``NAME`` or ``NAME:VERSION``."""
+        return self.function if self.version is None else f"{self.function}:{self.version}"
+
+
 class FunctionVersion(Package):
     """An entry of the registry: what was deployed, never changed afterwards.
 

@@ -38,6 +38,7 @@ BREAKER_THRESHOLD: Final = 3
 BREAKER_COOLDOWN_SECONDS: Final = 5.0
 BREAKER_COOLDOWN_CAP_SECONDS: Final = 60.0
 WORKER_START_SECONDS: Final = 60.0  # a worker that has not loaded its function by then is killed
+SIDECAR_RETURN_SECONDS: Final = 10.0  # a sidecar that has not asked for its next task by then is gone
 
 # Agent
 CHUNK_SECONDS: Final = 0.010  # work handed to a worker at once, by the pace just measured

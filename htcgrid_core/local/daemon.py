@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from htcgrid_core.agent.agent import Agent, AgentIdentity, AgentSettings, Chore
 from htcgrid_core.agent.workers import Workers
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
+from htcgrid_core.domain.function import SidecarPort
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.local.settings import AgentTimes
 from htcgrid_core.ports.doorbell import WORK
@@ -192,16 +193,25 @@ def stop_agents(directory: Directory, timeout_seconds: float = limits.DRAIN_GRAC
 
 
 def serve(
-    directory: Directory, number: int, slots: int, idle_seconds: float, ready_fd: int, *, foreground: bool = False
+    directory: Directory,
+    number: int,
+    slots: int,
+    idle_seconds: float,
+    ready_fd: int,
+    *,
+    foreground: bool = False,
+    sidecars: Sequence[SidecarPort] = (),
 ) -> bool:
     """Be agent ``number`` until idle or told to stop; False if another process is.
 
     Args:
         ready_fd: told when the agent is ready; negative for nobody.
         foreground: whether Ctrl-C and the end of the terminal are for this process too.
+        sidecars: ports of the Runtime API for clients that nobody here starts.
 
     Raises:
         InvalidInput: its environment's settings are no good.
+        GridUnavailable: a port of a sidecar cannot be served.
     """
     settings = AgentTimes.from_environment(os.environ).settings()  # before it says that it is ready
     while True:
@@ -212,18 +222,25 @@ def serve(
                 ready_fd = -1
             if not free:
                 return False
-            told = _serve_once(directory, number, slots, idle_seconds, settings, foreground)
+            told = _serve_once(directory, number, slots, idle_seconds, settings, foreground, sidecars)
         # Work that came while the lock was still held found it held: look once more now that it is not.
         if told or not open_plane(directory).store.live_sessions():
             return True
 
 
 def _serve_once(
-    directory: Directory, number: int, slots: int, idle_seconds: float, settings: AgentSettings, foreground: bool
+    directory: Directory,
+    number: int,
+    slots: int,
+    idle_seconds: float,
+    settings: AgentSettings,
+    foreground: bool,
+    sidecars: Sequence[SidecarPort],
 ) -> bool:
     """Work until idle (False) or told to stop (True)."""
     plane = open_plane(directory)
     bell = plane.doorbell.listen(WORK)
+    workers = Workers(slots, bell, directory.packages, sidecars=sidecars)
     identity = AgentIdentity(
         f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
     )
@@ -238,9 +255,7 @@ def _serve_once(
         elif clock.monotonic() - agent.worked_at > idle_seconds:
             agent.drain()
 
-    agent = Agent(
-        plane, Workers(slots, bell, directory.packages), identity, settings, chores=(Chore(tick, look_after),)
-    )
+    agent = Agent(plane, workers, identity, settings, chores=(Chore(tick, look_after),))
 
     def stop(signum: int, frame: object) -> None:
         nonlocal told

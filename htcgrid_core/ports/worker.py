@@ -125,5 +125,8 @@ class WorkerPool(Protocol):
     def kill(self, slot: int, error: TaskError) -> None:
         """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
 
+    def missing(self) -> str:
+        """What has to come before tasks can be run at all, for people; empty if nothing has."""
+
     def close(self) -> None:
         """Kill every worker."""

@@ -108,6 +108,10 @@ class SimulatedWorkers:
             at, seconds = (found[0].chunk.serial, found[0].position), self._clock.monotonic() - found[1]
         self._events.append(WorkerLost(slot, at, error, seconds))
 
+    def missing(self) -> str:
+        """Nothing."""
+        return ""
+
     def close(self) -> None:
         """Nothing to end."""
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from htcgrid_core.agent.workers import NATIVE_VARIABLE
 from tests.e2e.support import fresh_grid
 
 FUNCTIONS = Path(__file__).parent / "functions"
+NPM = Path(__file__).parents[2] / ".node" / "node_modules"  # `make .node/ready` fills it
 MEMORY_MB = 1024
 
 
@@ -35,6 +37,11 @@ class Runtime:
     native: bool = True
 
     @property
+    def is_node(self) -> bool:
+        """Whether it runs in Node, which reserves more memory than it uses."""
+        return self.folder in ("node", "npm")
+
+    @property
     def is_python(self) -> bool:
         """Whether the handlers are Python's."""
         return self.folder == "python"
@@ -47,6 +54,10 @@ RUNTIMES = [
 ]
 if shutil.which("node"):
     RUNTIMES.append(Runtime("node", "node", "provided.al2023"))
+AWS_LAMBDA_RIC = Runtime("aws-lambda-ric", "npm", "provided.al2023")
+EVERY: list[Any] = [*RUNTIMES]
+if (NPM / "aws-lambda-ric" / "rapid-client.node").exists():  # else `make test-all` has said what is missing
+    EVERY.append(pytest.param(AWS_LAMBDA_RIC, marks=pytest.mark.slow))
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,15 @@ class Deployed:
     runtime: Runtime
 
 
-@pytest.fixture(scope="module", params=RUNTIMES, ids=lambda runtime: str(runtime.name))
+@pytest.fixture(scope="module", params=EVERY, ids=lambda runtime: str(runtime.name))
 def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Each runtime's."""
     runtime: Runtime = request.param
+    folder = FUNCTIONS / runtime.folder
+    if runtime is AWS_LAMBDA_RIC:
+        folder = tmp_path_factory.mktemp("npm") / "package"
+        shutil.copytree(FUNCTIONS / "npm", folder)
+        shutil.copytree(NPM / "aws-lambda-ric", folder / "node_modules" / "aws-lambda-ric")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(NATIVE_VARIABLE, "1" if runtime.native else "0")
         patch.setenv("HTCGRID_TEST_SECRET", "not for handlers")
@@ -68,11 +84,11 @@ def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             for module in ("app", "broken_import", "broken_exit"):
                 grid.deploy(
                     module,
-                    FUNCTIONS / runtime.folder,
+                    folder,
                     handler=f"{module}.handler",
                     runtime=runtime.runtime,
                     timeout=30,
-                    memory_mb=None if runtime.folder == "node" else MEMORY_MB,
+                    memory_mb=None if runtime.is_node else MEMORY_MB,
                     environment={"DESK": "rates"},
                 )
             yield Deployed(grid, runtime)

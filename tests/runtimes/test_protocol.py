@@ -365,3 +365,10 @@ def test_closing_leaves_nothing_behind(tmp_path: Path) -> None:
         pids = [host.worker(slot).pid for slot in range(3)]
     assert not [pid for pid in pids if is_alive(pid)]
     assert psutil.Process().num_fds() <= descriptors
+
+
+def test_a_quoted_request_id(host: Host) -> None:
+    """As AWS's client for Node writes it, to whom a slash is no part of a name."""
+    host.run([0])
+    assert host.respond(host.next().request_id.replace("/", "%2F"), "done").status == 202
+    assert result_of(host.outcome()) == "done"

@@ -36,6 +36,7 @@ class Connection:
         closed: nothing comes any more.
         reset: the worker's end was closed before all that was sent had been read.
         drained: nothing more had arrived at the last look.
+        requests: that have arrived whole.
     """
 
     def __init__(self, sock: socket.socket, body_limit: int) -> None:
@@ -44,6 +45,7 @@ class Connection:
         self.closed = False
         self.reset = False
         self.drained = False
+        self.requests = 0
         self._sock = sock
         self._limit = body_limit
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
@@ -141,6 +143,7 @@ class Connection:
         head = self._head
         assert head is not None, "a message ends after it began"
         self._asked = True
+        self.requests += 1
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         body, self._body = bytes(self._body), bytearray()
         return Request(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, body, self._length)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -14,17 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from htcgrid_core.agent import capture
-from htcgrid_core.agent.runtime_api import commands, invocation
+from htcgrid_core.agent.runtime_api import commands, invocation, requests
 from htcgrid_core.agent.runtime_api.http import Connection, Request
 from htcgrid_core.codecs.outcomes import Outcome, encode_error
-from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.worker import Chunk, FunctionRef
 
-VERSION = "/2018-06-01/runtime"
 CONNECTIONS = 16  # of one worker at once; clients need one
-_ANSWER = re.compile(re.escape(VERSION) + r"/invocation/(.+)/(response|error)")
 
 
 @dataclass(slots=True)
@@ -182,21 +178,22 @@ class Sandbox:
 
     def answer(self, connection: Connection, request: Request) -> None:
         """Do what a request asks for."""
-        if request.headers.get("host") != _address(self.listener):  # a page in a browser, under a name that leads here
-            connection.respond(403, _error("Forbidden", "this is the Runtime API of one worker"))
-        elif (request.method, request.path) == ("GET", f"{VERSION}/invocation/next"):
+        what, who = requests.asked(request)
+        if request.headers.get("host") != _address(self.listener):
+            requests.refuse_host(connection)
+        elif what == requests.NEXT:
             self._next(connection)
-        elif (request.method, request.path) == ("POST", f"{VERSION}/init/error"):
+        elif what == requests.INIT_ERROR:
             self._init_error(connection, request)
-        elif request.method == "POST" and (answer := _ANSWER.fullmatch(request.path)):
-            self._answered(connection, request, answer[1], answer[2])
+        elif what == requests.UNKNOWN:
+            requests.refuse_unknown(connection, request)
         else:
-            connection.respond(404, _error("NotFound", f"{request.method} {request.path[:200]} is not served"))
+            self._answered(connection, request, who, what)
 
     def _next(self, connection: Connection) -> None:
         self.give_back_unread()
         if self.current is not None:
-            connection.respond(403, _error("InvalidStateTransition", "the last invocation is not answered yet"))
+            requests.refuse(connection, 403, "InvalidStateTransition", "the last invocation is not answered yet")
             return
         if not self.ready:
             self.ready = True
@@ -208,41 +205,22 @@ class Sandbox:
         self.go_on(was_parked=False)
 
     def _init_error(self, connection: Connection, request: Request) -> None:
-        error = invocation.failure(request.body, request.headers.get(invocation.ERROR_TYPE_HEADER))
+        error = requests.error_in(request)
         name = self.function.spec.function.package
         text = f"{name.handler if name else ''} could not be loaded: {error.message or error.type}"
         self.load_error = TaskError("InitError", text, error.traceback)
-        connection.respond(202, _accepted())
+        connection.respond(202, requests.ACCEPTED)
 
-    def _answered(self, connection: Connection, request: Request, who: str, how: str) -> None:
+    def _answered(self, connection: Connection, request: Request, who: str, what: str) -> None:
         now = self.current
         if now is None or who != invocation.request_id(now.chunk, now.position):
-            connection.respond(400, _error("InvalidRequestID", "there is no such invocation, or it has been answered"))
+            requests.refuse_answer(connection)
             return
-        if how == "error":
-            error = invocation.failure(request.body, request.headers.get(invocation.ERROR_TYPE_HEADER))
-            self._end(True, encode_error(error))
-            connection.respond(202, _accepted())
-            return
-        try:
-            encoded = invocation.result(request.body, request.length)
-        except ValueError as error:
-            self._end(True, encode_error(TaskError("InvalidResult", str(error))))
-            too_large = request.length > limits.MAX_RESULT_BYTES
-            connection.respond(413 if too_large else 400, _error("InvalidResult", str(error)))
-            return
-        self._end(False, encoded)
-        connection.respond(202, _accepted())
+        posted = requests.posted(request, what)
+        self._end(posted.failed, posted.payload)
+        connection.respond(posted.status, posted.body)
 
 
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()
     return f"{host}:{port}"
-
-
-def _accepted() -> bytes:
-    return b'{"status":"OK"}\n'
-
-
-def _error(kind: str, message: str) -> bytes:
-    return encode_error(TaskError(kind, message))

@@ -1,0 +1,3 @@
+require("no_such_module_anywhere");
+
+exports.handler = async (event) => event;
