@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from htcgrid_airflow.defaults import (
+    DEFAULT_DEFER_SECONDS,
+    DEFAULT_INLINE_BYTES,
+    DEFAULT_LOG_SECONDS,
+    DEFAULT_POLL_SECONDS,
+    DEFAULT_RESUME_SECONDS,
+    SECTION,
+)
 from htcgrid_core import __version__
-
-SECTION = "htcgrid"
-DEFAULT_POLL_SECONDS = 5.0
-DEFAULT_LOG_SECONDS = 10.0
-DEFAULT_INLINE_BYTES = 1 << 20
 
 
 def _text(label: str, description: str) -> dict[str, Any]:
@@ -57,6 +60,21 @@ CONFIGURATION = {
                 "type": "float",
                 "example": None,
                 "default": str(DEFAULT_LOG_SECONDS),
+            },
+            "defer_after": {
+                "description": "Seconds that a worker waits itself before it defers; a shorter session never does.",
+                "version_added": __version__,
+                "type": "float",
+                "example": None,
+                "default": str(DEFAULT_DEFER_SECONDS),
+            },
+            "resume_after": {
+                "description": "The fewest seconds from a trigger's start to the task's resumption: Airflow fails a "
+                "task that is resumed before its scheduler has seen it defer.",
+                "version_added": __version__,
+                "type": "float",
+                "example": None,
+                "default": str(DEFAULT_RESUME_SECONDS),
             },
             "max_inline_bytes": {
                 "description": "The most that results may take in XCom, as JSON, with result='inline'.",

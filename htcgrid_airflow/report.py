@@ -25,8 +25,8 @@ def progress_line(progress: Progress) -> str:
 
 
 def first_failures(session: Session, count: int = FAILURES_SHOWN) -> list[TaskFailed]:
-    """The first failed tasks, with their indexes in the whole vector."""
-    return list(islice(_failures(session), count))
+    """The first tasks to fail, by their indexes in the whole vector."""
+    return sorted(islice(_failures(session), count), key=lambda failure: failure.index)
 
 
 def _failures(session: Session) -> Iterator[TaskFailed]:

@@ -11,11 +11,13 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from htcgrid_airflow import settings
 from htcgrid_airflow.collect import manifest_of
-from htcgrid_airflow.hooks import DEFAULT_CONN_ID, HTCGridHook
+from htcgrid_airflow.defaults import DEFAULT_CONN_ID
+from htcgrid_airflow.hooks import HTCGridHook
 from htcgrid_airflow.operators.base import session_on
 from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
 from htcgrid_airflow.report import failure_table, first_failures, progress_line
 from htcgrid_airflow.triggers import HTCGridSessionTrigger
+from htcgrid_airflow.waiting import ends_within
 from htcgrid_core import Grid, GridError, GridUnavailable, Session, SessionFailed
 
 if TYPE_CHECKING:
@@ -65,13 +67,14 @@ class HTCGridSessionSensor(BaseSensorOperator):
             return super().execute(context)
         with self.hook.get_conn() as grid:
             session = session_on(grid, self.session)
-            if not session.done():
+            if not ends_within(session, settings.defer_after()):
                 self.defer(
                     trigger=HTCGridSessionTrigger(
                         session_id=session.id,
                         htcgrid_conn_id=self.htcgrid_conn_id,
                         grid=self.grid,
                         poll_interval=self.poke_interval,
+                        resume_after=settings.resume_after(),
                         cancel_on_kill=False,
                     ),
                     method_name="execute_complete",

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from airflow.sdk import conf
 
-from htcgrid_airflow.provider import DEFAULT_INLINE_BYTES, DEFAULT_LOG_SECONDS, DEFAULT_POLL_SECONDS, SECTION
+from htcgrid_airflow.defaults import (
+    DEFAULT_DEFER_SECONDS,
+    DEFAULT_INLINE_BYTES,
+    DEFAULT_LOG_SECONDS,
+    DEFAULT_POLL_SECONDS,
+    DEFAULT_RESUME_SECONDS,
+    SECTION,
+)
 
 
 def poll_interval() -> float:
@@ -15,6 +22,16 @@ def poll_interval() -> float:
 def log_interval() -> float:
     """Seconds between two lines of progress in a task's log."""
     return conf.getfloat(SECTION, "log_interval", fallback=DEFAULT_LOG_SECONDS)
+
+
+def defer_after() -> float:
+    """Seconds that a worker waits itself before it defers."""
+    return conf.getfloat(SECTION, "defer_after", fallback=DEFAULT_DEFER_SECONDS)
+
+
+def resume_after() -> float:
+    """The fewest seconds from a trigger's start to the task's resumption."""
+    return conf.getfloat(SECTION, "resume_after", fallback=DEFAULT_RESUME_SECONDS)
 
 
 def max_inline_bytes() -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from htcgrid_airflow.hooks import DEFAULT_CONN_ID, HTCGridHook
+from htcgrid_airflow.defaults import DEFAULT_CONN_ID
+from htcgrid_airflow.hooks import HTCGridHook
 from htcgrid_core import Grid, InvalidInput, Session
 
 

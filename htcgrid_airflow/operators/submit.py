@@ -17,7 +17,7 @@ from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_ac
 from htcgrid_airflow.report import failure_table, first_failures, progress_line
 from htcgrid_airflow.triggers import HTCGridSessionTrigger
 from htcgrid_airflow.vectors import events_of
-from htcgrid_airflow.waiting import wait_for_end
+from htcgrid_airflow.waiting import ends_within, wait_for_end
 from htcgrid_core import Grid, GridError, RetryPolicy, Session, SessionFailed
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class HTCGridSubmitOperator(SessionOwner):
                 return manifest if self.result != "none" else None
             if not self.deferrable:
                 wait_for_end(session, self.log, poll_interval=self.poll_interval, log_interval=self.log_interval)
-            elif not session.done():
+            elif not ends_within(session, settings.defer_after()):
                 self._defer(session)
             return self._finish(grid, session)
 
@@ -259,6 +259,7 @@ class HTCGridSubmitOperator(SessionOwner):
                 grid=self.grid,
                 poll_interval=self.poll_interval,
                 log_interval=self.log_interval,
+                resume_after=settings.resume_after(),
                 cancel_on_kill=self.cancel_on_kill,
             ),
             method_name="execute_complete",

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from htcgrid_airflow.hooks import DEFAULT_CONN_ID, HTCGridHook
-from htcgrid_core import Grid, GridUnavailable, Progress, SessionState
+from htcgrid_airflow.defaults import DEFAULT_CONN_ID
+from htcgrid_airflow.triggers.importing import imported
+
+if TYPE_CHECKING:
+    from htcgrid_core import Grid, Progress
 
 SEEN_KEY = "htcgrid_ended_at"  # in the asset's state store
+ENDS = ("COMPLETED", "FAILED", "CANCELLED")
 DEFAULT_STATES = ("COMPLETED",)
 LISTED = 1000  # the newest sessions looked at; of so many, none ends unseen between two looks
 
@@ -41,7 +45,9 @@ class HTCGridSessionsEnded(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Airflow's
         self.labels = dict(labels or {})
-        self.states = [str(SessionState(state)) for state in states]
+        self.states = [str(state) for state in states]
+        if not set(self.states) <= set(ENDS):
+            raise ValueError(f"states={self.states}: a session ends {', '.join(ENDS)}")
         self.htcgrid_conn_id = htcgrid_conn_id
         self.grid = grid
         self.poll_interval = poll_interval
@@ -58,6 +64,9 @@ class HTCGridSessionsEnded(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Tell of each session that ends."""
+        await imported("htcgrid_airflow.hooks")
+        from htcgrid_airflow.hooks import HTCGridHook
+
         hook = HTCGridHook(self.htcgrid_conn_id, grid=self.grid)
         grid = await asyncio.to_thread(hook.connect)
         try:
@@ -74,6 +83,8 @@ class HTCGridSessionsEnded(BaseEventTrigger):
             grid.close()
 
     async def _ended(self, grid: Grid, after: float) -> list[tuple[Progress, dict[str, Any]]]:
+        from htcgrid_core import GridUnavailable
+
         try:
             return await asyncio.to_thread(self._look, grid, after)
         except GridUnavailable as error:

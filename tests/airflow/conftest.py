@@ -15,6 +15,8 @@ os.environ["AIRFLOW_HOME"] = HOME
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).with_name("dags"))
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+# Nobody is to be waited for that a test does not wait for.
+os.environ["AIRFLOW__HTCGRID__DEFER_AFTER"] = os.environ["AIRFLOW__HTCGRID__RESUME_AFTER"] = "0"
 
 from htcgrid_core import Grid, connect  # noqa: E402 - the home comes first
 from tests.e2e.support import fresh_grid  # noqa: E402

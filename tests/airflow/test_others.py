@@ -91,6 +91,18 @@ def test_the_sensor_does_not_defer_for_what_has_ended(grid_url: str, grid: Grid)
     assert sensor(grid_url, session.id, deferrable=True).execute(Step().context())["completed"] == 1
 
 
+def test_who_is_soon_over_does_not_defer(
+    grid_url: str, held: Session, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two starts of a worker cost more than its wait, and Airflow may take a task for killed that resumes at once."""
+    monkeypatch.setenv("AIRFLOW__HTCGRID__DEFER_AFTER", "60")
+    opening = threading.Timer(0.5, (tmp_path / "gate").touch)
+    opening.start()
+    assert sensor(grid_url, held.id, deferrable=True).execute(Step().context())["completed"] == 1
+    submit = HTCGridSubmitOperator(task_id="fan_out", grid=grid_url, function=triple, tasks=[1, 2], deferrable=True)
+    assert submit.execute(Step().context())["completed"] == 2
+
+
 def test_the_sensor_of_a_failed_session(grid_url: str, failed: Session) -> None:
     with pytest.raises(SessionFailed, match="1 of 20 tasks failed"):
         sensor(grid_url, failed.id).execute(Step().context())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +30,9 @@ def held(grid: Grid, tmp_path: Path) -> Iterator[Session]:
 
 def trigger(url: str, session_id: str, **arguments: Any) -> HTCGridSessionTrigger:
     """A quick one."""
-    return HTCGridSessionTrigger(session_id, **{"owner": "me", "grid": url, "poll_interval": 0.05, **arguments})
+    return HTCGridSessionTrigger(
+        session_id, **{"owner": "me", "grid": url, "poll_interval": 0.05, "resume_after": 0, **arguments}
+    )
 
 
 async def fired(found: HTCGridSessionTrigger) -> Any:
@@ -56,6 +60,21 @@ def test_it_fires_for_a_session_that_had_ended(grid_url: str, grid: Grid) -> Non
     session = grid.submit(triple, [1])
     session.wait(60)
     assert asyncio.run(asyncio.wait_for(fired(trigger(grid_url, session.id)), 60))["status"] == "ended"
+
+
+def test_it_does_not_fire_before_the_scheduler_knows_that_the_task_has_deferred(grid_url: str, grid: Grid) -> None:
+    """Airflow would take the task for killed; other triggers, and the loop, go on meanwhile."""
+    session = grid.submit(triple, [1])
+    session.wait(60)
+
+    async def scenario() -> float:
+        began = asyncio.get_running_loop().time()
+        early = asyncio.create_task(fired(trigger(grid_url, session.id, resume_after=0.5)))
+        assert (await fired(trigger(grid_url, session.id)))["status"] == "ended"
+        assert (await early)["status"] == "ended"
+        return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 60)) >= 0.5
 
 
 def test_a_session_that_is_not_there(grid_url: str) -> None:
@@ -108,6 +127,14 @@ def test_it_survives_being_serialized(grid_url: str) -> None:
     module, _, name = path.rpartition(".")
     assert getattr(import_module(module), name) is HTCGridSessionTrigger
     assert HTCGridSessionTrigger(**arguments).serialize() == (path, arguments)
+
+
+def test_the_triggerers_loop_does_not_wait_for_the_import_of_the_core() -> None:
+    """It imports triggers itself; the rest is imported in a thread."""
+    modules = "[name for name in sys.modules if name.startswith(('htcgrid_core', 'htcgrid_airflow.hooks'))]"
+    script = f"import sys, htcgrid_airflow.triggers; print({modules})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
 def test_defaults_are_not_serialized() -> None:

@@ -1,11 +1,12 @@
-"""No-op tasks through one HTCGridSubmitOperator against ``.expand()``, on the same Airflow in the same run.
+"""No-op tasks through one HTCGridSubmitOperator against ``.expand()``, and many operators deferred at once.
 
 Usage::
 
-    python -m tests.airflow.system.bench [--tasks 1000] [--mapped 100]
+    python -m tests.airflow.system.bench [--tasks 1000] [--mapped 1000] [--deferred 200]
 
-Airflow manages 1 to 3 mapped tasks a second, so by default it is given a tenth of the tasks. Both times are from the
-start of the first task instance to the end of the last, as Airflow has them; the scheduling before it is left out.
+On one Airflow, in one run; Airflow starts 1 to 3 tasks a second, so it takes a quarter of an hour. Both times of no-op
+tasks are from the start of the first task instance to the end of the last, as Airflow has them; the scheduling before
+it is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
+from tests.airflow.system.bench_deferred import deferred
 from tests.airflow.system.conftest import DAGS
+from tests.airflow.system.counted import CALLS
 from tests.airflow.system.rest import AirflowApi, eventually
 from tests.airflow.system.stack import Stack, running
 from tests.e2e.support import fresh_grid
@@ -31,7 +34,8 @@ def main() -> None:
     """Measure both and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tasks", type=int, default=1000, help="of the session (default: %(default)s)")
-    parser.add_argument("--mapped", type=int, default=100, help="mapped tasks (default: %(default)s)")
+    parser.add_argument("--mapped", type=int, default=1000, help="mapped tasks; 0 for none (default: %(default)s)")
+    parser.add_argument("--deferred", type=int, default=200, help="operators; 0 for none (default: %(default)s)")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory(prefix="htcgrid-bench-") as folder, fresh_grid(Path(folder, "grid")) as url:
@@ -39,17 +43,30 @@ def main() -> None:
             "AIRFLOW_CONN_HTCGRID_DEFAULT": f'{{"conn_type": "htcgrid", "extra": {{"grid": "{url}"}}}}',
             "BENCH_SESSION_TASKS": str(options.tasks),
             "BENCH_MAPPED_TASKS": str(options.mapped),
+            "BENCH_DEFERRED_OPERATORS": str(options.deferred),
+            "AIRFLOW__HTCGRID__DEFER_AFTER": "0",
+            CALLS: str(Path(folder, "calls")),
             "SYSTEM_TEST_FOLDER": folder,
         }
         with running(Path(folder, "airflow"), DAGS[0], extra) as stack:
             print(f"{os.cpu_count()} cores, LocalExecutor with 8 workers, Airflow's database is {stack.database}")
-            session = [measured(stack, "bench_session", f"r{number}") for number in range(RUNS)]
-            mapped = measured(stack, "bench_mapped", "r0")
-    middle, rate = options.tasks / median(session), options.mapped / mapped
+            if options.deferred:
+                print(deferred(stack, options.deferred, Path(folder)), flush=True)
+            if options.mapped:
+                print(compared(stack, options.tasks, options.mapped))
+
+
+def compared(stack: Stack, tasks: int, mapped: int) -> str:
+    """The same no-op tasks through one operator and as mapped tasks."""
+    session = [measured(stack, "bench_session", f"r{number}") for number in range(RUNS)]
+    expanded = measured(stack, "bench_mapped", "r0")
+    middle, rate = tasks / median(session), mapped / expanded
     each = ", ".join(f"{seconds:.2f} s" for seconds in session)
-    print(f"{options.tasks:,} no-op tasks, one operator: {each} (the first starts the agents)")
-    print(f"{options.mapped:,} no-op tasks, .expand():  {mapped:.1f} s ({rate:.2f} tasks/s)")
-    print(f"medians: {middle:,.0f} tasks/s through the operator, {middle / rate:,.0f} times as many")
+    return "\n".join([
+        f"{tasks:,} no-op tasks, one operator: {each} (the first may start the agents)",
+        f"{mapped:,} no-op tasks, .expand():  {expanded:.1f} s ({rate:.2f} tasks/s)",
+        f"medians: {middle:,.0f} tasks/s through the operator, {middle / rate:,.0f} times as many",
+    ])  # fmt: skip
 
 
 def measured(stack: Stack, dag_id: str, run_id: str) -> float:

@@ -46,6 +46,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, signs: Path) 
         "AIRFLOW_CONN_HTCGRID_DEFAULT": json.dumps({"conn_type": "htcgrid", "extra": {"grid": grid_url}}),
         "AIRFLOW__HTCGRID__POLL_INTERVAL": "0.5",
         "AIRFLOW__HTCGRID__LOG_INTERVAL": "2",
+        "AIRFLOW__HTCGRID__DEFER_AFTER": "0",
+        "AIRFLOW__HTCGRID__RESUME_AFTER": "3",
         "SYSTEM_TEST_FOLDER": str(signs),
         "CHAINED_SESSIONS_OUT": str(signs / "chained"),
     }

@@ -8,7 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.airflow.system.postgres import metadata_database
@@ -43,8 +43,10 @@ class Stack:
 
     def start(self, component: str, name: str = "", *arguments: str) -> Server:
         """Start a component, under its own or another name."""
-        name = name or component
-        command = [str(AIRFLOW), component, *arguments]
+        return self.run(name or component, [str(AIRFLOW), component, *arguments])
+
+    def run(self, name: str, command: Sequence[str]) -> Server:
+        """Start a program in the place of a component."""
         self._servers[name] = Server(command, self.home / f"{name}.log", self.env, self.home)
         return self._servers[name]
 

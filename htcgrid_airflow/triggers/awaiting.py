@@ -1,0 +1,50 @@
+"""Waiting in the triggerer for a session's end, and saying in the task's log how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from htcgrid_airflow.report import progress_line
+from htcgrid_airflow.triggers.poller import Away, Broken, Key, Missing, Update, subscribed
+from htcgrid_core import Progress
+
+Told = tuple[str, str]  # status and message
+
+
+async def end_of(session_id: str, key: Key, log: Any, *, poll_interval: float, log_interval: float) -> Told:
+    """Wait for the end: "ended", "missing" or "error", and a message.
+
+    Args:
+        key: where the session is.
+        log: the task's.
+        poll_interval, log_interval: seconds.
+    """
+    loop = asyncio.get_running_loop()
+    updates: asyncio.Queue[Update] = asyncio.Queue()
+
+    def deliver(update: Update) -> None:
+        loop.call_soon_threadsafe(updates.put_nowait, update)
+
+    with subscribed(key, session_id, poll_interval, deliver):
+        return await _told(session_id, updates, log, log_interval)
+
+
+async def _told(session_id: str, updates: asyncio.Queue[Update], log: Any, log_interval: float) -> Told:
+    say_at = time.monotonic()
+    while True:
+        match await updates.get():
+            case Progress(ended=True) as progress:
+                log.info(progress_line(progress))
+                return "ended", progress.reason
+            case Progress() as progress:
+                if time.monotonic() >= say_at:
+                    log.info(progress_line(progress))
+                    say_at = time.monotonic() + log_interval
+            case Missing():
+                return "missing", f"session {session_id} does not exist on its grid any more"
+            case Away(reason):
+                log.warning("The grid is away, session %s is waited for all the same: %s", session_id, reason)
+            case Broken(error):
+                return "error", f"{type(error).__name__}: {error}"
