@@ -72,7 +72,7 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
             for items in zip(*vectors, strict=len(vectors) > 1):
                 yield (), {**shared, **dict(zip(names, items, strict=True))}
 
-        options = self.options(context, token)
+        options = self.options(grid, context, token)
         options.pop("on_progress")
         options["retry"] = options["retry"] or RetryPolicy()
         return grid.submit_calls(portable(self.python_callable), calls(), options)

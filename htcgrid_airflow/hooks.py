@@ -8,8 +8,8 @@ from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 
+from htcgrid_airflow.compat import AirflowNotFoundException
 from htcgrid_airflow.defaults import DEFAULT_CONN_ID
 from htcgrid_core import AccessDenied, Grid, GridError, GridUnavailable, InvalidInput, UnknownGrid, connect
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 FACET = "htcgrid"
+PARENT, ROOT = "openlineage.parent", "openlineage.root_parent"
+LABEL_CHARACTERS = 256
 
 
 def lineage_of(tasks: Any, result: str, manifest: Mapping[str, Any] | None) -> OperatorLineage[Any, Any]:
@@ -30,6 +32,22 @@ def lineage_of(tasks: Any, result: str, manifest: Mapping[str, Any] | None) -> O
     return OperatorLineage(
         inputs=dataset(tasks), outputs=dataset(result), run_facets={FACET: facet_of(manifest)} if manifest else {}
     )
+
+
+def parents_of(task_instance: Any) -> dict[str, str]:
+    """Labels by which the session's tasks can name the Airflow run that they belong to, where OpenLineage is in use.
+
+    Each is ``NAMESPACE/JOB/RUN``, as in the variable OPENLINEAGE_PARENT_ID of its clients.
+    """
+    try:
+        from airflow.providers.openlineage.conf import is_disabled
+        from airflow.providers.openlineage.plugins.macros import lineage_parent_id, lineage_root_parent_id
+    except ImportError:
+        return {}
+    if is_disabled():
+        return {}
+    found = {PARENT: lineage_parent_id(task_instance), ROOT: lineage_root_parent_id(task_instance)}
+    return {name: value for name, value in found.items() if len(value) <= LABEL_CHARACTERS}  # a part names nobody
 
 
 def place_of(place: Any) -> tuple[str, str] | None:

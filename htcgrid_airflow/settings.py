@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.sdk import conf
-
+from htcgrid_airflow.compat import conf
 from htcgrid_airflow.defaults import (
     DEFAULT_DEFER_SECONDS,
     DEFAULT_INLINE_BYTES,

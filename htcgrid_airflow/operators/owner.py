@@ -7,9 +7,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
-
 from htcgrid_airflow.attempt import KILLED, Attempt, Place, cancel_if_owned, place_of
+from htcgrid_airflow.compat import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 from htcgrid_airflow.operators.base import HTCGridOperator
 from htcgrid_airflow.report import progress_line
 from htcgrid_core import Grid, GridError, Session, SessionFailed

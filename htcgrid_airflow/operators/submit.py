@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,7 @@ from htcgrid_airflow.attempt import Opened
 from htcgrid_airflow.callables import Held, held, portable
 from htcgrid_airflow.collect import MANIFEST_KEY, check_result, collect, manifest_of
 from htcgrid_airflow.hooks import Priority
-from htcgrid_airflow.lineage import lineage_of
+from htcgrid_airflow.lineage import lineage_of, parents_of
 from htcgrid_airflow.links import HTCGridSessionLink
 from htcgrid_airflow.operators.owner import SessionOwner
 from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
@@ -18,7 +19,7 @@ from htcgrid_airflow.report import failure_table, first_failures, progress_line
 from htcgrid_airflow.triggers import HTCGridSessionTrigger
 from htcgrid_airflow.vectors import events_of
 from htcgrid_airflow.waiting import ends_within, wait_for_end
-from htcgrid_core import Grid, GridError, RetryPolicy, Session, SessionFailed
+from htcgrid_core import Grid, GridError, RetryPolicy, Session, SessionFailed, SessionNotFound, session_id_of
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -197,17 +198,22 @@ class HTCGridSubmitOperator(SessionOwner):
         return grid.submit(
             portable(function.function) if isinstance(function, Held) else function,
             events_of(self.tasks, kind=self.tasks_format, kwargs=self.tasks_kwargs, conn_id=self.tasks_conn_id),
-            **self.options(context, token),
+            **self.options(grid, context, token),
             codec=self.codec,
         )
 
-    def options(self, context: Context, token: str) -> dict[str, Any]:
+    def options(self, grid: Grid, context: Context, token: str) -> dict[str, Any]:
         """The options of ``Grid.submit`` but for its codec."""
         ti: Any = context["ti"]
         target = self.hook.target
         where = {"airflow.dag": ti.dag_id, "airflow.run": ti.run_id, "airflow.task": ti.task_id}
         if ti.map_index is not None and ti.map_index >= 0:
             where["airflow.map_index"] = str(ti.map_index)
+        parents = parents_of(ti)
+        if parents:
+            with contextlib.suppress(SessionNotFound):  # begun by an attempt that died, whose run is the parent then
+                begun = grid.session(session_id_of(token)).labels
+                parents = {name: value for name, value in begun.items() if name in parents}
         retry = self.retry if isinstance(self.retry, RetryPolicy | None) else RetryPolicy(**self.retry)
         by_policy = None if isinstance(self.failure_policy, str) else self.failure_policy
         return {
@@ -220,7 +226,7 @@ class HTCGridSubmitOperator(SessionOwner):
             "memory_mb": self.memory_mb,
             "priority": self.priority or target.priority,
             "pool": self.grid_pool or target.pool,
-            "labels": {name: value[:256] for name, value in where.items()} | dict(self.labels or {}),
+            "labels": {name: value[:256] for name, value in where.items()} | parents | dict(self.labels or {}),
             "bundle_size": self.bundle_size,
             "on_progress": self._log_submission(),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from htcgrid_airflow.report import progress_line
 from htcgrid_airflow.triggers.poller import Away, Broken, Key, Missing, Update, subscribed
 from htcgrid_core import Progress
 
+LONGEST_DELIVERY_SECONDS = 2.0
 Told = tuple[str, str]  # status and message
 
 
@@ -25,7 +27,9 @@ async def end_of(session_id: str, key: Key, log: Any, *, poll_interval: float, l
     updates: asyncio.Queue[Update] = asyncio.Queue()
 
     def deliver(update: Update) -> None:
-        loop.call_soon_threadsafe(updates.put_nowait, update)
+        # The poller tells the next one only then: hundreds of sessions that end together must not block the loop.
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(updates.put(update), loop).result(LONGEST_DELIVERY_SECONDS)
 
     with subscribed(key, session_id, poll_interval, deliver):
         return await _told(session_id, updates, log, log_interval)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-from airflow.sdk import conf
+from htcgrid_airflow.compat import conf
 
 PREFIX = "/htcgrid"
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from airflow.models import Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from htcgrid_airflow.attempt import STORE_KEY
+from htcgrid_airflow.compat import AirflowNotFoundException
 from htcgrid_airflow.hooks import HTCGridHook
 from htcgrid_core import Grid, InvalidInput, UnknownGrid, connect
 

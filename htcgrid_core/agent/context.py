@@ -15,11 +15,13 @@ class Context:
         function_version: the version of a deployed function as text, else ``$LATEST``.
         memory_limit_in_mb: the session's ``memory_mb``, or None.
         session_id, task_index, attempt: which task this is, and its execution, from 1.
+        labels: of the session.
         traceparent, tracestate: the span of this attempt in the trace of whoever submitted, as W3C writes it.
     """
 
     __slots__ = (
-        "_deadline", "_submitted", "attempt", "function_name", "function_version", "memory_limit_in_mb", "session_id",
+        "_deadline", "_submitted", "attempt", "function_name", "function_version", "labels", "memory_limit_in_mb",
+        "session_id",
         "task_index",
     )  # fmt: skip
 
@@ -37,6 +39,7 @@ class Context:
         self.session_id = session_id
         self.task_index = task_index
         self.attempt = attempt
+        self.labels: dict[str, str] = {}
         self.function_name = function_name
         self.function_version = function_version
         self.memory_limit_in_mb = memory_limit_in_mb

@@ -313,6 +313,7 @@ class NativeWorkers:
                 "name": spec.function.name,
                 "function": spec.function.package.function if spec.function.package else spec.function.name,
                 "version": str(spec.function.package.version) if spec.function.package else "$LATEST",
+                "labels": spec.labels,
                 "call": spec.function.call,
                 "codec": spec.codec,
                 "callable_path": function.callable_path,

@@ -161,6 +161,7 @@ class Worker:
                     spec["session_id"], index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"],
                     (spec["traceparent"], spec["tracestate"]),
                 )  # fmt: skip
+                context.labels = spec["labels"]
                 result = function(event, context)
             elif spec["call"] == "event":
                 result = function(event)

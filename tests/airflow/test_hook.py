@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import airflow
 import jsonschema  # type: ignore[import-untyped] # no types
 import pytest
 from airflow.providers_manager import ProvidersManager
-from airflow.sdk import conf, task
-from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+from airflow.sdk import task
 
+from htcgrid_airflow.compat import conf
 from htcgrid_airflow.decorators import htcgrid_task
 from htcgrid_airflow.hooks import HTCGridHook, target_of, with_region
 from htcgrid_airflow.provider import get_provider_info
@@ -122,7 +124,8 @@ def test_airflow_knows_the_connection_the_decorator_and_the_link() -> None:
     assert fields == {f"extra__htcgrid__{name}" for name in ("grid", "region", "aws_conn_id", "pool", "priority")}
     assert "htcgrid_airflow.links.HTCGridSessionLink" in manager.extra_links_class_names
     assert conf.get("htcgrid", "poll_interval") == "5.0", "a default that no file has"
-    found: Any = ProvidersManagerTaskRuntime()  # type: ignore[no-untyped-call] # so in Airflow
+    runtime = "airflow.sdk.providers_manager_runtime"  # Airflow 3.2 and later
+    found: Any = import_module(runtime).ProvidersManagerTaskRuntime() if find_spec(runtime) else manager
     assert found.hooks["htcgrid"].hook_name == "HTC-Grid"
     assert found.taskflow_decorators["htcgrid"] is htcgrid_task
     assert task.htcgrid is htcgrid_task

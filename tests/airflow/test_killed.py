@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
+from htcgrid_airflow.compat import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 from htcgrid_airflow.operators import HTCGridSubmitOperator
 from htcgrid_core import Grid, GridError, Session, SessionState
 from tests.airflow.steps import Step, deferred_by, hold

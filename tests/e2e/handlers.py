@@ -48,6 +48,7 @@ def describe(event: Any, context: Context) -> Event:
         "session_id": context.session_id,
         "task_index": context.task_index,
         "attempt": context.attempt,
+        "labels": context.labels,
         "function_name": context.function_name,
         "function_version": context.function_version,
         "memory_limit_in_mb": context.memory_limit_in_mb,

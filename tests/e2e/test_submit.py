@@ -59,7 +59,10 @@ class Pricer:
 
 
 def test_a_named_handler_gets_event_and_context(grid: Grid) -> None:
-    session = grid.submit("tests.e2e.handlers.describe", ["a", {"b": [1, None, True]}], task_timeout=60, memory_mb=512)
+    session = grid.submit(
+        "tests.e2e.handlers.describe", ["a", {"b": [1, None, True]}], task_timeout=60, memory_mb=512,
+        labels={"desk": "rates"},
+    )  # fmt: skip
     first, second = session.results()
     assert first.pop("remaining_ms") in range(1, 60_001)
     assert first == {
@@ -67,6 +70,7 @@ def test_a_named_handler_gets_event_and_context(grid: Grid) -> None:
         "session_id": session.id,
         "task_index": 0,
         "attempt": 1,
+        "labels": {"desk": "rates"},
         "function_name": "tests.e2e.handlers.describe",
         "function_version": "$LATEST",
         "memory_limit_in_mb": 512,

@@ -22,6 +22,12 @@ def no_op(event: Any, context: Any) -> None:
     """Nothing."""
 
 
+def parent_of(event: Any, context: Any) -> str:
+    """The run of OpenLineage that a run of this task would name as its parent."""
+    parent: str = context.labels["openlineage.parent"]
+    return parent
+
+
 def hold(event: dict[str, Any], context: Any) -> int:
     """Run until the test opens the step's gate."""
     folder = Path(event["folder"])
