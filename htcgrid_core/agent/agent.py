@@ -1,20 +1,24 @@
 """The agent's loop: claim, hand out, collect, commit; heartbeats, slices, fencing and drain around it.
 
-Single-threaded, and everything it touches is a port, so that the simulator runs this very code in virtual time.
+Single-threaded, and everything it touches is a port, so that the simulator runs this very code in virtual time. What
+may take long, claims, commits and heartbeats, are ``Calls``, which may have threads; their results come back here.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
+from htcgrid_core.agent.calls import CHORE, CLAIM, COMMIT, HEARTBEAT, Calls, InlineCalls, Lane, Result
 from htcgrid_core.agent.condition import Condition
+from htcgrid_core.agent.expecting import Expecting
 from htcgrid_core.agent.leased import Leased
 from htcgrid_core.agent.preparing import Verifier, prepare
-from htcgrid_core.agent.recent import Recent
-from htcgrid_core.agent.settling import apply, plan
+from htcgrid_core.agent.recent import SharedRecent
+from htcgrid_core.agent.settling import apply, go_on, plan
 from htcgrid_core.agent.slots import STOPPED, TIMEOUT, Slots
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.about import About
@@ -26,9 +30,9 @@ from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.session_store import AgentRecord
+from htcgrid_core.ports.session_store import AgentRecord, Renewed
 from htcgrid_core.ports.worker import Flushed, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost, WorkerPool
-from htcgrid_core.services.claim import claim
+from htcgrid_core.services.claim import Work, claim
 from htcgrid_core.services.renew import renew
 
 _log = logging.getLogger(__name__)
@@ -88,19 +92,30 @@ class Agent:
         identity: AgentIdentity,
         settings: AgentSettings | None = None,
         chores: tuple[Chore, ...] = (),
+        calls: Calls | None = None,
     ) -> None:
+        """An agent that has not begun.
+
+        Args:
+            chores: to do beside the tasks.
+            calls: how it makes calls that may take long; inline by default.
+        """
         self.identity = identity
         self.worked_at = plane.clock.monotonic()  # when it last had a lease
         self.condition = Condition(plane.clock)
         self._plane = plane
         self._workers = workers
         self._settings = settings or AgentSettings()
+        self._calls = calls or InlineCalls()
+        self._expecting = Expecting()
         self._slots = Slots(workers, plane.clock)
         self._verifier = Verifier(plane)
         self._look = Chore(float("inf"), self._look_at_sessions, float("inf"))
-        self._chores = (Chore(self._settings.heartbeat_seconds, self._heartbeat), self._look, *chores)
+        aside = [Chore(chore.every_seconds, partial(self._make, CHORE, chore.action), chore.due_at) for chore in chores]
+        self._chores = (Chore(self._settings.heartbeat_seconds, self._heartbeat), self._look, *aside)
         self._leases: dict[tuple[str, str], Leased] = {}
-        self._specs: Recent[str, SessionSpec] = Recent(SPECS_CACHED)
+        self._specs: SharedRecent[str, SessionSpec] = SharedRecent(SPECS_CACHED)
+        self._begun = 0  # bundles
         self._agents = 1  # that the pool can reach, as of the last heartbeat
         self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
         self._drain_until: float | None = None
@@ -112,6 +127,7 @@ class Agent:
         while not self.drained:
             self.step()
         self._workers.close()
+        self._calls.close()
         self._tolerating(lambda: self._plane.store.forget_agent(self.identity.agent_id))
 
     def drain(self) -> None:
@@ -123,7 +139,7 @@ class Agent:
     @property
     def drained(self) -> bool:
         """Whether it was asked to drain and holds nothing any more."""
-        return self._drain_until is not None and not self._leases
+        return self._drain_until is not None and not self._leases and not self._expecting.claims
 
     @property
     def leases(self) -> int:
@@ -159,6 +175,7 @@ class Agent:
             self._hand_back(clock.monotonic() >= self._drain_until)
         for event in self._workers.wait(self._next_time() - clock.monotonic()):
             self._handle(event)
+        self._calls.collect()
         now = clock.monotonic()
         self._slots.check(now)
         self._slots.hand_out(list(self._leases.values()))  # before any call to the grid: slots must not wait for it
@@ -177,8 +194,14 @@ class Agent:
             times.append(self._drain_until)
         for leased in self._leases.values():
             times.append(leased.clock.trusted_until())
-            times.append(leased.slice_at)
+            if not leased.committing:
+                times.append(leased.slice_at)
         return min(times)
+
+    def _make(self, lane: Lane, call: Callable[[], object]) -> None:
+        """Make a call of which nobody wants to know more than that the grid could be reached; one at a time."""
+        if self._calls.room(lane) > 0:
+            self._calls.make(lane, call, self._tolerating)
 
     def _tolerating(self, action: Callable[[], object]) -> None:
         """Do what is repeated anyway: a grid that cannot be used now is no reason to drop running tasks."""
@@ -196,9 +219,11 @@ class Agent:
         """Whether slots may soon run out of tasks to begin."""
         if not self.condition.may_claim:
             return False
+        if self._calls.room(CLAIM) <= 0 or self._calls.room(COMMIT) <= 0:
+            return False  # what is done comes first
         if any(leased.suspect for leased in self._leases.values()):
             return False  # if it kills this agent, too, no other suspect is here to be charged with it
-        return self._unstarted() < self._slots.idle + self._backlog()
+        return self._unstarted() + self._expecting.tasks < self._slots.idle + self._backlog()
 
     def _backlog(self) -> int:
         """Unstarted tasks that bridge the time of a claim; none while it is not known how long tasks take."""
@@ -213,51 +238,71 @@ class Agent:
     def _claim(self) -> None:
         clock, queue = self._plane.clock, self._plane.queue
         while self._wants_work() and clock.monotonic() >= self._wake_at:
-            limit = min(CLAIMS_AT_ONCE, self._slots.idle + 1)
+            limit = min(CLAIMS_AT_ONCE, self._slots.idle + 1, self._calls.room(CLAIM))
             try:
                 received = queue.receive(self.identity.pool, limit, clock.now())
-                waiting, claimed = list(received.messages), 0
+                waiting, begun = list(received.messages), self._begun
                 self._plane.metrics.add(metrics.HINTS, len(waiting))
-                while waiting and (not claimed or self._wants_work()):
-                    claimed += self._claim_one(waiting.pop(0))
+                while waiting and clock.monotonic() >= self._wake_at:
+                    if (self._begun > begun or self._expecting.claims) and not self._wants_work():
+                        break
+                    self._claim_one(waiting.pop(0))
                 if waiting:
                     queue.extend(waiting, 0.0)  # others may have them at once: an agent does not hoard
             except GRID_FAILURES as error:
-                self.condition.grid_failed(error)
-                self._wake_at = clock.monotonic() + self._settings.poll_seconds
+                self._grid_failed(error)
                 return
             if not received.messages:
                 pause = self._settings.poll_seconds
                 if received.wake_at is not None:
                     pause = min(pause, max(0.0, received.wake_at - clock.now()))
                 self._wake_at = clock.monotonic() + pause
-            elif not claimed:  # others were quicker, or the hints are stale
-                self._wake_at = clock.monotonic() + self._plane.rng.uniform(0.0, 0.01)
+            elif self._begun == begun and not self._expecting.claims:  # others were quicker, or the hints are stale
+                self._wake_at = max(self._wake_at, clock.monotonic() + self._plane.rng.uniform(0.0, 0.01))
             if self._is_heartbeat_due():
                 return
 
-    def _claim_one(self, message: Message) -> bool:
-        with About(session=message.hint.session_id, bundle=message.hint.bundle_id):
-            return self._claim_hinted(message)
+    def _grid_failed(self, error: Exception) -> None:
+        self.condition.grid_failed(error)
+        self._wake_at = self._plane.clock.monotonic() + self._settings.poll_seconds
 
-    def _claim_hinted(self, message: Message) -> bool:
-        before = self._plane.clock.monotonic()
+    def _claim_one(self, message: Message) -> None:
+        self._expecting.begin(message.hint.session_id)
+        self._calls.make(CLAIM, partial(self._lease, message), partial(self._claimed, message))
+
+    def _lease(self, message: Message) -> Leased | None:
+        """Claim a bundle and have all that it needs at hand. May run in any thread."""
+        with About(session=message.hint.session_id, bundle=message.hint.bundle_id):
+            return self._lease_hinted(message)
+
+    def _lease_hinted(self, message: Message) -> Leased | None:
+        settings, before = self._settings, self._plane.clock.monotonic()
         work = claim(
             self._plane,
             message,
             agent_id=self.identity.agent_id,
-            lease_seconds=self._settings.lease_seconds,
+            lease_seconds=settings.lease_seconds,
             spec_of=self._spec_of,
         )
         if work is None:
-            self.condition.grid_answered()
-            return False
-        settings = self._settings
+            return None
         lease_clock = LeaseClock(before, settings.lease_seconds, settings.lease_margin_seconds)
-        leased = prepare(self._verifier, work, message, lease_clock, before + self._plane.time_slice_seconds)
-        self._begin(leased)
-        self._slots.hand_out(list(self._leases.values()))  # its first task runs while the next bundle is claimed
-        return True
+        return prepare(self._verifier, work, message, lease_clock, before + self._slice_seconds)
+
+    def _claimed(self, message: Message, result: Result[Leased | None]) -> None:
+        leased = None
+        try:
+            leased = result()
+        except GRID_FAILURES as error:
+            self._grid_failed(error)
+            return
+        finally:
+            self._expecting.end(message.hint.session_id, len(leased.work.bundle.indexes) if leased else 0)
+        if leased is None:
+            self.condition.grid_answered()
+        else:
+            self._begin(leased)
+            self._slots.hand_out(list(self._leases.values()))  # its first task runs while the next bundle is claimed
 
     def _spec_of(self, record: SessionRecord) -> SessionSpec:
         spec = self._specs.get(record.spec)
@@ -270,6 +315,8 @@ class Agent:
         with leased.about:
             _log.debug("claimed", extra={"tasks": len(leased.work.bundle.indexes)})
         self.worked_at = self._plane.clock.monotonic()
+        self._begun += 1
+        has_suspect = leased.suspect and any(other.suspect for other in self._leases.values())
         self._leases[leased.key] = leased
         bundle = leased.work.bundle
         if leased.failure is not None:
@@ -289,6 +336,10 @@ class Agent:
             self._slots.fail_finally(leased, TaskError("AgentLost", text))
         elif leased.corrupt:
             self._slots.fail_finally(leased, TaskError("CorruptPayload", leased.corrupt))
+        elif has_suspect:  # both were claimed at once: see _wants_work
+            leased.stopping = True
+            leased.unstarted.extend(bundle.indexes)
+            self._settle_one(leased, share=1)
         else:
             leased.unstarted.extend(bundle.indexes)
 
@@ -313,7 +364,7 @@ class Agent:
                 self.condition.worker_failed(event.reason)
                 self._slots.release(event.slot)
                 if self.condition.missing or self.condition.workers_are_open:
-                    for leased in list(self._leases.values()):
+                    for leased in self._free_to_settle():
                         self._give_away(leased)
             case Rung():
                 self._wake_at = float("-inf")
@@ -336,29 +387,57 @@ class Agent:
         return self._plane.clock.monotonic() >= self._chores[0].due_at
 
     def _heartbeat(self) -> None:
-        """Renew every lease in one call, and stop what its session no longer wants."""
-        clock, store, who = self._plane.clock, self._plane.store, self.identity
-        held = list(self._leases.values())
-        before = clock.monotonic()
-        if held:
-            self.worked_at = before
-            leases = [(leased.work.bundle, leased.work.lease) for leased in held]
-            for leased, answer in zip(held, renew(self._plane, leases, self._settings.lease_seconds), strict=True):
-                if SESSION.is_terminal(answer.session_state):
-                    self._abandon(leased, "session_ended")
-                    continue
-                if not answer.held:
+        """Renew every lease in one call, stop what its session no longer wants, and say what this agent does."""
+        if self._calls.room(HEARTBEAT) <= 0:
+            return  # the one before has not been answered
+        held = [(leased, leased.work) for leased in self._leases.values()]
+        if not held:
+            self._beat()
+            return
+        self.worked_at = before = self._plane.clock.monotonic()
+        leases = [(work.bundle, work.lease) for _, work in held]
+        self._calls.make(
+            HEARTBEAT,
+            lambda: renew(self._plane, leases, self._settings.lease_seconds),
+            lambda result: self._tolerating(lambda: self._renewed(held, before, result)),
+        )
+
+    def _renewed(self, held: Sequence[tuple[Leased, Work]], before: float, result: Result[list[Renewed]]) -> None:
+        for (leased, work), answer in zip(held, result(), strict=True):
+            if self._leases.get(leased.key) is not leased:
+                continue  # it was settled meanwhile
+            if SESSION.is_terminal(answer.session_state):
+                self._abandon(leased, "session_ended")
+                continue
+            if leased.work is work:
+                if answer.held:
+                    leased.clock.renewed_at = before
+                elif leased.settlement is None:  # else the commit's own answer tells whose the lease was
                     self._abandon(leased, "refused")
                     continue
-                leased.clock.renewed_at = before
-                if answer.session_state is SessionState.CANCELLING:
-                    self._stop(leased)
-            messages = [leased.message for leased in self._leases.values() if leased.message is not None]
-            self._plane.queue.extend(messages, self._settings.lease_seconds)
-        problem = self.condition.missing or self.condition.problem
-        store.beat(AgentRecord(who.agent_id, who.pool, who.host, who.pid, self.slots, self.busy, clock.now(), problem))
+            if answer.session_state is SessionState.CANCELLING:
+                self._stop(leased)
+        messages = [leased.message for leased in self._leases.values() if leased.message is not None]
+        self._plane.queue.extend(messages, self._settings.lease_seconds)
+        self._beat()
+
+    def _beat(self) -> None:
+        who, now, problem = self.identity, self._plane.clock.now(), self.condition.missing or self.condition.problem
+        record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, self.slots, self.busy, now, problem)
+        self._calls.make(HEARTBEAT, partial(self._tell, record), lambda told: self._tolerating(lambda: self._see(told)))
+
+    def _tell(self, record: AgentRecord) -> list[AgentRecord]:
+        """Say what this agent does, and hear of the others, in a large fleet not each time. May run in any thread."""
+        self._plane.store.beat(record)
+        if self._plane.rng.random() * self._agents >= limits.ROSTER_READS_A_BEAT:
+            return []
+        return self._plane.store.agents(record.beat_at)
+
+    def _see(self, told: Result[list[AgentRecord]]) -> None:
+        agents = told()
         self.condition.heartbeat_answered()
-        self._agents = max(1, sum(agent.pool == who.pool for agent in store.agents(clock.now())))
+        if agents:
+            self._agents = max(1, sum(agent.pool == self.identity.pool for agent in agents))
 
     # Stop
 
@@ -372,11 +451,13 @@ class Agent:
 
     def _abandon(self, leased: Leased, why: str) -> None:
         """The bundle is another's, or nobody's any more: drop it and its outcomes."""
+        if self._leases.get(leased.key) is not leased:
+            return  # it was dropped before
         self._plane.metrics.add(metrics.BUNDLES_LOST, reason=why)
         with leased.about:
             _log.warning("a bundle is lost: %s", why, extra={"reason": why, "done": len(leased.outcomes)})
         self._stop(leased)
-        self._leases.pop(leased.key, None)
+        del self._leases[leased.key]
 
     def _give_away(self, leased: Leased) -> None:
         """It cannot be run here now: hand back what has not begun, for others or for later."""
@@ -384,7 +465,7 @@ class Agent:
         self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
 
     def _hand_back(self, grace_is_over: bool) -> None:
-        for leased in list(self._leases.values()):
+        for leased in self._free_to_settle():
             if grace_is_over and leased.running:
                 unfinished = sorted([*leased.running, *leased.unstarted])
                 self._slots.stop(leased)
@@ -398,8 +479,12 @@ class Agent:
 
     # Commit
 
+    def _free_to_settle(self) -> list[Leased]:
+        """Bundles without a commit under way."""
+        return [leased for leased in self._leases.values() if not leased.committing]
+
     def _settle(self, now: float) -> None:
-        for leased in list(self._leases.values()):
+        for leased in self._free_to_settle():
             if self._settle_if_due(leased, now) and self._is_heartbeat_due():
                 return  # where a commit takes long, many of them must not cost the leases of the others
 
@@ -419,7 +504,7 @@ class Agent:
         if leased.outcomes or leased.retries or (leased.unstarted and share is not None):
             self._settle_one(leased, share=share)
         else:
-            leased.slice_at = now + self._plane.time_slice_seconds
+            leased.slice_at = now + self._slice_seconds
         return True
 
     def _others_wait(self, leased: Leased) -> bool:
@@ -433,6 +518,12 @@ class Agent:
             return False
         return any(message.hint.session_id != leased.key[0] for message in messages)
 
+    @property
+    def _slice_seconds(self) -> float:
+        """After which what is done is committed: the more agents, the longer, or they would commit too often."""
+        fleet = min(limits.MAX_SLICE_SECONDS, self._agents * limits.SLICE_SECONDS_AN_AGENT)
+        return max(self._plane.time_slice_seconds, fleet)
+
     def _share(self, leased: Leased) -> int | None:
         """Tasks of one child to hand back; None to keep the rest, since nobody else would take or need the slots."""
         if self._agents == 1 and not (leased.unstarted and self._others_wait(leased)):
@@ -441,22 +532,25 @@ class Agent:
         if seconds is None:
             slice_tasks = self._workers.slots
         else:
-            slice_tasks = max(1, int(self._workers.slots * self._plane.time_slice_seconds / max(seconds, 1e-6)))
+            slice_tasks = max(self.slots, int(self.slots * self._slice_seconds / max(seconds, 1e-6)))
         return share_size(slice_tasks, leased.work.session.counters.pending, self._agents)
 
     def _settle_one(self, leased: Leased, *, share: int | None, delay_seconds: float = 0.0) -> None:
         """Commit what is done; what runs stays ours under a new lease, the rest is kept or shared."""
-        with leased.about:
-            self._commit(leased, share, delay_seconds)
-
-    def _commit(self, leased: Leased, share: int | None, delay_seconds: float) -> None:
-        seconds, key = self._settings.lease_seconds, leased.key
         if leased.settlement is None:
             leased.settlement = plan(
-                self._plane, leased, share=share, lease_seconds=seconds, delay_seconds=delay_seconds
+                self._plane,
+                leased,
+                share=share,
+                lease_seconds=self._settings.lease_seconds,
+                delay_seconds=delay_seconds,
             )
+        leased.committing = True
+        self._calls.make(COMMIT, partial(apply, self._plane, leased, leased.settlement), partial(self._settled, leased))
+
+    def _settled(self, leased: Leased, result: Result[SessionRecord]) -> None:
         try:
-            goes_on = apply(self._plane, leased, leased.settlement, lease_seconds=seconds)
+            record = result()
         except LeaseLost:
             self._abandon(leased, "refused")
             return
@@ -464,8 +558,11 @@ class Agent:
             self.condition.grid_failed(error)
             leased.slice_at = self._plane.clock.monotonic() + self._plane.time_slice_seconds
             return
+        finally:
+            leased.committing = False
         if leased.failure is None:
             self.condition.grid_answered()
-        del self._leases[key]
-        if goes_on:
-            self._leases[leased.key] = leased
+        if self._leases.get(leased.key) is leased:  # not abandoned meanwhile
+            del self._leases[leased.key]
+            if go_on(leased, record, self._settings.lease_seconds, self._slice_seconds):
+                self._leases[leased.key] = leased

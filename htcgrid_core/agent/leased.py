@@ -27,11 +27,13 @@ class Settlement:
     Attributes:
         continuation: the child that stays with this agent, if any.
         retried: tasks among the children that failed and run again.
+        planned_at: monotonic time from which its lease counts.
     """
 
     outcomes: Outcomes
     children: tuple[Child, ...]
     continuation: Child | None
+    planned_at: float
     retried: int = 0
 
 
@@ -54,6 +56,7 @@ class Leased:
         stopping: it gets no slots any more.
         told: failed attempts that the log has a line of.
         settlement: the commit whose fate is not known yet; what ends meanwhile belongs to its continuation.
+        committing: it is under way.
     """
 
     work: Work
@@ -72,6 +75,7 @@ class Leased:
     stopping: bool = False
     told: int = 0
     settlement: Settlement | None = None
+    committing: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from htcgrid_core.agent.leased import Leased
-from htcgrid_core.agent.recent import Recent
+from htcgrid_core.agent.recent import SharedRecent
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, PACKAGE_PURPOSE, SHARED_PURPOSE, unseal
 from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload
 from htcgrid_core.domain.lease import LeaseClock
@@ -20,11 +20,11 @@ BLOBS_VERIFIED = 1000  # that need not be read again
 
 
 class Verifier:
-    """Checks functions and shared inputs once each, before any worker loads them."""
+    """Checks functions and shared inputs once each, before any worker loads them. May be used from many threads."""
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._paths: Recent[str, str] = Recent(BLOBS_VERIFIED)
+        self._paths: SharedRecent[str, str] = SharedRecent(BLOBS_VERIFIED)
 
     def function(self, spec: SessionSpec) -> str:
         """File with a Python callable's signed cloudpickle, or package; empty if the function is a reference."""

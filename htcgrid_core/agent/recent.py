@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
@@ -30,3 +31,21 @@ class Recent(Generic[K, V]):
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)
         return value
+
+
+class SharedRecent(Recent[K, V]):
+    """The same, for many threads."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """The entry, now the most recent one; None if it is not there any more."""
+        with self._lock:
+            return super().get(key)
+
+    def put(self, key: K, value: V) -> V:
+        """Keep an entry; returns it."""
+        with self._lock:
+            return super().put(key, value)

@@ -10,6 +10,7 @@ from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.bundle import Bundle, Child, child_id, child_of, split
 from htcgrid_core.domain.lease import Lease, LeaseClock
+from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.commit import commit
 
@@ -24,7 +25,7 @@ def plan(plane: Plane, leased: Leased, *, share: int | None, lease_seconds: floa
         delay_seconds: before which nobody should claim those children.
     """
     bundle, lease = leased.work.bundle, leased.work.lease
-    now = plane.clock.now()
+    now, planned_at = plane.clock.now(), plane.clock.monotonic()
     children: list[Child] = []
 
     def add(indexes: list[int], not_before: float = 0.0) -> Bundle:
@@ -50,31 +51,36 @@ def plan(plane: Plane, leased: Leased, *, share: int | None, lease_seconds: floa
         kept_lease = Lease(lease.epoch + 1, plane.token(), now + lease_seconds, lease.owner)
         continuation = Child(add(kept), kept_lease)
         children[-1] = continuation
-    settlement = Settlement(leased.outcomes, tuple(children), continuation, len(leased.retries))
+    settlement = Settlement(leased.outcomes, tuple(children), continuation, planned_at, len(leased.retries))
     leased.outcomes, leased.retries = Outcomes(), {}
     if share is not None:
         leased.unstarted.clear()
     return settlement
 
 
-def apply(plane: Plane, leased: Leased, settlement: Settlement, *, lease_seconds: float) -> bool:
-    """Commit a settlement; whether ``leased`` goes on, now as the continuation.
+def apply(plane: Plane, leased: Leased, settlement: Settlement) -> SessionRecord:
+    """Commit a settlement, and change nothing else: may run in any thread.
 
     Raises:
         LeaseLost: the bundle is no longer ours.
         GridUnavailable: unknown whether it was committed; apply the same settlement again.
     """
-    before = plane.clock.monotonic()
-    record = commit(plane, leased.work, settlement.outcomes, settlement.children, leased.message)
-    plane.metrics.add(metrics.TASKS, settlement.retried, outcome="retried")
-    done, children = len(settlement.outcomes), len(settlement.children)
-    _log.debug("committed", extra={"done": done, "retried": settlement.retried, "children": children})
-    child = settlement.continuation
-    if child is None or child.lease is None:
+    with leased.about:
+        record = commit(plane, leased.work, settlement.outcomes, settlement.children, leased.message)
+        plane.metrics.add(metrics.TASKS, settlement.retried, outcome="retried")
+        done, children = len(settlement.outcomes), len(settlement.children)
+        _log.debug("committed", extra={"done": done, "retried": settlement.retried, "children": children})
+        return record
+
+
+def go_on(leased: Leased, record: SessionRecord, lease_seconds: float, slice_seconds: float) -> bool:
+    """The settlement of ``leased`` is committed; whether it goes on, now as its continuation."""
+    settlement, leased.settlement = leased.settlement, None
+    child = settlement.continuation if settlement is not None else None
+    if settlement is None or child is None or child.lease is None:
         return False
     leased.work = replace(leased.work, bundle=child.bundle, lease=child.lease, session=record)
-    leased.clock = LeaseClock(before, lease_seconds, leased.clock.margin_seconds)
-    leased.slice_at = before + plane.time_slice_seconds
+    leased.clock = LeaseClock(settlement.planned_at, lease_seconds, leased.clock.margin_seconds)
+    leased.slice_at = settlement.planned_at + slice_seconds
     leased.message = None
-    leased.settlement = None
     return True

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from htcgrid_core.agent.agent import Agent, AgentIdentity, Chore
+from htcgrid_core.agent.calls import ThreadedCalls
 from htcgrid_core.agent.gauges import show
 from htcgrid_core.agent.health import Health
 from htcgrid_core.agent.workers import Workers
@@ -76,7 +77,8 @@ def serve(
         if plane.clock.monotonic() - agent.worked_at > idle_seconds:
             agent.drain()
 
-    agent = Agent(plane, workers, identity, settings, chores=(Chore(every, look_after),))
+    calls = ThreadedCalls(lambda: cloud.doorbell.ring(WORK))  # a call takes some 10 ms; the loop must not wait for it
+    agent = Agent(plane, workers, identity, settings, chores=(Chore(every, look_after),), calls=calls)
     _drain_on_signals(agent, lambda: cloud.doorbell.ring(WORK))
     with contextlib.ExitStack() as undo:
         undo.callback(cloud.close)

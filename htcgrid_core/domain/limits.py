@@ -17,6 +17,8 @@ STUCK_SECONDS: Final = 150.0  # without a turn of its loop, after which an agent
 # Slicing and bundle sizes
 TIME_SLICE_SECONDS: Final = 2.0
 LOCAL_TIME_SLICE_SECONDS: Final = 0.5  # a commit costs 0.1 ms on one machine, so results may come sooner
+SLICE_SECONDS_AN_AGENT: Final = 0.005  # of its pool: in large fleets slices are longer, so that commits are rarer
+MAX_SLICE_SECONDS: Final = 15.0
 MAX_BUNDLE_TASKS: Final = 256
 MAX_BUNDLE_BYTES: Final = 1 << 20
 INLINE_PAYLOAD_BYTES: Final = 4 << 20  # larger payloads go to the blob store
@@ -45,6 +47,7 @@ CHUNK_SECONDS: Final = 0.010  # work handed to a worker at once, by the pace jus
 QUEUE_BEHIND_SECONDS: Final = 0.25  # a worker gets its next task while it runs one, if tasks are shorter than this
 BACKLOG_SECONDS: Final = 0.050  # work an agent keeps unstarted so that its slots never wait for a claim
 BACKLOG_TASKS: Final = 512
+ROSTER_READS_A_BEAT: Final = 30.0  # by all agents of a grid together: each reads what all of them say
 REVOKE_AFTER_SECONDS: Final = 0.1  # tasks queued behind one that runs this long go to another slot
 CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the first and the last half
 CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before
@@ -71,6 +74,7 @@ FIRST_ERRORS: Final = 5  # how many failed tasks a SessionFailed shows
 
 assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS - LEASE_MARGIN_SECONDS, "two lost heartbeats must not lose a lease"
 assert TIME_SLICE_SECONDS < LEASE_SECONDS - LEASE_MARGIN_SECONDS
+assert TIME_SLICE_SECONDS <= MAX_SLICE_SECONDS < LEASE_SECONDS - LEASE_MARGIN_SECONDS
 assert LOCAL_TIME_SLICE_SECONDS <= TIME_SLICE_SECONDS
 assert DRAIN_GRACE_SECONDS <= LEASE_SECONDS, "work handed back on drain is never reclaimed first"
 assert STUCK_SECONDS > 2 * LEASE_SECONDS, "an agent that is started again has lost its leases anyway"

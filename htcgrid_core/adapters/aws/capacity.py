@@ -19,9 +19,6 @@ from htcgrid_core.adapters.aws.tables import (
 )
 
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
-# Prices of us-east-1 on demand, dollars, November 2026: https://aws.amazon.com/{dynamodb,s3,sqs}/pricing
-DOLLARS_WRITE_UNIT, DOLLARS_READ_UNIT = 0.625e-6, 0.125e-6
-DOLLARS_S3_PUT, DOLLARS_S3_GET, DOLLARS_SQS_REQUEST = 5.0e-6, 0.4e-6, 0.4e-6
 
 Attributes = Mapping[str, Mapping[str, Any]]  # an item as the wire has it
 _INDEXES = ((BY_TIME_KEY, SUBMITTED_AT), (LIVE_KEY, PARTITION), (ENDED_KEY, EXPIRES_AT))
@@ -64,6 +61,8 @@ def _value_bytes(value: Mapping[str, Any]) -> int:
             return len(str(content).encode())
         case "B":
             return len(bytes(content))
+        case "M":
+            return 3 + sum(1 + len(name.encode()) + _value_bytes(one) for name, one in content.items())
         case "N":
             digits = content.lstrip("-").replace(".", "").partition("e")[0].strip("0")
             return math.ceil(len(digits) / 2) + 1 + int(content.startswith("-"))

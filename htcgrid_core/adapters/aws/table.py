@@ -118,17 +118,19 @@ class Table:
         names: Sequence[str] = (),
         piece: int | None = None,
         backwards: bool = False,
+        consistent: bool = True,
     ) -> Iterator[Item]:
-        """Items of one partition with sort keys from ``low`` to ``high``, in order, as the last writes left them.
+        """Items of one partition with sort keys from ``low`` to ``high``, in order.
 
         Args:
+            consistent: as the last writes left them; else they may lag behind, for half the price.
             piece: how many to read in one call, for a reader that may stop early.
         """
         request: dict[str, Any] = {
             "TableName": self.name,
             "KeyConditionExpression": f"{PARTITION} = :p AND {SORT} BETWEEN :low AND :high",
             "ExpressionAttributeValues": attributes({":p": partition, ":low": low, ":high": high}),
-            "ConsistentRead": True,
+            "ConsistentRead": consistent,
             "ScanIndexForward": not backwards,
         }
         if names:

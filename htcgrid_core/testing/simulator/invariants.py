@@ -44,6 +44,7 @@ class Invariants:
         for session_id, state, bundles, *counters in rows:
             if session_id in self._aborted and state == SessionState.SUBMITTED:
                 self._forget(session_id)
+                (self._last_page,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outcomes").fetchone()
             if bundles < 0 and SESSION.is_terminal(SessionState(state)):
                 self._aborted.add(session_id)
             self._check_counters(session_id, SessionState(state), *counters)

@@ -13,6 +13,7 @@ from unittest.mock import patch
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.store import SqliteStore
 from htcgrid_core.agent.agent import Agent, AgentIdentity
+from htcgrid_core.agent.calls import InlineCalls
 from htcgrid_core.codecs.outcomes import encode_error
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain import limits
@@ -29,6 +30,7 @@ from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.results import in_index_order
 from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
+from htcgrid_core.testing.simulator.calls import SimulatedCalls
 from htcgrid_core.testing.simulator.faults import FaultRates, FaultyPort
 from htcgrid_core.testing.simulator.invariants import Invariants, Violated, error_type
 from htcgrid_core.testing.simulator.planes import MemoryBlobs, SimulatedDoorbell, SimulatedQueue
@@ -100,6 +102,7 @@ class Run:
         self.world.after_step = self.invariants.check
         self.wishes = [self._wish(number) for number in range(rng.randint(1, 3))]
         self.agents: dict[str, Agent] = {}
+        self.threaded = self.seed % 2 == 1  # whether agents make their calls beside their loops, as on AWS
 
     def simulate(self) -> list[str]:
         """Run to the end and check it; return the history.
@@ -234,16 +237,20 @@ class Run:
         name = f"agent-{number}"
         while True:
             life += 1
+            simulated = SimulatedCalls(self.world)
+            calls = simulated if self.threaded else InlineCalls()
             try:
                 plane = self._plane(name)
                 bell = self.doorbell.listen(WORK)
                 workers = SimulatedWorkers(slots, plane.clock, self.world.wait, self._pretend)
-                self.agents[name] = agent = Agent(plane, workers, AgentIdentity(f"{name}.{life}"))
+                who = AgentIdentity(f"{name}.{life}")
+                self.agents[name] = agent = Agent(plane, workers, who, calls=calls)
                 agent.run()
                 self.world.note(name, "drained")
             except Crash:
                 self.world.note(name, "crashed")
             finally:
+                simulated.end()
                 bell.close()
             self.world.pause(self.world.rng.uniform(0.5, 20))
 

@@ -27,6 +27,7 @@ class Actor:
     wake_number: int = 0  # of its latest wait: older entries of the agenda are void
     rung: bool = False
     is_waiting_for_ring: bool = False
+    is_doomed: bool = False  # its process is gone: it crashes when it would go on
 
 
 @dataclass
@@ -45,6 +46,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
+        self._main = greenlet.getcurrent()
 
     @property
     def current(self) -> Actor:
@@ -64,7 +66,7 @@ class World:
             except BaseException as error:  # noqa: BLE001 - raised again by run, in the caller's stack
                 self._failure = error
 
-        actor.thread = greenlet.greenlet(body)
+        actor.thread = greenlet.greenlet(body, parent=self._main)  # whoever spawned it is not whom it returns to
         self._schedule(actor, self.now + delay_seconds)
         return actor
 
@@ -78,6 +80,8 @@ class World:
         actor.is_waiting_for_ring = False
         self._schedule(actor, self.now + max(0.0, seconds))
         self._main.switch()
+        if actor.is_doomed:
+            raise Crash
 
     def wait(self, until: float) -> bool:
         """The current actor waits for a ring or a time; True if it was rung."""

@@ -1,0 +1,76 @@
+"""An agent's calls as actors of their own, which is what threads are in virtual time."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from htcgrid_core.agent.calls import Lane, Result
+from htcgrid_core.testing.simulator.world import Actor, Crash, World
+
+T = TypeVar("T")
+Done = Callable[[Result[Any]], object]
+
+
+class SimulatedCalls:
+    """Calls of the current actor; one that meets a Crash takes the agent with it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._agent = world.current
+        self._under_way: Counter[str] = Counter()
+        self._threads: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+        self._ended: deque[tuple[Lane, Result[Any], Done]] = deque()
+        self._actors: list[Actor] = []
+
+    def make(self, lane: Lane, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+        """Have an actor make it, once the lane has a thread for it."""
+        self._under_way[lane.name] += 1
+        self._waiting.setdefault(lane.name, deque()).append(partial(self._run, lane, call, done))
+        if self._threads[lane.name] < lane.threads:
+            self._threads[lane.name] += 1
+            self._actors.append(self._world.spawn(f"{self._agent.name}/{lane.name}", partial(self._work, lane)))
+
+    def _work(self, lane: Lane) -> None:
+        while waiting := self._waiting.get(lane.name):
+            waiting.popleft()()
+        self._threads[lane.name] -= 1
+        self._actors.remove(self._world.current)
+
+    def _run(self, lane: Lane, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+        try:
+            answer = call()
+        except (Exception, Crash) as error:  # noqa: BLE001 - raised again in the agent's loop
+            self._ended.append((lane, partial(_raise, error), done))
+        else:
+            self._ended.append((lane, lambda: answer, done))
+        self._world.ring(self._agent)
+
+    def room(self, lane: Lane) -> int:
+        """Places left."""
+        return lane.depth - self._under_way[lane.name]
+
+    def collect(self) -> None:
+        """Hand over the results that there are."""
+        while self._ended:
+            lane, result, done = self._ended.popleft()
+            self._under_way[lane.name] -= 1
+            done(result)
+
+    def close(self) -> None:
+        """Wait for the calls under way."""
+        while any(self._threads.values()):
+            self._world.pause(0.001)
+
+    def end(self) -> None:
+        """The agent's process is gone."""
+        for actor in self._actors:
+            actor.is_doomed = True
+        self._waiting.clear()
+
+
+def _raise(error: BaseException) -> Any:
+    raise error

@@ -1,0 +1,68 @@
+"""Calls in threads: each lane by itself, results in the loop's own thread."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from htcgrid_core.agent.calls import CLAIM, COMMIT, HEARTBEAT, Result, ThreadedCalls
+
+WAIT_SECONDS = 20.0
+
+
+class Loop:
+    """An agent's loop, as far as calls know it."""
+
+    def __init__(self) -> None:
+        self.rung = threading.Semaphore(0)
+        self.calls = ThreadedCalls(self.rung.release)
+
+    def turn(self) -> None:
+        assert self.rung.acquire(timeout=WAIT_SECONDS)
+        self.calls.collect()
+
+
+def test_results_arrive_in_the_loop() -> None:
+    loop, threads = Loop(), list[threading.Thread]()
+
+    def done(result: Result[threading.Thread]) -> None:
+        threads.extend([result(), threading.current_thread()])
+
+    loop.calls.make(CLAIM, threading.current_thread, done)
+    assert loop.calls.room(CLAIM) == CLAIM.depth - 1
+    loop.turn()
+    assert threads[0] is not threading.current_thread()
+    assert threads[1] is threading.current_thread()
+    assert loop.calls.room(CLAIM) == CLAIM.depth
+    loop.calls.close()
+
+
+def test_what_a_call_raises_is_raised_where_its_result_is_asked_for() -> None:
+    loop = Loop()
+
+    def call() -> None:
+        raise LookupError("no such row")
+
+    def done(result: Result[None]) -> None:
+        with pytest.raises(LookupError):
+            result()
+
+    loop.calls.make(COMMIT, call, done)
+    loop.turn()
+    loop.calls.close()
+
+
+def test_a_lane_that_is_full_holds_up_no_other() -> None:
+    loop, go_on, beaten = Loop(), threading.Event(), list[bool]()
+    for _ in range(COMMIT.depth):
+        loop.calls.make(COMMIT, lambda: go_on.wait(WAIT_SECONDS), lambda result: result())
+    assert loop.calls.room(COMMIT) == 0
+    loop.calls.make(HEARTBEAT, lambda: True, lambda result: beaten.append(result()))
+    loop.turn()
+    assert beaten == [True]
+    go_on.set()
+    for _ in range(COMMIT.depth):
+        loop.turn()
+    assert loop.calls.room(COMMIT) == COMMIT.depth
+    loop.calls.close()
