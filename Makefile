@@ -14,7 +14,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test venvs test-all lint types unit airflow prefect bench bench-airflow bench-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit airflow prefect bench bench-airflow bench-aws bench-prefect docs lock clean
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -100,6 +100,10 @@ bench-airflow: $(AIRFLOW)/ready
 # HTCGridTaskRunner beside Prefect's thread pool, on a server of its own.
 bench-prefect: $(PREFECT)/ready
 	$(PREFECT)/bin/python -m tests.prefect.bench $(ARGS)
+
+# Cost, speed and scale of sessions on AWS, on an emulator and in virtual time; ARGS=--quick for a look. Some minutes.
+bench-aws: $(VENV)/ready $(MINISTACK)/ready
+	$(RUN) -m tests.aws.bench $(ARGS)
 
 docs: $(VENV)/ready
 	$(RUN) -m tools.docs

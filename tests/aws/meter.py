@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from htcgrid_core.adapters.aws import capacity
+from htcgrid_core.adapters.aws.prices import PRICES
 from tests.aws.emulators import Account
 
 Key = tuple[str, str]
@@ -39,22 +40,26 @@ class Meter:
     @property
     def dollars(self) -> float:
         """What it cost."""
-        return (
-            self.write_units * capacity.DOLLARS_WRITE_UNIT
-            + self.read_units * capacity.DOLLARS_READ_UNIT
-            + self.calls["PutObject"] * capacity.DOLLARS_S3_PUT
-            + (self.calls["GetObject"] + self.calls["HeadObject"]) * capacity.DOLLARS_S3_GET
-            + sum(n for name, n in self.calls.items() if "Message" in name) * capacity.DOLLARS_SQS_REQUEST
-        )
+        return PRICES.dollars(self.calls, self.write_units, self.read_units)
 
     def watch(self, client: Any) -> Any:
-        """Count this client's requests; returns it."""
-        events = client.meta.events
+        """Count this client's requests, or those of all clients that a boto3 session makes from now on; returns it."""
+        events = _events(client)
         events.register("before-parameter-build.*.*", self._remember)
-        events.register("request-created.*.*", lambda operation_name, **_: self._count(operation_name))
-        if client.meta.service_model.service_name == "dynamodb":
-            events.register("after-call.dynamodb.*", self._charge)
+        events.register("after-call.dynamodb.*", self._charge)
+        return self.count(client)
+
+    def count(self, client: Any) -> Any:
+        """The same, without their units."""
+        _events(client).register("request-created.*.*", lambda operation_name, **_: self._count(operation_name))
         return client
+
+    def reset(self) -> None:
+        """Count from nothing."""
+        with self._lock:
+            self.calls.clear()
+            self.writes.clear()
+            self.read_units = 0.0
 
     def _count(self, operation: str) -> None:
         with self._lock:
@@ -87,7 +92,7 @@ class Meter:
                     self.read_units += capacity.read_units(capacity.item_bytes(self._items.get(_key(key), {})))
             case "Query" if "IndexName" not in asked:
                 size = sum(map(capacity.item_bytes, self._looked_at(asked, parsed["Count"])))
-                self.read_units += capacity.read_units(size)
+                self.read_units += capacity.read_units(size, consistent=asked["ConsistentRead"])
             case "Query":
                 self.read_units += capacity.read_units(100 * parsed["Count"], consistent=False)
 
@@ -113,6 +118,10 @@ class Meter:
         if not asked["ScanIndexForward"]:
             keys.reverse()
         yield from (self._items[key] for key in keys[:count])
+
+
+def _events(client: Any) -> Any:
+    return client.events if hasattr(client, "events") else client.meta.events
 
 
 def _key(item: dict[str, Any]) -> Key:

@@ -8,15 +8,17 @@ import string
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from htcgrid_core.adapters.aws import capacity
 from htcgrid_core.adapters.aws.blobs import S3Blobs
 from htcgrid_core.adapters.aws.cache import BlobCache
-from htcgrid_core.adapters.aws.capacity import DOLLARS_SQS_REQUEST
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.prices import PRICES
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
@@ -35,6 +37,7 @@ from tests.planes import KEY, ManualClock
 
 SQS_CALLS_A_BUNDLE = 2.1  # a tenth of a batch to send it; to receive and to delete it, a call each at worst
 SESSION = "s-0123456789abcdef01234567"
+ASK = {"ReturnConsumedCapacity": "INDEXES"}
 
 
 @dataclass
@@ -114,7 +117,7 @@ def run_session(metered: Metered, tasks: int, bundle_size: int, payload_bytes: i
         "calls": (calls + SQS_CALLS_A_BUNDLE * bundles) / tasks,
         "write units": meter.write_units / tasks,
         "read units": meter.read_units / tasks,
-        "dollars a million": (meter.dollars + SQS_CALLS_A_BUNDLE * bundles * DOLLARS_SQS_REQUEST) / tasks * 1e6,
+        "dollars a million": (meter.dollars + SQS_CALLS_A_BUNDLE * bundles * PRICES.sqs_request) / tasks * 1e6,
     }
     print(f"\n{tasks} tasks in bundles of {bundle_size}: {found}\n{dict(meter.calls)} {dict(meter.writes)}")
     return found
@@ -145,6 +148,52 @@ class TestBudget:
         found = run_session(metered, tasks, 1)
         assert found["calls"] <= 8
         assert found["write units"] <= 7
+
+
+class TestCalculator:
+    """Beside what ministack reports. Its write units are right; its read units are 1, however much was read."""
+
+    @pytest.mark.parametrize("bundle_size", [1, 8])
+    def test_write_units_of_a_session(self, metered: Metered, bundle_size: int) -> None:
+        reported: list[float] = []
+        events = metered.plane.store._table._client().meta.events  # type: ignore[attr-defined]  # a DynamoStore
+        for operation in ("PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems"):
+            events.register(f"before-parameter-build.dynamodb.{operation}", _ask)
+            events.register(f"after-call.dynamodb.{operation}", partial(_note, reported))
+        run_session(metered, 34 * bundle_size, bundle_size)
+        assert metered.meter.write_units == sum(reported)
+
+    @pytest.mark.parametrize("size", [100, 1023, 1024, 1025, 2049, 8000])
+    @pytest.mark.parametrize("transactional", [False, True])
+    def test_write_units_of_sizes(self, metered: Metered, size: int, transactional: bool) -> None:
+        db = metered.plane.store._table._client()  # type: ignore[attr-defined]  # a DynamoStore
+        item: dict[str, dict[str, Any]] = {"pk": {"S": "p"}, "sk": {"S": "s"}, "live": {"S": "L"}, "v": {"B": b""}}
+        item["v"] = {"B": b"x" * (size - capacity.item_bytes(item))}
+        if transactional:
+            writes = [{"Put": {"TableName": TABLE, "Item": item}}]
+            (told,) = db.transact_write_items(TransactItems=writes, **ASK)["ConsumedCapacity"]
+        else:
+            told = db.put_item(TableName=TABLE, Item=item, **ASK)["ConsumedCapacity"]
+        assert capacity.write_units(None, item, transactional=transactional) == told["CapacityUnits"]
+
+    def test_ministack_does_not_count_reads(self, metered: Metered) -> None:
+        """If this fails, ministack has learnt it: compare reads, too."""
+        db = metered.plane.store._table._client()  # type: ignore[attr-defined]  # a DynamoStore
+        item: dict[str, dict[str, Any]] = {"pk": {"S": "p"}, "sk": {"S": "s"}, "v": {"B": b"x" * 9000}}
+        db.put_item(TableName=TABLE, Item=item)
+        key = {name: item[name] for name in ("pk", "sk")}
+        told = db.get_item(TableName=TABLE, Key=key, ConsistentRead=True, **ASK)["ConsumedCapacity"]
+        assert capacity.read_units(capacity.item_bytes(item)) == 3.0
+        assert told["CapacityUnits"] == 1.0
+
+
+def _ask(params: dict[str, Any], **_: Any) -> None:
+    params |= ASK
+
+
+def _note(reported: list[float], parsed: dict[str, Any], **_: Any) -> None:
+    told = parsed["ConsumedCapacity"]
+    reported.extend(one["CapacityUnits"] for one in (told if isinstance(told, list) else [told]))
 
 
 class TestProgress:

@@ -1,0 +1,238 @@
+"""DynamoDB, SQS and S3 in virtual time: their latencies, what they throttle, and what is asked of each key.
+
+Under it is SQLite in memory, so that the truth is kept as ever. What each call costs is what ``adapters/aws`` makes of
+it (docs/adr/0012): the items it reads and writes, by the keys of their partitions, and the transaction of a commit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from htcgrid_core.adapters.aws.batches import BATCH
+from htcgrid_core.adapters.aws.batches import THREADS as QUEUE_THREADS
+from htcgrid_core.adapters.aws.capacity import WRITE_UNIT_BYTES, read_units
+from htcgrid_core.adapters.aws.items import GROUP_ROOTS, root_of
+from htcgrid_core.adapters.aws.store import LANES
+from htcgrid_core.adapters.aws.submitting import THREADS
+from htcgrid_core.adapters.aws.table import BASE_SECONDS, TRIES
+from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.bundle_queue import Hint, Message, Received
+from htcgrid_core.ports.session_store import AgentRecord, Claimed, Commit, Refused, Renewal, Renewed
+from htcgrid_core.testing.simulator.efficiency import LongPolledQueue
+from htcgrid_core.testing.simulator.faults import FaultRates
+from htcgrid_core.testing.simulator.planes import MemoryBlobs
+from htcgrid_core.testing.simulator.world import World
+
+DYNAMODB_SECONDS, TRANSACTION_SECONDS, SQS_SECONDS, S3_SECONDS = 0.006, 0.010, 0.012, 0.025
+JITTER = 0.3  # of a lognormal
+WRITES_A_SECOND, READS_A_SECOND = 1000, 3000  # units, of one key
+IN_FLIGHT = 120_000  # messages of one queue
+ITEM_BYTES = 260  # of a bundle's item but for its outcomes
+AGENT_BYTES = 150  # of an agent's item
+AGENTS = "AGENTS"
+
+
+@dataclass
+class Demand:
+    """Units asked of each key, by the second, and what was refused.
+
+    Attributes:
+        throttled: calls that met a key without units left.
+        conflicts: transactions that met another on the same item.
+        failed: calls that were refused as often as the adapter tries.
+    """
+
+    writes: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    reads: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    calls: int = 0
+    throttled: int = 0
+    conflicts: int = 0
+    failed: int = 0
+
+    def hottest(self, of: Mapping[str, Counter[int]]) -> tuple[str, int]:
+        """The key with the most units in any one second, and how many."""
+        return max(((key, max(seconds.values())) for key, seconds in of.items()), key=lambda pair: pair[1])
+
+
+class Dynamo:
+    """One table's latencies and limits."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._busy_until: dict[str, float] = {}  # items in a transaction
+        self.demand = Demand()
+
+    def call(
+        self, seconds: float, writes: Mapping[str, int], reads: Mapping[str, float] = {}, item: str | None = None
+    ) -> None:
+        """One call: wait for it, and again where it is refused, as the adapter does.
+
+        Args:
+            writes, reads: units by key.
+            item: that a transaction changes and others may, too.
+
+        Raises:
+            GridUnavailable: refused six times.
+        """
+        world, demand = self._world, self.demand
+        for attempt in range(TRIES):
+            demand.calls += 1
+            took = seconds * world.rng.lognormvariate(0.0, JITTER)
+            if item is not None and self._busy_until.get(item, 0.0) > world.now:
+                demand.conflicts += 1
+            elif self._has_room(writes, reads):
+                if item is not None:
+                    self._busy_until[item] = world.now + took
+                world.pause(took)
+                return
+            else:
+                demand.throttled += 1
+            world.pause(took + world.rng.uniform(0.0, BASE_SECONDS * 3.0**attempt))
+        demand.failed += 1
+        raise GridUnavailable(f"refused {TRIES} times")
+
+    def _has_room(self, writes: Mapping[str, int], reads: Mapping[str, float]) -> bool:
+        second, demand = int(self._world.now), self.demand
+        asked = ((writes, demand.writes, WRITES_A_SECOND), (reads, demand.reads, READS_A_SECOND))
+        if any(used[key][second] + units > most for units_of, used, most in asked for key, units in units_of.items()):
+            return False
+        for units_of, used, _ in asked:
+            for key, units in units_of.items():
+                used[key][second] += math.ceil(units)
+        return True
+
+
+class ModelledStore(SqliteStore):
+    """Answers as late as DynamoDB would, and refuses what it would."""
+
+    def __init__(self, world: World, database: Database) -> None:
+        super().__init__(database)
+        self._world = world
+        self._roster: tuple[float, list[AgentRecord]] = (float("-inf"), [])
+        self.dynamo = Dynamo(world)
+
+    def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
+        """A write of each root, eight at the same time, and one of the row."""
+        for at in range(0, len(bundles), THREADS):
+            some = [_key(session_id, block.root // GROUP_ROOTS % LANES) for _, block in bundles[at : at + THREADS]]
+            self.dynamo.call(DYNAMODB_SECONDS, Counter(some))
+        self.dynamo.call(DYNAMODB_SECONDS, {session_id: 1})
+        super().put_bundles(session_id, bundles, now)
+
+    def claim(self, session_id: str, bundle_id: str, **wish: Any) -> Claimed | Refused:
+        """A read of row, block and bundle, and a write of the bundle."""
+        lane = _lane(session_id, bundle_id)
+        self.dynamo.call(DYNAMODB_SECONDS, {}, {session_id: 1, lane: 2})
+        answer = super().claim(session_id, bundle_id, **wish)
+        self.dynamo.call(DYNAMODB_SECONDS, {lane: 1})
+        return answer
+
+    def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
+        """A read of the rows, and a write of each bundle."""
+        ids = {renewal.session_id for renewal in renewals}
+        self.dynamo.call(DYNAMODB_SECONDS, {}, dict.fromkeys(ids, 1))
+        for renewal in renewals:
+            self.dynamo.call(DYNAMODB_SECONDS, {_lane(renewal.session_id, renewal.bundle_id): 1})
+        return super().renew(renewals)
+
+    def commit(self, commit: Commit) -> SessionRecord:
+        """A transaction of bundle, counters and children, and a read of the row and of all lanes."""
+        lane = _lane(commit.session_id, commit.bundle_id)
+        data = commit.outcomes.data if commit.outcomes is not None else None
+        units = _write_units(ITEM_BYTES + len(data or b""))
+        units += _write_units(ITEM_BYTES) + sum(
+            _write_units(ITEM_BYTES + 2 * len(child.bundle.indexes)) for child in commit.children
+        )
+        self.dynamo.call(TRANSACTION_SECONDS, {lane: 2 * units}, item=lane)
+        record = super().commit(commit)
+        lanes = {_key(commit.session_id, number): 1.0 for number in range(LANES)}
+        self.dynamo.call(DYNAMODB_SECONDS, {}, {commit.session_id: 1.0, **lanes})
+        return record
+
+    def beat(self, agent: AgentRecord) -> None:
+        """One write of a key that all agents share."""
+        self.dynamo.call(DYNAMODB_SECONDS, {AGENTS: 1})
+        super().beat(agent)
+
+    def agents(self, now: float) -> list[AgentRecord]:
+        """One read of all agents; what it finds is at most a second old, since reading it is slow here."""
+        if self._world.now - self._roster[0] >= 1.0:
+            self._roster = (self._world.now, super().agents(now))
+        found = self._roster[1]
+        size = AGENT_BYTES * len(found)
+        self.dynamo.call(DYNAMODB_SECONDS, {}, {AGENTS: read_units(size, consistent=False)})
+        return found
+
+
+class ModelledQueue(LongPolledQueue):
+    """A message is there after it was sent and received; what is received and not deleted is in flight."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, FaultRates(0, 0, 0, 0, 0, 0, 0, 0, 0), jitter_seconds=SQS_SECONDS)
+        self._in_flight: set[Any] = set()
+        self.most_in_flight = 0
+
+    def send(self, pool: str, hints: Sequence[Hint]) -> None:
+        """Ten in a call, four calls at the same time."""
+        for at in range(0, len(hints), BATCH * QUEUE_THREADS):
+            self._world.pause(SQS_SECONDS * self._world.rng.lognormvariate(0.0, JITTER))
+            super().send(pool, hints[at : at + BATCH * QUEUE_THREADS])
+
+    def receive(self, pool: str, limit: int, now: float) -> Received:
+        """Some messages."""
+        received = super().receive(pool, limit, now)
+        self._in_flight.update(message.receipt for message in received.messages)
+        self.most_in_flight = max(self.most_in_flight, len(self._in_flight))
+        return received
+
+    def delete(self, messages: Sequence[Message]) -> None:
+        """Forget messages."""
+        self._in_flight.difference_update(message.receipt for message in messages)
+        super().delete(messages)
+
+    def extend(self, messages: Sequence[Message], seconds: float) -> None:
+        """Hide or show them."""
+        if not seconds:
+            self._in_flight.difference_update(message.receipt for message in messages)
+        super().extend(messages, seconds)
+
+
+class ModelledBlobs(MemoryBlobs):
+    """Objects, with S3's latency."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self.puts = self.gets = 0
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write one."""
+        self.puts += 1
+        self._world.pause(S3_SECONDS * self._world.rng.lognormvariate(0.0, JITTER))
+        super().put(key, data)
+
+    def get(self, key: str) -> bytes:
+        """Read one."""
+        self.gets += 1
+        self._world.pause(S3_SECONDS * self._world.rng.lognormvariate(0.0, JITTER))
+        return super().get(key)
+
+
+def _write_units(size: int) -> int:
+    return math.ceil(size / WRITE_UNIT_BYTES)
+
+
+def _key(session_id: str, lane: int) -> str:
+    return f"{session_id}#{lane:02d}"
+
+
+def _lane(session_id: str, bundle_id: str) -> str:
+    return _key(session_id, root_of(bundle_id) // GROUP_ROOTS % LANES)
