@@ -18,13 +18,14 @@ from htcgrid_core.agent.gauges import show
 from htcgrid_core.agent.health import Health
 from htcgrid_core.agent.workers import Workers
 from htcgrid_core.cloud.address import Address
-from htcgrid_core.cloud.plane import open_cloud
+from htcgrid_core.cloud.plane import CloudPlane, open_cloud
 from htcgrid_core.cloud.reconcile import tick
-from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.errors import GRID_FAILURES, UnknownGrid
 from htcgrid_core.domain.function import SidecarPort
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.metrics import NO_METRICS
+from htcgrid_core.services.reconcile import FRESH_SECONDS
 
 if TYPE_CHECKING:
     from htcgrid_core.adapters.prometheus import PrometheusMetrics
@@ -74,6 +75,8 @@ def serve(
         """One tick of the reconciler among all agents, on average; a Lambda that also does it does no harm."""
         if plane.rng.random() * agent.agents < 1.0:
             tick(cloud, every)
+            if count is not None:
+                _show_depth(cloud, pool, count)
         if plane.clock.monotonic() - agent.worked_at > idle_seconds:
             agent.drain()
 
@@ -96,6 +99,16 @@ def serve(
         _log.info("serving", extra=told)
         agent.run()
         _log.info("left")
+
+
+def _show_depth(cloud: CloudPlane, pool: str, count: PrometheusMetrics) -> None:
+    try:
+        depth = cloud.queue.depth(pool)
+    except GRID_FAILURES as error:  # no reason to stop working
+        _log.warning("the queues' depth is not known: %s", error)
+        return
+    for (queue, state), messages in depth.items():
+        count.show(metrics.QUEUE_MESSAGES, messages, FRESH_SECONDS, queue=queue, state=state)
 
 
 def _prometheus() -> PrometheusMetrics:

@@ -122,6 +122,13 @@ TASKS_PENDING: Final = Metric(
 OLDEST_SESSION_SECONDS: Final = Metric(
     "htcgrid_oldest_session_seconds", "gauge", "Age of the oldest live session, likewise; 0 if there is none"
 )
+QUEUE_MESSAGES: Final = Metric(
+    "htcgrid_queue_messages",
+    "gauge",
+    "Messages in the queues of the agent's pool, likewise, as SQS guesses: waiting, hidden since somebody has them, or "
+    "delayed; some are bells, which name no bundle",
+    {"queue": ("high", "normal", "low", "dead"), "state": ("waiting", "hidden", "delayed")},
+)
 
 # AWS
 AWS_OPERATIONS: Final = (

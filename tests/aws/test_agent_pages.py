@@ -20,6 +20,11 @@ from tests.e2e.support import ended, eventually
 
 FAIL_ODD, GATE, DOUBLE = (f"tests.e2e.handlers.{name}" for name in ("fail_odd", "gate", "double"))
 TABLE = f"htcgrid-{NAME}"
+SQS_COUNTS = {
+    (metrics.QUEUE_MESSAGES.name, (("queue", queue), ("state", state)))
+    for queue in ("high", "normal", "low", "dead")
+    for state in ("waiting", "hidden", "delayed")
+}
 
 
 @pytest.fixture
@@ -68,6 +73,7 @@ def test_an_agent_that_works(aws_grid: Grid, pages: Pages) -> None:
     assert series["htcgrid_task_seconds_count", ()] == 10
     assert series["htcgrid_queue_wait_seconds_count", ()] >= 2
     eventually(lambda: pages.value(metrics.RECONCILER_TICKS) >= 1, "the reconciler had a tick")
+    eventually(lambda: pages.series().keys() >= SQS_COUNTS, "SQS's own counts are shown")
     assert pages.value(metrics.AWS_CALLS, operation="TransactWriteItems", answer="ok") >= 1
 
 

@@ -191,6 +191,16 @@ class TestForgedMessages:
             assert messages.read(messages.write(hint, 2)) == messages.Letter(hint, 2)
 
 
+def test_depth_by_queue_and_state(queue: SqsQueue) -> None:
+    later = Hint("s-test", "later", time.time() + 600, "high")
+    queue.send("default", [*hints(3, "high"), later])
+    depth = queue.depth("default")
+    assert (depth["high", "waiting"], depth["high", "delayed"], depth["high", "hidden"]) == (3, 1, 0)
+    assert (depth["low", "waiting"], depth["dead", "waiting"]) == (0, 0)
+    taken(queue)
+    assert queue.depth("default")["high", "hidden"] >= 1
+
+
 def test_a_pool_that_is_not_there(queue: SqsQueue) -> None:
     with pytest.raises(UnknownGrid, match="default, other"):
         queue.send("huge", hints(1))

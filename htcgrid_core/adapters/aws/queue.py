@@ -16,13 +16,21 @@ from htcgrid_core.adapters.aws.receiver import MAX_HIDDEN_SECONDS, Receiver
 from htcgrid_core.adapters.aws.turns import WAITED_AT
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.domain.metrics import QUEUE_MESSAGES
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 
 if TYPE_CHECKING:
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
     from htcgrid_core.adapters.aws.clients import Clients
     from htcgrid_core.adapters.aws.parameter import PoolQueues
 
+_COUNTS: dict[QueueAttributeNameType, str] = {
+    "ApproximateNumberOfMessages": "waiting",
+    "ApproximateNumberOfMessagesNotVisible": "hidden",
+    "ApproximateNumberOfMessagesDelayed": "delayed",
+}
 MAX_DELAY_SECONDS = 900  # SQS's longest; a message that comes before its time is hidden again
 
 
@@ -97,6 +105,21 @@ class SqsQueue:
                     metrics=self._metrics,
                 )
             return self._receivers[pool]
+
+    def depth(self, pool: str) -> dict[tuple[str, str], int]:
+        """About how many messages there are in a pool's queues, by queue and state; a call each.
+
+        Raises:
+            GridUnavailable: SQS does not say.
+        """
+        queues, found = self._of(pool), {}
+        for queue in QUEUE_MESSAGES.labels["queue"]:
+            url = getattr(queues, queue)
+            with aws_errors(f"SQS queue {url}"):
+                answer = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))
+            for name, state in _COUNTS.items():
+                found[queue, state] = int(answer.get("Attributes", {}).get(name, 0))
+        return found
 
     def front(self, pool: str) -> float:
         """SQS keeps no order."""
