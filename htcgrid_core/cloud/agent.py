@@ -18,11 +18,12 @@ from htcgrid_core.agent.gauges import show
 from htcgrid_core.agent.health import Health
 from htcgrid_core.agent.workers import Workers
 from htcgrid_core.cloud.address import Address
-from htcgrid_core.cloud.plane import CloudPlane, open_cloud
+from htcgrid_core.cloud.plane import SYSTEM_CLOCK, CloudPlane, open_cloud
 from htcgrid_core.cloud.reconcile import tick
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.errors import GRID_FAILURES, UnknownGrid
 from htcgrid_core.domain.function import SidecarPort
+from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.metrics import NO_METRICS
 from htcgrid_core.services.reconcile import FRESH_SECONDS
@@ -42,6 +43,7 @@ def serve(
     idle_seconds: float = float("inf"),
     health: tuple[str, int] | None = None,
     ready: Callable[[AgentIdentity, str], None] = lambda _identity, _health: None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Be an agent of a grid until SIGTERM or Ctrl-C has drained it, or it was idle for too long.
 
@@ -49,6 +51,7 @@ def serve(
         sidecars: ports of the Runtime API for clients that nobody here starts.
         health: host and port (0 for any that is free) on which to serve health and metrics; None for nowhere.
         ready: called before its first claim, with where health is served (HOST:PORT, or empty).
+        clock: whose wall clock may differ from other agents'.
 
     Raises:
         InvalidInput: the environment's settings are no good, or nobody can listen at ``health``.
@@ -56,7 +59,7 @@ def serve(
         AccessDenied, GridUnavailable, IncompatibleGrid: the grid, or a port of a sidecar, cannot be used.
     """
     count = None if health is None else _prometheus()
-    cloud = open_cloud(address, metrics=count or NO_METRICS)
+    cloud = open_cloud(address, metrics=count or NO_METRICS, clock=clock)
     if pool not in cloud.parameter.queues:
         served = ", ".join(cloud.parameter.queues)
         raise UnknownGrid(f"grid {address.name!r} has no pool {pool!r}; it has {served}")

@@ -20,6 +20,7 @@ from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.domain import limits
 from htcgrid_core.local.settings import PREFIX, AgentTimes
+from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.plane import Plane
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import boto3
 
 CACHE_VARIABLE = "HTCGRID_CACHE"
+SYSTEM_CLOCK = SystemClock()
 LEASE_VARIABLE = f"{PREFIX}LEASE_SECONDS"
 
 
@@ -48,12 +50,18 @@ class CloudPlane:
         self.queue.close()
 
 
-def open_cloud(address: Address, session: boto3.Session | None = None, metrics: Metrics = NO_METRICS) -> CloudPlane:
+def open_cloud(
+    address: Address,
+    session: boto3.Session | None = None,
+    metrics: Metrics = NO_METRICS,
+    clock: Clock = SYSTEM_CLOCK,
+) -> CloudPlane:
     """The planes of the grid that an address names.
 
     Args:
         session: whose credentials are used, instead of those that the address names.
         metrics: in which is counted what this process does.
+        clock: whose wall clock may differ from others'.
 
     Raises:
         InvalidInput: the environment's settings of agents are no good.
@@ -70,13 +78,14 @@ def open_cloud(address: Address, session: boto3.Session | None = None, metrics: 
         ring=lambda: doorbell.ring(WORK),
         hidden_seconds=times.lease_seconds,
         metrics=metrics,
+        wall=clock.now,
     )
     cache = cache_folder(address.name)
     plane = Plane(
         store=DynamoStore(lambda: clients.dynamodb, parameter.table),
         queue=queue,
         blobs=S3Blobs(clients, parameter.bucket, BlobCache(cache / "blobs", parameter.defaults.cache_bytes)),
-        clock=SystemClock(),
+        clock=clock,
         doorbell=doorbell,
         key=key,
         time_slice_seconds=limits.TIME_SLICE_SECONDS,

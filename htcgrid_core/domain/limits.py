@@ -10,7 +10,8 @@ LEASE_SECONDS: Final = 30.0
 LEASE_MARGIN_SECONDS: Final = 5.0  # an agent stops trusting its own lease this long before it lapses
 RECONCILE_TICK_SECONDS: Final = 10.0
 LOCAL_RECONCILE_TICK_SECONDS: Final = 1.0
-SUBMIT_STALL_SECONDS: Final = 600.0  # a SUBMITTED session without a write for this long is aborted
+SUBMIT_STALL_SECONDS: Final = 1800.0  # a SUBMITTED session without a write for this long is aborted
+WRONG_CLOCK_SECONDS: Final = 600.0  # by which clocks may be wrong, each way, without a submission being aborted
 DRAIN_GRACE_SECONDS: Final = 25.0
 STUCK_SECONDS: Final = 150.0  # without a turn of its loop, after which an agent says that it is not healthy
 

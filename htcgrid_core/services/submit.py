@@ -106,8 +106,9 @@ def submit(
         pool=spec.pool,
         retention_seconds=spec.retention_seconds,
     )
+    front = persist(plane, lambda: plane.queue.front(spec.pool))  # first: a queue that is not to be used is told now
     if is_whole and len(head) <= WHOLE_BUNDLES:
-        record = _write_whole(plane, draft, spec, head, idempotent)
+        record = _write_whole(plane, draft, spec, front, head, idempotent)
     else:
         record = persist(plane, lambda: plane.store.create_session(draft))
     if record.spec == draft.spec:
@@ -124,7 +125,7 @@ def submit(
         if idempotent:
             record = _same(record, stored, Digest(), everything)
     else:
-        record = _write(plane, record, stored, everything, Digest() if idempotent else None, progress)
+        record = _write(plane, record, stored, front, everything, Digest() if idempotent else None, progress)
     plane.doorbell.ring(WORK)
     if durable:
         persist(plane, plane.store.sync)  # while agents begin
@@ -143,14 +144,13 @@ def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterab
 
 
 def _write_whole(
-    plane: Plane, draft: SessionRecord, spec: SessionSpec, cuts: list[Cut], idempotent: bool
+    plane: Plane, draft: SessionRecord, spec: SessionSpec, front: float, cuts: list[Cut], idempotent: bool
 ) -> SessionRecord:
     """A small session in one step."""
     digest = Digest()
     if idempotent:
         for cut in cuts:
             digest.update(cut.events)
-    front = persist(plane, lambda: plane.queue.front(spec.pool))
     pairs = [_bundle(plane, draft.session_id, spec, root, cut, front) for root, cut in enumerate(cuts)]
     tolerated = spec.tolerated_failures(sum(len(cut.events) for cut in cuts))
     record = persist(
@@ -169,12 +169,12 @@ def _write(
     plane: Plane,
     record: SessionRecord,
     spec: SessionSpec,
+    front: float,
     cuts: Iterable[Cut],
     digest: Digest | None,
     progress: Callable[[int], None] | None,
 ) -> SessionRecord:
     session_id = record.session_id
-    front = persist(plane, lambda: plane.queue.front(spec.pool))
     total = roots = 0
     cuts = iter(cuts)
     try:

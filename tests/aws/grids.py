@@ -54,9 +54,16 @@ class CloudUnderTest:
 
     def start_agent(self, *options: str, slots: int = 2, **variables: str) -> subprocess.Popen[bytes]:
         """``htcgrid agent``, in a process group of its own."""
+        return self._start([PROGRAM, "agent", "--url", self.url, "--slots", str(slots), *options], variables)
+
+    def start_skewed_agent(self, seconds: float) -> subprocess.Popen[bytes]:
+        """An agent whose wall clock is ahead by so many seconds, or behind."""
+        return self._start([sys.executable, "-m", "tests.aws.skewed_agent", self.url, str(seconds)], {})
+
+    def _start(self, command: list[str], variables: dict[str, str]) -> subprocess.Popen[bytes]:
         with open(self._folder / f"agent-{len(self._agents)}.log", "wb") as log:
             agent = subprocess.Popen(
-                [PROGRAM, "agent", "--url", self.url, "--slots", str(slots), *options],
+                command,
                 env={**self.environment, **variables},
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,

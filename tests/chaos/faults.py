@@ -45,9 +45,11 @@ class Faults:
 
     Attributes:
         account: the same account, through them.
+        upstream: the emulator's own URL.
     """
 
     account: Account
+    upstream: str
     _mischief: str
 
     def begin(self, rules: Sequence[Rule] = RULES) -> None:
@@ -93,4 +95,4 @@ def faulty(account: Account, seed: int) -> Iterator[Faults]:
         server(mischief, environment, urls[0], "/_ministack/health") as inner_url,
         server(burst, clean_environment(), urls[1], "/_microburst/health") as url,
     ):
-        yield Faults(Account(url, account.id), inner_url)
+        yield Faults(Account(url, account.id), account.url, inner_url)

@@ -84,7 +84,7 @@ class Run:
         """Wait for the end of all sessions."""
         settled_by = time.monotonic() + SETTLE_SECONDS
         while left := self.keep_going():
-            assert time.monotonic() < settled_by, f"{left} sessions do not end: {self._unfinished()}"
+            assert time.monotonic() < settled_by, f"{left} sessions do not end:\n{self._unfinished()}"
             time.sleep(self.shape.look_seconds)
 
     def submit(self) -> None:
@@ -202,5 +202,12 @@ class Run:
                 assert time.monotonic() < give_up_at, "the grid cannot be reached at all"
                 self.done["client told to try again"] += 1
 
-    def _unfinished(self) -> list[object]:
-        return [observed.session.progress() for observed in self.sessions if not observed.session.done()]
+    def _unfinished(self) -> str:
+        """What to look at when sessions do not end."""
+        plane, now = self.grid.plane, time.time()
+        lines = [f"it is {now}, agents are {plane.store.agents(now)}"]
+        for observed in self.sessions:
+            if not observed.session.done():
+                lines.append(str(observed.session.progress()))
+                lines += [f"  {found}" for found in plane.store.open_bundles(observed.session.id, "", 100)]
+        return "\n".join(lines)

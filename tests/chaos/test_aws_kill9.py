@@ -26,7 +26,7 @@ from tests.chaos.run import SETTLE_SECONDS, Run, Shape
 from tests.chaos.tormentor import Tormentor
 from tests.e2e.support import eventually
 
-SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "20"))
+SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "12"))
 SEED = int(os.environ.get("HTCGRID_CHAOS_SEED", "20261122"))
 AGENTS, SLOTS = 3, 2
 SHAPE = Shape(sizes=(1, 7, 100, 400), live=3, submitted=500, kill_after_seconds=(0.8, 2.5), look_seconds=0.3)
@@ -91,7 +91,10 @@ def test_every_promise_holds_while_agents_are_killed_and_calls_fail(
             print(dict(faults.done()))
         finally:
             faults.calm()
-        run.settle()
+        try:
+            run.settle()
+        finally:
+            print(f"{messages_left(sound)} messages left", troubled.logs()[-3000:])
         run.assert_promises()
         for observed in run.sessions:
             assert_counters_exact(sound.plane.store, observed.session.id)

@@ -36,6 +36,8 @@ from tests.aws.stores import TABLE, make_table, store_of
 from tests.contract.test_aws_blobs import bucket_of
 from tests.planes import memory_plane
 
+pytestmark = pytest.mark.slow
+
 SESSION = "s-damage"
 EVENTS = [{"n": n, "book": "rates" * 40} for n in range(3)]
 HINT = Hint(SESSION, "00000000")

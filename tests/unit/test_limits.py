@@ -46,6 +46,11 @@ def test_a_stalled_submitter_is_slower_than_any_retry() -> None:
     assert limits.SUBMIT_STALL_SECONDS > 2 * limits.LEASE_SECONDS
 
 
+def test_wrong_clocks_abort_no_submission() -> None:
+    """The submitter's behind and the reconciler's ahead."""
+    assert limits.SUBMIT_STALL_SECONDS > 2 * limits.WRONG_CLOCK_SECONDS + limits.LEASE_SECONDS
+
+
 def test_priorities_are_in_order() -> None:
     ranks = limits.RANK_STRIDE
     assert ranks["high"] < ranks["normal"] < ranks["low"]

@@ -117,7 +117,9 @@ def aws_errors(resource: str) -> Iterator[None]:
 def _of_answer(error: ClientError, resource: str) -> GridError:
     code, action = code_of(error), error.operation_name
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    said = error.response.get("Error", {}).get("Message") or code
+    said = " ".join((error.response.get("Error", {}).get("Message") or code).split())
+    if said.startswith("<"):
+        said = "a web page came back, which is not AWS's: check AWS_ENDPOINT_URL"
     if code in THROTTLED:
         return GridUnavailable(f"{resource}: AWS throttles {action} ({code}); it is tried again, more slowly")
     if code in _PASSING or status >= 500:

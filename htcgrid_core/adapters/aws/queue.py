@@ -45,6 +45,7 @@ class SqsQueue:
         ring: Callable[[], None] = lambda: None,
         hidden_seconds: float = limits.LEASE_SECONDS,
         metrics: Metrics = NO_METRICS,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """Queues by pool.
 
@@ -52,13 +53,16 @@ class SqsQueue:
             ring: wakes the agent of this process: messages have come.
             hidden_seconds: for how long a received message is hidden from others: a lease.
             metrics: told how long messages waited.
+            wall: this process's wall clock (s since the epoch), by which messages are delayed.
         """
         self._clients = clients
         self._queues = dict(queues)
         self._ring = ring
         self._metrics = metrics
+        self._wall = wall
         self._hidden_seconds = max(1, ceil(hidden_seconds))
         self._outbox = Outbox(clients)
+        self._rung: set[str] = set()  # pools to which this process could send
         self._lock = threading.Lock()
         self._receivers: dict[str, Receiver] = {}
 
@@ -68,7 +72,7 @@ class SqsQueue:
         Raises:
             GridUnavailable: not all were accepted; sending all of them again does no harm.
         """
-        queues, now = self._of(pool), time.time()
+        queues, now = self._of(pool), self._wall()
         lines: dict[str, list[Hint]] = {}
         for hint in hints:
             lines.setdefault(hint.priority, []).append(hint)
@@ -102,6 +106,7 @@ class SqsQueue:
                     self._of(pool),
                     hidden_seconds=self._hidden_seconds,
                     ring=self._ring,
+                    wall=self._wall,
                     metrics=self._metrics,
                 )
             return self._receivers[pool]
@@ -122,7 +127,14 @@ class SqsQueue:
         return found
 
     def front(self, pool: str) -> float:
-        """SQS keeps no order."""
+        """SQS keeps no order. The first time, agents are told to look: whoever may not send learns it here.
+
+        Raises:
+            AccessDenied, UnknownGrid, GridUnavailable: nothing can be sent to the pool.
+        """
+        if pool not in self._rung:
+            self._ring_bells(self._of(pool), [0])
+            self._rung.add(pool)
         return 0.0
 
     def delete(self, received: Sequence[Message]) -> None:

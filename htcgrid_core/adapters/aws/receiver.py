@@ -67,6 +67,7 @@ class Receiver:
         *,
         hidden_seconds: int,
         ring: Callable[[], None],
+        wall: Callable[[], float],
         metrics: Metrics,
     ) -> None:
         self._clients = clients
@@ -74,6 +75,7 @@ class Receiver:
         self._queues = queues
         self._hidden_seconds = hidden_seconds
         self._ring = ring
+        self._wall = wall
         self._metrics = metrics
         self._turns = Turns()
         self._changed = threading.Condition()
@@ -157,7 +159,7 @@ class Receiver:
         if now - self._wanted_at > WANTED_SECONDS:
             return False
         is_eager = self._appetite >= EAGER and now - self._taken_at < QUICK_SECONDS
-        has_some = any(held.message.hint.not_before <= time.time() for held in self._held)
+        has_some = any(held.message.hint.not_before <= self._wall() for held in self._held)
         return (self._is_short or is_eager) and not has_some
 
     def _give_up_old(self, now: float) -> None:
@@ -183,7 +185,7 @@ class Receiver:
                     return
 
     def _keep(self, came: list[Message]) -> None:
-        now, wall = time.monotonic(), time.time()
+        now, wall = time.monotonic(), self._wall()
         with self._changed:
             self._is_short = False
             for message in came:
@@ -217,7 +219,7 @@ class Receiver:
                 if letter is not None:
                     self._turns.all(time.monotonic())  # a bell: there may be something in another line
                 continue
-            early = letter.hint.not_before - time.time()
+            early = letter.hint.not_before - self._wall()
             if early > EARLY_SECONDS:  # SQS delays by 15 minutes at most
                 self._outbox.hide([receipt], min(MAX_HIDDEN_SECONDS, int(early)))
             else:
