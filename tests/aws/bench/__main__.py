@@ -19,7 +19,7 @@ from tests.aws.grids import CloudUnderTest, cloud
 
 WIDTH = 150
 SECTIONS = ("cost", "speed", "scale")
-FLEETS = (scale.Fleet(3125, 10.0, 1, 30.0), scale.Fleet(407, 1.0, 10, 20.0))
+FLEETS = (scale.Fleet(3125, 10.0, 1, 30.0), scale.Fleet(407, 1.0, 10, 15.0))
 SMALL_FLEETS = (scale.Fleet(60, 10.0, 1, 30.0), scale.Fleet(20, 1.0, 3, 10.0))
 QUICK_SHARE = 0.1
 
