@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -48,7 +49,10 @@ class BlobCache:
         return self._folder / hashlib.sha256(key.encode()).hexdigest()
 
     def _make_room(self, size: int) -> None:
-        found = [(entry.stat(), entry.path) for entry in os.scandir(self._folder) if entry.is_file()]
+        found = []
+        for entry in os.scandir(self._folder):
+            with contextlib.suppress(FileNotFoundError):  # another thread or process has renamed or removed it
+                found.append((entry.stat(), entry.path))
         total = size + sum(stat.st_size for stat, _ in found)
         for stat, path in sorted(found, key=lambda pair: pair[0].st_mtime):
             if total <= self._limit_bytes or time.time() - stat.st_mtime < IN_USE_SECONDS:
