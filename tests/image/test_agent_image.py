@@ -102,7 +102,7 @@ def python_for(user: list[str]) -> str:
     """A Python that the image's user may run: this one may be in somebody's home."""
     wanted = "import ensurepip, venv, sys; assert sys.version_info >= (3, 11)"
     for candidate in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3", "/usr/local/bin/python3"):
-        command = [*user, candidate, "-c", wanted]
+        command = [*user, "sh", "-c", '"$0" "$@"', candidate, "-c", wanted]  # by a shell, as the entrypoint does it
         if Path(candidate).exists() and subprocess.run(command, capture_output=True, timeout=60).returncode == 0:
             return candidate
     pytest.skip("user 10001 may run no Python of this machine")
