@@ -182,3 +182,15 @@ def test_blobs_that_cannot_be_fetched_open_the_breaker(plane: Plane, clock: Manu
     trouble.error, trouble.spared = GridUnavailable("no blobs"), set(dir(plane.store))
     counts = [claims(agent, clock, trouble, MINUTE) for _ in range(5)]
     assert max(counts) <= 60 / limits.HEARTBEAT_SECONDS + limits.BREAKER_THRESHOLD  # a probe each heartbeat
+
+
+def test_a_heartbeat_lets_one_claim_try(clock: ManualClock) -> None:
+    """The grid is back as soon as a heartbeat gets through; a claim that fails then shuts it off again at once."""
+    condition = Condition(clock)
+    for _ in range(2 * limits.BREAKER_THRESHOLD):
+        condition.grid_failed(GridUnavailable("throttled"))
+    assert condition.grid_is_open
+    condition.heartbeat_answered()
+    assert condition.may_claim
+    condition.grid_failed(GridUnavailable("throttled"))
+    assert condition.grid_is_open
