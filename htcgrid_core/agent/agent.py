@@ -406,6 +406,8 @@ class Agent:
         for (leased, work), answer in zip(held, result(), strict=True):
             if self._leases.get(leased.key) is not leased:
                 continue  # it was settled meanwhile
+            if leased.committing and SESSION.is_terminal(answer.session_state):
+                continue  # ended by this very commit, perhaps; its own answer tells
             if SESSION.is_terminal(answer.session_state):
                 self._abandon(leased, "session_ended")
                 continue
