@@ -53,6 +53,14 @@ class TestOnAws:
         with pytest.raises(CorruptPayload, match="checksum"):
             blobs.get("shared/x")
 
+    def test_an_object_whose_length_is_not_told(self, blobs: S3Blobs) -> None:
+        """As proxies send it, in pieces."""
+        blobs.put("shared/x", b"as it was")
+        blobs._clients.s3.meta.events.register(
+            "after-call.s3.GetObject", lambda parsed, **_: parsed.pop("ContentLength"), unique_id="no-length"
+        )
+        assert blobs.get("shared/x") == b"as it was"
+
     def test_more_blobs_than_one_page_lists(self, blobs: S3Blobs) -> None:
         for number in range(1005):
             blobs.put(f"sessions/s-1/{number}", b"")

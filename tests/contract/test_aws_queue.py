@@ -14,6 +14,7 @@ from htcgrid_core.adapters.aws import messages
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
 from htcgrid_core.adapters.aws.parameter import PoolQueues
 from htcgrid_core.adapters.aws.queue import SqsQueue
+from htcgrid_core.adapters.aws.receiver import Receiver
 from htcgrid_core.adapters.aws.turns import AGAIN_SECONDS, Turns
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.store import SqliteStore
@@ -211,4 +212,17 @@ def test_a_deleted_queue_is_said_so(queue: SqsQueue, aws_account: Account, queue
     with pytest.raises(UnknownGrid, match="does not exist"):
         queue.send("default", hints(1))
     with pytest.raises(UnknownGrid, match="does not exist"):
+        taken(queue)
+
+
+def test_what_nobody_thought_of_is_not_lost_in_a_thread(
+    queue: SqsQueue, queues: dict[str, PoolQueues], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the agent, loudly; an agent that hears nothing any more would look well for ever."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Receiver, "_receive", broken)
+    with pytest.raises(ZeroDivisionError):
         taken(queue)

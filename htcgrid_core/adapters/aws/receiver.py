@@ -83,7 +83,7 @@ class Receiver:
         self._appetite = 1
         self._wanted_at = self._taken_at = float("-inf")
         self._is_short = False  # the agent asked and got nothing
-        self._failure: GridError | None = None
+        self._failure: Exception | None = None
         self._failures = 0
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -141,6 +141,12 @@ class Receiver:
                     pause = min(BACKOFF_CAP_SECONDS, BACKOFF_SECONDS * 2.0 ** min(self._failures, 10))
                     self._ring()
                     self._changed.wait(random.SystemRandom().uniform(pause / 2, pause))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the agent must hear of it, or it waits for ever
+                with self._changed:
+                    self._failure = error
+                    self._thread = None
+                self._ring()
+                return
 
     def _wait_until_wanted(self) -> bool:
         """Wait until there is something to fetch for the agent; False at the end."""
