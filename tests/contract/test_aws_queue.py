@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.aws import messages
+from htcgrid_core.adapters.aws import messages, receiver
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
 from htcgrid_core.adapters.aws.parameter import PoolQueues
 from htcgrid_core.adapters.aws.queue import SqsQueue
 from htcgrid_core.adapters.aws.receiver import Receiver
-from htcgrid_core.adapters.aws.turns import AGAIN_SECONDS, Turns
+from htcgrid_core.adapters.aws.turns import AGAIN_SECONDS, PRIORITIES, Turns
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.store import SqliteStore
 from htcgrid_core.domain.errors import UnknownGrid
@@ -60,6 +61,16 @@ def queue(aws_account: Account, queues: dict[str, PoolQueues]) -> Iterator[SqsQu
     queue.close()
 
 
+@pytest.fixture
+def calls(queue: SqsQueue) -> Counter[str]:
+    """Requests of the queue by operation."""
+    counted: Counter[str] = Counter()
+    queue._clients.sqs.meta.events.register(
+        "request-created.sqs.*", lambda operation_name, **_: counted.update([operation_name])
+    )
+    return counted
+
+
 class TestSqsQueue(BundleQueueContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> SessionStore:
@@ -98,6 +109,43 @@ class TestPriorities:
         lines = [turns.next(0.0)[0] for _ in range(1110)]
         assert Counter(lines) == {"high": 1000, "normal": 100, "low": 10}
         assert lines[0] == "high"
+
+    def test_a_flood_of_high_does_not_starve_low(self, queue: SqsQueue, calls: Counter[str]) -> None:
+        """However fast it comes: what is taken is sent again at once, and low is asked once in 111 times."""
+        queue.send("default", hints(20, "high"))
+        queue.send("default", hints(1, "low", "s-low"))
+        high = 0
+        found = taken(queue)
+        while all(message.hint.priority == "high" for message in found):
+            high += len(found)
+            queue.delete(found)
+            queue.send("default", [message.hint for message in found])
+            found = taken(queue)
+        assert high >= 20, "high went first"
+        assert calls["ReceiveMessage"] <= 111 + len(PRIORITIES)
+
+    def test_a_session_is_a_group_of_its_own(self, queue: SqsQueue, aws_account: Account) -> None:
+        """On the wire, for SQS's fair queues; a bell is of no group."""
+        sent: list[dict[str, Any]] = []
+        queue._clients.sqs.meta.events.register(
+            "before-call.sqs.SendMessageBatch", lambda params, **_: sent.append(json.loads(params["body"]))
+        )
+        queue.send("default", [*hints(2, "high", "s-one"), *hints(1, "high", "s-two")])
+        groups = [[entry.get("MessageGroupId") for entry in body["Entries"]] for body in sent]
+        assert groups == [["s-one", "s-one", "s-two"], [None] * 3]
+
+    def test_an_idle_minute_costs_few_calls(
+        self, queue: SqsQueue, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One call in the time of a long poll, once every line was seen empty; here of one second."""
+        monkeypatch.setattr(receiver, "LONG_POLL_SECONDS", 1)
+        polls = 4
+        until = time.monotonic() + polls
+        while time.monotonic() < until:
+            assert not queue.receive("default", 8, time.time()).messages
+            time.sleep(0.05)
+        assert 1 < calls["ReceiveMessage"] <= len(PRIORITIES) + polls
+        assert calls.total() == calls["ReceiveMessage"]
 
     def test_an_idle_agent_waits_at_one_line_and_makes_no_other_call(self) -> None:
         turns = Turns()
