@@ -23,7 +23,7 @@ from htcgrid_core.agent.slots import STOPPED, TIMEOUT, Slots
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.about import About
 from htcgrid_core.domain.bundle import share_size
-from htcgrid_core.domain.errors import GRID_FAILURES, LeaseLost
+from htcgrid_core.domain.errors import GRID_FAILURES, GridUnavailable, LeaseLost
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.domain.outcome import TaskError
@@ -433,7 +433,10 @@ class Agent:
         self._plane.store.beat(record)
         if self._plane.rng.random() * self._agents >= limits.ROSTER_READS_A_BEAT:
             return []
-        return self._plane.store.agents(record.beat_at)
+        try:
+            return self._plane.store.agents(record.beat_at)
+        except GridUnavailable:  # when many come at once; the beat itself is through, and another one asks again
+            return []
 
     def _see(self, told: Result[list[AgentRecord]]) -> None:
         agents = told()

@@ -32,7 +32,7 @@ from tests.aws.bench.rows import Row
 
 SLOTS = 32
 SPREAD = 0.2  # of a task's duration, a lognormal's
-JOIN_SECONDS = 30.0  # in which the agents come
+JOIN_SECONDS = 90.0  # in which the agents come
 IDLE_SECONDS = 5.0  # an agent without work is woken by a message; it looks no more often by itself, to save real time
 
 
