@@ -57,9 +57,12 @@ class Stream:
         """
         try:
             getattr(sys, self._name).flush()
-            intact = os.fstat(self._fd).st_ino == self._inode
+            found = os.fstat(self._fd)
+            intact = found.st_ino == self._inode
         except Exception:  # noqa: BLE001 - closed, None, or an object of the task's own making
             intact = False
+        if intact and not found.st_size:
+            return ""  # as nearly every task leaves it
         if not intact:
             os.dup2(self._file, self._fd)
             stream = open(self._fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115

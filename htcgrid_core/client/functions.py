@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Literal
 
 from htcgrid_core.client.sources import top_level_names
@@ -90,6 +91,20 @@ def from_callable(
     key = f"functions/{hashlib.sha256(sealed).hexdigest()}"
     persist(plane, lambda: plane.blobs.put(key, sealed))
     return FunctionSpec(name=name[:512], blob=key, call=call or _call_of(function), environment=environment)
+
+
+def is_sent_by_name(function: Callable[..., Any]) -> bool:
+    """Whether the pickle of a callable is its module's and its own name, and so the same however often it is made."""
+    if not isinstance(function, FunctionType) or function.__module__ == "__main__":
+        return False
+    found: Any = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not function:
+        return False
+    import cloudpickle
+
+    return not cloudpickle.list_registry_pickle_by_value()
 
 
 def _qualname(function: Callable[..., Any]) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from htcgrid_core.client import tracing
-from htcgrid_core.client.functions import from_callable, reference, this_environment
+from htcgrid_core.client.functions import from_callable, is_sent_by_name, reference, this_environment
+from htcgrid_core.client.known import KnownSpecs
 from htcgrid_core.client.ordered import in_order
 from htcgrid_core.client.registry import deploy, is_registered, registered
 from htcgrid_core.client.session import Progress, Session, progress_of
@@ -21,7 +22,7 @@ from htcgrid_core.codecs.signing import SHARED_PURPOSE, seal
 from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFinished
-from htcgrid_core.domain.function import FunctionSpec, FunctionVersion
+from htcgrid_core.domain.function import Environment, FunctionSpec, FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SESSION_ID, SessionSpec
@@ -44,6 +45,7 @@ class Grid:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.plane = deployment.plane
+        self._known = KnownSpecs()
 
     @property
     def url(self) -> str:
@@ -138,15 +140,22 @@ class Grid:
             options["task_timeout_seconds"] = task_timeout if task_timeout is not None else version.timeout_seconds
             options["memory_mb"] = memory_mb if memory_mb is not None else version.memory_mb
             spec = self._checked(options).model_copy(update={"function": version.spec()})
+        elif isinstance(function, str):
+            spec = self._with_function(options, reference(function, self._environment()))
         else:
-            spec = self._checked(options).model_copy(update={"function": self._function(function)})
+            self._checked(options)
+            spec = self._with_function(options, from_callable(self.plane, function, self._environment()))
         return self._submit(spec, events, token, on_progress)
 
-    def _function(self, function: str | Callable[..., Any]) -> FunctionSpec:
-        environment = this_environment() if self.deployment.same_machine else None
-        if isinstance(function, str):
-            return reference(function, environment)
-        return from_callable(self.plane, function, environment)
+    def _environment(self) -> Environment | None:
+        return this_environment() if self.deployment.same_machine else None
+
+    def _with_function(self, options: dict[str, Any], function: FunctionSpec) -> SessionSpec:
+        return self._known.spec(
+            (function, self.deployment.reachable_agents()),
+            options,
+            lambda: self._checked(options).model_copy(update={"function": function}),
+        )
 
     def _checked(self, options: dict[str, Any]) -> SessionSpec:
         """A spec that lacks only its function: a callable is stored after everything else was found good."""
@@ -167,7 +176,8 @@ class Grid:
     ) -> Session:
         trace = tracing.current()
         traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
-        spec = spec.model_copy(update=traced)
+        if any(getattr(spec, name) != value for name, value in traced.items()):
+            spec = spec.model_copy(update=traced)
         record = submit(
             self.plane,
             session_id_of(token),
@@ -326,9 +336,19 @@ class Grid:
         """
         if not callable(function):
             raise InvalidInput(f"a {type(function).__name__} is not callable")
-        checked, token = self.call_spec(options)
-        environment = this_environment() if self.deployment.same_machine else None
-        spec = checked.model_copy(update={"function": from_callable(self.plane, function, environment, call="args")})
+        token, environment = options.get("token"), self._environment()
+
+        def make() -> SessionSpec:
+            checked, _ = self.call_spec(options)
+            return checked.model_copy(
+                update={"function": from_callable(self.plane, function, environment, call="args")}
+            )
+
+        if is_sent_by_name(function):
+            agents = self.deployment.reachable_agents()
+            spec = self._known.spec((function, environment, agents), options, make)
+        else:
+            spec = make()
         # Whoever waits for a call is this process: what takes the machine takes them both.
         return self._submit(spec, events, token, durable=token is not None)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client.waiting import Waiter, ended_within
+from htcgrid_core.codecs.outcomes import Outcome, decode_error
+from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput, SessionFailed, SessionNotFinished, TaskFailed, WaitTimeout
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
@@ -172,34 +174,27 @@ class Session:
         return self._results(errors)
 
     def _results(self, errors: str) -> Iterator[Any]:
-        for task in self._tasks_in_order():
-            if task.state is TaskState.COMPLETED:
-                yield task.result
+        decode, codec = DECODERS[self.spec.codec], self.spec.codec
+        for index, outcome in self._outcomes_in_order():
+            if outcome is not None and not outcome.failed:
+                yield decode(outcome.payload)
                 continue
-            failure = TaskFailed(self.id, task.index, task.error or CANCELLED_ERROR)
+            error = CANCELLED_ERROR if outcome is None else decode_error(outcome.payload, signed=codec == "pickle")
+            failure = TaskFailed(self.id, index, error)
             if errors == "raise":
                 raise failure
             yield failure
 
-    def _tasks_in_order(self) -> Iterator[TaskOutcome]:
-        """Every task of the session; of a resubmitted one, of its parent with the gaps filled."""
-        own = self._own_tasks_in_order()
-        if self.spec.parent_id is None:
-            yield from own
-            return
-        parent = Session(self._deployment, self.plane.store.session(self.spec.parent_id, self.plane.clock.now()))
-        for task in parent._tasks_in_order():
-            if task.state is TaskState.COMPLETED:
-                yield task
-            else:
-                yield replaced_index(next(own), task.index)
+    def _outcomes_in_order(self) -> Iterator[tuple[int, Outcome | None]]:
+        """Every task's outcome, None if it was cancelled; of a resubmitted session, its parent's with the gaps filled.
 
-    def _own_tasks_in_order(self) -> Iterator[TaskOutcome]:
-        for index, outcome in results.in_index_order(self.plane, self._record, self.spec):
-            if outcome is None:
-                yield TaskOutcome(index, TaskState.CANCELLED)
-            else:
-                yield results.task_of(self.spec, outcome)
+        Both are encoded in the same way: a resubmitted session has its parent's function and codec.
+        """
+        own = results.in_index_order(self.plane, self._record, self.spec)
+        if self.spec.parent_id is None:
+            return own
+        parent = Session(self._deployment, self.plane.store.session(self.spec.parent_id, self.plane.clock.now()))
+        return _filled(parent._outcomes_in_order(), own)
 
     def _failure(self) -> SessionFailed:
         found = results.failures(self.plane, self._record, self.spec, limits.FIRST_ERRORS)
@@ -300,7 +295,8 @@ class Session:
                             yield task
         if record.ended:
             if wanted in (None, TaskState.CANCELLED) and record.counters.cancelled:
-                yield from (t for t in self._own_tasks_in_order() if t.state is TaskState.CANCELLED)
+                in_order = results.in_index_order(self.plane, record, self.spec)
+                yield from (TaskOutcome(index, TaskState.CANCELLED) for index, found in in_order if found is None)
             return
         for task in results.open_tasks(self.plane, record):
             if wanted in (None, task.state):
@@ -348,8 +344,11 @@ class Session:
         return self._record
 
 
-def replaced_index(task: TaskOutcome, index: int) -> TaskOutcome:
-    """The same task under its parent's index."""
-    from dataclasses import replace
-
-    return replace(task, index=index)
+def _filled(
+    parent: Iterator[tuple[int, Outcome | None]], own: Iterator[tuple[int, Outcome | None]]
+) -> Iterator[tuple[int, Outcome | None]]:
+    """The parent's outcomes under their indexes, each gap with the next one of those that ran again."""
+    for index, outcome in parent:
+        if outcome is None or outcome.failed:
+            _, outcome = next(own)
+        yield index, outcome

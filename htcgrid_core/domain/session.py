@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -67,6 +69,17 @@ class SessionSpec(BaseModel):
     agents: int = Field(default=1, ge=1)
     traceparent: str = Field(default="", max_length=64)
     tracestate: str = Field(default="", max_length=STATE_CHARACTERS)
+
+    @cached_property
+    def text(self) -> str:
+        """This spec as JSON, made once for all sessions that ask for the same."""
+        return self.model_dump_json()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed, and so with a text of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("text", None)
+        return copied
 
     def identity(self) -> str:
         """What makes two submissions ask for the same: all but where and how they are carried out."""

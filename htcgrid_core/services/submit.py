@@ -97,7 +97,7 @@ def submit(
     draft = SessionRecord(
         session_id=session_id,
         state=SESSION.initial,
-        spec=spec.model_dump_json(),
+        spec=spec.text,
         name=spec.name,
         counters=Counters(),
         submitted_at=now,

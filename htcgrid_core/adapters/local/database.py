@@ -7,14 +7,16 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from htcgrid_core.domain.errors import GridUnavailable, IncompatibleGrid
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 60.0
 
+# Each table or index that a short session touches is one more page of a commit: small rows are in the tree of their
+# primary key. Bytes come last in theirs, where whoever reads the other columns passes them by.
 SCHEMA = """
 CREATE TABLE sessions (
     id TEXT PRIMARY KEY,
@@ -38,7 +40,7 @@ CREATE TABLE sessions (
     reason TEXT NOT NULL DEFAULT '',
     owner TEXT NOT NULL DEFAULT '',
     pool TEXT NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;
 CREATE INDEX sessions_submitted ON sessions(submitted_at);
 CREATE INDEX sessions_expiry ON sessions(expires_at) WHERE expires_at IS NOT NULL;
@@ -49,9 +51,9 @@ CREATE TABLE blocks (
     first_index INTEGER NOT NULL,
     count INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
-    data BLOB,
     blob_key TEXT,
     size INTEGER NOT NULL,
+    data BLOB,
     UNIQUE (session_id, root)
 );
 
@@ -70,8 +72,8 @@ CREATE TABLE bundles (
     token TEXT,
     owner TEXT,
     lease_until REAL,
-    UNIQUE (session_id, id)
-);
+    PRIMARY KEY (session_id, id)
+) WITHOUT ROWID;
 CREATE INDEX bundles_ready ON bundles(pool, rank) WHERE state = 'READY';
 CREATE INDEX bundles_delayed ON bundles(pool, not_before) WHERE state = 'READY' AND not_before > 0;
 CREATE INDEX bundles_lapsed ON bundles(pool, lease_until) WHERE state = 'LEASED';
@@ -86,9 +88,9 @@ CREATE TABLE outcomes (
     agent TEXT NOT NULL,
     completed INTEGER NOT NULL,
     failed INTEGER NOT NULL,
-    data BLOB,
     blob_key TEXT,
-    size INTEGER NOT NULL
+    size INTEGER NOT NULL,
+    data BLOB
 );
 CREATE INDEX outcomes_session ON outcomes(session_id, seq);
 CREATE INDEX outcomes_root ON outcomes(session_id, root, seq);
@@ -100,11 +102,11 @@ CREATE TABLE agents (
 );
 
 CREATE TABLE audit (
-    seq INTEGER PRIMARY KEY,
-    at REAL NOT NULL, session_id TEXT NOT NULL, actor TEXT NOT NULL,
-    event TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, detail TEXT NOT NULL
-);
-CREATE INDEX audit_session ON audit(session_id, seq);
+    session_id TEXT NOT NULL, seq INTEGER NOT NULL,
+    at REAL NOT NULL, actor TEXT NOT NULL,
+    event TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (session_id, seq)
+) WITHOUT ROWID;
 CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 """
 
@@ -116,8 +118,11 @@ class Database:
         self.path = str(path)
         self._local = threading.local()
         self._shared: sqlite3.Connection | None = None  # ":memory:" exists once per connection
-        with self._errors():
+        try:
             self._migrate()
+        except sqlite3.Error as error:
+            self.raise_for(error)
+            raise
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
@@ -129,24 +134,13 @@ class Database:
             self._local.held = held
         return held[1]
 
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Statement:
         """A connection for one statement."""
-        with self._errors():
-            yield self.connection()
+        return Statement(self)
 
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> Transaction:
         """A write transaction. It survives the death of any process; ``sync`` makes it survive a power failure."""
-        with self._errors():
-            connection = self.connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        return Transaction(self)
 
     def sync(self) -> None:
         """Return once everything committed so far is on the disk.
@@ -220,16 +214,64 @@ class Database:
         except OSError as error:
             raise GridUnavailable(f"{self.path} cannot be opened or made: {error}") from error
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def raise_for(self, error: BaseException | None) -> None:
+        """Raise what SQLite's errors mean to a grid; return for any other, which is raised as it is."""
+        match error:
+            case sqlite3.IntegrityError() | sqlite3.ProgrammingError():
+                return
+            case sqlite3.OperationalError():
+                raise GridUnavailable(f"{self.path}: {error}; is the disk full or the folder read-only?") from error
+            case sqlite3.DatabaseError():
+                raise IncompatibleGrid(f"{self.path} is not a database of this grid: {error}") from error
+
+
+class Statement:
+    """A context in which SQLite's errors are the grid's. A class, since a generator takes its time with each."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
         try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise GridUnavailable(f"{self.path}: {error}; is the disk full or the folder read-only?") from error
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-                raise
-            raise IncompatibleGrid(f"{self.path} is not a database of this grid: {error}") from error
+            return self._database.connection()
+        except sqlite3.Error as error:
+            self._database.raise_for(error)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.raise_for(error)
+
+
+class Transaction:
+    """What is written in it is written whole at its end, or not at all if it raises."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._connection = self._database.connection()
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self._database.raise_for(error)
+            raise
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._connection.execute("COMMIT" if error is None else "ROLLBACK")
+        except sqlite3.Error as second:
+            self._database.raise_for(second)
+            raise
+        self._database.raise_for(error)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

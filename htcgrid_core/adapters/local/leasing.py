@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from htcgrid_core.adapters.local import rows, writes
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.domain.errors import LeaseLost
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.payload import Payload
-from htcgrid_core.domain.session import SessionRecord, verdict
+from htcgrid_core.domain.session import Counters, SessionRecord, verdict
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import (
     Claimed,
@@ -83,15 +84,23 @@ class Leasing:
                 _put_page(db, commit, root, epoch, owner, commit.outcomes)
             for child in commit.children:
                 writes.put_child(db, pool, commit.bundle_id, child)
-            row = db.execute(
-                "UPDATE sessions SET completed = completed + ?, failed = failed + ?, updated_at = ? WHERE id = ?"
-                f" RETURNING {rows.SESSION_COLUMNS}",
-                (commit.completed, commit.failed, commit.now, commit.session_id),
-            ).fetchone()
-            record = rows.session_of(row)
+            record = _counted(writes.session(db, commit.session_id), commit)
             over = verdict(record, commit.now)
-            # The last commit ends the session in the same step: a second transaction would only cost time.
-            return record if over is None else writes.end(db, record, over.event, commit.now, "grid", over.reason)
+            if over is not None:  # the last commit ends the session in the same step: another would only cost time
+                return writes.end(db, record, over.event, commit.now, "grid", over.reason)
+            db.execute(
+                "UPDATE sessions SET completed = ?, failed = ?, updated_at = ? WHERE id = ?",
+                (record.counters.completed, record.counters.failed, commit.now, commit.session_id),
+            )
+            return record
+
+
+def _counted(record: SessionRecord, commit: Commit) -> SessionRecord:
+    """The row with a commit's tasks counted."""
+    counters = record.counters
+    completed, failed = counters.completed + commit.completed, counters.failed + commit.failed
+    counted = Counters(counters.total, completed, failed, counters.cancelled)
+    return replace(record, counters=counted, updated_at=commit.now)
 
 
 def _put_page(db: sqlite3.Connection, commit: Commit, root: int, epoch: int, agent: str, outcomes: Payload) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from htcgrid_core.adapters.local import rows
 from htcgrid_core.domain.bundle import BundleState, Child
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import LIVE_SESSION_STATES, SESSION, SessionEvent, SessionState
-from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.session import Counters, SessionRecord
 
 READY, LEASED, DONE = BundleState.READY, BundleState.LEASED, BundleState.DONE
 
@@ -43,23 +44,36 @@ def audit(
 ) -> None:
     """Note who did what to a session."""
     db.execute(
-        "INSERT INTO audit (at, session_id, actor, event, before, after, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (at, session_id, actor, event, before, after, detail),
+        "INSERT INTO audit (session_id, seq, at, actor, event, before, after, detail)"
+        " SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7 FROM audit WHERE session_id = ?1",
+        (session_id, at, actor, event, before, after, detail),
     )
 
 
 def end(
     db: sqlite3.Connection, record: SessionRecord, event: SessionEvent, now: float, actor: str, reason: str
 ) -> SessionRecord:
-    """Write a terminal state; what has no outcome is cancelled by it."""
+    """Write a terminal state and the counters of ``record``; what has no outcome is cancelled by it."""
     after = SESSION.advance(record.state, event)
-    row = db.execute(
-        "UPDATE sessions SET state = ?, live = 0, cancelled = total - completed - failed, ended_at = ?,"
-        " expires_at = ? + retention_seconds, updated_at = ?,"
-        f" reason = CASE WHEN reason = '' THEN ? ELSE reason END WHERE id = ? RETURNING {rows.SESSION_COLUMNS}",
-        (after, now, now, now, reason, record.session_id),
-    ).fetchone()
-    ended = rows.session_of(row)
+    seen = record.counters
+    counters = Counters(seen.total, seen.completed, seen.failed, seen.cancelled + seen.pending)
+    ended = replace(
+        record,
+        state=after,
+        counters=counters,
+        ended_at=now,
+        expires_at=now + record.retention_seconds,
+        updated_at=now,
+        reason=record.reason or reason,
+    )
+    db.execute(
+        "UPDATE sessions SET state = ?, live = 0, completed = ?, failed = ?, cancelled = ?, ended_at = ?,"
+        " expires_at = ?, updated_at = ?, reason = ? WHERE id = ?",
+        (
+            after, counters.completed, counters.failed, counters.cancelled, now, ended.expires_at, now, ended.reason,
+            record.session_id,
+        ),
+    )  # fmt: skip
     if ended.counters.cancelled:
         # Nobody will run these; leaving them ready would make agents look at them for ever.
         db.execute(
@@ -85,7 +99,8 @@ def put_child(db: sqlite3.Connection, pool: str, parent: str | None, child: Chil
         " token, owner, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             bundle.session_id, bundle.bundle_id, bundle.root, parent, pool, LEASED if lease else READY,
-            rows.tasks_text(bundle), bundle.crashes, bundle.not_before, bundle.rank, lease.epoch if lease else 0,
-            lease.token if lease else None, lease.owner if lease else None, lease.until if lease else None,
+            rows.tasks_text(bundle), bundle.crashes, bundle.not_before, bundle.rank,
+            lease.epoch if lease else 0, lease.token if lease else None, lease.owner if lease else None,
+            lease.until if lease else None,
         ),
     )  # fmt: skip
