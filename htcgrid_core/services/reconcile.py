@@ -107,17 +107,18 @@ def _advance(plane: Plane, record: SessionRecord, event: SessionEvent, reason: s
 
 
 def _resend(plane: Plane, record: SessionRecord, tick_seconds: float) -> int:
-    """Announce what is ready again; with a chance of one in n after n ticks.
+    """Announce what is ready again: all if nothing waits in the queue, else with a chance of one in n after n ticks.
 
-    Its messages may be lost, or only wait for their turn: then copies of them must not fill the queue. This way an
-    hour of waiting, 360 ticks, makes six copies.
+    Messages that wait for their turn must not be joined by copies that fill the queue. This way an hour of waiting, 360
+    ticks, makes six copies; but what was lost does not come late because it is late.
     """
     now = plane.clock.now()
+    ready = persist(plane, lambda: plane.store.runnable(record.session_id, now, RESEND_LIMIT))
     hints = [
-        hint
-        for hint in persist(plane, lambda: plane.store.runnable(record.session_id, now, RESEND_LIMIT))
-        if plane.rng.random() * (now - max(hint.not_before, record.updated_at)) < tick_seconds
+        hint for hint in ready if plane.rng.random() * (now - max(hint.not_before, record.updated_at)) < tick_seconds
     ]
+    if len(hints) < len(ready) and persist(plane, lambda: plane.queue.may_have_lost(record.pool)):
+        hints = ready
     if hints:
         priority = SessionSpec.model_validate_json(record.spec).priority
         hints = [replace(hint, priority=priority) for hint in hints]

@@ -55,6 +55,9 @@ class Hints:
     def front(self, pool: str) -> float:
         return 0.0
 
+    def may_have_lost(self, pool: str) -> bool:
+        return not self.hints
+
     def delete(self, messages: Sequence[Message]) -> None:
         """Nothing: what was received is gone."""
 

@@ -172,6 +172,14 @@ class TestPriorities:
         assert asked.count("normal") > 80
 
 
+def test_an_empty_queue_may_have_lost_what_was_sent(queue: SqsQueue) -> None:
+    """What agents hold is not waiting, and neither are the dead."""
+    assert queue.may_have_lost("default")
+    queue.send("default", hints(1, "low"))
+    assert not queue.may_have_lost("default")
+    assert queue.may_have_lost("other")
+
+
 class TestHandingBack:
     def test_what_is_handed_back_comes_again_at_once(self, queue: SqsQueue) -> None:
         queue.send("default", hints(1))

@@ -320,6 +320,13 @@ class TestReconcile:
         assert resent[0] == bundles
         assert sum(resent) < bundles * 20  # 6.5 times each is expected: 1 + 1/2 + ... + 1/360
 
+    def test_what_is_lost_is_sent_again_by_the_next_tick(self, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However long nobody looked: an empty queue shows that messages do not merely wait."""
+        send(plane)
+        plane.clock.sleep(1000 * TICK)
+        monkeypatch.setattr(plane.queue, "may_have_lost", lambda _: True)
+        assert [reconcile(plane, TICK).resent for _ in range(2)] == [3, 3]
+
     def test_what_has_passed_its_retention_goes_with_its_blobs(self, plane: Plane) -> None:
         send(plane, retention_seconds=50)
         plane.blobs.put(f"sessions/{ID}/outcomes/x", b"x")

@@ -93,6 +93,12 @@ class SqsQueue:
         entries = [{"MessageBody": messages.BELL, "DelaySeconds": delay} for delay in sorted(delays)[:BATCH]]
         self._send(getattr(queues, WAITED_AT), entries)
 
+    def may_have_lost(self, pool: str) -> bool:
+        """Whether no message waits in any of the three queues; SQS counts approximately, up to a minute late."""
+        return not any(
+            count for (queue, state), count in self.depth(pool).items() if state == "waiting" and queue != "dead"
+        )
+
     def receive(self, pool: str, limit: int, now: float) -> Received:
         """Up to ``limit`` messages that have come, without waiting; if there are none, they are fetched."""
         return self._receiver(pool).take(limit, now)

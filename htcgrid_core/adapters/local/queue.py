@@ -41,6 +41,10 @@ class TableQueue:
                 ).fetchone()
         return Received([Message(Hint(*row)) for row in rows], wake_at)
 
+    def may_have_lost(self, pool: str) -> bool:
+        """The rows are the messages."""
+        return False
+
     def front(self, pool: str) -> float:
         """The lowest rank that is ready, or the highest that runs if that is lower: nothing behind it had its turn."""
         with self._database.read() as connection:
