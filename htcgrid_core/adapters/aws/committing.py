@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 from htcgrid_core.adapters.aws import items
@@ -24,6 +26,7 @@ class Committing(Rows):
     """The part of the store that agents commit with."""
 
     _directory: Directory
+    _turns: Sequence[Lock]  # threads of one process wait for each other here, so that their transactions do not meet
 
     def commit(self, commit: Commit) -> SessionRecord:
         """Mark the bundle done, add to the counters and create the children, all or nothing."""
@@ -46,7 +49,8 @@ class Committing(Rows):
             for child in children
         ]
         try:
-            self._table.transact([_done(place, commit), _counted(place, lane, commit), *puts])
+            with self._turns[hash(place.counter_key(lane)) % len(self._turns)]:
+                self._table.transact([_done(place, commit), _counted(place, lane, commit), *puts])
         except ConditionFailed as failed:
             bundle = failed.items[0]
             if bundle is None or "d" not in bundle or bundle["t"] != commit.token:

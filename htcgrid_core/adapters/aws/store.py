@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.committing import Committing
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LANES = 16
+TURNS = 64  # lanes of all sessions share them; which, is of no matter
 
 
 class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
@@ -44,5 +46,6 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
         self._directory = Directory(self._table)
         self._places = {}
         self._lanes_seen = {}
+        self._turns = [Lock() for _ in range(TURNS)]
         self._lanes = lanes
         self._whole_lanes = whole_lanes
