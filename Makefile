@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BENCH := .venv-bench
+BENCH_PREFECT := .venv-bench-prefect
 AIRFLOW := .venv-airflow
 PREFECT := .venv-prefect
 MINISTACK := .venv-ministack
@@ -14,7 +15,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test venvs test-all lint types unit airflow prefect bench bench-airflow bench-aws bench-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit airflow prefect bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -33,7 +34,7 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml $(UV)
 	touch $@
 
 # Airflow, Prefect and the AWS emulator do not install together, nor with the tools above.
-$(BENCH)/ready $(AIRFLOW)/ready $(PREFECT)/ready: .venv-%/ready: requirements/%.txt pyproject.toml $(UV)
+$(BENCH)/ready $(BENCH_PREFECT)/ready $(AIRFLOW)/ready $(PREFECT)/ready: .venv-%/ready: requirements/%.txt pyproject.toml $(UV)
 	$(MAKE_VENV)
 	$(INSTALL) --require-hashes -r $<
 	$(INSTALL) --no-deps --no-build-isolation -e .
@@ -97,9 +98,13 @@ bench: $(BENCH)/ready
 bench-airflow: $(AIRFLOW)/ready
 	$(AIRFLOW)/bin/python -m tests.airflow.system.bench $(ARGS)
 
-# HTCGridTaskRunner beside Prefect's thread pool, on a server of its own.
-bench-prefect: $(PREFECT)/ready
-	$(PREFECT)/bin/python -m tests.prefect.bench $(ARGS)
+# HTCGridTaskRunner beside Prefect's thread and process pools, Dask and Ray, on a server of its own; some minutes.
+bench-prefect: $(BENCH_PREFECT)/ready
+	$(BENCH_PREFECT)/bin/python -m tests.prefect.bench $(ARGS)
+
+# Every case of task runners beside Prefect's thread pool: prints the table of docs/prefect.md.
+compare-prefect: $(PREFECT)/ready
+	$(PREFECT)/bin/pytest -q -s tests/prefect/test_runner_comparison.py
 
 # Cost, speed and scale of sessions on AWS, on an emulator and in virtual time; ARGS=--quick for a look. Some minutes.
 bench-aws: $(VENV)/ready $(MINISTACK)/ready
@@ -117,9 +122,10 @@ lock: $(UV)
 	$(COMPILE) pyproject.toml requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) --extra examples pyproject.toml requirements/airflow.in -o requirements/airflow.txt
 	$(COMPILE) --extra examples pyproject.toml requirements/prefect.in -o requirements/prefect.txt
+	$(COMPILE) pyproject.toml requirements/bench-prefect.in -o requirements/bench-prefect.txt
 	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
 	$(COMPILE) --extra aws pyproject.toml requirements/agent.in -o requirements/agent.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 
 clean:
-	rm -rf .venv-uv $(VENV) $(BENCH) $(AIRFLOW) $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

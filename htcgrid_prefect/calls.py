@@ -39,7 +39,9 @@ class Call:
         return found | futures_in(list(self.wait_for)) if self.wait_for else found
 
     def event(self) -> tuple[Any, ...]:
-        """What the worker is sent; only once everything upstream has ended.
+        """What the worker is sent: the task run's id, then what it is called with.
+
+        Only once everything upstream has ended.
 
         Raises:
             UpstreamTaskError: something upstream did not complete, and there is no engine in the worker to say so.
@@ -48,8 +50,9 @@ class Call:
             if self.wait_for:
                 with_results({"wait_for": list(self.wait_for)})
             parameters = with_results(self.parameters)
+            run_id = self.group.run_id(self.index).bytes
             if self.group.shipment.named_only:  # looking at the signature takes longer than sending the call
-                return (), parameters
-            return parameters_to_args_kwargs(self.group.shipment.task.fn, parameters)
+                return run_id, (), parameters
+            return run_id, *parameters_to_args_kwargs(self.group.shipment.task.fn, parameters)
         states = with_states(list(self.wait_for)) if self.wait_for else None
         return self.group.run_id(self.index), with_states(self.parameters), states, self.dependencies

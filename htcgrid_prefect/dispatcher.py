@@ -16,19 +16,27 @@ from prefect.states import Cancelled, Crashed, Pending
 from htcgrid_core import Grid, InvalidEvent
 from htcgrid_prefect.board import Board
 from htcgrid_prefect.calls import Call
+from htcgrid_prefect.flight import Flight
 from htcgrid_prefect.futures import HTCGridFuture
 from htcgrid_prefect.relay import Sink
 from htcgrid_prefect.shipping import Shipment
+from htcgrid_prefect.slots import SlotKeeper
+from htcgrid_prefect.takeover import Takeover
 from htcgrid_prefect.watcher import Watcher
 
 
 class Dispatcher:
-    """Everything that a started runner does in the background."""
+    """Everything that a started runner does in the background.
 
-    def __init__(self, grid: Grid, sink: Sink) -> None:
+    Args:
+        takeover: to ask first for calls, if an earlier process has left any.
+    """
+
+    def __init__(self, grid: Grid, sink: Sink, takeover: Takeover | None) -> None:
         self.board = Board()
         self.sink = sink
         self._grid = grid
+        self._takeover = takeover
         self._watcher = Watcher(self.board, sink)
         self._lock = threading.Lock()
         self._ready: list[Call] = []
@@ -36,6 +44,7 @@ class Dispatcher:
         self._open: set[Call] = set()  # not sent yet
         self._news = threading.Event()
         self._closed = False
+        self._keeper: SlotKeeper | None = None
         context = contextvars.copy_context()
         self._sender = threading.Thread(target=context.run, args=(self._send_all,), name="htcgrid-sender", daemon=True)
         self._sender.start()
@@ -51,10 +60,22 @@ class Dispatcher:
             self.release(call)
 
     def release(self, call: Call) -> None:
-        """Everything that a call needs has ended."""
+        """Everything that a call needs has ended; what its tags limit waits for a slot."""
+        if call.group.shipment.limits:
+            self._slots().hold(call)
+        else:
+            self._let_go(call)
+
+    def _let_go(self, call: Call) -> None:
         with self._lock:
             self._ready.append(call)
         self._news.set()
+
+    def _slots(self) -> SlotKeeper:
+        with self._lock:
+            if self._keeper is None:
+                self._keeper = SlotKeeper(self._let_go)
+            return self._keeper
 
     def send(self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
         """Send the calls of ``futures`` as one session, and return when the grid has it.
@@ -68,13 +89,26 @@ class Dispatcher:
         """
         sent: Future[None] = Future()
         with self._lock:
-            self._maps.append((lambda: self._send(shipment, events, futures), sent))
+            self._maps.append((lambda: self._send(shipment, *self._not_left(shipment, events, futures)), sent))
         self._news.set()
         sent.result()
 
     def _send(self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
+        if not futures:
+            return
         session = self._grid.submit(shipment.function, events, codec="pickle", **shipment.options)
-        self._watcher.watch(session, futures)
+        self._watcher.watch(Flight(session, futures))
+
+    def _not_left(
+        self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]
+    ) -> tuple[Iterable[Any], Sequence[HTCGridFuture[Any]]]:
+        """What is not on the grid already; what is, is watched from now on."""
+        if self._takeover is None:
+            return events, futures
+        flights, events, futures = self._takeover.of(shipment, events, futures)
+        for flight in flights:
+            self._watcher.watch(flight)
+        return events, futures
 
     def cancel(self, futures: Sequence[HTCGridFuture[Any]], reason: str = "its future was cancelled") -> bool:
         """End those that have not ended as Cancelled; whether there were any."""
@@ -91,8 +125,12 @@ class Dispatcher:
         self._news.set()
         self._sender.join()
         flying = self._watcher.close(reason)
+        if self._takeover is not None:
+            self._takeover.close(reason)
         unfinished = [future for future in {*waiting, *flying} if not future.done()]
         self._watcher.end([(f, Cancelled(message=reason, state_details=f.details())) for f in unfinished])
+        if self._keeper is not None:
+            self._keeper.close()
         self.sink.close()
         self._grid.close()
 
@@ -115,17 +153,19 @@ class Dispatcher:
                     self._send_group(shipment, group)
 
     def _send_group(self, shipment: Shipment, calls: list[Call]) -> None:
-        prepared = [(call, event) for call in calls if not call.future.done() and (event := self._event(call))]
+        ready = [(call.future, event) for call in calls if not call.future.done() and (event := self._event(call))]
+        events, futures = self._not_left(shipment, [event for _, event in ready], [future for future, _ in ready])
+        prepared = list(zip(futures, events, strict=True))
         while prepared:
             try:
-                self._send(shipment, [event for _, event in prepared], [call.future for call, _ in prepared])
+                self._send(shipment, [event for _, event in prepared], [future for future, _ in prepared])
                 break
             except InvalidEvent as error:
-                call, _ = prepared.pop(error.index)
-                self._fail(call, f"an argument cannot be sent to the grid: {error.__cause__ or error}")
+                future, _ = prepared.pop(error.index)
+                self._fail(future, f"an argument cannot be sent to the grid: {error.__cause__ or error}")
             except Exception as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
-                for call, _ in prepared:
-                    self._fail(call, f"the grid does not take it: {type(error).__name__}: {error}")
+                for future, _ in prepared:
+                    self._fail(future, f"the grid does not take it: {type(error).__name__}: {error}")
                 break
         with self._lock:
             self._open.difference_update(calls)
@@ -137,11 +177,11 @@ class Dispatcher:
             not_ready: State[Any] = Pending(name="NotReady", message=str(error), state_details=call.future.details())
             self._watcher.end([(call.future, not_ready)])
         except Exception as error:  # noqa: BLE001 - whatever resolving the user's objects raises
-            self._fail(call, f"its inputs cannot be resolved: {type(error).__name__}: {error}")
+            self._fail(call.future, f"its inputs cannot be resolved: {type(error).__name__}: {error}")
         return None
 
-    def _fail(self, call: Call, message: str) -> None:
-        self._watcher.end([(call.future, Crashed(message=message, state_details=call.future.details()))])
+    def _fail(self, future: HTCGridFuture[Any], message: str) -> None:
+        self._watcher.end([(future, Crashed(message=message, state_details=future.details()))])
 
 
 class Gate:

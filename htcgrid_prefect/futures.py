@@ -39,6 +39,11 @@ class HTCGridFuture(PrefectTaskRunFuture[R]):
         return self._group.run_id(self._index)
 
     @property
+    def index(self) -> int:
+        """Which of its group's calls it is."""
+        return self._index
+
+    @property
     def group(self) -> Group:
         """The call to ``submit`` or ``map`` that it comes from."""
         return self._group

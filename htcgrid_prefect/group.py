@@ -38,6 +38,7 @@ class Group:
     cancel: Callable[[list[HTCGridFuture[Any]]], bool]
     run: SessionRun | None = None
     _first_id: int = field(default_factory=lambda: new_run_id().int)
+    _adopted: dict[int, UUID] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -51,7 +52,11 @@ class Group:
 
     def run_id(self, index: int) -> UUID:
         """The task run's id: version 7, and consecutive within the group, so that none has to be kept."""
-        return UUID(int=self._first_id + index)
+        return self._adopted.get(index) or UUID(int=self._first_id + index)
+
+    def adopt(self, index: int, run_id: UUID) -> None:
+        """A call has been on the grid before, as this task run."""
+        self._adopted[index] = run_id
 
     def details(self, index: int) -> StateDetails:
         """Whose state it is."""

@@ -15,9 +15,7 @@ from prefect.events.worker import EventsWorker, ProcessPoolForwardingEventsClien
 from prefect.logging.configuration import ensure_logging_setup
 from prefect.logging.handlers import PrefectConsoleHandler, set_api_log_sink
 
-from htcgrid_prefect.state_events import Level
-
-STATE_EVENT = "prefect.task-run."
+from htcgrid_prefect.state_events import STATE_EVENT, Level
 
 
 class Report(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
@@ -16,6 +17,15 @@ from htcgrid_prefect.relay import Sink
 from htcgrid_prefect.state_events import Change, StateEvents
 
 UPDATE_EVERY_SECONDS = 2.0
+_maps: Counter[tuple[UUID, str]] = Counter()
+
+
+def _map_run_id(flow_run_id: UUID | None, task_key: str) -> UUID:
+    """The same for the same map of a flow run whose process was killed and that starts again."""
+    if flow_run_id is None:
+        return new_run_id()
+    _maps[flow_run_id, task_key] += 1
+    return uuid5(flow_run_id, f"{task_key} map {_maps[flow_run_id, task_key]}")
 
 
 class SessionRun:
@@ -26,7 +36,7 @@ class SessionRun:
         self._name = f"{task_name} x {size:,}"
         self._size = size
         self._sink = sink
-        self._id = new_run_id()
+        self._id = _map_run_id(events.flow_run_id, events.task_key)
         self._lock = threading.Lock()
         self._ended = self._failed = 0
         self._told_at = time.monotonic()

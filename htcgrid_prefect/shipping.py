@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -26,6 +26,9 @@ EngineMode = Literal["prefect", "grid"]
 # Only settings under these names go to workers: no address, no key and no header of an API is among them.
 SHIPPED_SETTINGS = ("PREFECT_LOGGING_", "PREFECT_RESULTS_", "PREFECT_TASKS_", "PREFECT_TASK_", "PREFECT_FLOWS_")
 LABEL_CHARACTERS = 256
+TASK_LABEL = "prefect.task"
+FLOW_RUN_LABEL = "prefect.flow-run-id"
+TASK_RUN_LABEL = "prefect.task-run-id"  # of what a task submits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +43,7 @@ class Shipment:
         events: makes events of those runs that no worker reports.
         options: of the grid's session.
         named_only: whether every parameter may be passed by its name.
+        limits: names of the concurrency limits of its tags.
     """
 
     task: Task[..., Any]
@@ -49,6 +53,7 @@ class Shipment:
     events: StateEvents
     options: Mapping[str, Any]
     named_only: bool
+    limits: tuple[str, ...]
 
     @property
     def flow_run_id(self) -> UUID | None:
@@ -63,12 +68,20 @@ class Shipper:
         engine: as for HTCGridTaskRunner.
         nested: what runs tasks that tasks submit; None for a thread pool in the worker.
         options: of the grid's sessions.
+        limits_of: tells which concurrency limits tags have.
     """
 
-    def __init__(self, engine: EngineMode, nested: TaskRunner[Any] | None, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: EngineMode,
+        nested: TaskRunner[Any] | None,
+        options: Mapping[str, Any],
+        limits_of: Callable[[Iterable[str]], tuple[str, ...]],
+    ) -> None:
         self._engine = engine
         self._nested = nested
         self._options = options
+        self._limits_of = limits_of
         self._settings = _settings() if engine == "prefect" else {}
         self._made: dict[tuple[Any, ...], Shipment] = {}
 
@@ -90,7 +103,7 @@ class Shipper:
     def _ship(self, task: Task[..., Any], level: Level) -> Shipment:
         related = _related()
         tags = frozenset(task.tags) | frozenset(TagsContext.get().current_tags)
-        events = StateEvents(task, _flow_run_id(), tags, related)
+        events = StateEvents(task, current_flow_run_id(), tags, related)
         is_bare = self._engine == "grid"
         try:
             function = BareCall(task.fn, task.isasync) if is_bare else self._engine_call(task, level, related)
@@ -100,7 +113,8 @@ class Shipper:
                 "must be picklable: make connections, locks and the like inside of the task"
             ) from error
         options = {**self._options, **self._own_options(task, is_bare)}
-        return Shipment(task, function, is_bare, level, events, options, named_only(task))
+        limits = self._limits_of(tags) if tags else ()
+        return Shipment(task, function, is_bare, level, events, options, named_only(task), limits)
 
     def _engine_call(self, task: Task[..., Any], level: Level, related: list[dict[str, str]]) -> EngineCall:
         from htcgrid_prefect.engine import Header  # it imports Prefect's engine, which the bare function needs not
@@ -112,9 +126,11 @@ class Shipper:
         flow_run = FlowRunContext.get()
         run = flow_run and flow_run.flow_run
         name = f"{run.name}/{task.name}" if run else task.name
-        labels = {"prefect.task": task.name}
+        labels = {TASK_LABEL: task.name}
+        if task_run := TaskRunContext.get():
+            labels[TASK_RUN_LABEL] = str(task_run.task_run.id)
         if flow_run and run:
-            labels |= {"prefect.flow-run-id": str(run.id), "prefect.flow-run": run.name}
+            labels |= {FLOW_RUN_LABEL: str(run.id), "prefect.flow-run": run.name}
             if flow_run.flow:
                 labels["prefect.flow"] = flow_run.flow.name
         labels = {**labels, **self._options["labels"]}
@@ -145,7 +161,8 @@ def _retry_of(task: Task[..., Any]) -> RetryPolicy:
     )
 
 
-def _flow_run_id() -> UUID | None:
+def current_flow_run_id() -> UUID | None:
+    """The flow run of this context, if there is one."""
     context = FlowRunContext.get()
     return context.flow_run.id if context and context.flow_run else None
 

@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 
 import orjson
 from prefect import Task
-from prefect.client.schemas.objects import State, StateType, TaskRun, TaskRunPolicy
+from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType, TaskRun, TaskRunPolicy
 
 Level = Literal["tasks", "terminal", "session"]
 STEP = timedelta(microseconds=1)
+STATE_EVENT = "prefect.task-run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ class Change:
         return cls(state.type, state.name or state.type.value.title(), state.timestamp, state.message)
 
 
+def running_changes(submitted_at: datetime, running_at: datetime) -> list[Change]:
+    """Of a task run that runs."""
+    return [
+        Change(StateType.PENDING, "Pending", submitted_at),
+        Change(StateType.RUNNING, "Running", running_at),
+    ]
+
+
 class StateEvents:
     """Makes them for the runs of one task; everything that they have in common is encoded once."""
 
@@ -43,6 +52,7 @@ class StateEvents:
     ) -> None:
         self.flow_run_id = flow_run_id
         self.related = list(related)
+        self.task_key = task.task_key
         self._name = task.name
         delays = task.retry_delay_seconds
         policy = TaskRunPolicy(retries=task.retries, retry_delay=delays, retry_jitter_factor=task.retry_jitter_factor)
@@ -56,11 +66,14 @@ class StateEvents:
             {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in sorted(tags)
         ]
 
-    def of(self, run_id: UUID, changes: Sequence[Change], *, name: str | None = None) -> list[bytes]:
+    def of(
+        self, run_id: UUID, changes: Sequence[Change], *, name: str | None = None, after: datetime | None = None
+    ) -> list[bytes]:
         """The events of one run's changes, in order, their times strictly increasing.
 
         Args:
             name: of the run; None for the task's with a part of the id.
+            after: when it entered the state that the API knows it in; the last change is later.
         """
         events = []
         before: Change | None = None
@@ -68,6 +81,8 @@ class StateEvents:
         run = {**self._task_run, "name": name or f"{self._name}-{run_id.hex[-3:]}", "dynamic_key": str(run_id)}
         for change in changes:
             at = max(change.at, at + STEP if before else change.at)
+            if after is not None and change is changes[-1]:
+                at = max(at, after + STEP)
             run = {**run, **_progress(run, change, at)}
             events.append(orjson.dumps(self._event(run_id, run, before, change, at)))
             before = change
@@ -104,6 +119,31 @@ class StateEvents:
             },
             "related": [*self.related, *self._tags],
         }  # fmt: skip
+
+
+def restated_after(reported: Sequence[bytes], run_id: UUID, told: datetime, *, is_running: bool) -> list[bytes]:
+    """What a worker reports of a run, so that its last state is later than ``told``.
+
+    Args:
+        reported: events, as JSON.
+        told: when the run entered the state that the API knows it in.
+        is_running: whether that is Running, which needs no telling once more.
+    """
+    own = f"prefect.task-run.{run_id}"
+    events = []
+    for encoded in reported:
+        event = orjson.loads(encoded)
+        resource = event["resource"]
+        if resource["prefect.resource.id"] != own or not event["event"].startswith(STATE_EVENT):
+            events.append(encoded)
+        elif not (is_running and event["event"].removeprefix(STATE_EVENT) in {"Pending", "Running"}):
+            if StateType(event["payload"]["validated_state"]["type"]) in TERMINAL_STATES:
+                at = max(datetime.fromisoformat(event["occurred"]), told + STEP)
+                event["occurred"] = resource["prefect.state-timestamp"] = at.isoformat()
+            if is_running:
+                event["follows"] = None  # what it followed may not have been reported
+            events.append(orjson.dumps(event))
+    return events
 
 
 def _progress(run: dict[str, Any], change: Change, at: datetime) -> dict[str, Any]:

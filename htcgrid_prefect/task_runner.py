@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
 from typing import TYPE_CHECKING, Any, Literal, Self
+from uuid import UUID
 
 import cloudpickle
 from prefect import Task
@@ -21,11 +22,14 @@ from htcgrid_prefect.dispatcher import Dispatcher
 from htcgrid_prefect.futures import HTCGridFuture
 from htcgrid_prefect.group import Group
 from htcgrid_prefect.mapping import Mapping
+from htcgrid_prefect.reattach import end_in_good_order, leftovers
 from htcgrid_prefect.relay import Relay, Sink
 from htcgrid_prefect.session_run import SessionRun
 from htcgrid_prefect.settings import HTCGridSettings
-from htcgrid_prefect.shipping import EngineMode, Shipper
+from htcgrid_prefect.shipping import EngineMode, Shipper, current_flow_run_id
+from htcgrid_prefect.slots import limits_of
 from htcgrid_prefect.state_events import Level
+from htcgrid_prefect.takeover import Takeover
 from htcgrid_prefect.worker import sink_of_this_worker
 
 if TYPE_CHECKING:
@@ -56,6 +60,8 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
             bare function as often as the task's own ``retries`` say.
         pool, priority: where sessions queue.
         memory_mb: memory that a worker may use.
+        timeout: seconds that a session may take; what has not ended then is cancelled, also when the flow's process
+            is gone. None for no limit.
         labels: of each session, beside those that name the flow run and the task.
 
     Raises:
@@ -73,6 +79,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         pool: str | None = None,
         priority: Literal["high", "normal", "low"] | None = None,
         memory_mb: int | None = None,
+        timeout: float | None = None,
         labels: AnyMapping[str, str] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -94,6 +101,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
             "pool": pool or block.pool,
             "priority": priority or block.priority,
             "memory_mb": memory_mb or getattr(block, "memory_mb", None),
+            "timeout": timeout or getattr(block, "timeout", None),
             "labels": {**getattr(block, "labels", {}), **(labels or {})},
         }
         self._forget()
@@ -104,6 +112,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         self._shipper: Shipper | None = None
         self._grid: Grid | None = None
         self._tasks_given = 0
+        self._flow_run_id: UUID | None = None
 
     # What Prefect asks of a task runner
 
@@ -161,7 +170,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         waits = _listed(wait_for)
         if not futures:
             return PrefectFutureList(futures)  # type: ignore[abstract]  # Prefect's own does so
-        if waits or mapping.has_futures():
+        if waits or mapping.has_futures() or futures[0].group.shipment.limits:
             for index, call in enumerate(mapping):
                 future = futures[index]
                 dispatcher.submit(Call(future.group, index, future, call, waits, mapping.dependencies))
@@ -196,7 +205,9 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
                 self._grid = self._connected()
                 self._grid.measure()  # a grid that cannot be reached is told now
                 sink: Sink = sink_of_this_worker() or Relay()
-                self._dispatcher = Dispatcher(self._grid, sink)
+                left = None if sink_of_this_worker() else leftovers(self._grid)
+                self._flow_run_id = current_flow_run_id()
+                self._dispatcher = Dispatcher(self._grid, sink, Takeover(left) if left else None)
                 self._shipper = self._new_shipper(self._grid.url)
             return self._dispatcher
 
@@ -208,12 +219,15 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         return connected
 
     def _new_shipper(self, url: str) -> Shipper:
-        names = ("pool", "priority", "memory_mb", "labels", "retry")
+        names = ("pool", "priority", "memory_mb", "timeout", "labels", "retry")
         options = {name: self._configuration[name] for name in names}
         nested = None
         if self._configuration["nested"] == "grid":
             nested = type(self)(**{**self._configuration, "grid": url})
-        return Shipper(self._configuration["engine"], nested, options)
+        # A worker has no API to ask for slots.
+        return Shipper(
+            self._configuration["engine"], nested, options, _no_limits if sink_of_this_worker() else limits_of
+        )
 
     def _futures(
         self, dispatcher: Dispatcher, task: Task[..., Any], size: int, *, is_map: bool
@@ -248,6 +262,11 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
             dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.close(reason)
+            end_in_good_order(self._flow_run_id)
+
+
+def _no_limits(tags: Iterable[str]) -> tuple[str, ...]:
+    return ()
 
 
 def _listed(wait_for: Iterable[PrefectFuture[Any]] | None) -> list[Any] | None:

@@ -6,43 +6,24 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
 from prefect.states import Crashed
 
-from htcgrid_core import GridError, Session, TaskOutcome, TaskState
+from htcgrid_core import GridError, TaskOutcome, TaskState
 from htcgrid_prefect.board import Board
+from htcgrid_prefect.flight import Flight
 from htcgrid_prefect.futures import HTCGridFuture
 from htcgrid_prefect.outcomes import changes_of, ended_badly
 from htcgrid_prefect.relay import Sink
 from htcgrid_prefect.session_run import SessionRun
-from htcgrid_prefect.state_events import Change
+from htcgrid_prefect.state_events import Change, restated_after
 
 LOOK_EVERY_SECONDS = 0.5
 UNREACHABLE_SECONDS = 120.0  # a grid that cannot be read for so long has lost its tasks
 logger = get_logger("htcgrid")
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """A session on its way.
-
-    Attributes:
-        futures: one for each task, in order.
-        left: of them that have not ended.
-        cursor: where its pages were read to.
-    """
-
-    session: Session
-    futures: Sequence[HTCGridFuture[Any]]
-    left: int
-    cursor: int = 0
-    submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    unreadable_since: float | None = None
 
 
 class Watcher:
@@ -59,13 +40,12 @@ class Watcher:
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="htcgrid-watcher", daemon=True)
         self._thread.start()
 
-    def watch(self, session: Session, futures: Sequence[HTCGridFuture[Any]]) -> None:
+    def watch(self, flight: Flight) -> None:
         """From now on, settle the futures of this session."""
-        flight = Flight(session, futures, len(futures))
         with self._lock:
             self._flights.append(flight)
         self._news.set()
-        if session.done():  # perhaps before the thread could hear of it
+        if flight.session.done():  # perhaps before the thread could hear of it
             self._collect(flight)
 
     def cancelled(self, futures: Sequence[HTCGridFuture[Any]], reason: str) -> None:
@@ -73,10 +53,11 @@ class Watcher:
         gone = set(futures)
         with self._lock:
             for flight in list(self._flights):
-                flight.left -= sum(future in gone for future in flight.futures)
+                flight.left -= sum(future in gone for future in flight.all())
                 if not flight.left:
                     self._flights.remove(flight)
-                    self._cancel(flight, reason)
+                    if not flight.is_taken_up:  # others of it may be waited for
+                        self._cancel(flight, reason)
 
     def close(self, reason: str) -> list[HTCGridFuture[Any]]:
         """Cancel the sessions that have not ended; their futures are returned, for the caller to settle."""
@@ -87,7 +68,7 @@ class Watcher:
             self._cancel(flight, reason)
         self._news.set()
         self._thread.join()
-        return [future for flight in flights for future in flight.futures]
+        return [future for flight in flights for future in flight.all()]
 
     @staticmethod
     def _cancel(flight: Flight, reason: str) -> None:
@@ -130,6 +111,8 @@ class Watcher:
                     flight.cursor = cursor
                     self._settle(flight, tasks)
                 flight.unreadable_since = None
+                if not ended and flight.left and (events := flight.news_of_running()):
+                    self._sink.put(events, ())
             except GridError as error:
                 self._unreadable(flight, error)
                 return
@@ -138,8 +121,8 @@ class Watcher:
                 self._give_up(flight, f"its outcomes cannot be read: {error!r}")
                 return
             if ended and flight.left:
-                rest = [index for index, future in enumerate(flight.futures) if not future.done()]
-                self._settle(flight, [TaskOutcome(index, TaskState.CANCELLED) for index in rest])
+                rest = [TaskOutcome(index, TaskState.CANCELLED) for index in flight.open_indexes()]
+                self._settle(flight, rest)
             if (ended or not flight.left) and flight in self._flights:
                 self._flights.remove(flight)
 
@@ -152,7 +135,7 @@ class Watcher:
     def _give_up(self, flight: Flight, why: str) -> None:
         self._flights.remove(flight)
         message = f"session {flight.session.id} of the grid is given up: {why}"
-        lost = [future for future in flight.futures if not future.done()]
+        lost = [future for future in flight.all() if not future.done()]
         self.end([(future, Crashed(message=message, state_details=future.details())) for future in lost])
 
     def _settle(self, flight: Flight, tasks: Sequence[TaskOutcome]) -> None:
@@ -161,8 +144,8 @@ class Watcher:
         logs: list[bytes] = []
         bad = set()
         for task in tasks:
-            future = flight.futures[task.index]
-            if future.done():
+            future = flight.future(task.index)
+            if future is None or future.done():
                 continue
             told = _told(flight, future, task)
             ended.append((future, told.settled))
@@ -206,16 +189,22 @@ class Told(NamedTuple):
 
 def _told(flight: Flight, future: HTCGridFuture[Any], task: TaskOutcome) -> Told:
     shipment = future.group.shipment
+    told_at, is_running = flight.told_at(task.index)
     state: State[Any] | None = None
     if task.state is not TaskState.COMPLETED:
         state = ended_badly(flight.session.id, task, future.details())
     elif not shipment.is_bare:
         report = task.result
-        return Told(report.state, report.completed, report.events, report.logs)
+        events = report.events
+        if told_at is not None:
+            events = restated_after(events, future.task_run_id, told_at, is_running=is_running)
+        return Told(report.state, report.completed, events, report.logs)
     changes = changes_of(task, flight.submitted_at, state)
     if shipment.level != "tasks":
         changes = changes[-1:] if shipment.level == "terminal" or state is not None else []
-    events = shipment.events.of(future.task_run_id, changes) if changes else []
+    elif is_running:
+        changes = changes[-1:]
+    events = shipment.events.of(future.task_run_id, changes, after=told_at) if changes else []
     return Told(task.result if state is None else state, state is None, events, ())
 
 

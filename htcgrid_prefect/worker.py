@@ -51,11 +51,11 @@ class BareCall:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loaded": None}
 
-    def __call__(self, event: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
+    def __call__(self, event: tuple[bytes, tuple[Any, ...], dict[str, Any]]) -> bytes:
         """Call the function; the result is pickled, so that it is loaded only where somebody asks for it."""
         if self._loaded is None:
             self._loaded = _load(self._function)
-        args, kwargs = event
+        _, args, kwargs = event
         result = self._loaded(*args, **kwargs)
         if self._is_async:
             result = asyncio.run(result)

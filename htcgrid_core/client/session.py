@@ -302,6 +302,13 @@ class Session:
             if wanted in (None, task.state):
                 yield task
 
+    def events(self) -> Iterator[Any]:
+        """The events as they were submitted, in index order and in bounded memory.
+
+        What was stored with ``grid.put`` stands in them as the reference that ``put`` returned.
+        """
+        return results.events_in_order(self.plane, self._refresh(), self.spec)
+
     def task(self, index: int) -> TaskOutcome:
         """One task by its index, however large the session is.
 

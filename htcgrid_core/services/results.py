@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as codec
@@ -102,6 +103,16 @@ def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) ->
                 events = frames.unpack(packed)
                 offsets = events.offsets()
         yield EncodedEvent(events.data[offsets[index - first] : offsets[index - first + 1]], events.shared)
+
+
+def events_in_order(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[Any]:
+    """Every event in index order, decoded; references to shared inputs stay references."""
+    root = 0
+    while blocks := persist(plane, partial(plane.store.blocks, record.session_id, root, ROOTS_AT_ONCE)):
+        for block in blocks:
+            packed = payloads.load(plane, record.session_id, spec, payloads.EVENTS, block.payload)
+            yield from map(DECODERS[spec.codec], frames.unpack(packed).payloads())
+        root = blocks[-1].root + 1
 
 
 def open_tasks(plane: Plane, record: SessionRecord) -> Iterator[TaskOutcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,15 @@ import httpx
 from tests.e2e.support import eventually
 
 
+@functools.cache
+def _client() -> httpx.Client:
+    """One for all: making one takes longer than asking."""
+    return httpx.Client(timeout=30)
+
+
 def api(url: str, path: str, **body: Any) -> Any:
     """The server's answer."""
-    answer = httpx.post(f"{url}{path}", json=body, timeout=30)
+    answer = _client().post(f"{url}{path}", json=body)
     answer.raise_for_status()
     return answer.json()
 

@@ -59,16 +59,17 @@ def start_server() -> subprocess.Popen[bytes]:
         stderr=log,
     )  # fmt: skip
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            if httpx.get(f"{API_URL}/health", timeout=5).status_code == 200:
-                return process
-        except httpx.TransportError:
-            pass
-        if process.poll() is not None or time.monotonic() > deadline:
-            stop_server(process)
-            pytest.fail(f"the Prefect server did not start:\n{(HOME / 'server.log').read_text()[-4000:]}")
-        time.sleep(0.1)
+    with httpx.Client(timeout=5) as client:
+        while True:
+            try:
+                if client.get(f"{API_URL}/health").status_code == 200:
+                    return process
+            except httpx.TransportError:
+                pass
+            if process.poll() is not None or time.monotonic() > deadline:
+                stop_server(process)
+                pytest.fail(f"the Prefect server did not start:\n{(HOME / 'server.log').read_text()[-4000:]}")
+            time.sleep(0.1)
 
 
 def stop_server(process: subprocess.Popen[bytes]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
@@ -20,13 +21,20 @@ from prefect.client.schemas.objects import Artifact, Log, TaskRun
 from tests.e2e.support import eventually
 
 
+@functools.cache
+def api_client() -> SyncPrefectClient:
+    """One for all tests: making one takes longer than asking, and they ask until something is so."""
+    return get_client(sync_client=True)
+
+
 def task_runs(flow_run_id: UUID | str) -> list[TaskRun]:
     """The task runs of a flow run, as the server knows them now."""
     runs: list[TaskRun] = []
     flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(flow_run_id))]))
-    with get_client(sync_client=True) as client:
-        while page := client.read_task_runs(flow_run_filter=flow_run, limit=200, offset=len(runs)):
-            runs += page
+    while page := api_client().read_task_runs(flow_run_filter=flow_run, limit=200, offset=len(runs)):
+        runs += page
+        if len(page) < 200:
+            break
     return runs
 
 
@@ -44,20 +52,17 @@ def told(flow_run_id: UUID | str, expected: dict[str, int]) -> list[TaskRun]:
 
 def states(run: TaskRun) -> list[Any]:
     """Every state that a task run was in, oldest first."""
-    with get_client(sync_client=True) as client:
-        found = client.request("GET", "/task_run_states/", params={"task_run_id": str(run.id)}).json()
+    found = api_client().request("GET", "/task_run_states/", params={"task_run_id": str(run.id)}).json()
     return sorted(found, key=lambda state: state["timestamp"])
 
 
 def logs(flow_run_id: UUID | str) -> list[Log]:
     """Log records of a flow run."""
     wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
-    with get_client(sync_client=True) as client:
-        return client.read_logs(wanted, limit=200)
+    return api_client().read_logs(wanted, limit=200)
 
 
 def artifacts(flow_run_id: UUID | str) -> list[Artifact]:
     """Artifacts of a flow run."""
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
-    with get_client(sync_client=True) as client:
-        return client.read_artifacts(artifact_filter=wanted)
+    return api_client().read_artifacts(artifact_filter=wanted)

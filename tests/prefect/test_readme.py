@@ -12,10 +12,10 @@ from tests.docs.pages import blocks
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_flow_of_the_readme(tmp_path: Path, grid_url: str) -> None:
+def test_the_flow_of_the_readme(tmp_path: Path, shared_grid_url: str) -> None:
     (shown,) = (block for block in blocks(README.read_text()) if block.note == "file: book_flow.py")
     file = tmp_path / "book_flow.py"
-    file.write_text(shown.code.replace("local://", grid_url))
+    file.write_text(shown.code.replace("local://", shared_grid_url))
     done = subprocess.run(
         [sys.executable, str(file)], env=dict(os.environ), capture_output=True, text=True, timeout=120, check=False
     )

@@ -134,6 +134,28 @@ class TestDependencies:
         assert waiting() == [0]
 
 
+class TestNested:
+    @pytest.mark.parametrize("reporting", ["tasks", "session"])
+    def test_on_the_grid(self, grid: Grid, reporting: Any) -> None:
+        """What a task maps is a session of its own, and reported with the rest."""
+
+        @task
+        def doubled_sum(size: int) -> int:
+            return sum(double.map(range(size)).result()) + double.submit(50).result()
+
+        @flow(task_runner=HTCGridTaskRunner(grid.url, nested="grid", reporting=reporting))
+        def outer() -> tuple[str, int]:
+            return str(runtime.flow_run.id), doubled_sum.submit(4).result()
+
+        flow_run_id, result = outer()
+        assert result == 112
+        sessions = _sessions(grid, flow_run_id)
+        assert {ended(session).total for session in sessions} == {1, 4}
+        inner = [session for session in sessions if "prefect.task-run-id" in session.labels]
+        assert {session.labels["prefect.task"] for session in inner} == {"double"}
+        told(flow_run_id, {"Completed": 6 if reporting == "tasks" else 3})  # one run stands for the nested map
+
+
 class TestReporting:
     def test_the_server_knows_states_and_logs(self, grid: Grid) -> None:
         @flow(task_runner=HTCGridTaskRunner(grid.url), log_prints=True)
@@ -172,6 +194,23 @@ class TestReporting:
         runs = told(flow_run_id, {"Completed": 3, "Failed": 3})
         names = [state["name"] for run in runs for state in states(run)]
         assert names.count("Running") == (6 if reporting == "tasks" else 0)
+
+    @pytest.mark.parametrize("engine", ["prefect", "grid"])
+    def test_a_run_is_known_to_run_while_it_does(self, grid: Grid, tmp_path: Path, engine: Any) -> None:
+        gate = tmp_path / "gate"
+
+        @flow(task_runner=HTCGridTaskRunner(grid.url, engine=engine, reporting="tasks"))
+        def long_ones() -> str:
+            futures = held.map([str(gate)] * 2, number=range(2))
+            told(str(runtime.flow_run.id), {"Running": 2})
+            gate.touch()
+            futures.wait()
+            return str(runtime.flow_run.id)
+
+        for run in told(long_ones(), {"Completed": 2}):
+            assert [state["name"] for state in states(run)] == ["Pending", "Running", "Completed"]
+            times = [state["timestamp"] for state in states(run)]
+            assert times == sorted(set(times))
 
     def test_auto_tells_less_of_more_tasks(self) -> None:
         runner = HTCGridTaskRunner()
@@ -227,7 +266,7 @@ class TestFutures:
         assert ended(session).state == "CANCELLED"
 
     def test_are_slim(self) -> None:
-        shipment = Shipper("grid", None, {"labels": {}, "retry": None}).shipment(double, "session")
+        shipment = Shipper("grid", None, {"labels": {}, "retry": None}, lambda _: ()).shipment(double, "session")
         group = Group(shipment, 100_000, threading.Condition(), bool)
         tracemalloc.start()
         futures: list[HTCGridFuture[int]] = [HTCGridFuture(group, index) for index in range(100_000)]

@@ -1,6 +1,6 @@
 """Every case that Prefect documents for task runners, side by side with its ThreadPoolTaskRunner.
 
-`pytest -s` prints the table.
+`make compare-prefect` prints the table.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ from typing import Any
 
 import pytest
 from prefect import State, allow_failure, flow, get_run_logger, runtime, tags, task, unmapped
+from prefect.assets import materialize
 from prefect.cache_policies import INPUTS
+from prefect.context import FlowRunContext
 from prefect.futures import as_completed, wait
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import opaque, quote
 
 from htcgrid_prefect import HTCGridTaskRunner
+from tests.e2e.support import eventually
+from tests.prefect.api import api
+from tests.prefect.conftest import API_URL
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,36 @@ def _hooked(folder: str) -> str:
     return path.read_text()
 
 
+def _cancelled(folder: str) -> list[str]:
+    """A flow run that fails while a task of its waits for its input: nothing of it is left open."""
+    names: list[str] = []
+
+    @flow
+    def breaking() -> None:
+        failed = failing.submit()
+        dependent: Any = echo.submit(failed)
+        dependent.wait()
+        names.append(dependent.state.name)
+        raise KeyError("stop")
+
+    breaking.with_options(task_runner=FlowRunContext.get().flow.task_runner)(return_state=True)  # type: ignore[union-attr]
+    return names
+
+
+def _materialized(folder: str) -> list[str]:
+    """The asset events that the server got."""
+    key = f"test://comparison/{Path(folder).name}"
+
+    @materialize(key)
+    def table() -> int:
+        return 3
+
+    assert table.submit().result() == 3
+    wanted = {"resource": {"id": [key]}, "event": {"prefix": ["prefect.asset."]}}
+    found = eventually(lambda: api(API_URL, "/events/filter", filter=wanted)["events"], f"events of {key}")
+    return [event["event"] for event in found]
+
+
 CASES: dict[str, Callable[[str], Any]] = {
     "submit": lambda _: add.submit(1, 2).result(),
     "defaults, *args and **kwargs": lambda _: listed.submit(1, 2, c=3).result(),
@@ -248,6 +283,8 @@ CASES: dict[str, Callable[[str], Any]] = {
     "wait": lambda _: _waited(),
     "done callbacks": lambda _: _called_back(),
     "result(timeout)": lambda _: _in_time(),
+    "a flow that fails": _cancelled,
+    "assets": _materialized,
 }
 # What the bare function does without, by design: each is in docs/prefect.md.
 NOT_BARE = {
@@ -258,6 +295,7 @@ NOT_BARE = {
     "tags": "the run's context",
     "logs": "the run's logger",
     "hooks": "hooks",
+    "assets": "asset events",
     "timeout": "TimedOut, with a TaskFailed in it",
     "timeout, async": "TimedOut, with a TaskFailed in it",
     "result a state": "states as results",
@@ -292,10 +330,19 @@ def table(shared_grid_url: str, tmp_path_factory: pytest.TempPathFactory) -> dic
             folder / "grid",
         ),
     }
-    for name in CASES:
-        same = [("same" if seen[e].get(name) == seen["threads"][name] else repr(seen[e].get(name))) for e in seen]
-        print(f"{name:32} | {seen['threads'][name]!r:50.50} | {same[1]:30.60} | {NOT_BARE.get(name, same[2])}")
+    _print(seen)
     return seen
+
+
+def _print(seen: dict[str, dict[str, Any]]) -> None:
+    print('\n\n| case | with threads | `engine="prefect"` | `engine="grid"` |\n|---|---|---|---|')
+    for name, found in seen["threads"].items():
+        same = {
+            engine: "the same" if seen[engine].get(name) == found else f"{seen[engine].get(name)!r}" for engine in seen
+        }
+        bare = f"no: {NOT_BARE[name]}" if name in NOT_BARE else same["grid"]
+        shown = f"{found!r}" if len(f"{found!r}") <= 60 else f"{found!r}"[:59] + "…"
+        print(f"| {name} | `{shown}` | {same['prefect']} | {bare} |")
 
 
 @pytest.mark.parametrize("name", list(CASES))

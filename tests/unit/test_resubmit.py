@@ -137,3 +137,11 @@ def test_pickled_events_and_shared_inputs_travel_along(plane: Plane, grid: Grid)
     finish(plane, lambda event: seen.append(event) or len(event))  # type: ignore[func-returns-value]
     assert seen == [(1,), (1, SharedInput(market.digest, "bytes")), {2, 3}]
     assert list(child.results()) == [1, 2, 2]
+
+
+def test_events_are_as_they_were_submitted(plane: Plane, grid: Grid) -> None:
+    shared = grid.put({"curve": [1, 2]})
+    events = [{"n": number, "market": shared} for number in range(100)]
+    session = grid.submit(len, events, bundle_size=7)
+    assert list(session.events()) == events
+    assert list(grid.submit(len, []).events()) == []
