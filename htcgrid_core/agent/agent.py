@@ -421,6 +421,8 @@ class Agent:
                 self._stop(leased)
         messages = [leased.message for leased in self._leases.values() if leased.message is not None]
         self._plane.queue.extend(messages, self._settings.lease_seconds)
+        if self._calls.room(CHORE) > 0:  # not in the heartbeat's lane: it may have to fetch something large
+            self._calls.make(CHORE, partial(self._verifier.keep, list(self._leases.values())), self._tolerating)
         self._beat()
 
     def _beat(self) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from htcgrid_core.agent.leased import Leased
 from htcgrid_core.agent.recent import SharedRecent
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, PACKAGE_PURPOSE, SHARED_PURPOSE, unseal
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.session import SessionSpec
@@ -16,6 +20,9 @@ from htcgrid_core.ports.worker import FunctionRef
 from htcgrid_core.services.claim import Work
 from htcgrid_core.services.persist import persist
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 BLOBS_VERIFIED = 1000  # that need not be read again
 
 
@@ -24,7 +31,8 @@ class Verifier:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._paths: SharedRecent[str, str] = SharedRecent(BLOBS_VERIFIED)
+        self._verified_paths: SharedRecent[str, str] = SharedRecent(BLOBS_VERIFIED)
+        self._touched_at: SharedRecent[str, float] = SharedRecent(BLOBS_VERIFIED)
 
     def function(self, spec: SessionSpec) -> str:
         """File with a Python callable's signed cloudpickle, or package; empty if the function is a reference."""
@@ -40,16 +48,38 @@ class Verifier:
             found[digest] = self._verified(f"shared/{digest}", SHARED_PURPOSE if codec == "pickle" else "")
         return found
 
+    def keep(self, leases: Sequence[Leased]) -> None:
+        """What the tasks of bundles may still read stays on this machine's disk, and in the grid. In any thread."""
+        for leased in leases:
+            work = leased.work
+            if work.events is not None and not leased.corrupt:
+                with contextlib.suppress(CorruptPayload):  # the tasks that read it will say so
+                    self.function(work.spec)
+                    self.shared(work.events.shared)
+
     def _verified(self, key: str, signed_for: str) -> str:
-        path = self._paths.get(key)
-        if path is None:
-            data = persist(self._plane, lambda: self._plane.blobs.get(key))
+        """The blob's file, which counts as used now; read the first time, and if it is fetched again."""
+        path = persist(self._plane, lambda: self._plane.blobs.path(key))
+        if self._verified_paths.get(key) != str(path):
+            data = _read(key, path)
             if hashlib.sha256(data).hexdigest() != key.rpartition("/")[2]:
                 raise CorruptPayload(f"blob {key} does not have the digest that its name says")
             if signed_for:
                 unseal(self._plane.key, "", signed_for, data)
-            path = self._paths.put(key, str(self._plane.blobs.path(key)))
-        return path
+            self._verified_paths.put(key, str(path))
+        now = self._plane.clock.monotonic()
+        if now - (self._touched_at.get(key) or float("-inf")) >= limits.SWEEP_SECONDS:
+            with contextlib.suppress(*GRID_FAILURES):  # it is done again in an hour, and a month too late would do harm
+                self._plane.blobs.touch(key)
+            self._touched_at.put(key, now)
+        return str(path)
+
+
+def _read(key: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptPayload(f"blob {key} is missing, or cannot be read: {error}") from error
 
 
 def prepare(verifier: Verifier, work: Work, message: Message | None, clock: LeaseClock, slice_at: float) -> Leased:

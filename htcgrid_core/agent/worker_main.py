@@ -28,7 +28,7 @@ from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.codecs.shared import SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
-from htcgrid_core.codecs.values import DECODERS, ENCODERS
+from htcgrid_core.codecs.values import DECODERS, ENCODERS, encode_json_frugally, has_long_text
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
@@ -172,7 +172,8 @@ class Worker:
             return True, self._encode_error(error)
         self._end_if_child(None)
         try:
-            encoded = ENCODERS[spec["codec"]](result)
+            frugal = spec["memory_mb"] and spec["codec"] == "json" and has_long_text(result)
+            encoded = encode_json_frugally(result) if frugal else ENCODERS[spec["codec"]](result)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
             text = f"the handler returned a {type(result).__name__} that cannot be encoded: {_message(error)}"
             return True, codec.encode_error(TaskError("InvalidResult", text))

@@ -38,7 +38,7 @@ class Workers:
         slots: how many tasks run at once.
         bell: ends a wait.
         cache: folder for unpacked packages; agents of one machine may share it.
-        cache_bytes: of the packages in it.
+        cache_bytes: of all that is in it.
         count: told of the workers that are started.
         sidecars: ports of the Runtime API for clients that nobody here starts.
 
@@ -51,7 +51,7 @@ class Workers:
         slots: int,
         bell: Bell | None,
         cache: Path,
-        cache_bytes: int = limits.PACKAGE_CACHE_BYTES,
+        cache_bytes: int = limits.CACHE_BYTES,
         count: Metrics = NO_METRICS,
         sidecars: Sequence[SidecarPort] = (),
     ) -> None:

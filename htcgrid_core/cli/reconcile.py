@@ -15,11 +15,13 @@ from htcgrid_core.cli.output import print_json
 def reconcile(url: str, as_json: bool) -> None:
     """Do one tick of the reconciler now: end what is over, re-send what was lost, delete what has expired.
 
+    It also deletes functions and shared inputs that nobody used for 30 days, unless they are deployed.
     Agents do this anyway, the embedded grid's every second, and on AWS a Lambda function; a tick more never does harm.
     On AWS it deals with dead letters, too.
     """
     from htcgrid_core.domain import limits
     from htcgrid_core.services.reconcile import reconcile as tick
+    from htcgrid_core.services.sweep import sweep
 
     letters = None
     if is_aws(url):
@@ -30,19 +32,21 @@ def reconcile(url: str, as_json: bool) -> None:
         cloud = open_cloud(parse_aws(url))
         both = cloud_tick(cloud, thorough=True)
         cloud.close()
-        done, letters = both.sessions, both.dead_letters
+        done, letters, swept = both.sessions, both.dead_letters, both.swept
     else:
         with connected(url) as grid:
             done = tick(grid.plane, limits.LOCAL_RECONCILE_TICK_SECONDS, thorough=True)
+            swept = sweep(grid.plane)
     if as_json:
-        print_json(
-            dataclasses.asdict(done) | ({} if letters is None else {"dead_letters": dataclasses.asdict(letters)})
-        )
+        also = {} if letters is None else {"dead_letters": dataclasses.asdict(letters)}
+        print_json(dataclasses.asdict(done) | {"unused": len(swept.deleted) if swept else 0} | also)
         return
     click.echo(
         f"{done.live} live sessions: {done.ended} ended, {done.aborted} aborted, {done.resent} bundles announced "
         f"again; {done.expired} expired sessions deleted"
     )
+    if swept is not None and (swept.deleted or swept.problem):
+        click.echo(f"{len(swept.deleted)} blobs deleted that nobody used for a month. {swept.problem}".rstrip())
     if letters is not None:
         click.echo(
             f"dead letters: {letters.redriven} sent again, {letters.failed} bundles FAILED, {letters.dropped} dropped"

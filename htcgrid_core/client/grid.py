@@ -84,6 +84,7 @@ class Grid:
         priority: Priority = "normal",
         pool: str = "default",
         labels: Mapping[str, str] | None = None,
+        retention: float = limits.RETENTION_SECONDS,
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
@@ -106,6 +107,7 @@ class Grid:
             memory_mb: memory that a worker may use; None for what a deployed function says.
             priority, pool: where it queues.
             labels: for finding it again.
+            retention: seconds for which the session and its results can be read once it has ended; 60 days at most.
             codec: "json" or "pickle", if not as said under ``events``.
             bundle_size: for benchmarks; the grid chooses well.
             on_progress: called with the number of tasks written so far.
@@ -132,6 +134,7 @@ class Grid:
             "priority": priority,
             "pool": pool,
             "labels": dict(labels or {}),
+            "retention_seconds": retention,
             "bundle_size": bundle_size,
         }
         session_id_of(token)  # token and options first: a callable would be stored

@@ -70,7 +70,7 @@ def serve(
     identity = AgentIdentity(f"{host}-{secrets.token_hex(3)}", pool, host, os.getpid())
     # Nobody rings from another machine; a cancel is heard of at the next renewal.
     settings = replace(cloud.times.settings(), look_seconds=float("inf"))
-    workers = Workers(slots, bell, cloud.cache / "packages", sidecars=sidecars, count=count or NO_METRICS)
+    workers = Workers(slots, bell, cloud.cache, cloud.times.cache_bytes, sidecars=sidecars, count=count or NO_METRICS)
 
     every = min(limits.RECONCILE_TICK_SECONDS, cloud.times.lease_seconds)
 

@@ -18,6 +18,7 @@ from htcgrid_core.adapters.aws.queue import SqsQueue
 from htcgrid_core.adapters.aws.store import DynamoStore
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.cloud.address import Address
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.clock import Clock
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "HTCGRID_CACHE"
 SYSTEM_CLOCK = SystemClock()
 LEASE_VARIABLE = f"{PREFIX}LEASE_SECONDS"
+CACHE_BYTES_VARIABLE = f"{PREFIX}CACHE_BYTES"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ def open_cloud(
     clients = Clients(address.settings, session, metrics)
     parameter = read_parameter(clients, address.name)
     key = read_key(clients, address.name, parameter)
-    times = AgentTimes.from_environment({LEASE_VARIABLE: str(parameter.defaults.lease_seconds), **os.environ})
+    defaults = {
+        LEASE_VARIABLE: str(parameter.defaults.lease_seconds),
+        CACHE_BYTES_VARIABLE: str(parameter.defaults.cache_bytes),
+    }
+    times = AgentTimes.from_environment({**defaults, **os.environ})
     doorbell = ProcessDoorbell()
     queue = SqsQueue(
         clients,
@@ -84,7 +90,7 @@ def open_cloud(
     plane = Plane(
         store=DynamoStore(lambda: clients.dynamodb, parameter.table),
         queue=queue,
-        blobs=S3Blobs(clients, parameter.bucket, BlobCache(cache / "blobs", parameter.defaults.cache_bytes)),
+        blobs=S3Blobs(clients, parameter.bucket, BlobCache(DiskCache(cache, times.cache_bytes))),
         clock=clock,
         doorbell=doorbell,
         key=key,

@@ -13,6 +13,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.services.bury import Buried, bury
 from htcgrid_core.services.reconcile import Reconciled, reconcile
+from htcgrid_core.services.sweep import Swept, is_time, sweep
 
 URL_VARIABLE = "HTCGRID_URL"
 SPARE_SECONDS = 5.0  # of a function's time that its last tick must not use up
@@ -31,12 +32,14 @@ class Tick:
 
     sessions: Reconciled
     dead_letters: Buried
+    swept: Swept | None
 
 
 def tick(cloud: CloudPlane, every_seconds: float = limits.RECONCILE_TICK_SECONDS, *, thorough: bool = False) -> Tick:
-    """One tick; idempotent, and many may do it at once. Arguments as for ``reconcile``."""
+    """One tick; idempotent, and many may do it at once. Arguments as for ``reconcile``; a thorough one sweeps, too."""
     letters = bury(cloud.plane, cloud.dead_letters)
-    return Tick(reconcile(cloud.plane, every_seconds, thorough=thorough), letters)
+    sessions = reconcile(cloud.plane, every_seconds, thorough=thorough)
+    return Tick(sessions, letters, sweep(cloud.plane) if thorough or is_time(cloud.plane, every_seconds) else None)
 
 
 @lru_cache(maxsize=4)

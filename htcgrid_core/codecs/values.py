@@ -18,6 +18,8 @@ from htcgrid_core.codecs.shared import SharedInput
 
 # JSON that begins with a space may hold what only the standard library reads exactly: integers over 64 bits.
 _EXACT = b" "
+LONG_TEXT_CHARACTERS = 1 << 20
+FEW_VALUES = 64
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -44,7 +46,26 @@ def encode_json(value: Any) -> bytes:
         data = b""
     if data and b"null" not in data:  # orjson writes NaN as null
         return bytes(memoryview(data))  # a copy: orjson's own bytes keep kilobytes allocated behind them
+    return encode_json_frugally(value)
+
+
+def encode_json_frugally(value: Any) -> bytes:
+    """Encode as JSON in little memory: orjson reserves eight bytes a character, and crashes where it cannot have them.
+
+    Raises:
+        TypeError, ValueError, RecursionError, MemoryError: not JSON, or too large.
+    """
     return _EXACT + _exact.encode(value).encode("utf-8", "surrogatepass")
+
+
+def has_long_text(value: Any, depth: int = 2) -> bool:
+    """Whether a value is a long text, or holds one among few others."""
+    if type(value) is str:
+        return len(value) > LONG_TEXT_CHARACTERS
+    if depth and type(value) in (dict, list, tuple) and len(value) <= FEW_VALUES:
+        inside = value.values() if type(value) is dict else value
+        return any(has_long_text(item, depth - 1) for item in inside)
+    return False
 
 
 def decode_json(data: bytes) -> Any:

@@ -58,7 +58,16 @@ MAX_RESULT_BYTES: Final = 64 << 20
 MAX_PACKAGE_BYTES: Final = 256 << 20  # zipped
 MAX_UNPACKED_BYTES: Final = 1 << 30
 MAX_PACKAGE_FILES: Final = 50_000
-PACKAGE_CACHE_BYTES: Final = 4 << 30  # of unpacked packages on one machine; those in use may exceed it
+
+# What a machine's agents keep on disk: packages unpacked, blobs that were fetched
+CACHE_BYTES: Final = 8 << 30  # what is in use may exceed it
+CACHED_BLOB_IN_USE_SECONDS: Final = 300.0  # a fetched blob that was asked for within this time is not removed
+CACHED_BLOB_TRUSTED_SECONDS: Final = 60.0  # after which an agent looks again whether a file is what its digest says
+
+# Blobs that sessions share
+UNUSED_BLOB_SECONDS: Final = 30 * 24 * 3600.0  # a function or shared input that nobody used for this long is deleted
+BLOB_TOUCH_SECONDS: Final = 24 * 3600.0  # between notes that a blob is used, where a note costs a call
+SWEEP_SECONDS: Final = 3600.0  # between looks for unused blobs
 
 # Polling, the safety net under the doorbells
 AGENT_POLL_SECONDS: Final = 1.0
@@ -70,6 +79,7 @@ AGENT_IDLE_SECONDS: Final = 60.0  # an embedded agent with nothing to do leaves 
 RANK_STRIDE: Final = {"high": 0.1, "normal": 1.0, "low": 10.0}
 
 RETENTION_SECONDS: Final = 7 * 24 * 3600.0
+MAX_RETENTION_SECONDS: Final = 60 * 24 * 3600.0  # the lifecycle rule of a bucket on AWS gives sessions 90 days in all
 PROGRESS_BATCH: Final = 100  # sessions in one progress call
 FIRST_ERRORS: Final = 5  # how many failed tasks a SessionFailed shows
 
@@ -81,5 +91,7 @@ assert DRAIN_GRACE_SECONDS <= LEASE_SECONDS, "work handed back on drain is never
 assert STUCK_SECONDS > 2 * LEASE_SECONDS, "an agent that is started again has lost its leases anyway"
 assert CRASHES_BEFORE_ISOLATION < CRASH_LIMIT
 assert BACKOFF_BASE_SECONDS <= BACKOFF_CAP_SECONDS
-assert MAX_UNPACKED_BYTES <= PACKAGE_CACHE_BYTES, "any one package fits"
+assert MAX_UNPACKED_BYTES + MAX_PACKAGE_BYTES <= CACHE_BYTES, "any one package fits, with the blob that it came in"
+assert HEARTBEAT_SECONDS * 10 <= CACHED_BLOB_IN_USE_SECONDS, "an agent asks for what it uses at each heartbeat"
+assert BLOB_TOUCH_SECONDS + SWEEP_SECONDS < UNUSED_BLOB_SECONDS / 10
 assert AWS_INLINE_PAYLOAD_BYTES < MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES

@@ -64,7 +64,9 @@ class SessionSpec(BaseModel):
     pool: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
     parent_id: str | None = None
-    retention_seconds: float = Field(default=limits.RETENTION_SECONDS, gt=0, allow_inf_nan=False)
+    retention_seconds: float = Field(
+        default=limits.RETENTION_SECONDS, gt=0, le=limits.MAX_RETENTION_SECONDS, allow_inf_nan=False
+    )
     bundle_size: int | None = Field(default=None, ge=1, le=limits.MAX_BUNDLE_TASKS)
     agents: int = Field(default=1, ge=1)
     traceparent: str = Field(default="", max_length=64)

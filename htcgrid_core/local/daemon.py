@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from htcgrid_core.agent.agent import Agent, AgentIdentity, AgentSettings, Chore
+from htcgrid_core.agent.agent import Agent, AgentIdentity, Chore
 from htcgrid_core.agent.workers import Workers
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
@@ -24,6 +24,7 @@ from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.local.settings import AgentTimes
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.services.reconcile import reconcile
+from htcgrid_core.services.sweep import is_time, sweep
 
 START_SECONDS = 20.0
 PROBE_SECONDS = 0.2  # longer than anyone who only looks holds a lock
@@ -213,7 +214,7 @@ def serve(
         InvalidInput: its environment's settings are no good.
         GridUnavailable: a port of a sidecar cannot be served.
     """
-    settings = AgentTimes.from_environment(os.environ).settings()  # before it says that it is ready
+    times = AgentTimes.from_environment(os.environ)  # before it says that it is ready
     while True:
         with _lock(_lock_path(directory, number)) as free:
             if ready_fd >= 0:
@@ -222,7 +223,7 @@ def serve(
                 ready_fd = -1
             if not free:
                 return False
-            told = _serve_once(directory, number, slots, idle_seconds, settings, foreground, sidecars)
+            told = _serve_once(directory, number, slots, idle_seconds, times, foreground, sidecars)
         # Work that came while the lock was still held found it held: look once more now that it is not.
         if told or not open_plane(directory).store.live_sessions():
             return True
@@ -233,14 +234,14 @@ def _serve_once(
     number: int,
     slots: int,
     idle_seconds: float,
-    settings: AgentSettings,
+    times: AgentTimes,
     foreground: bool,
     sidecars: Sequence[SidecarPort],
 ) -> bool:
     """Work until idle (False) or told to stop (True)."""
     plane = open_plane(directory)
     bell = plane.doorbell.listen(WORK)
-    workers = Workers(slots, bell, directory.packages, sidecars=sidecars)
+    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars)
     identity = AgentIdentity(
         f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
     )
@@ -250,12 +251,14 @@ def _serve_once(
     def look_after() -> None:
         clock = plane.clock
         live = reconcile(plane, tick).live
+        if is_time(plane, tick):
+            sweep(plane)
         if live:
             agent.worked_at = clock.monotonic()
         elif clock.monotonic() - agent.worked_at > idle_seconds:
             agent.drain()
 
-    agent = Agent(plane, workers, identity, settings, chores=(Chore(tick, look_after),))
+    agent = Agent(plane, workers, identity, times.settings(), chores=(Chore(tick, look_after),))
 
     def stop(signum: int, frame: object) -> None:
         nonlocal told

@@ -28,12 +28,15 @@ class AgentTimes(BaseModel):
         lease_seconds: ``HTCGRID_LEASE_SECONDS``, after which others may take the work of an agent that is silent.
         drain_grace_seconds: ``HTCGRID_DRAIN_GRACE_SECONDS``, what a running task gets after SIGTERM; no longer
             than the lease, which is also what it is if only a shorter lease is given.
+        cache_bytes: ``HTCGRID_CACHE_BYTES``, of packages and fetched blobs that a machine's agents keep on its
+            disk; what is in use may be more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lease_seconds: float = Field(default=limits.LEASE_SECONDS, ge=1, le=3600, allow_inf_nan=False)
     drain_grace_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_bytes: int = Field(default=limits.CACHE_BYTES, ge=0)
 
     @model_validator(mode="after")
     def _related(self) -> Self:

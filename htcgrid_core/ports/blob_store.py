@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ class BlobStore(Protocol):
     """Whole-object writes that are atomic; a key is never overwritten with other bytes."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Store ``data``; a key that exists is left alone."""
+        """Store ``data``; a key that exists keeps its bytes, and counts as used now."""
 
     def get(self, key: str) -> bytes:
         """Read a blob.
@@ -26,7 +27,18 @@ class BlobStore(Protocol):
         """Keys of the blobs below ``prefix`` (which ends with a slash), in order; one being written may be missing."""
 
     def path(self, key: str) -> Path:
-        """A file on this machine with the blob's bytes, fetched if need be."""
+        """A file on this machine with the blob's bytes, fetched if need be, which stays for some minutes."""
+
+    def touch(self, key: str) -> bool:
+        """Note that a blob is used now, to the day; False if there is none."""
+
+    def delete_unused(self, prefix: str, before: float, keep: Callable[[str], bool]) -> list[str]:
+        """Delete blobs below ``prefix`` (which ends with a slash) that were not used since; their keys.
+
+        Args:
+            before: wall clock, seconds.
+            keep: keys that stay all the same.
+        """
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete every blob whose key begins with ``prefix``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from functools import partial
 
 from pydantic import ValidationError
 
@@ -32,7 +33,9 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
     while True:
         usable, last = _numbers(plane, draft.function)
         if usable and (latest := deployed(plane, draft.function, usable[-1])).asks_the_same_as(draft):
-            return latest
+            is_there = persist(plane, partial(plane.blobs.touch, latest.blob))
+            if is_there:
+                return latest
         persist(plane, lambda: plane.blobs.put(blob, sealed))
         update = {"version": last + 1, "blob": blob, "deployed_at": plane.clock.now()}
         version = draft.model_copy(update=update)
@@ -84,6 +87,12 @@ def catalogue(plane: Plane) -> list[FunctionVersion]:
     """The latest version of each function, by name."""
     found = _parsed(persist(plane, lambda: plane.blobs.keys(REGISTRY)))
     return [deployed(plane, name, max(usable)) for name, (usable, _) in sorted(found.items()) if usable]
+
+
+def everything(plane: Plane) -> list[FunctionVersion]:
+    """All versions that can be used, of all functions."""
+    found = _parsed(persist(plane, lambda: plane.blobs.keys(REGISTRY)))
+    return [deployed(plane, name, number) for name, (usable, _) in sorted(found.items()) for number in sorted(usable)]
 
 
 def remove(plane: Plane, function: str, version: int | None = None) -> list[int]:

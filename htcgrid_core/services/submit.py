@@ -87,11 +87,12 @@ def submit(
 
     Raises:
         InvalidEvent: an event cannot be encoded.
+        InvalidInput: its function's package, or a shared input, is not in this grid any more.
         SessionConflict: the token belongs to a session with another body.
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
     known_total = len(events) if isinstance(events, Sized) else None
-    cuts = _cuts(spec, events, known_total)
+    cuts = _in_use(plane, spec, _cuts(spec, events, known_total))
     head, is_whole = _buffered(cuts)
     now = plane.clock.now()
     draft = SessionRecord(
@@ -298,6 +299,23 @@ def _cuts(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iterat
             return
         yield Cut(first, packed, tuple(sorted(shared)))
         first += len(packed)
+
+
+def _in_use(plane: Plane, spec: SessionSpec, cuts: Iterator[Cut]) -> Iterator[Cut]:
+    """Set back the clocks of the blobs that a session refers to, before what refers to them is written."""
+    blob = spec.function.blob
+    if blob is not None and not persist(plane, lambda: plane.blobs.touch(blob)):
+        raise InvalidInput(f"function {spec.function.name} is not in this grid any more: deploy or submit it anew")
+    touched: set[str] = set()
+    for cut in cuts:
+        for digest in {reference.partition(".")[0] for reference in cut.shared} - touched:
+            if not persist(plane, lambda key=f"shared/{digest}": plane.blobs.touch(key)):  # type: ignore[misc]
+                raise InvalidInput(
+                    f"shared input {digest} is not in this grid: it was put into another one, or deleted after "
+                    f"{limits.UNUSED_BLOB_SECONDS / 86400:.0f} days without use; put it again"
+                )
+            touched.add(digest)
+        yield cut
 
 
 def _recut(spec: SessionSpec, cuts: Iterable[Cut], total: int | None) -> Iterator[Cut]:

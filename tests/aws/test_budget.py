@@ -19,6 +19,7 @@ from htcgrid_core.adapters.aws.blobs import S3Blobs
 from htcgrid_core.adapters.aws.cache import BlobCache
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
 from htcgrid_core.adapters.aws.prices import PRICES
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
@@ -86,7 +87,7 @@ def metered(aws_account: Account, tmp_path: Path) -> Metered:
     plane = Plane(
         store=store,
         queue=Hints(),
-        blobs=S3Blobs(clients, bucket, BlobCache(tmp_path, 1 << 30)),
+        blobs=S3Blobs(clients, bucket, BlobCache(DiskCache(tmp_path, 1 << 30))),
         clock=ManualClock(),
         doorbell=ProcessDoorbell(),
         key=KEY,

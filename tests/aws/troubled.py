@@ -24,12 +24,14 @@ class TroubledAws:
         mood: "well" passes everything on, "throttles" and "breaks" refuse what goes to DynamoDB, "silent" answers
             nothing at all until it is well again.
         asked: DynamoDB's operations, by how often they were asked for.
+        objects: what S3 was asked for, method and path, by how often.
     """
 
     def __init__(self, upstream: str) -> None:
         self._upstream = urlsplit(upstream)
         self._well = threading.Event()
         self.asked: Counter[str] = Counter()
+        self.objects: Counter[tuple[str, str]] = Counter()
         self.be("well")
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -51,6 +53,8 @@ class TroubledAws:
         """Status, headers and body for one request."""
         self._well.wait()
         target = request.headers.get("X-Amz-Target", "")
+        if not target:
+            self.objects[request.command, request.path.partition("?")[0]] += 1
         if target.startswith("DynamoDB"):
             self.asked[target.rpartition(".")[2]] += 1
             if self.mood in ("throttles", "breaks"):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from htcgrid_core.adapters.aws.blobs import RANGE_BYTES, S3Blobs
 from htcgrid_core.adapters.aws.cache import BlobCache
+from htcgrid_core.disk.cache import DiskCache
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload, InvalidInput
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.testing.contracts import BlobStoreContract
+from htcgrid_core.testing.contracts.facts import eventually
 from tests.aws.emulators import Account
 from tests.aws.grids import clients_of
+
+DIGEST_KEY = f"shared/{hashlib.sha256(b'fetched').hexdigest()}"
 
 
 def bucket_of(account: Account) -> str:
@@ -23,7 +29,7 @@ def bucket_of(account: Account) -> str:
 def blobs_in(account: Account, cache: Path) -> S3Blobs:
     bucket = bucket_of(account)
     account.s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    return S3Blobs(clients_of(account), bucket, BlobCache(cache, 1 << 30))
+    return S3Blobs(clients_of(account), bucket, BlobCache(DiskCache(cache, 1 << 30)))
 
 
 class TestS3Blobs(BlobStoreContract):
@@ -75,8 +81,30 @@ class TestOnAws:
                 blobs.delete_prefix(prefix)
 
     def test_a_path_is_fetched_once(self, blobs: S3Blobs, aws_account: Account) -> None:
-        blobs.put("shared/x", b"fetched")
-        path = blobs.path("shared/x")
-        aws_account.s3().delete_object(Bucket=bucket_of(aws_account), Key="shared/x")
-        assert blobs.path("shared/x") == path
+        blobs.put(DIGEST_KEY, b"fetched")
+        path = blobs.path(DIGEST_KEY)
+        aws_account.s3().delete_object(Bucket=bucket_of(aws_account), Key=DIGEST_KEY)
+        assert blobs.path(DIGEST_KEY) == path
         assert path.read_bytes() == b"fetched"
+
+    def test_a_damaged_file_is_fetched_again(self, blobs: S3Blobs) -> None:
+        blobs.put(DIGEST_KEY, b"fetched")
+        blobs.path(DIGEST_KEY).write_bytes(b"damaged, and of another size")
+        assert blobs.path(DIGEST_KEY).read_bytes() == b"fetched"
+
+    def test_use_sets_the_clock_back(
+        self, blobs: S3Blobs, aws_account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Once a day: S3 only knows when a blob was written, so it is written again, with its checksum."""
+        s3, bucket = aws_account.s3(), bucket_of(aws_account)
+
+        def written_at() -> float:
+            return s3.head_object(Bucket=bucket, Key="shared/x")["LastModified"].timestamp()
+
+        blobs.put("shared/x", b"used")
+        first = written_at()
+        assert blobs.touch("shared/x")
+        assert written_at() == first
+        monkeypatch.setattr(limits, "BLOB_TOUCH_SECONDS", -1.0)
+        eventually(lambda: blobs.touch("shared/x") and written_at() > first, bool)
+        assert blobs.get("shared/x") == b"used"

@@ -19,6 +19,7 @@ from htcgrid_core.adapters.aws.wire import values
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as outcomes_codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.payload import Payload
@@ -75,7 +76,7 @@ def stored(request: pytest.FixtureRequest, aws_account: Account, tmp_path: Path)
     make_table(aws_account)
     bucket = bucket_of(aws_account)
     aws_account.s3().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    blobs = S3Blobs(clients_of(aws_account), bucket, BlobCache(tmp_path / "cache", 1 << 30))
+    blobs = S3Blobs(clients_of(aws_account), bucket, BlobCache(DiskCache(tmp_path / "cache", 1 << 30)))
     plane = replace(
         memory_plane(tmp_path), store=store_of(aws_account), blobs=blobs, inline_payload_bytes=INLINE[request.param]
     )

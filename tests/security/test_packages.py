@@ -100,7 +100,7 @@ def _assert_not_unpacked(tmp_path: Path, data: bytes) -> None:
     package.write_bytes(sealed)
     cache = tmp_path / "cache" / "packages"
     before = everything_in(tmp_path)
-    command = launcher(cache, digest, str(package), limits.PACKAGE_CACHE_BYTES, None)
+    command = launcher(cache, digest, str(package), limits.CACHE_BYTES, None)
     ran = subprocess.run([*command, "/bin/echo", "it runs"], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == BAD_PACKAGE, ran
     assert "it runs" not in ran.stdout
@@ -238,23 +238,30 @@ def test_an_entry_of_another_grid_is_refused(grid: Grid, folder: Path, tmp_path:
         functions.resolve(other, "app")
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "resealed", "missing"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "resealed"])
 def test_a_changed_package_is_not_run(folder: Path, tmp_path: Path, damage: str) -> None:
     """Found by the agent before any worker sees it: no attempt is worth while."""
     with fresh_grid(tmp_path / "grid") as url, connect(url) as grid:
         version = grid.deploy("app", folder, handler="app.handler")
         path = grid.plane.blobs.path(version.blob)
         good = path.read_bytes()
-        if damage == "missing":
-            path.unlink()
-        else:
-            evil = zipped(("app.py", "def handler(event, context):\n    return 'evil'\n"))
-            resealed = seal(b"another key".ljust(32), "", PACKAGE_PURPOSE, evil)
-            bad = {"flipped": good[:100] + bytes([good[100] ^ 1]) + good[101:], "cut": good[:-1], "resealed": resealed}
-            overwrite(path, bad[damage])
+        evil = zipped(("app.py", "def handler(event, context):\n    return 'evil'\n"))
+        resealed = seal(b"another key".ljust(32), "", PACKAGE_PURPOSE, evil)
+        bad = {"flipped": good[:100] + bytes([good[100] ^ 1]) + good[101:], "cut": good[:-1], "resealed": resealed}
+        overwrite(path, bad[damage])
         session = grid.submit("app", [1, 2], retry=RetryPolicy(max_attempts=3))
         assert ended(session).state == "FAILED"
         assert {task.error.type for task in session.tasks() if task.error} == {"CorruptPayload"}
+
+
+def test_a_package_that_is_gone_is_told_at_submit(grid: Grid, folder: Path) -> None:
+    """And the same files make a version that can be used."""
+    version = grid.deploy("app", folder, handler="app.handler")
+    grid.plane.blobs.path(version.blob).unlink()
+    with pytest.raises(InvalidInput, match="deploy or submit it anew"):
+        grid.submit("app", [1])
+    assert grid.deploy("app", folder, handler="app.handler").version == 2
+    grid.submit("app", [1])
 
 
 @pytest.mark.parametrize(

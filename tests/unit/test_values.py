@@ -16,7 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from htcgrid_core.codecs.values import decode_json, decode_pickle, encode_json, encode_pickle
+from htcgrid_core.codecs.values import (
+    decode_json,
+    decode_pickle,
+    encode_json,
+    encode_json_frugally,
+    encode_pickle,
+    has_long_text,
+)
 
 anything = st.characters(codec=None)  # lone surrogates too
 leaves = (
@@ -177,3 +184,14 @@ class TestPickle:
 
         with pytest.raises(TypeError):
             encode_pickle(threading.Lock())
+
+
+def test_long_texts_are_encoded_in_little_memory() -> None:
+    """Where a worker's memory is limited: what orjson reserves for them is eight times as much."""
+    text = "ünïcödé" * 200_000
+    long: list[Any] = [text, [text], {"price": 1, "log": {"text": text}}, ["a", text]]
+    for value in long:
+        assert has_long_text(value)
+        assert decode_json(encode_json_frugally(value)) == decode_json(encode_json(value))
+    short: list[Any] = ["short", ["short"] * 1000, {"n": 1}, None, 2**70, [[["deep"]]]]
+    assert not any(has_long_text(value) for value in short)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class S3Blobs:
         self._resource = f"S3 bucket {bucket}"
 
     def put(self, key: str, data: bytes) -> None:
-        """Store ``data`` unless the key exists.
+        """Store ``data``; a key that exists keeps its bytes, and counts as used now.
 
         Raises:
             GridUnavailable: it is not known whether it was; the same call may be repeated.
@@ -58,6 +61,9 @@ class S3Blobs:
                     raise GridUnavailable(f"blob {key} is being written by another; try again") from error
                 if code_of(error) not in _EXISTS:
                     raise
+            else:
+                return
+        self.touch(key)
 
     def get(self, key: str) -> bytes:
         """Read a blob.
@@ -107,24 +113,61 @@ class S3Blobs:
 
     def exists(self, key: str) -> bool:
         """Whether the blob is there."""
+        return self._head(_checked(key)) is not None
+
+    def _head(self, key: str) -> Any:
+        """What is known of a blob; None if there is none."""
         from botocore.exceptions import ClientError
 
         with aws_errors(self._resource):
             try:
-                self._clients.s3.head_object(Bucket=self._bucket, Key=_checked(key))
+                return self._clients.s3.head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
                 if code_of(error) in _MISSING:
-                    return False
+                    return None
                 raise
-        return True
 
     def path(self, key: str) -> Path:
         """A file with the blob's bytes, fetched unless it was before."""
-        return self._cache.find(_checked(key)) or self._cache.add(key, self.get(key))
+        return self._cache.file(_checked(key), lambda: self.get(key))
+
+    def touch(self, key: str) -> bool:
+        """Note that a blob is used now, once a day; False if there is none.
+
+        S3 knows when a blob was written, so it is copied onto itself.
+        """
+        head = self._head(_checked(key))
+        if head is None:
+            return False
+        if time.time() - head["LastModified"].timestamp() > limits.BLOB_TOUCH_SECONDS:
+            with aws_errors(self._resource):
+                self._clients.s3.copy_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    CopySource={"Bucket": self._bucket, "Key": key},
+                    MetadataDirective="REPLACE",  # a copy onto itself has to change something
+                    Metadata=head["Metadata"],
+                    ChecksumAlgorithm="CRC32",
+                )
+        return True
+
+    def delete_unused(self, prefix: str, before: float, keep: Callable[[str], bool]) -> list[str]:
+        """Delete blobs below ``prefix`` that were not used since ``before``, unless ``keep`` says otherwise."""
+        gone = []
+        for found in self._listed(prefix):
+            key = found["Key"]
+            if found["LastModified"].timestamp() >= before or keep(key):
+                continue
+            head = self._head(key)  # as it is now: somebody may have begun to use it
+            if head is not None and head["LastModified"].timestamp() < before:
+                with aws_errors(self._resource):
+                    self._delete([key])
+                gone.append(key)
+        return gone
 
     def keys(self, prefix: str) -> list[str]:
         """Keys of the blobs below ``prefix`` (which ends with a slash), in order."""
-        return [key for page in self._pages(prefix) for key in page]
+        return [found["Key"] for found in self._listed(prefix)]
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete every blob whose key begins with ``prefix``, which ends with a slash.
@@ -132,12 +175,13 @@ class S3Blobs:
         Raises:
             GridUnavailable: some are left; the same call may be repeated.
         """
-        for keys in self._pages(prefix):
+        found = self._listed(prefix)
+        while keys := [each["Key"] for each in islice(found, DELETE_BATCH)]:
             with aws_errors(self._resource):
                 self._delete(keys)
 
-    def _pages(self, prefix: str) -> Iterator[list[str]]:
-        """Keys below a prefix, up to a thousand at a time."""
+    def _listed(self, prefix: str) -> Iterator[Any]:
+        """Blobs below a prefix, listed a thousand at a time."""
         if not prefix.endswith("/"):
             raise InvalidInput(f"{prefix!r} does not end with a slash, and others may begin with it")
         _checked(prefix[:-1])
@@ -146,8 +190,7 @@ class S3Blobs:
                 Bucket=self._bucket, Prefix=prefix, PaginationConfig={"PageSize": DELETE_BATCH}
             )
             for page in pages:
-                if keys := [found["Key"] for found in page.get("Contents", ())]:
-                    yield keys
+                yield from page.get("Contents", ())
 
     def _delete(self, keys: list[str]) -> None:
         said = ""

@@ -1,61 +1,76 @@
-"""A folder of blobs that were fetched: an agent reads a function or a shared input once, not once a task."""
+"""Blobs on this machine's disk: an agent fetches a function or a shared input once, not once a task."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import secrets
+import re
+import threading
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+from htcgrid_core.disk.cache import DiskCache
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
 
-IN_USE_SECONDS = 3600.0  # what was asked for within this time is not removed: a worker may be about to read it
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+READ_BYTES = 1 << 20
+LOCKS = 64  # blobs that seldom share one are fetched at the same time
 
 
 class BlobCache:
-    """Files of at most ``limit_bytes`` in all, the longest unused removed first."""
+    """Files in a folder that the agents of a machine share.
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self._folder = folder
-        self._limit_bytes = limit_bytes
+    A blob whose key ends with its SHA-256 is found again, and is what its key says: that is looked at when this
+    process first finds it, once a minute afterwards, and when its file has been replaced. What is damaged is dropped.
+    """
+
+    def __init__(self, disk: DiskCache) -> None:
+        self._disk = disk
+        self._locks = [threading.Lock() for _ in range(LOCKS)]
+        self._seen: dict[str, tuple[int, int, float]] = {}  # inode, size, and when it was found to be whole
+
+    def file(self, key: str, fetch: Callable[[], bytes]) -> Path:
+        """The blob's file, fetched unless it is here; once, however many threads want it."""
+        with self._locks[zlib.crc32(key.encode()) % len(self._locks)]:
+            return self.find(key) or self.add(key, fetch())
 
     def find(self, key: str) -> Path | None:
-        """The blob's file, if it is here."""
-        path = self._path(key)
-        try:
-            os.utime(path)
-        except FileNotFoundError:
+        """The blob's file, if it is here and whole."""
+        digest = key.rpartition("/")[2]
+        path = self._disk.find(_name(key)) if _DIGEST.fullmatch(digest) else None
+        if path is None:
             return None
+        try:
+            status = path.stat()
+            inode, size, since = self._seen.get(key, (0, 0, float("-inf")))
+            now = time.monotonic()
+            if (inode, size) == (status.st_ino, status.st_size) and now - since < limits.CACHED_BLOB_TRUSTED_SECONDS:
+                return path
+            if _digest(path) != digest:
+                self._disk.drop(_name(key))
+                return None
+        except FileNotFoundError:  # another process made room just now
+            return None
+        self._seen[key] = status.st_ino, status.st_size, now
         return path
 
     def add(self, key: str, data: bytes) -> Path:
-        """Keep a blob; its file."""
-        path = self._path(key)
-        beside = path.with_name(f".{secrets.token_hex(8)}")
+        """Keep a blob; its file, also if there is no room for it."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._make_room(len(data))
-            beside.write_bytes(data)
-            beside.rename(path)
+            return self._disk.add(_name(key), lambda path: path.write_bytes(data))
         except OSError as error:
-            raise GridUnavailable(f"blob {key} cannot be kept in {self._folder}: {error}") from error
-        finally:
-            beside.unlink(missing_ok=True)
-        return path
+            raise GridUnavailable(f"blob {key} cannot be kept in {self._disk.folder}: {error}") from error
 
-    def _path(self, key: str) -> Path:
-        return self._folder / hashlib.sha256(key.encode()).hexdigest()
 
-    def _make_room(self, size: int) -> None:
-        found = []
-        for entry in os.scandir(self._folder):
-            with contextlib.suppress(FileNotFoundError):  # another thread or process has renamed or removed it
-                found.append((entry.stat(), entry.path))
-        total = size + sum(stat.st_size for stat, _ in found)
-        for stat, path in sorted(found, key=lambda pair: pair[0].st_mtime):
-            if total <= self._limit_bytes or time.time() - stat.st_mtime < IN_USE_SECONDS:
-                return
-            Path(path).unlink(missing_ok=True)
-            total -= stat.st_size
+def _name(key: str) -> str:
+    return f"blob-{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _digest(path: Path) -> str:
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(READ_BYTES):
+            found.update(chunk)
+    return found.hexdigest()

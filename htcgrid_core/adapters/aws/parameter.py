@@ -35,14 +35,14 @@ class Defaults(BaseModel):
     Attributes:
         lease_seconds: of agents.
         agents: that each pool can be scaled to, so that bundles are cut small enough before they are there.
-        cache_bytes: of blobs that an agent keeps on its disk.
+        cache_bytes: of blobs and unpacked packages that the agents of a machine keep on its disk.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     lease_seconds: float = Field(default=limits.LEASE_SECONDS, ge=1, le=3600)
     agents: int = Field(default=1, ge=1)
-    cache_bytes: int = Field(default=8 << 30, ge=0)
+    cache_bytes: int = Field(default=limits.CACHE_BYTES, ge=0)
 
 
 class GridParameter(BaseModel):

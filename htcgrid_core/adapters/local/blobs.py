@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
@@ -29,7 +30,7 @@ class FileBlobs:
     def put(self, key: str, data: bytes) -> None:
         """Store ``data`` unless the key exists."""
         path = self.path(key)
-        if path.exists():
+        if self.touch(key):
             return
         beside = path.with_name(f".{secrets.token_hex(8)}")
         try:
@@ -77,6 +78,27 @@ class FileBlobs:
             place = Path(folder).relative_to(self._folder).as_posix()
             found += [f"{place}/{name}" for name in names if not name.startswith(".")]  # a dot: being written
         return sorted(found)
+
+    def touch(self, key: str) -> bool:
+        """Note that a blob is used now; False if there is none."""
+        try:
+            os.utime(self.path(key))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise GridUnavailable(f"blob {key} cannot be used: {error}") from error
+        return True
+
+    def delete_unused(self, prefix: str, before: float, keep: Callable[[str], bool]) -> list[str]:
+        """Delete blobs below ``prefix`` that were not used since ``before``, unless ``keep`` says otherwise."""
+        gone = []
+        for key in self.keys(prefix):
+            path = self.path(key)
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                if path.stat().st_mtime < before and not keep(key) and path.stat().st_mtime < before:
+                    path.unlink()
+                    gone.append(key)
+        return gone
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete the folder ``prefix`` (which ends with a slash)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -73,6 +74,20 @@ class BlobStoreContract:
             blobs.delete_prefix("sessions/s-contract/")
         blobs.put(KEY, b"two")
         assert blobs.get(KEY) == b"two"
+
+    def test_what_is_used_stays(self, blobs: BlobStore) -> None:
+        """Age is counted from the last use; what must be kept is, however old it is."""
+        for key in ("shared/a", "shared/b", "shared/deep/c", "shared-2/d"):
+            blobs.put(key, key.encode())
+        written = time.time()
+        assert blobs.delete_unused("shared/", written - 3600, lambda _: False) == []
+        later = written + 3600
+        assert blobs.delete_unused("shared/", later, lambda key: key == "shared/b") == ["shared/a", "shared/deep/c"]
+        assert [blobs.exists(key) for key in ("shared/a", "shared/b", "shared-2/d")] == [False, True, True]
+        assert blobs.touch("shared/b")
+        assert not blobs.touch("shared/a"), "it is not there"
+        blobs.put("shared/a", b"anew")
+        assert blobs.get("shared/a") == b"anew"
 
     def test_writers_at_once(self, blobs: BlobStore) -> None:
         """One of them is first, and everybody reads that one, whole."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from htcgrid_core.domain.errors import CorruptPayload
@@ -102,6 +102,14 @@ class MemoryBlobs:
     def path(self, key: str) -> Path:
         """Simulated workers read no files."""
         return Path(key)
+
+    def touch(self, key: str) -> bool:
+        """Whether it is there."""
+        return key in self.blobs
+
+    def delete_unused(self, prefix: str, before: float, keep: Callable[[str], bool]) -> list[str]:
+        """Nothing: no simulation is that long."""
+        return []
 
     def delete_prefix(self, prefix: str) -> None:
         """Delete every blob whose key begins with ``prefix``."""
