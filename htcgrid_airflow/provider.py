@@ -29,7 +29,7 @@ CONNECTION = {
         "placeholders": {},
     },
     "conn-fields": {
-        "grid": _text("Grid URL", "local://, local:///PATH, aws://NAME?region=REGION or https://HOST"),
+        "grid": _text("Grid URL", "local://, local:///PATH or aws://NAME?region=REGION"),
         "region": _text("AWS region", "Of an aws:// grid, if its URL does not name one"),
         "aws_conn_id": _text(
             "AWS connection", "Whose credentials to use for an aws:// grid; empty for the machine's own"

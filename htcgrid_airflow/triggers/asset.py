@@ -111,11 +111,16 @@ class HTCGridSessionsEnded(BaseEventTrigger):
                     found.append((progress, event))
         return sorted(found, key=lambda pair: pair[0].ended_at or 0.0)
 
+    @property
+    def _store(self) -> Any:
+        """Where Airflow keeps state for assets; None before 3.3."""
+        return getattr(self, "asset_state_store", None)
+
     async def _seen(self) -> float:
         """The end of the newest session told of; now, the first time."""
-        if self.asset_state_store is None:
+        if self._store is None:
             return time.time()
-        noted = await self.asset_state_store.aget(SEEN_KEY)
+        noted = await self._store.aget(SEEN_KEY)
         if isinstance(noted, int | float):
             return float(noted)
         now = time.time()
@@ -123,5 +128,5 @@ class HTCGridSessionsEnded(BaseEventTrigger):
         return now
 
     async def _note(self, ended_at: float) -> None:
-        if self.asset_state_store is not None:
-            await self.asset_state_store.aset(SEEN_KEY, ended_at)
+        if self._store is not None:
+            await self._store.aset(SEEN_KEY, ended_at)

@@ -8,12 +8,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsspec  # type: ignore[import-untyped] # no types
 import pyarrow.parquet as parquet
 import pytest
+from airflow.sdk.io import attach
 from opentelemetry import trace
 
 from htcgrid_airflow.operators import HTCGridSubmitOperator
-from htcgrid_core import FunctionNotFound, Grid, InvalidInput, SessionFailed, SessionState, UnknownGrid
+from htcgrid_core import (
+    FunctionNotFound,
+    Grid,
+    GridUnavailable,
+    InvalidInput,
+    Session,
+    SessionFailed,
+    SessionState,
+    UnknownGrid,
+)
 from tests.airflow.steps import Step, hold, no_thirteen, triple
 
 ONCE = {"max_attempts": 1}
@@ -101,6 +112,36 @@ def test_results_are_written_to_files(grid_url: str, tmp_path: Path) -> None:
         {"task_index": 1, "result": None, "task_error": "ValueError: 13 is no good"},
         {"task_index": 2, "result": 14, "task_error": None},
     ]
+
+
+def test_from_object_storage_and_back(grid_url: str) -> None:
+    """Whatever fsspec knows; a result is there whole or not at all."""
+    storage = fsspec.filesystem("memory")
+    attach("memory", fs=storage)
+    storage.pipe_file("/bucket/trades.jsonl", b"1\n2\n3\n")
+    where = {"tasks": "memory://bucket/trades.jsonl"}
+    for name in ("values.jsonl", "values.parquet"):
+        manifest = submit(grid_url, **where, result=f"memory://bucket/{name}").execute(Step().context())
+        assert manifest["results"] == f"memory://bucket/{name}"
+    assert storage.cat_file("/bucket/values.jsonl").split() == [b"3", b"6", b"9"]
+    with storage.open("/bucket/values.parquet") as table:
+        assert parquet.read_table(table).column("result").to_pylist() == [3, 6, 9]
+
+
+def test_the_grid_is_away_in_the_middle_of_a_wait(
+    grid_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real, answers = Session.wait, iter([GridUnavailable("no route")] * 2)
+
+    def wait(self: Session, *args: Any, **kwargs: Any) -> Any:
+        for trouble in answers:
+            raise trouble
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Session, "wait", wait)
+    operator = submit(grid_url, tasks=[1, 2], poll_interval=0.01)
+    assert operator.execute(Step().context())["completed"] == 2
+    assert capfd.readouterr().out.count("The grid is away") == 2
 
 
 def test_nothing_goes_to_xcom(grid_url: str) -> None:
