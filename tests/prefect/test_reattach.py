@@ -73,7 +73,14 @@ def running(script: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@pytest.mark.parametrize(("engine", "reporting"), [("prefect", "tasks"), ("grid", "tasks"), ("grid", "session")])
+@pytest.mark.parametrize(
+    ("engine", "reporting"),
+    [
+        ("prefect", "tasks"),
+        pytest.param("grid", "tasks", marks=pytest.mark.slow),
+        pytest.param("grid", "session", marks=pytest.mark.slow),
+    ],
+)
 def test_a_flow_run_that_was_killed_takes_up_its_tasks(
     shared_grid_url: str, tmp_path: Path, engine: str, reporting: str
 ) -> None:
