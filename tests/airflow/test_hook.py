@@ -89,12 +89,12 @@ def test_testing_a_bad_connection(url: str, message: str) -> None:
     assert told.startswith(message)
 
 
-def test_credentials_are_borrowed_from_an_aws_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_are_borrowed_from_an_aws_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given: list[Any] = []
 
     def connected(url: str, *, aws_session: Any) -> Grid:
         given.append((url, aws_session))
-        return connect("local:///tmp/unused")
+        return connect(f"local://{tmp_path}")
 
     monkeypatch.setattr("htcgrid_airflow.hooks.connect", connected)
     connection(monkeypatch, "prod_grid", extra={"grid": "aws://prod", "region": "eu-west-1", "aws_conn_id": "prod_aws"})
