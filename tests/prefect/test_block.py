@@ -122,14 +122,14 @@ def test_credentials_of_prefect_aws_reach_the_grid(monkeypatch: pytest.MonkeyPat
     assert "hidden" not in repr(loaded)
 
 
-def test_without_prefect_aws_there_is_no_such_field() -> None:
+def test_without_prefect_aws_there_is_no_such_field(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['prefect_aws'] = None\n"
         "from htcgrid_prefect import HTCGrid\n"
-        "print('credentials' in HTCGrid.model_fields, HTCGrid(url='local://').get_client().url)"
+        f"print('credentials' in HTCGrid.model_fields, HTCGrid(url='local://{tmp_path}').get_client().url)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
-    assert done.stdout.strip() == "False local://"
+    assert done.stdout.strip() == f"False local://{tmp_path}"
 
 
 def test_bad_values_are_refused() -> None:
