@@ -15,7 +15,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test venvs test-all lint types unit airflow prefect bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit e2e airflow prefect bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -53,7 +53,7 @@ demo: $(AIRFLOW)/ready $(PREFECT)/ready
 
 # Two at a time: much of every suite is waiting for processes. In a log each one's output stays together.
 test: venvs
-	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) unit lint types airflow prefect
+	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) unit airflow e2e prefect lint types
 
 # AWS's runtime client for Node builds a library in C++; who lacks the tools for it does without its tests.
 .node/ready: requirements/node/package.json requirements/node/package-lock.json
@@ -75,8 +75,14 @@ types: $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready
 	$(AIRFLOW)/bin/mypy $$(find htcgrid_airflow tests/airflow example_dags/airflow_dags -name '*.py')
 	$(PREFECT)/bin/mypy $$(find htcgrid_prefect tests/prefect example_dags/prefect_flows -name '*.py')
 
+# The core's tests: those of real agents and processes, and the rest.
+E2E := tests/aws tests/chaos tests/e2e tests/image tests/runtimes
+
 unit: $(VENV)/ready $(MINISTACK)/ready
-	$(VENV)/bin/pytest -m "not slow"
+	$(VENV)/bin/pytest -m "not slow" $(addprefix --ignore ,$(E2E))
+
+e2e: $(VENV)/ready $(MINISTACK)/ready
+	$(VENV)/bin/pytest -m "not slow" $(E2E)
 
 airflow: $(AIRFLOW)/ready
 	$(AIRFLOW)/bin/pytest -m "not slow" tests/airflow

@@ -16,7 +16,7 @@ from tests.e2e.test_examples import PNG, run
 EXAMPLES = REPOSITORY / "example_dags"
 SCRIPTS = [
     ("american_puts_script.py", ["--paths", "50000"], "20 of 20 rows agree", "american_puts.png"),
-    ("value_at_risk_script.py", ["--days", "100"], "Kupiec", "value_at_risk.png"),
+    pytest.param("value_at_risk_script.py", ["--days", "100"], "Kupiec", "value_at_risk.png", marks=pytest.mark.slow),
 ]
 
 

@@ -48,6 +48,7 @@ def pricing(folder: Path, factor: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_by_name_and_by_version_fetched_once(counted: CloudUnderTest, wire: TroubledAws, tmp_path: Path) -> None:
     """By two agents of one machine, over several sessions."""
     with connect(counted.url) as grid:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from htcgrid_core import connect
 from htcgrid_core.adapters.aws import items
 from htcgrid_core.adapters.aws.tables import PARTITION, SORT
@@ -18,6 +20,7 @@ SESSIONS = 2000
 CALLS_A_POLL = 20
 
 
+@pytest.mark.slow
 def test_two_thousand_sessions_are_waited_for_with_twenty_calls_a_poll(aws_cloud: CloudUnderTest) -> None:
     """By one process, whatever they are: of one lane each, or ended. Sixteen lanes cost more while they are live."""
     session = aws_cloud.account.session()

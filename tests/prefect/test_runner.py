@@ -135,7 +135,7 @@ class TestDependencies:
 
 
 class TestNested:
-    @pytest.mark.parametrize("reporting", ["tasks", "session"])
+    @pytest.mark.parametrize("reporting", ["tasks", pytest.param("session", marks=pytest.mark.slow)])
     def test_on_the_grid(self, grid: Grid, reporting: Any) -> None:
         """What a task maps is a session of its own, and reported with the rest."""
 

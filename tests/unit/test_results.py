@@ -261,6 +261,7 @@ class TestUnfinishedEvents:
         from htcgrid_core.codecs.shared import SharedInput
 
         market = SharedInput("a" * 64, "json")
+        plane.blobs.put(f"shared/{market.digest}", b"{}")
         record = submit(plane, ID, spec(bundle_size=1), [1, {"market": market}], idempotent=False)
         found = list(results.unfinished_events(plane, record, spec()))
         assert [event.shared for event in found] == [(), (f"{market.digest}.json",)]

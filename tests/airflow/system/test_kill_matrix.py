@@ -58,7 +58,7 @@ def deferred(held: Held) -> None:
     held.in_state("deferred")
 
 
-@pytest.mark.parametrize("state", ["failed", "success"])
+@pytest.mark.parametrize("state", ["failed", pytest.param("success", marks=pytest.mark.slow)])
 def test_marked(hold: Hold, state: str) -> None:
     held = hold(f"deferred_{state}")
     deferred(held)
@@ -108,7 +108,7 @@ def test_worker_killed_while_it_waits(hold: Hold) -> None:
     held.record("worker SIGKILLed while it blocks", "the retry takes the session over")
 
 
-@pytest.mark.parametrize("moment", ["before", "during", "last"])
+@pytest.mark.parametrize("moment", ["before", pytest.param("during", marks=pytest.mark.slow), "last"])
 def test_worker_killed_at_submit(hold: Hold, signs: Path, moment: str) -> None:
     held = hold(f"worker_killed_{moment}_submit")
     stumbled = signs / held.dag_id / "stumbled"
