@@ -30,6 +30,8 @@ SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "12"))
 SEED = int(os.environ.get("HTCGRID_CHAOS_SEED", "20261122"))
 AGENTS, SLOTS = 3, 2
 SHAPE = Shape(sizes=(1, 7, 100, 400), live=3, submitted=500, kill_after_seconds=(0.8, 2.5), look_seconds=0.3)
+MOST_ROUNDS = 5
+KINDS_OF_TROUBLE = 8
 
 
 class Agents:
@@ -75,7 +77,7 @@ def messages_left(sound: CloudPlane) -> int:
     return sum(int(number) for answer in answers for number in answer["Attributes"].values())
 
 
-@pytest.mark.timeout(SECONDS + SETTLE_SECONDS + 150)
+@pytest.mark.timeout(MOST_ROUNDS * SECONDS + SETTLE_SECONDS + 150)
 def test_every_promise_holds_while_agents_are_killed_and_calls_fail(
     troubled: CloudUnderTest, faults: Faults, aws_account: Account, tmp_path: Path
 ) -> None:
@@ -87,7 +89,10 @@ def test_every_promise_holds_while_agents_are_killed_and_calls_fail(
         run = Run(troubled.url, grid, random.Random(SEED), tmp_path / "trace", agents.keep, SHAPE, troubled.environment)
         faults.begin()
         try:
-            run.torment(tormentor, SECONDS)
+            for _ in range(MOST_ROUNDS):  # a busy machine makes few calls in one
+                run.torment(tormentor, SECONDS)
+                if len(faults.done()) > KINDS_OF_TROUBLE:
+                    break
             print(dict(faults.done()))
         finally:
             faults.calm()
@@ -107,5 +112,5 @@ def test_every_promise_holds_while_agents_are_killed_and_calls_fail(
     assert "Traceback" not in troubled.logs(), "an agent broke instead of waiting for better times"
     done = faults.done()
     assert min(tormentor.done["kill"], tormentor.done["stop"], run.done["submitter killed"]) >= 2, "too little chaos"
-    assert done.total() >= 3, f"too little trouble: {done}"  # a busy machine makes few calls in so short a time
+    assert len(done) > KINDS_OF_TROUBLE, f"too little trouble: {done}"
     sound.close()

@@ -427,4 +427,4 @@ class Protocol(RuleBasedStateMachine):
 
 
 TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(max_examples=2 * settings().max_examples, stateful_step_count=60)
+TestProtocol.settings = settings(max_examples=3 * settings().max_examples, stateful_step_count=60)
