@@ -53,6 +53,11 @@ class Slots:
         """Slots that run nothing."""
         return len(self._idle)
 
+    @property
+    def busy(self) -> int:
+        """Slots that have a task."""
+        return self._workers.slots - len(self._idle)
+
     def next_check(self) -> float | None:
         """Monotonic time of the next time limit or straggler to look at."""
         return self._checks[0][0] if self._checks else None

@@ -10,7 +10,7 @@ from htcgrid_core.cli.options import grid_options, is_aws
 from htcgrid_core.cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from htcgrid_core.agent.agent import AgentIdentity
+    from htcgrid_core.agent.settings import AgentIdentity
     from htcgrid_core.cloud.logs import Level, Style
     from htcgrid_core.domain.function import SidecarPort
 

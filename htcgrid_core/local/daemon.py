@@ -15,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from htcgrid_core.agent.agent import Agent, AgentIdentity, Chore
+from htcgrid_core.agent.agent import Agent
+from htcgrid_core.agent.chore import Chore
+from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers import Workers
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
@@ -246,16 +248,17 @@ def _serve_once(
         f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
     )
     tick = limits.LOCAL_RECONCILE_TICK_SECONDS
+    live_at = plane.clock.monotonic()  # when a session was last seen that has not ended
     told = False
 
     def look_after() -> None:
-        clock = plane.clock
-        live = reconcile(plane, tick).live
+        nonlocal live_at
+        live, now = reconcile(plane, tick).live, plane.clock.monotonic()
         if is_time(plane, tick):
             sweep(plane)
         if live:
-            agent.worked_at = clock.monotonic()
-        elif clock.monotonic() - agent.worked_at > idle_seconds:
+            live_at = now
+        elif now - max(live_at, agent.worked_at) > idle_seconds:
             agent.drain()
 
     agent = Agent(plane, workers, identity, times.settings(), chores=(Chore(tick, look_after),))

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from htcgrid_core.agent.agent import AgentSettings
+from htcgrid_core.agent.settings import AgentSettings
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 

@@ -10,7 +10,8 @@ import pytest
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.queue import TableQueue
 from htcgrid_core.adapters.local.store import SqliteStore
-from htcgrid_core.agent.agent import Agent, AgentIdentity
+from htcgrid_core.agent.agent import Agent
+from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.agent.agent import Agent, AgentIdentity
+from htcgrid_core.agent.agent import Agent
 from htcgrid_core.agent.condition import Condition
+from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
 from htcgrid_core.ports.plane import Plane

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from htcgrid_core.agent.native import worker_environment
+from htcgrid_core.agent.environment import worker_environment
 from htcgrid_core.ports.worker import FunctionRef
 
 

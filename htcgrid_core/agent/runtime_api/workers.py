@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from htcgrid_core.agent import capture
-from htcgrid_core.agent.native import CAPTURE_CHECK_SECONDS, TOO_SLOW, how_it_ended
+from htcgrid_core.agent.native import CAPTURE_CHECK_SECONDS
+from htcgrid_core.agent.process import TOO_SLOW, how_it_ended
 from htcgrid_core.agent.runtime_api.http import Connection
 from htcgrid_core.agent.runtime_api.sandbox import CONNECTIONS, Sandbox
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes

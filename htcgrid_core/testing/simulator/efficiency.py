@@ -12,7 +12,8 @@ from typing import Any
 
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.store import SqliteStore
-from htcgrid_core.agent.agent import Agent, AgentIdentity
+from htcgrid_core.agent.agent import Agent
+from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.agent.agent import Agent, AgentIdentity, AgentSettings
+from htcgrid_core.agent.agent import Agent
+from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec

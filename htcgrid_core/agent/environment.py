@@ -1,0 +1,47 @@
+"""What a worker sees of the world: its environment variables, its Python, its search path and its folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from htcgrid_core.domain.function import Environment
+from htcgrid_core.ports.worker import FunctionRef
+
+# Handlers see these of the agent's environment variables, so never its credentials.
+PASSED_VARIABLES = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "SSL_CERT_FILE", "XDG_CACHE_HOME", "MPLBACKEND",
+)  # fmt: skip
+PASSED_PREFIXES = ("LC_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "NUMBA_", "CUDA_")
+PASS_MORE = "HTCGRID_WORKER_ENV"  # noqa: S105 - comma-separated names of more variables that handlers may see
+
+
+def worker_environment(function: FunctionRef | None = None) -> dict[str, str]:
+    """The environment of a worker process: what is passed on, and what the function was deployed with."""
+    more = {name.strip() for name in os.environ.get(PASS_MORE, "").split(",")}
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PASSED_VARIABLES or name in more or name.startswith(PASSED_PREFIXES)
+    }
+    return {**passed, **(_variables(function) if function else {})}
+
+
+def python_of(function: FunctionRef) -> Environment:
+    """The Python that runs a function: its submitter's on this machine, else the agent's own."""
+    return function.spec.function.environment or Environment(python=sys.executable, cwd=os.getcwd())
+
+
+def surroundings(function: FunctionRef) -> tuple[Any, ...]:
+    """Sessions for which this is equal may share a worker process."""
+    where = function.spec.function.environment
+    variables = tuple(_variables(function).items())
+    place = (where.python, where.path, where.cwd) if where else ()
+    return (*place, function.spec.memory_mb, variables)
+
+
+def _variables(function: FunctionRef) -> dict[str, str]:
+    package = function.spec.function.package
+    return package.variables if package else {}

@@ -1,0 +1,36 @@
+"""Who an agent is, and its times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from htcgrid_core.domain import limits
+
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Who an agent is."""
+
+    agent_id: str
+    pool: str = "default"
+    host: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """An agent's times, in seconds.
+
+    ``look_seconds``: between looks at whether a ring means that a session here was cancelled; infinite where no ring
+    can mean that, since nobody rings from another machine.
+    """
+
+    lease_seconds: float = limits.LEASE_SECONDS
+    lease_margin_seconds: float = limits.LEASE_MARGIN_SECONDS
+    heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
+    poll_seconds: float = limits.AGENT_POLL_SECONDS
+    drain_grace_seconds: float = limits.DRAIN_GRACE_SECONDS
+    stuck_seconds: float = limits.STUCK_SECONDS
+    look_seconds: float = LOOK_SECONDS
