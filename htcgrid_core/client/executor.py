@@ -20,7 +20,7 @@ from htcgrid_core.client.waiting import Waiter
 from htcgrid_core.codecs.shared import noting
 from htcgrid_core.codecs.values import encode_pickle
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import GridError, InvalidInput
+from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.ports.doorbell import COMMITS
@@ -208,11 +208,11 @@ class GridExecutor(Executor):
                 try:
                     for batch in batches:
                         self._collect(batch)
-                except GridError as error:
+                    if not batches or all(batch.left for batch in batches):
+                        waiter.wait(limits.CLIENT_POLL_SECONDS)
+                except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
                     for call in (call for batch in batches for call in batch.calls):
                         _settle(call.future, None, error)
-                if not batches or all(batch.left for batch in batches):
-                    waiter.wait(limits.CLIENT_POLL_SECONDS)
 
     def _collect(self, batch: Batch) -> None:
         """Settle the futures of what was committed since the last look."""

@@ -72,6 +72,7 @@ SWEEP_SECONDS: Final = 3600.0  # between looks for unused blobs
 # Polling, the safety net under the doorbells
 AGENT_POLL_SECONDS: Final = 1.0
 CLIENT_POLL_SECONDS: Final = 0.5
+AGENT_START_SECONDS: Final = 60.0  # an embedded agent that is not ready by then has not started
 AGENT_IDLE_SECONDS: Final = 60.0  # an embedded agent with nothing to do leaves after this long
 
 # Fairness between sessions: each bundle of a session ranks one stride after the one before (stride scheduling), the

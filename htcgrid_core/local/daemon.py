@@ -28,7 +28,6 @@ from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.sweep import is_time, sweep
 
-START_SECONDS = 20.0
 PROBE_SECONDS = 0.2  # longer than anyone who only looks holds a lock
 
 
@@ -153,7 +152,7 @@ def _start(directory: Directory, number: int, fleet: Fleet) -> None:
         ready_write = -1
         # The pipe ends when the agent closes it, ready or refused, and when it dies.
         os.set_blocking(ready_read, False)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + limits.AGENT_START_SECONDS
         while True:
             try:
                 answer = os.read(ready_read, 1)

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, InvalidInput, RetryPolicy, Session, SessionState, TaskFailed, connect
+from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, Session, SessionState, TaskFailed, connect
 from tests.e2e import handlers
 from tests.e2e.support import GUARD_SECONDS, ended, eventually, fresh_grid, run_script
 
@@ -415,6 +415,24 @@ def test_shutdown_cancels_also_what_is_just_being_sent(grid: Grid, gate: Path, m
     go_on.set()
     executor.shutdown(wait=True)
     assert ended(grid.sessions(limit=1)[0]).state is SessionState.CANCELLED
+
+
+def test_agents_that_cannot_be_started_any_more_fail_what_waits(
+    grid: Grid, gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = grid.executor()
+    future = executor.submit(handlers.pass_first, 1, str(gate))
+    eventually(lambda: executor._batches, "it is sent, so that only its watcher knows of it")
+
+    def cannot() -> None:
+        raise GridUnavailable("no agent can be started")
+
+    monkeypatch.setattr(grid.deployment, "wake", cannot)
+    with pytest.raises(GridUnavailable, match="no agent can be started"):
+        result_of(future)
+    monkeypatch.undo()
+    assert result_of(executor.submit(len, "it goes on")) == 10
+    executor.shutdown()
 
 
 def test_shutdown_without_waiting_still_finishes(grid: Grid, gate: Path) -> None:
