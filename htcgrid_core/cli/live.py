@@ -53,7 +53,8 @@ class Snapshot:
         states = ", ".join(f"{count} {state}" for state, count in load.sessions.items()) or "no live sessions"
         return (
             f"{states}; {load.pending:,} tasks pending; {self.tasks_per_second:,.1f} tasks/s; "
-            f"{load.agents} agents, {load.busy} of {load.slots} slots busy"
+            f"{load.agents} {'agent' if load.agents == 1 else 'agents'}, "
+            f"{load.busy} of {load.slots} slots busy at the last heartbeat"
         )
 
     def table(self, title: str) -> RenderableType:
