@@ -46,7 +46,7 @@ def test_up_detached_and_down(cli: CommandLine, grid_url: str) -> None:
 
 def test_the_console_shows_what_happens_until_ctrl_c(cli: CommandLine, grid_url: str) -> None:
     console = cli.start("up")
-    line_with(console.stdout, "1 agents, 0 of 2 slots busy")
+    line_with(console.stdout, "1 agent, 0 of 2 slots busy at the last heartbeat")
     assert cli.call("submit", "mine.square", "--range", "5", "--wait").code == 0
     line_with(console.stdout, "no live sessions; 0 tasks pending")
     console.send_signal(signal.SIGINT)
