@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from htcgrid_core.domain.errors import IllegalTransition
@@ -92,9 +93,14 @@ class Lifecycle(Generic[S, E]):
         (target,) = {after for (_, known), after in self.table.items() if known == event}
         return target
 
+    @cached_property
+    def live(self) -> frozenset[S]:
+        """The states in which something may still happen."""
+        return frozenset(state for state, _ in self.table)
+
     def is_terminal(self, state: S) -> bool:
         """Whether no event can happen any more."""
-        return all(source != state for source, _ in self.table)
+        return state not in self.live
 
 
 SESSION: Lifecycle[SessionState, SessionEvent] = Lifecycle(
@@ -130,4 +136,4 @@ TASK: Lifecycle[TaskState, TaskEvent] = Lifecycle(
     },
 )
 
-LIVE_SESSION_STATES: tuple[SessionState, ...] = tuple(s for s in SessionState if not SESSION.is_terminal(s))
+LIVE_SESSION_STATES: tuple[SessionState, ...] = tuple(s for s in SessionState if s in SESSION.live)
