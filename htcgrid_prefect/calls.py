@@ -10,8 +10,8 @@ from prefect.futures import PrefectFuture
 from prefect.utilities.callables import parameters_to_args_kwargs
 
 from htcgrid_prefect.futures import HTCGridFuture
-from htcgrid_prefect.group import Group
 from htcgrid_prefect.inputs import futures_in, with_results, with_states
+from htcgrid_prefect.shipping import Shipment
 
 
 @dataclass(slots=True, eq=False)
@@ -19,19 +19,21 @@ class Call:
     """What was submitted.
 
     Attributes:
-        group, index: which of its group's calls it is.
-        future: its own.
+        future: its own; its group's shipment runs it.
         parameters: as Prefect passes them, with futures and annotations in them.
         wait_for: futures, states and collections of them that it does not start before.
         dependencies: upstream runs that Prefect has found in the parameters already.
     """
 
-    group: Group
-    index: int
     future: HTCGridFuture[Any]
     parameters: dict[str, Any]
     wait_for: Any = None
     dependencies: dict[str, set[RunInput]] | None = None
+
+    @property
+    def shipment(self) -> Shipment:
+        """What runs it."""
+        return self.future.group.shipment
 
     def upstream(self) -> set[PrefectFuture[Any]]:
         """The futures that it needs."""
@@ -46,13 +48,13 @@ class Call:
         Raises:
             UpstreamTaskError: something upstream did not complete, and there is no engine in the worker to say so.
         """
-        if self.group.is_bare:
+        run_id = self.future.task_run_id
+        if self.shipment.is_bare:
             if self.wait_for:
                 with_results({"wait_for": list(self.wait_for)})
             parameters = with_results(self.parameters)
-            run_id = self.group.run_id(self.index).bytes
-            if self.group.shipment.named_only:  # looking at the signature takes longer than sending the call
-                return run_id, (), parameters
-            return run_id, *parameters_to_args_kwargs(self.group.shipment.task.fn, parameters)
+            if self.shipment.named_only:  # looking at the signature takes longer than sending the call
+                return run_id.bytes, (), parameters
+            return run_id.bytes, *parameters_to_args_kwargs(self.shipment.task.fn, parameters)
         states = with_states(list(self.wait_for)) if self.wait_for else None
-        return self.group.run_id(self.index), with_states(self.parameters), states, self.dependencies
+        return run_id, with_states(self.parameters), states, self.dependencies

@@ -61,7 +61,7 @@ class Dispatcher:
 
     def release(self, call: Call) -> None:
         """Everything that a call needs has ended; what its tags limit waits for a slot."""
-        if call.group.shipment.limits:
+        if call.shipment.limits:
             self._slots().hold(call)
         else:
             self._let_go(call)
@@ -147,7 +147,7 @@ class Dispatcher:
                 _settle(sent, send)
             groups: dict[Shipment, list[Call]] = {}
             for call in calls:
-                groups.setdefault(call.group.shipment, []).append(call)
+                groups.setdefault(call.shipment, []).append(call)
             for shipment, group in groups.items():
                 if not self._closed:
                     self._send_group(shipment, group)

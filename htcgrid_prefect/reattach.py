@@ -16,7 +16,8 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 
 from htcgrid_core import Grid, Session, SessionState
-from htcgrid_prefect.shipping import FLOW_RUN_LABEL, TASK_LABEL, TASK_RUN_LABEL
+from htcgrid_prefect.run_identity import FLOW_RUN_LABEL
+from htcgrid_prefect.shipping import TASK_LABEL, TASK_RUN_LABEL
 
 SESSIONS_AT_MOST = 10_000
 _ended_here: dict[UUID, float] = {}

@@ -1,4 +1,4 @@
-"""Which session of which flow run it is: the token with which a restarted flow run finds its sessions again."""
+"""Which run a session belongs to: its labels, and the token with which a restarted flow run finds it again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from prefect.context import FlowRunContext, TaskRunContext
 
 LABEL_CHARACTERS = 256
+FLOW_RUN_LABEL = "prefect.flow-run-id"
 _lock = threading.Lock()
 _counts: Counter[tuple[object, ...]] = Counter()
 
@@ -34,7 +35,7 @@ def run_labels() -> dict[str, str]:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return {}
-    labels = {"prefect.flow-run-id": str(context.flow_run.id), "prefect.flow-run": context.flow_run.name}
+    labels = {FLOW_RUN_LABEL: str(context.flow_run.id), "prefect.flow-run": context.flow_run.name}
     if context.flow is not None:
         labels["prefect.flow"] = context.flow.name
     return {key: value[:LABEL_CHARACTERS] for key, value in labels.items()}

@@ -19,15 +19,14 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from htcgrid_core import InvalidInput, RetryPolicy
 from htcgrid_prefect.compat import current_deployment_id, current_deployment_parameters
+from htcgrid_prefect.run_identity import LABEL_CHARACTERS, run_labels
 from htcgrid_prefect.state_events import Level, StateEvents
 from htcgrid_prefect.worker import BareCall, EngineCall
 
 EngineMode = Literal["prefect", "grid"]
 # Only settings under these names go to workers: no address, no key and no header of an API is among them.
 SHIPPED_SETTINGS = ("PREFECT_LOGGING_", "PREFECT_RESULTS_", "PREFECT_TASKS_", "PREFECT_TASK_", "PREFECT_FLOWS_")
-LABEL_CHARACTERS = 256
 TASK_LABEL = "prefect.task"
-FLOW_RUN_LABEL = "prefect.flow-run-id"
 TASK_RUN_LABEL = "prefect.task-run-id"  # of what a task submits
 
 
@@ -126,18 +125,10 @@ class Shipper:
         flow_run = FlowRunContext.get()
         run = flow_run and flow_run.flow_run
         name = f"{run.name}/{task.name}" if run else task.name
-        labels = {TASK_LABEL: task.name}
+        labels = {TASK_LABEL: task.name[:LABEL_CHARACTERS], **run_labels()}
         if task_run := TaskRunContext.get():
             labels[TASK_RUN_LABEL] = str(task_run.task_run.id)
-        if flow_run and run:
-            labels |= {FLOW_RUN_LABEL: str(run.id), "prefect.flow-run": run.name}
-            if flow_run.flow:
-                labels["prefect.flow"] = flow_run.flow.name
-        labels = {**labels, **self._options["labels"]}
-        own: dict[str, Any] = {
-            "name": name[:LABEL_CHARACTERS],
-            "labels": {key: value[:LABEL_CHARACTERS] for key, value in labels.items()},
-        }
+        own: dict[str, Any] = {"name": name[:LABEL_CHARACTERS], "labels": {**labels, **self._options["labels"]}}
         if is_bare:
             own["task_timeout"] = task.timeout_seconds
             own["retry"] = self._options["retry"] or _retry_of(task)

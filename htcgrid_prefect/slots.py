@@ -98,7 +98,7 @@ class SlotKeeper:
         full: set[tuple[str, ...]] = set()
         left = []
         for call in waiting:
-            limits = call.group.shipment.limits
+            limits = call.shipment.limits
             if call.future.done():  # cancelled meanwhile
                 continue
             if self._closed or limits in full or not self._taken(client, call):
@@ -109,7 +109,7 @@ class SlotKeeper:
 
     def _taken(self, client: SyncPrefectClient, call: Call) -> bool:
         holder = ConcurrencyLeaseHolder(type="task_run", id=call.future.task_run_id)
-        names = list(call.group.shipment.limits)
+        names = list(call.shipment.limits)
         answer = self._asked(
             lambda: client.increment_concurrency_slots_with_lease(names, 1, "concurrency", LEASE_SECONDS, holder)
         )

@@ -147,7 +147,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         """
         dispatcher = self._started_dispatcher()
         (future,) = self._futures(dispatcher, task, 1, is_map=False)
-        dispatcher.submit(Call(future.group, 0, future, parameters, _listed(wait_for), dependencies))
+        dispatcher.submit(Call(future, parameters, _listed(wait_for), dependencies))
         return future
 
     def map(
@@ -171,15 +171,13 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         if not futures:
             return PrefectFutureList(futures)  # type: ignore[abstract]  # Prefect's own does so
         if waits or mapping.has_futures() or futures[0].group.shipment.limits:
-            for index, call in enumerate(mapping):
-                future = futures[index]
-                dispatcher.submit(Call(future.group, index, future, call, waits, mapping.dependencies))
+            for future, each in zip(futures, mapping, strict=True):
+                dispatcher.submit(Call(future, each, waits, mapping.dependencies))
         else:
             self._share(mapping)
-            group = futures[0].group
             given = mapping.dependencies if any(mapping.dependencies.values()) else None
-            calls = (Call(group, i, futures[i], call, None, given) for i, call in enumerate(mapping))
-            dispatcher.send(group.shipment, (call.event() for call in calls), futures)
+            calls = (Call(future, each, None, given) for future, each in zip(futures, mapping, strict=True))
+            dispatcher.send(futures[0].group.shipment, (call.event() for call in calls), futures)
         return PrefectFutureList(futures)  # type: ignore[abstract]  # Prefect's own does so
 
     def cancel_all(self) -> None:
