@@ -17,7 +17,12 @@ except ImportError:  # a grid that needs no credentials of a block needs no pref
 else:
     HAS_PREFECT_AWS = True
 
-REPOSITORY = "https://github.com/finos/htc-grid"
+# Blocks have addresses on the web; this project promises none, so they are Prefect's own picture and page.
+LOGO = (
+    "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9"
+    "/assets/block-logos/process.png"
+)
+DOCUMENTATION = "https://www.prefect.io/docs/latest/develop/blocks"
 
 
 def _default(name: str) -> Any:
@@ -45,8 +50,8 @@ class HTCGrid(Block):
 
     _block_type_name: ClassVar[str] = "HTC-Grid"
     _block_type_slug: ClassVar[str] = "htcgrid"
-    _logo_url: ClassVar[HttpUrl | None] = HttpUrl(f"{REPOSITORY}/raw/main/docs/images/logo.png")
-    _documentation_url: ClassVar[HttpUrl | None] = HttpUrl(f"{REPOSITORY}/blob/main/docs/prefect.md")
+    _logo_url: ClassVar[HttpUrl | None] = HttpUrl(LOGO)
+    _documentation_url: ClassVar[HttpUrl | None] = HttpUrl(DOCUMENTATION)
 
     url: str | None = _default("url")
     pool: str = _default("pool")

@@ -6,28 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import pytest
 from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
 from prefect.testing.standard_test_suites import blocks as standard
+from prefect.workers.process import ProcessWorker
 from prefect_aws import AwsCredentials
 from pydantic import SecretStr, ValidationError
 
 from htcgrid_core import UnknownGrid
 from htcgrid_prefect import HTCGrid, run_session
 from htcgrid_prefect.settings import HTCGridSettings
-from tests.e2e.support import REPOSITORY
 from tests.prefect.api import api
 from tests.prefect.handlers import square
 
 PREFIX = "PREFECT_INTEGRATIONS_HTCGRID_"
-
-
-def in_this_repository(url: str) -> Path:
-    """The file that a URL of the repository's main branch shows."""
-    return REPOSITORY / urlsplit(str(url)).path.partition("/main/")[2]
 
 
 class TestStandards(standard.BlockStandardTestSuite):
@@ -35,14 +29,12 @@ class TestStandards(standard.BlockStandardTestSuite):
     def block(self) -> type[Block]:
         return HTCGrid
 
-    @pytest.fixture(autouse=True)
-    def without_the_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The logo is the file that its URL shows once it is published."""
-        monkeypatch.setattr(standard, "urlopen", lambda url: urlopen(in_this_repository(url).as_uri()))
+    def test_has_a_valid_image(self, block: type[Block]) -> None:
+        """No network is needed to see that it is a picture of Prefect's own."""
+        assert str(block._logo_url) == ProcessWorker._logo_url
 
-
-def test_the_documentation_is_there() -> None:
-    assert in_this_repository(str(HTCGrid._documentation_url)).is_file()
+    def test_has_a_documentation_url(self, block: type[Block]) -> None:
+        assert str(block._documentation_url) == str(Secret._documentation_url)
 
 
 def test_it_is_saved_and_loaded(shared_grid_url: str) -> None:
@@ -66,7 +58,7 @@ def test_the_command_line_registers_it(prefect_server: str) -> None:
     wanted: Any = {"slug": {"any_": ["htcgrid"]}}
     types = api(prefect_server, "/block_types/filter", block_types=wanted)
     assert [found["name"] for found in types] == ["HTC-Grid"]
-    assert types[0]["logo_url"].endswith("logo.png")
+    assert types[0]["logo_url"] == str(HTCGrid._logo_url)
 
 
 def test_options_of_a_call_go_before_the_blocks(shared_grid_url: str) -> None:
