@@ -43,7 +43,7 @@ class SessionArtifacts:
         """Show the progress from now on; returns where, if Prefect's UI is known."""
         try:
             created = create_progress_artifact(  # type: ignore[call-arg]  # its wrapper's own argument
-                progress=_percent(progress), key=_key(progress), description=_text(progress), _sync=True
+                progress=_percent(progress), key=artifact_key(progress.name), description=_text(progress), _sync=True
             )
         except Exception as error:  # noqa: BLE001 - whatever the API's client raises
             self._tell(error)
@@ -84,7 +84,7 @@ class SessionArtifacts:
         text = f"{progress.failed:,} tasks of session `{session.id}` failed{shown}."
         try:
             create_table_artifact(  # type: ignore[call-arg]  # its wrapper's own argument
-                table=rows, key=f"{_key(progress)}-failures", description=text, _sync=True
+                table=rows, key=f"{artifact_key(progress.name)}-failures", description=text, _sync=True
             )
         except Exception as error:  # noqa: BLE001 - whatever the API's client raises
             self._tell(error)
@@ -113,6 +113,6 @@ def _text(progress: Progress) -> str:
     return f"Session `{progress.session_id}` {progress.name} is {progress.state}: {', '.join(parts)}{reason}."
 
 
-def _key(progress: Progress) -> str:
+def artifact_key(name: str) -> str:
     """Artifacts' keys are lower-case letters, digits and dashes; runs of the same flow share a history."""
-    return f"htcgrid-{re.sub('[^a-z0-9]+', '-', progress.name.lower()).strip('-')}"[:KEY_CHARACTERS].rstrip("-")
+    return f"htcgrid-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"[:KEY_CHARACTERS].rstrip("-")

@@ -1,22 +1,29 @@
-"""One task run, with a progress artifact, that stands for a whole map: ``reporting="session"``."""
+"""One task run, with artifacts, that stands for a whole map: ``reporting="session"``."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
+import orjson
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.objects import StateType
 
+from htcgrid_prefect.artifacts import artifact_key
 from htcgrid_prefect.compat import new_run_id
 from htcgrid_prefect.relay import Sink
+from htcgrid_prefect.settings import HTCGridSettings
 from htcgrid_prefect.state_events import Change, StateEvents
 
-UPDATE_EVERY_SECONDS = 2.0
+if TYPE_CHECKING:
+    from htcgrid_prefect.futures import HTCGridFuture
+
 _maps: Counter[tuple[UUID, str]] = Counter()
 
 
@@ -29,55 +36,75 @@ def _map_run_id(flow_run_id: UUID | None, task_key: str) -> UUID:
 
 
 class SessionRun:
-    """Tells the API how far a map is."""
+    """Tells the API how far a map is, and in the end which of its calls did not complete."""
 
     def __init__(self, events: StateEvents, task_name: str, size: int, sink: Sink) -> None:
+        settings = HTCGridSettings()
+        self._interval = settings.progress_interval_seconds
+        self._failures_shown = settings.failures_shown
         self._events = events
         self._name = f"{task_name} x {size:,}"
+        self._key = artifact_key(task_name)
         self._size = size
         self._sink = sink
         self._id = _map_run_id(events.flow_run_id, events.task_key)
         self._lock = threading.Lock()
         self._ended = self._failed = 0
+        self._failures: list[HTCGridFuture[Any]] = []
         self._told_at = time.monotonic()
         self._artifact: UUID | None = None
         now = datetime.now(UTC)
         self._changes = [Change(StateType.PENDING, "Pending", now), Change(StateType.RUNNING, "Running", now)]
         sink.put(events.of(self._id, self._changes, name=self._name), ())
-        sink.ask(self._create_artifact)
+        sink.ask(self._create_progress)
 
-    def count(self, ended: int, failed: int) -> None:
-        """So many more have ended, of which so many did not complete."""
+    def count(self, ended: int, failed: Sequence[HTCGridFuture[Any]]) -> None:
+        """So many more have ended, of which these did not complete."""
         with self._lock:
             self._ended += ended
-            self._failed += failed
+            self._failed += len(failed)
+            self._failures += failed[: self._failures_shown - len(self._failures)]
             is_last = self._ended == self._size
-            if not is_last and time.monotonic() < self._told_at + UPDATE_EVERY_SECONDS:
+            if not is_last and time.monotonic() < self._told_at + self._interval:
                 return
             self._told_at = time.monotonic()
-        self._sink.ask(self._update_artifact)
+        self._sink.ask(self._update_progress)
         if is_last:
             self._finish()
 
     def _finish(self) -> None:
         kind, name = (StateType.FAILED, "Failed") if self._failed else (StateType.COMPLETED, "Completed")
-        message = f"{self._size - self._failed:,} of {self._size:,} tasks completed"
-        last = Change(kind, name, datetime.now(UTC), message)
+        last = Change(kind, name, datetime.now(UTC), self._text())
         self._sink.put(self._events.of(self._id, [*self._changes, last], name=self._name)[-1:], ())
+        if self._failures:
+            self._sink.ask(self._create_failures)
 
-    def _create_artifact(self, client: SyncPrefectClient) -> None:
+    def _create_progress(self, client: SyncPrefectClient) -> None:
+        self._artifact = self._create(client, "progress", self._key, 0.0, self._text())
+
+    def _update_progress(self, client: SyncPrefectClient) -> None:
+        if self._artifact is not None:
+            share = 100.0 * self._ended / self._size
+            client.update_artifact(self._artifact, ArtifactUpdate(data=share, description=self._text()))
+
+    def _create_failures(self, client: SyncPrefectClient) -> None:
+        rows = [
+            {"index": f.index, "state": f.state.name, "message": f.state.message, "task run": str(f.task_run_id)}
+            for f in sorted(self._failures, key=lambda future: future.index)
+        ]
+        shown = "" if len(rows) == self._failed else f"; {len(rows):,} of them are shown"
+        text = f"{self._failed:,} of {self._size:,} tasks did not complete{shown}."
+        self._create(client, "table", f"{self._key}-failures", orjson.dumps(rows).decode(), text)
+
+    def _create(self, client: SyncPrefectClient, kind: str, key: str, data: Any, text: str) -> UUID:
         created = client.create_artifact(
             ArtifactCreate(
-                type="progress", data=0.0, description=self._description(), task_run_id=self._id,
+                type=kind, key=key, data=data, description=text, task_run_id=self._id,
                 flow_run_id=self._events.flow_run_id,
             )
         )  # fmt: skip
-        self._artifact = created.id
+        return created.id
 
-    def _update_artifact(self, client: SyncPrefectClient) -> None:
-        if self._artifact is not None:
-            share = 100.0 * self._ended / self._size
-            client.update_artifact(self._artifact, ArtifactUpdate(data=share, description=self._description()))
-
-    def _description(self) -> str:
-        return f"{self._name}: {self._ended:,} ended, {self._failed:,} of them not completed"
+    def _text(self) -> str:
+        text = f"{self._ended - self._failed:,} of {self._size:,} tasks completed"
+        return f"{text}, {self._failed:,} did not" if self._failed else text

@@ -215,4 +215,4 @@ def count(ended: Sequence[HTCGridFuture[Any]], bad: set[HTCGridFuture[Any]]) -> 
         if future.group.run is not None:
             by_run.setdefault(future.group.run, []).append(future)
     for run, futures in by_run.items():
-        run.count(len(futures), sum(future in bad for future in futures))
+        run.count(len(futures), [future for future in futures if future in bad])

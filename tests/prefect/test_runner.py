@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import threading
 import time
@@ -187,9 +188,13 @@ class TestReporting:
             runs = told(flow_run_id, {"Failed": 4})
             (whole,) = [run for run in runs if run.name == "odd_fails x 6"]
             assert [state["name"] for state in states(whole)] == ["Pending", "Running", "Failed"]
-            (artifact,) = artifacts(flow_run_id)
-            assert (artifact.type, artifact.data) == ("progress", 100.0)
-            assert "6 ended, 3 of them not completed" in (artifact.description or "")
+            found: dict[Any, Any] = {artifact.key: artifact for artifact in artifacts(flow_run_id)}
+            progress, failures = found["htcgrid-odd-fails"], found["htcgrid-odd-fails-failures"]
+            assert (progress.type, progress.data) == ("progress", 100.0)
+            assert progress.description == "3 of 6 tasks completed, 3 did not"
+            rows = json.loads(failures.data)
+            assert [(row["index"], row["state"]) for row in rows] == [(n, "Failed") for n in (1, 3, 5)]
+            assert {row["task run"] for row in rows} == {str(run.id) for run in runs if run is not whole}
             return
         runs = told(flow_run_id, {"Completed": 3, "Failed": 3})
         names = [state["name"] for run in runs for state in states(run)]
