@@ -42,6 +42,7 @@ def launch(case: Case, size: str, note: Note) -> Outcome:
             sys.executable,
             "-m",
             "tests.bench.supervise",
+            "tests.bench.child",
             case.section,
             case.subject,
             size,

@@ -60,10 +60,10 @@ def bury() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run ``tests.bench.child`` with these arguments."""
+    """Run a module with its arguments."""
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    case = subprocess.Popen([sys.executable, "-m", "tests.bench.child", *arguments])
+    case = subprocess.Popen([sys.executable, "-m", *arguments])
     signal.signal(signal.SIGTERM, lambda *_: case.kill())
     try:
         reap_until(case.pid)
