@@ -6,7 +6,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -88,11 +88,9 @@ class Relay:
                 if closed:
                     return
 
-    def _post(self, client: SyncPrefectClient, path: str, items: list[bytes]) -> None:
+    def _post(self, client: SyncPrefectClient, path: Literal["/events", "/logs/"], items: list[bytes]) -> None:
         def post(body: bytes) -> httpx.Response:
-            headers = {"content-type": "application/json"}
-            request = client._client.build_request("POST", path, content=body, headers=headers)
-            return client._client.send(request)
+            return client.request("POST", path, content=body, headers={"content-type": "application/json"})
 
         for part in _parts(items):
             body = b"[" + b",".join(part) + b"]"

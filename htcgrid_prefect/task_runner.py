@@ -49,8 +49,8 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
     Prefect's API: states, events and logs come back with the results, and the flow's process tells the API.
 
     Args:
-        grid: the grid's URL, or an ``HTCGrid`` block, whose pool, priority, memory and labels are used too. None for
-            the setting, ``HTCGRID_URL``, or ``local://``.
+        grid: the grid's URL, or an ``HTCGrid`` block, whose pool, priority, memory, timeout and labels are used
+            too. None for the setting, ``HTCGRID_URL``, or ``local://``.
         engine: "prefect" runs each task through Prefect's engine in the worker; "grid" calls the bare function.
         reporting: what Prefect's API is told: every state ("tasks"), the last one ("terminal"), one task run for a
             map and those that do not complete ("session"), or by how many tasks there are ("auto").
