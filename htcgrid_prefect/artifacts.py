@@ -72,7 +72,7 @@ class SessionArtifacts:
             return
         rows = [
             {
-                "task": task.index,
+                "index": task.index,
                 "error": task.error.type if task.error else "",
                 "message": task.error.message if task.error else "",
                 "attempts": task.attempts,

@@ -14,6 +14,7 @@ import orjson
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.objects import StateType
+from prefect.settings import get_current_settings
 
 from htcgrid_prefect.artifacts import artifact_key
 from htcgrid_prefect.compat import new_run_id
@@ -33,6 +34,12 @@ def _map_run_id(flow_run_id: UUID | None, task_key: str) -> UUID:
         return new_run_id()
     _maps[flow_run_id, task_key] += 1
     return uuid5(flow_run_id, f"{task_key} map {_maps[flow_run_id, task_key]}")
+
+
+def _link(task_run_id: UUID) -> str:
+    """The id, which leads to the run where Prefect's UI is known."""
+    ui_url = get_current_settings().ui_url
+    return f"[{task_run_id}]({ui_url}/runs/task-run/{task_run_id})" if ui_url else str(task_run_id)
 
 
 class SessionRun:
@@ -89,8 +96,13 @@ class SessionRun:
 
     def _create_failures(self, client: SyncPrefectClient) -> None:
         rows = [
-            {"index": f.index, "state": f.state.name, "message": f.state.message, "task run": str(f.task_run_id)}
-            for f in sorted(self._failures, key=lambda future: future.index)
+            {
+                "index": future.index,
+                "state": future.state.name,
+                "message": future.state.message,
+                "task run": _link(future.task_run_id),
+            }
+            for future in sorted(self._failures, key=lambda future: future.index)
         ]
         shown = "" if len(rows) == self._failed else f"; {len(rows):,} of them are shown"
         text = f"{self._failed:,} of {self._size:,} tasks did not complete{shown}."

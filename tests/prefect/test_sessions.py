@@ -147,7 +147,7 @@ def test_a_failed_session_fails_the_flow_and_is_listed(shared_grid_url: str, pre
         state.result()
     (table,) = artifacts(prefect_server, "htcgrid-only-even-failures")
     rows = json.loads(table["data"])
-    assert sorted(row["task"] for row in rows) == [1, 3, 5]
+    assert sorted(row["index"] for row in rows) == [1, 3, 5]
     assert {(row["error"], row["attempts"]) for row in rows} == {("ValueError", 1)}
     assert "3 tasks of session" in table["description"]
     assert table["flow_run_id"] == str(state.state_details.flow_run_id)
