@@ -15,7 +15,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test venvs test-all lint types unit e2e airflow prefect bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit e2e airflow airflow-old prefect bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -84,8 +84,15 @@ unit: $(VENV)/ready $(MINISTACK)/ready
 e2e: $(VENV)/ready $(MINISTACK)/ready
 	$(VENV)/bin/pytest -m "not slow" $(E2E)
 
-airflow: $(AIRFLOW)/ready
+airflow: $(AIRFLOW)/ready $(MINISTACK)/ready
 	$(AIRFLOW)/bin/pytest -m "not slow" tests/airflow
+
+# The same on an older Airflow: make airflow-old VERSION=3.1.8. What that version lacks is skipped.
+AIRFLOW_OLD = .venv-airflow-$(VERSION)
+airflow-old: $(UV) $(MINISTACK)/ready
+	$(UV) venv --quiet --clear --python $(PYTHON) $(AIRFLOW_OLD)
+	$(UV) pip install --quiet --python $(AIRFLOW_OLD)/bin/python apache-airflow==$(VERSION) -r requirements/airflow.in -e '.[examples]'
+	$(AIRFLOW_OLD)/bin/pytest -m "not slow" tests/airflow
 
 prefect: $(PREFECT)/ready
 	$(PREFECT)/bin/pytest -m "not slow" tests/prefect
@@ -134,4 +141,4 @@ lock: $(UV)
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 
 clean:
-	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(AIRFLOW)-* $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 from airflow.sdk import ObjectStoragePath
 
+from htcgrid_airflow.compat import AirflowNotFoundException
 from htcgrid_core import GridError, InvalidInput
+
+BUFFER_BYTES = 1 << 20
 
 
 def is_stored(name: str) -> bool:
@@ -21,8 +24,8 @@ def is_stored(name: str) -> bool:
     return "://" in name and not name.startswith("file://")
 
 
-def open_stored(place: str | ObjectStoragePath, mode: Literal["rb", "wb"], conn_id: str | None = None) -> BinaryIO:
-    """Open an object.
+def open_stored(place: str | ObjectStoragePath, conn_id: str | None = None) -> BinaryIO:
+    """Open an object, to read it.
 
     Args:
         conn_id: the Airflow connection of the storage, if the URL does not name it.
@@ -30,23 +33,26 @@ def open_stored(place: str | ObjectStoragePath, mode: Literal["rb", "wb"], conn_
     Raises:
         InvalidInput: there is none, or nobody knows such a storage here.
     """
-    try:
-        path: Any = ObjectStoragePath(place, conn_id=conn_id) if isinstance(place, str) else place
-        return cast("BinaryIO", path.open(mode))
-    except (OSError, ValueError, ImportError) as error:  # no such object, scheme, or package for it
-        done = "read" if mode == "rb" else "written"
-        raise InvalidInput(f"{place} cannot be {done}: {error}") from error
+    with _told(place, "read"):
+        path = ObjectStoragePath(place, conn_id=conn_id) if isinstance(place, str) else place
+        # Buffered, since the lines of what fsspec opens cannot be limited in length.
+        return io.BufferedReader(path.fs.open(path.path, "rb"), BUFFER_BYTES)
 
 
 @contextlib.contextmanager
 def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
-    """A file that takes its name only once it is complete; on object storage it is sent there then."""
+    """A file that takes its name only once it is complete; on object storage it is sent there then.
+
+    Raises:
+        InvalidInput: it cannot be written there.
+    """
     if is_stored(name):
-        with tempfile.TemporaryFile() as file:
+        with tempfile.NamedTemporaryFile() as file:
             yield cast("BinaryIO", file)
-            file.seek(0)
-            with open_stored(name, "wb", conn_id) as there:
-                shutil.copyfileobj(file, there)
+            file.flush()
+            with _told(name, "written"):
+                path = ObjectStoragePath(name, conn_id=conn_id)
+                path.fs.put_file(file.name, path.path)  # a file object closed by an error would leave a part there
         return
     path = Path(name.removeprefix("file://"))
     beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
@@ -62,3 +68,12 @@ def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told(place: str | ObjectStoragePath, done: str) -> Iterator[None]:
+    """What a storage says, in one sentence with the place's name."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, AirflowNotFoundException) as error:  # no object, scheme, package, access
+        raise InvalidInput(f"{place} cannot be {done}: {error}") from error

@@ -57,5 +57,5 @@ def _in_file(name: str, kind: str | None, conn_id: str | None) -> Iterable[Any]:
 
 
 def _stored(place: str | ObjectStoragePath, kind: str | None, conn_id: str | None = None) -> Iterator[Any]:
-    with open_stored(place, "rb", conn_id) as stream:
+    with open_stored(place, conn_id) as stream:
         yield from events_from(stream, str(place), cast("Any", kind) or format_of(str(place)))

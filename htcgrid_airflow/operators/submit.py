@@ -46,7 +46,7 @@ class HTCGridSubmitOperator(SessionOwner):
         retry: when a failed task runs again; a RetryPolicy or its fields.
         max_failures: failed tasks that the grid tolerates before it ends the session at once, as a count or a share;
             ``failure_policy`` unless given, if that is a number.
-        memory_mb, priority, labels, codec, bundle_size: as for ``Grid.submit``.
+        memory_mb, priority, labels, retention, codec, bundle_size: as for ``Grid.submit``.
         grid_pool: the grid's pool (``pool`` is Airflow's).
         wait_for_completion: whether to wait for the session's end.
         deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says.
@@ -98,6 +98,7 @@ class HTCGridSubmitOperator(SessionOwner):
         priority: Priority | None = None,
         grid_pool: str | None = None,
         labels: Mapping[str, str] | None = None,
+        retention: float | None = None,
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
         wait_for_completion: bool = True,
@@ -133,6 +134,7 @@ class HTCGridSubmitOperator(SessionOwner):
         self.priority = priority
         self.grid_pool = grid_pool
         self.labels = labels
+        self.retention = retention
         self.codec = codec
         self.bundle_size = bundle_size
         self.wait_for_completion = wait_for_completion
@@ -216,6 +218,7 @@ class HTCGridSubmitOperator(SessionOwner):
                 parents = {name: value for name, value in begun.items() if name in parents}
         retry = self.retry if isinstance(self.retry, RetryPolicy | None) else RetryPolicy(**self.retry)
         by_policy = None if isinstance(self.failure_policy, str) else self.failure_policy
+        kept = {} if self.retention is None else {"retention": self.retention}
         return {
             "name": self.session_name or f"{ti.dag_id}.{ti.task_id}"[:256],
             "token": token,
@@ -229,6 +232,7 @@ class HTCGridSubmitOperator(SessionOwner):
             "labels": {name: value[:256] for name, value in where.items()} | parents | dict(self.labels or {}),
             "bundle_size": self.bundle_size,
             "on_progress": self._log_submission(),
+            **kept,
         }
 
     def _log_submission(self) -> Callable[[int], None]:

@@ -6,6 +6,7 @@ to connect to.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -19,10 +20,10 @@ from sqlalchemy import select
 from htcgrid_airflow.attempt import STORE_KEY
 from htcgrid_airflow.compat import AirflowNotFoundException
 from htcgrid_airflow.hooks import HTCGridHook
-from htcgrid_core import Grid, InvalidInput, UnknownGrid, connect
+from htcgrid_core import Grid, InvalidInput, UnknownGrid
 
 VARIABLES = "AIRFLOW_CONN_"
-_connected: dict[str, Grid] = {}
+_connected: dict[tuple[str, str | None], Grid] = {}
 _connecting = threading.Lock()
 
 
@@ -64,7 +65,7 @@ def grid(conn_id: str) -> Grid:
     """
     if not _is_grid(conn_id):
         raise UnknownGrid(f"there is no Airflow connection {conn_id!r} of type htcgrid")
-    return _at(HTCGridHook(conn_id).target.url)
+    return _connected_by(HTCGridHook(conn_id))
 
 
 def grid_at(url: str) -> Grid:
@@ -72,19 +73,29 @@ def grid_at(url: str) -> Grid:
 
     Raises:
         UnknownGrid: none does.
+        GridUnavailable: it cannot be reached.
     """
-    if url not in {HTCGridHook(conn_id).target.url for conn_id in connection_ids()}:
-        raise UnknownGrid(
-            f"the session is on {url}, which no Airflow connection of type htcgrid names: create one to see it here"
-        )
-    return _at(url)
+    for conn_id in connection_ids():
+        if _url_of(conn_id) == url:
+            return _connected_by(HTCGridHook(conn_id))
+    raise UnknownGrid(
+        f"the session is on {url}, which no Airflow connection of type htcgrid names: create one to see it here"
+    )
 
 
-def _at(url: str) -> Grid:
+def _url_of(conn_id: str) -> str | None:
+    with contextlib.suppress(UnknownGrid, InvalidInput):  # a connection that is no good hides no other one
+        return HTCGridHook(conn_id).target.url
+    return None
+
+
+def _connected_by(hook: HTCGridHook) -> Grid:
+    """The page's one connection to a grid, with the credentials that Airflow's connection borrows."""
+    where = (hook.target.url, hook.target.aws_conn_id)
     with _connecting:
-        if url not in _connected:
-            _connected[url] = connect(url)
-        return _connected[url]
+        if where not in _connected:
+            _connected[where] = hook.connect()
+        return _connected[where]
 
 
 def session_of_task(dag_id: str, run_id: str, task_id: str, map_index: int) -> Place | None:

@@ -120,3 +120,8 @@ def hold(event: dict[str, Any]) -> int:
         time.sleep(0.02)
     number: int = event["number"]
     return number
+
+
+def a_megabyte(event: int, context: Any) -> str:
+    """A large result."""
+    return str(event % 10) * (1 << 20)

@@ -10,12 +10,15 @@ import pytest
 
 from htcgrid_core import Grid, connect
 from tests.airflow.system.kills import MATRIX, matrix_lines
-from tests.airflow.system.server import REPOSITORY
+from tests.airflow.system.server import REPOSITORY, free_port
 from tests.airflow.system.stack import Stack, running
+from tests.aws.emulators import Account
+from tests.aws.grids import url_of
 from tests.docs.pages import blocks
 from tests.e2e.support import fresh_grid
 
 README = REPOSITORY / "README.md"
+AWS_ACCOUNT = "100000000001"
 DAGS = (Path(__file__).with_name("dags"), REPOSITORY / "example_dags" / "airflow_dags")
 
 
@@ -40,10 +43,28 @@ def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, signs: Path) -> Iterator[Stack]:
-    """Airflow, healthy, with the DAGs of these tests and a connection to the grid."""
+def aws_port() -> int:
+    """Where a test may put an emulator of AWS, for Airflow to find."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def aws_grid_url(aws_port: int) -> str:
+    """The URL of a grid on it."""
+    return url_of(Account(f"http://127.0.0.1:{aws_port}"))
+
+
+@pytest.fixture(scope="session")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, grid_url: str, aws_grid_url: str, signs: Path
+) -> Iterator[Stack]:
+    """Airflow, healthy, with the DAGs of these tests and connections to the grids."""
     extra = {
         "AIRFLOW_CONN_HTCGRID_DEFAULT": json.dumps({"conn_type": "htcgrid", "extra": {"grid": grid_url}}),
+        "AIRFLOW_CONN_HTCGRID_ON_AWS": json.dumps(
+            {"conn_type": "htcgrid", "extra": {"grid": aws_grid_url, "aws_conn_id": "aws_emulated"}}
+        ),
+        "AIRFLOW_CONN_AWS_EMULATED": json.dumps({"conn_type": "aws", "login": AWS_ACCOUNT, "password": "emulated"}),
         "AIRFLOW__HTCGRID__POLL_INTERVAL": "0.5",
         "AIRFLOW__HTCGRID__LOG_INTERVAL": "2",
         "AIRFLOW__HTCGRID__DEFER_AFTER": "0",

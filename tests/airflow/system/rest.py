@@ -116,10 +116,10 @@ class AirflowApi:
         self.call("POST", f"dags/{dag_id}/clearTaskInstances", body)
 
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int = 1) -> str:
-        """What an attempt logged, one event a line."""
+        """What an attempt logged, one event a line, and one for each exception."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         content = self.call("GET", path, full_content="true")["content"]
-        return "\n".join(line if isinstance(line, str) else str(line.get("event", "")) for line in content)
+        return "\n".join(text for line in content for text in _texts(line))
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """An XCom's value."""
@@ -131,6 +131,13 @@ class AirflowApi:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
         links: dict[str, str | None] = self.call("GET", path)["extra_links"]
         return links
+
+
+def _texts(line: str | dict[str, Any]) -> list[str]:
+    if isinstance(line, str):
+        return [line]
+    errors = line.get("error_detail") or ()
+    return [str(line.get("event", "")), *(f"{error['exc_type']}: {error['exc_value']}" for error in errors)]
 
 
 def eventually(fact: Callable[[], T | None], what: str | Callable[[], str], seconds: float = GUARD_SECONDS) -> T:

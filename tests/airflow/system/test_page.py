@@ -44,7 +44,7 @@ def test_strangers_are_refused(stack: Stack, path: str) -> None:
 
 
 def test_sessions_with_their_progress(api: AirflowApi) -> None:
-    assert api.get("/htcgrid/api/connections").json() == {"connections": ["htcgrid_default"]}
+    assert api.get("/htcgrid/api/connections").json() == {"connections": ["htcgrid_default", "htcgrid_on_aws"]}
     sessions = api.get("/htcgrid/api/sessions", params=CONNECTION).json()["sessions"]
     found = next(session for session in sessions if session["name"] == "looked-at")
     assert (found["state"], found["total"], found["completed"], found["failed"]) == ("FAILED", 5, 3, 2)
