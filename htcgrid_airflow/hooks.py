@@ -11,7 +11,7 @@ from airflow.sdk import BaseHook
 
 from htcgrid_airflow.compat import AirflowNotFoundException
 from htcgrid_airflow.defaults import DEFAULT_CONN_ID
-from htcgrid_core import AccessDenied, Grid, GridError, GridUnavailable, InvalidInput, UnknownGrid, connect
+from htcgrid_core import Grid, GridError, InvalidInput, UnknownGrid, connect
 
 Priority = Literal["high", "normal", "low"]
 
@@ -105,7 +105,7 @@ class HTCGridHook(BaseHook):
         try:
             with self.connect() as grid:
                 load = grid.measure()
-        except (UnknownGrid, AccessDenied, GridUnavailable, GridError) as error:
+        except GridError as error:
             return False, f"{type(error).__name__}: {error}"
         except ImportError as error:
             return False, f"this grid needs a package that is not installed here: {error}"

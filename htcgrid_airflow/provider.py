@@ -9,8 +9,8 @@ from htcgrid_airflow.defaults import (
     DEFAULT_INLINE_BYTES,
     DEFAULT_LOG_SECONDS,
     DEFAULT_POLL_SECONDS,
-    DEFAULT_RESUME_SECONDS,
     SECTION,
+    SETTLING_SECONDS,
 )
 from htcgrid_core import __version__
 
@@ -70,11 +70,12 @@ CONFIGURATION = {
             },
             "resume_after": {
                 "description": "The fewest seconds from a trigger's start to the task's resumption: Airflow fails a "
-                "task that is resumed before its scheduler has seen it defer.",
+                "task that is queued again before its scheduler has heard of the deferring worker's exit. Unless set, "
+                f"[workers] min_heartbeat_interval and {SETTLING_SECONDS:g} s.",
                 "version_added": __version__,
                 "type": "float",
                 "example": None,
-                "default": str(DEFAULT_RESUME_SECONDS),
+                "default": None,
             },
             "max_inline_bytes": {
                 "description": "The most that results may take in XCom, as JSON, with result='inline'.",

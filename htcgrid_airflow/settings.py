@@ -10,6 +10,7 @@ from htcgrid_airflow.defaults import (
     DEFAULT_POLL_SECONDS,
     DEFAULT_RESUME_SECONDS,
     SECTION,
+    SETTLING_SECONDS,
 )
 
 
@@ -29,8 +30,13 @@ def defer_after() -> float:
 
 
 def resume_after() -> float:
-    """The fewest seconds from a trigger's start to the task's resumption."""
-    return conf.getfloat(SECTION, "resume_after", fallback=DEFAULT_RESUME_SECONDS)
+    """The fewest seconds from a trigger's start to the task's resumption.
+
+    The supervisor of a worker that has deferred may notice its exit only ``min_heartbeat_interval`` later; then the
+    executor and a loop of the scheduler have to pass it on. A task that is queued again by then is failed.
+    """
+    notice = conf.getfloat("workers", "min_heartbeat_interval", fallback=DEFAULT_RESUME_SECONDS - SETTLING_SECONDS)
+    return conf.getfloat(SECTION, "resume_after", fallback=notice + SETTLING_SECONDS)
 
 
 def max_inline_bytes() -> int:

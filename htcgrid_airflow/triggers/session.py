@@ -87,8 +87,8 @@ class HTCGridSessionTrigger(BaseTrigger):
             poll_interval=self.poll_interval,
             log_interval=self.log_interval,
         )
-        # The executor's word that the worker has deferred may reach Airflow's scheduler seconds later. If the task is
-        # queued again by then, the scheduler takes it for one that was killed, and fails it.
+        # Airflow's scheduler hears of the deferring worker's exit seconds later. If the task is queued again by then,
+        # it takes the news for the end of the resumed worker, and fails the task: settings.resume_after().
         await asyncio.sleep(earliest - loop.time())
         event = {"status": status, "session_id": self.session_id, "message": message}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's

@@ -15,8 +15,10 @@ import pytest
 from airflow.providers_manager import ProvidersManager
 from airflow.sdk import task
 
+from htcgrid_airflow import settings
 from htcgrid_airflow.compat import conf
 from htcgrid_airflow.decorators import htcgrid_task
+from htcgrid_airflow.defaults import DEFAULT_RESUME_SECONDS, SETTLING_SECONDS
 from htcgrid_airflow.hooks import HTCGridHook, target_of, with_region
 from htcgrid_airflow.provider import get_provider_info
 from htcgrid_core import Grid, InvalidInput, UnknownGrid, connect
@@ -130,3 +132,13 @@ def test_airflow_knows_the_connection_the_decorator_and_the_link() -> None:
     assert found.hooks["htcgrid"].hook_name == "HTC-Grid"
     assert found.taskflow_decorators["htcgrid"] is htcgrid_task
     assert task.htcgrid is htcgrid_task
+
+
+def test_a_task_is_resumed_once_airflow_must_have_noticed_that_it_deferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which depends on how often Airflow looks; who knows better may say so."""
+    monkeypatch.delenv("AIRFLOW__HTCGRID__RESUME_AFTER")
+    assert settings.resume_after() == DEFAULT_RESUME_SECONDS
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "20")
+    assert settings.resume_after() == 20 + SETTLING_SECONDS
+    monkeypatch.setenv("AIRFLOW__HTCGRID__RESUME_AFTER", "1.5")
+    assert settings.resume_after() == 1.5

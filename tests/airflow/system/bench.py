@@ -20,7 +20,7 @@ from statistics import median
 
 from tests.airflow.system.bench_deferred import deferred
 from tests.airflow.system.conftest import DAGS
-from tests.airflow.system.counted import CALLS
+from tests.airflow.system.counted import CALLS, LATE
 from tests.airflow.system.rest import AirflowApi, eventually
 from tests.airflow.system.stack import Stack, running
 from tests.e2e.support import fresh_grid
@@ -46,6 +46,7 @@ def main() -> None:
             "BENCH_DEFERRED_OPERATORS": str(options.deferred),
             "AIRFLOW__HTCGRID__DEFER_AFTER": "0",
             CALLS: str(Path(folder, "calls")),
+            LATE: str(Path(folder, "late")),
             "SYSTEM_TEST_FOLDER": folder,
         }
         with running(Path(folder, "airflow"), DAGS[0], extra) as stack:

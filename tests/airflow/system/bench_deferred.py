@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.airflow.system.counted import CALLS
+from tests.airflow.system.counted import CALLS, LATE
 from tests.airflow.system.handlers import GATE
+from tests.airflow.system.late import Late, read, told
 from tests.airflow.system.rest import eventually
 from tests.airflow.system.stack import HEALTH, Stack
 
@@ -31,6 +32,7 @@ class Seen:
     cpu_seconds: float
     calls: Counter[str]
     blocked: list[str]
+    late: list[Late]
 
 
 class Watched:
@@ -48,7 +50,8 @@ class Watched:
         """Until now."""
         used = sum(sum(process.cpu_times()[:2]) for process in self._processes())
         log = self.stack["triggerer"].log.read_text(errors="replace")
-        return Seen(time.monotonic(), used, Counter(self.calls.read_text().split()), BLOCKED.findall(log))
+        calls = Counter(self.calls.read_text().split())
+        return Seen(time.monotonic(), used, calls, BLOCKED.findall(log), read(Path(self.stack.env[LATE])))
 
     def _processes(self) -> Iterator[psutil.Process]:
         yield from self.stack["triggerer"].processes()
@@ -86,4 +89,5 @@ def deferred(stack: Stack, count: int, folder: Path) -> str:
         f"({asked.total()} in {seconds:.0f} s)",
         f"  in all: {ended.cpu_seconds - began.cpu_seconds:.1f} CPU-seconds of the triggerer, store calls: {calls}",
         f"  warnings of a blocked event loop, and its seconds: {blocked}",
+        f"  its loop was late: {told(ended.late[len(began.late) :])}",
     ])  # fmt: skip

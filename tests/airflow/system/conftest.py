@@ -55,9 +55,7 @@ def aws_grid_url(aws_port: int) -> str:
 
 
 @pytest.fixture(scope="session")
-def stack(
-    tmp_path_factory: pytest.TempPathFactory, grid_url: str, aws_grid_url: str, signs: Path
-) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, aws_grid_url: str, signs: Path) -> Iterator[Stack]:
     """Airflow, healthy, with the DAGs of these tests and connections to the grids."""
     extra = {
         "AIRFLOW_CONN_HTCGRID_DEFAULT": json.dumps({"conn_type": "htcgrid", "extra": {"grid": grid_url}}),
@@ -68,7 +66,6 @@ def stack(
         "AIRFLOW__HTCGRID__POLL_INTERVAL": "0.5",
         "AIRFLOW__HTCGRID__LOG_INTERVAL": "2",
         "AIRFLOW__HTCGRID__DEFER_AFTER": "0",
-        "AIRFLOW__HTCGRID__RESUME_AFTER": "3",
         "SYSTEM_TEST_FOLDER": str(signs),
         "CHAINED_SESSIONS_OUT": str(signs / "chained"),
     }

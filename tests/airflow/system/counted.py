@@ -1,4 +1,4 @@
-"""``airflow triggerer`` that writes a line for each call to a grid's store, so that a benchmark can count them."""
+"""``airflow triggerer`` that writes a line for each call to a grid's store, and one whenever its event loop is late."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 from airflow.__main__ import main
 
 from htcgrid_core.adapters.local.store import SqliteStore
+from tests.airflow.system.late import noted_in
 
-CALLS = "STORE_CALLS"  # names the file, in the environment
+CALLS, LATE = "STORE_CALLS", "LATE_LOOPS"  # name the files, in the environment
 
 
 def counted(name: str, real: Callable[..., Any], calls: Path) -> Callable[..., Any]:
@@ -33,5 +34,6 @@ if __name__ == "__main__":
         method = getattr(SqliteStore, name)
         if not name.startswith("_") and callable(method):
             setattr(SqliteStore, name, counted(name, method, Path(os.environ[CALLS])))
+    noted_in(Path(os.environ[LATE]))
     sys.argv = ["airflow", "triggerer"]
     main()  # type: ignore[no-untyped-call] # Airflow's
