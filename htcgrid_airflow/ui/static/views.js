@@ -47,6 +47,7 @@ function step(labels) {
 export function sessionCard(session) {
   const fact = (name, ...value) => [el("div", {}, el("dt", {}, name), el("dd", {}, ...value))];
   const labels = Object.entries(session.labels);
+  const left = session.total - session.completed - session.failed - session.cancelled;
   return el("section", { class: "card large" },
     el("div", { class: "bar-row" },
       el("h1", {}, session.name || session.session_id), badge(session.state), el("span", { class: "space" })),
@@ -55,16 +56,22 @@ export function sessionCard(session) {
     session.problem ? el("p", { class: "note" }, session.problem) : null,
     el("dl", { class: "facts" },
       fact("Session", el("code", {}, session.session_id)),
-      fact("Function", el("code", {}, session.function)),
+      fact("Function", el("code", {}, breakable(session.function))),
       fact("Pool, priority", `${session.pool}, ${session.priority}`),
       fact("Submitted", moment(session.submitted_at)),
       fact(session.ended_at ? "Took" : "Running for", duration(session.seconds)),
       fact("Speed", session.rate ? `${session.rate >= 10 ? count(Math.round(session.rate)) : session.rate.toFixed(2)} tasks/s` : "–"),
+      !session.ended_at && left && session.rate ? fact("Left, about", duration(left / session.rate)) : [],
       session.parent_id ? fact("Runs again what failed in", el("code", {}, session.parent_id)) : [],
       labels.length
         ? el("div", { class: "whole" }, el("dt", {}, "Labels"), el("dd", { class: "chips" },
           labels.map(([name, value]) => el("span", { class: "chip" }, `${name}=${value}`))))
         : []));
+}
+
+// A long name breaks before a dot, not within a word.
+function breakable(name) {
+  return name.split(/(?=\.)/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
 }
 
 export function failureTable(session, isOpen, opened) {

@@ -10,7 +10,7 @@ import httpx
 
 T = TypeVar("T")
 
-GUARD_SECONDS = 120.0  # only a test that would hang for ever notices it
+GUARD_SECONDS = 240.0  # only a test that would hang for ever notices it
 ENDED = {"success", "failed"}
 
 
