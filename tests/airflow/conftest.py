@@ -1,4 +1,4 @@
-"""An Airflow home of its own for the tests of this folder, and a grid for each module that asks for one."""
+"""An Airflow home and a grid of their own for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from htcgrid_core import Grid, connect  # noqa: E402 - the home comes first
 from tests.e2e.support import fresh_grid  # noqa: E402
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grid_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a fresh grid for a module's tests, since agents take seconds to start; they are gone afterwards."""
+    """The URL of a grid of these tests' own, since agents take seconds to start; they are gone afterwards."""
     with fresh_grid(tmp_path_factory.mktemp("grid"), slots=4, idle=60) as url:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grid(grid_url: str) -> Iterator[Grid]:
-    """A connection to a fresh grid."""
+    """A connection to it."""
     with connect(grid_url) as connected:
         yield connected
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -73,55 +72,3 @@ def deferred_by(operator: Any, context: Any) -> HTCGridSessionTrigger:
     trigger = deferred.value.trigger
     assert isinstance(trigger, HTCGridSessionTrigger)
     return trigger
-
-
-# What runs on the grid.
-
-
-def triple(event: int) -> int:
-    """A good task."""
-    return 3 * event
-
-
-def no_thirteen(event: int) -> int:
-    """A task that fails for 13."""
-    if event == 13:
-        raise ValueError("13 is no good")
-    return event
-
-
-def below_repair(event: dict[str, Any]) -> int:
-    """Fail for odd numbers until there is a file; note each execution."""
-    folder = Path(event["folder"])
-    number: int = event["number"]
-    with (folder / "executions").open("a") as file:
-        file.write(f"{number}\n")
-    if number % 2 and not (folder / "repaired").exists():
-        raise ValueError(f"{number} waits for a repair")
-    return number
-
-
-def number_of(event: dict[str, Any], context: Any) -> int:
-    """The event's number."""
-    number: int = event["number"]
-    return number
-
-
-def length_of(event: str, context: Any) -> int:
-    """The event's length."""
-    return len(event)
-
-
-def hold(event: dict[str, Any]) -> int:
-    """Run until there is a gate."""
-    import time
-
-    while not Path(event["gate"]).exists():
-        time.sleep(0.02)
-    number: int = event["number"]
-    return number
-
-
-def a_megabyte(event: int, context: Any) -> str:
-    """A large result."""
-    return str(event % 10) * (1 << 20)

@@ -12,7 +12,8 @@ import pytest
 from htcgrid_airflow.attempt import KILLED, Attempt, place_of
 from htcgrid_airflow.operators import HTCGridSubmitOperator
 from htcgrid_core import Grid, GridUnavailable, Session, SessionFailed, SessionState
-from tests.airflow.steps import Step, Store, below_repair, deferred_by, hold
+from tests.airflow.handlers import below_repair, hold
+from tests.airflow.steps import Step, Store, deferred_by
 
 
 def events(folder: Path, count: int = 6) -> list[dict[str, Any]]:
@@ -117,7 +118,7 @@ def test_a_worker_that_died_while_it_submitted(grid_url: str, grid: Grid, tmp_pa
 
     count = 20_000
     arguments: dict[str, Any] = {
-        "function": "tests.airflow.steps.number_of",
+        "function": "tests.airflow.handlers.number_of",
         "tasks": dying,
         "tasks_kwargs": {"count": count, "fatal": str(tmp_path / "fatal")},
         "result": "manifest",
@@ -144,7 +145,7 @@ def test_events_that_are_never_twice_the_same(grid_url: str, grid: Grid, tmp_pat
             fatal.unlink()
             raise Died
 
-    arguments: dict[str, Any] = {"function": "tests.airflow.steps.length_of", "tasks": random, "result": "manifest"}
+    arguments: dict[str, Any] = {"function": "tests.airflow.handlers.length_of", "tasks": random, "result": "manifest"}
     step = Step(retries=1, max_tries=1)
     with pytest.raises(Died):
         operator(grid_url, tmp_path, **arguments).execute(step.context())

@@ -14,7 +14,8 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from htcgrid_airflow.compat import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 from htcgrid_airflow.operators import HTCGridSubmitOperator
 from htcgrid_core import Grid, GridError, Session, SessionState
-from tests.airflow.steps import Step, deferred_by, hold
+from tests.airflow.handlers import hold
+from tests.airflow.steps import Step, deferred_by
 from tests.e2e.support import eventually
 
 

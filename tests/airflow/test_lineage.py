@@ -15,7 +15,8 @@ from htcgrid_airflow.lineage import place_of
 from htcgrid_airflow.operators import HTCGridSubmitOperator
 from htcgrid_airflow.triggers import HTCGridSessionsEnded
 from htcgrid_core import Grid, RetryPolicy
-from tests.airflow.steps import Step, no_thirteen, triple
+from tests.airflow.handlers import no_thirteen, triple
+from tests.airflow.steps import Step
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.airflow.steps import Step
 
 url, tasks, result = sys.argv[1:]
 operator = HTCGridSubmitOperator(
-    task_id="fan_out", grid=url, function="tests.airflow.steps.number_of", tasks=tasks, result=result
+    task_id="fan_out", grid=url, function="tests.airflow.handlers.number_of", tasks=tasks, result=result
 )
 manifest = operator.execute(Step().context())
 print(json.dumps([manifest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))

@@ -28,7 +28,8 @@ from htcgrid_core import (
     SessionNotFound,
     SessionState,
 )
-from tests.airflow.steps import Step, hold, no_thirteen, triple
+from tests.airflow.handlers import hold, no_thirteen, scaled, triple
+from tests.airflow.steps import Step
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -156,11 +157,6 @@ def test_what_names_no_session(grid_url: str) -> None:
 
 
 # Decorator
-
-
-def scaled(trade: dict[str, Any], curves: dict[str, float], factor: float = 1.0) -> float:
-    """One task."""
-    return float(trade["notional"] * curves[trade["currency"]] * factor)
 
 
 def decorated(url: str, function: Any, over: Any, *args: Any, **arguments: Any) -> HTCGridDecoratedOperator:

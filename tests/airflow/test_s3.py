@@ -12,7 +12,8 @@ import pytest
 
 from htcgrid_airflow.operators import HTCGridResultsOperator, HTCGridSubmitOperator
 from htcgrid_core import InvalidInput
-from tests.airflow.steps import Step, no_thirteen, triple
+from tests.airflow.handlers import no_thirteen, triple
+from tests.airflow.steps import Step
 from tests.aws.emulators import REGION, Account, ministack
 
 BUCKET = "trades"
@@ -73,7 +74,7 @@ def test_parquet(grid_url: str, s3: Any) -> None:
     put(s3, "in.parquet", sink.getvalue().to_pybytes())
     operator = submit(
         grid_url,
-        function="tests.airflow.steps.number_of",
+        function="tests.airflow.handlers.number_of",
         tasks=f"s3://{BUCKET}/in.parquet",
         tasks_conn_id="aws_trades",
         result=f"s3://{BUCKET}/out.parquet",
@@ -133,7 +134,7 @@ def test_a_large_result_that_cannot_be_sent_whole_is_not_there(
     monkeypatch.setattr("s3fs.core.calculate_chunksize", lambda *_, **__: 5 << 20)
     operator = submit(
         grid_url,
-        function="tests.airflow.steps.a_megabyte",
+        function="tests.airflow.handlers.a_megabyte",
         tasks=list(range(11)),
         result=f"s3://aws_trades@{BUCKET}/large.jsonl",
     )

@@ -25,7 +25,8 @@ from htcgrid_core import (
     SessionState,
     UnknownGrid,
 )
-from tests.airflow.steps import Step, hold, no_thirteen, triple
+from tests.airflow.handlers import hold, no_thirteen, triple
+from tests.airflow.steps import Step
 
 ONCE = {"max_attempts": 1}
 
@@ -247,4 +248,4 @@ def test_callables_are_not_rendered_but_called_by_the_step(grid_url: str) -> Non
     operator.render_template_fields({"ds": "2026-11-20"})
     assert operator.session_name == "at 2026-11-20"
     assert operator.execute(Step().context()) == [0, 3]
-    assert str(operator.function) == "tests.airflow.steps.triple", "the same in each serialized DAG"
+    assert str(operator.function) == "tests.airflow.handlers.triple", "the same in each serialized DAG"

@@ -17,7 +17,7 @@ from airflow.triggers.base import BaseTrigger
 
 from htcgrid_airflow.triggers import HTCGridSessionTrigger, poller
 from htcgrid_core import Grid, GridUnavailable, Session, SessionState
-from tests.airflow.steps import hold, triple
+from tests.airflow.handlers import hold, triple
 
 
 @pytest.fixture
