@@ -53,8 +53,8 @@ def troubles(stack: Stack, signs: Path, expired: str) -> Stack:
         ("no_grid", "GridUnavailable: "),
         ("no_function", "FunctionNotFound: there is no module 'nowhere'"),
         ("malformed", "malformed.jsonl, line 3: not a JSON value"),
-        ("expired_for_sensor", "SessionNotFound: session {expired} does not exist"),
-        ("expired_for_results", "SessionNotFound: session {expired} does not exist"),
+        ("expired_for_sensor", "SessionNotFound: session '{expired}' does not exist"),
+        ("expired_for_results", "SessionNotFound: session '{expired}' does not exist"),
     ],
 )
 def test_a_step_that_cannot_succeed(troubles: Stack, expired: str, task: str, message: str) -> None:
