@@ -51,8 +51,8 @@ def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
             yield cast("BinaryIO", file)
             file.flush()
             with _told(name, "written"):
-                path = ObjectStoragePath(name, conn_id=conn_id)
-                path.fs.put_file(file.name, path.path)  # a file object closed by an error would leave a part there
+                there = ObjectStoragePath(name, conn_id=conn_id)
+                there.fs.put_file(file.name, there.path)  # a file object closed by an error would leave a part there
         return
     path = Path(name.removeprefix("file://"))
     beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")

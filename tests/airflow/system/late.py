@@ -83,7 +83,7 @@ def noted_in(notes: Path) -> None:
         threading.Thread(target=watch.look, daemon=True).start()
         beating = asyncio.create_task(watch.beat())
         try:
-            await real(self)
+            await real(self)  # type: ignore[no-untyped-call] # Airflow's
         finally:
             beating.cancel()
 

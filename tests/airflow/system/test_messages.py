@@ -84,8 +84,13 @@ def test_the_grid_is_away_in_the_middle_of_a_wait(stack: Stack, signs: Path, lin
             held.in_state(state)
         line.cut()
         for held in waiting:
-            eventually(lambda held=held: "The grid is away" in held.log(), lambda held=held: held.log())
+            says_so(held)
         line.mend()
         for held in waiting:
             held.succeeds()
             held.ended("COMPLETED")
+
+
+def says_so(held: Held) -> None:
+    """Wait until the step's log does."""
+    eventually(lambda: "The grid is away" in held.log(), held.log)
