@@ -34,7 +34,7 @@ def open_stored(place: str | ObjectStoragePath, conn_id: str | None = None) -> B
         InvalidInput: there is none, or nobody knows such a storage here.
     """
     with _told(place, "read"):
-        path = ObjectStoragePath(place, conn_id=conn_id) if isinstance(place, str) else place
+        path = _path(place, conn_id) if isinstance(place, str) else place
         # Buffered, since the lines of what fsspec opens cannot be limited in length.
         return io.BufferedReader(path.fs.open(path.path, "rb"), BUFFER_BYTES)
 
@@ -51,7 +51,7 @@ def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
             yield cast("BinaryIO", file)
             file.flush()
             with _told(name, "written"):
-                there = ObjectStoragePath(name, conn_id=conn_id)
+                there = _path(name, conn_id)
                 there.fs.put_file(file.name, there.path)  # a file object closed by an error would leave a part there
         return
     path = Path(name.removeprefix("file://"))
@@ -68,6 +68,11 @@ def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _path(name: str, conn_id: str | None) -> ObjectStoragePath:
+    # Airflow 3.1 takes a given None for the connection, instead of the one in the URL.
+    return ObjectStoragePath(name) if conn_id is None else ObjectStoragePath(name, conn_id=conn_id)
 
 
 @contextlib.contextmanager

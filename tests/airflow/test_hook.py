@@ -126,8 +126,8 @@ def test_airflow_knows_the_connection_the_decorator_and_the_link() -> None:
     if find_spec(runtime):
         fields = {name for name in manager.connection_form_widgets if "__htcgrid__" in name}
         assert fields == {f"extra__htcgrid__{name}" for name in ("grid", "region", "aws_conn_id", "pool", "priority")}
+        assert conf.get("htcgrid", "poll_interval") == "5.0", "a default that no file has"
     assert "htcgrid_airflow.links.HTCGridSessionLink" in manager.extra_links_class_names
-    assert conf.get("htcgrid", "poll_interval") == "5.0", "a default that no file has"
     found: Any = import_module(runtime).ProvidersManagerTaskRuntime() if find_spec(runtime) else manager
     assert found.hooks["htcgrid"].hook_name == "HTC-Grid"
     assert found.taskflow_decorators["htcgrid"] is htcgrid_task
