@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from htcgrid_core import Grid, SessionNotFound, connect
+from htcgrid_core import Grid, connect
 from tests.airflow.system.conftest import AWS_ACCOUNT
 from tests.airflow.system.kills import Held
 from tests.airflow.system.line import Line
@@ -25,15 +25,7 @@ DAG, RUN = "troubles", "r1"
 def expired(grid: Grid) -> str:
     """A session whose time is over."""
     session = grid.submit("tests.airflow.system.handlers.no_op", [1], retention=0.1)
-
-    def gone() -> bool:
-        try:
-            session.progress()
-        except SessionNotFound:
-            return True
-        return False
-
-    eventually(gone, "the session has expired")
+    eventually(lambda: not grid.progress([session.id]), "the session has expired")
     return session.id
 
 
