@@ -43,7 +43,7 @@ def troubles(stack: Stack, signs: Path, expired: str) -> Stack:
     [
         ("no_connection", "UnknownGrid: there is no Airflow connection 'nowhere': create one of type htcgrid"),
         ("no_grid", "GridUnavailable: "),
-        ("no_function", "FunctionNotFound: there is no module 'nowhere'"),
+        ("no_function", "FunctionNotFound: nowhere.handler: there is no module 'nowhere'"),
         ("malformed", "malformed.jsonl, line 3: not a JSON value"),
         ("expired_for_sensor", "SessionNotFound: session '{expired}' does not exist"),
         ("expired_for_results", "SessionNotFound: session '{expired}' does not exist"),
