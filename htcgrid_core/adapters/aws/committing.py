@@ -1,10 +1,11 @@
-"""Commit on DynamoDB: one transaction of the bundle, its lane's counters and its children."""
+"""Commit on DynamoDB: one transaction of bundles, their lane's counters and their children."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from threading import Lock
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from htcgrid_core.adapters.aws import items
@@ -13,60 +14,100 @@ from htcgrid_core.adapters.aws.items import Place, root_of
 from htcgrid_core.adapters.aws.rows import Rows
 from htcgrid_core.adapters.aws.table import TRANSACTION, ConditionFailed, Write
 from htcgrid_core.adapters.aws.tables import TTL
+from htcgrid_core.adapters.aws.together import Together
 from htcgrid_core.adapters.aws.wire import Item
+from htcgrid_core.adapters.aws.working import is_tidying
 from htcgrid_core.domain.bundle import Child
-from htcgrid_core.domain.errors import GridUnavailable, LeaseLost, SessionNotFound
+from htcgrid_core.domain.errors import GridUnavailable, LeaseLost
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.session_store import Commit
 
 CHILDREN_IN_TRANSACTION = TRANSACTION - 2
+WEIGHT_BYTES = 32_000  # of outcomes, which weigh as much as another item: a transaction takes 4 MB
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Part:
+    """One commit, as a part of a transaction: its bundle, then its children."""
+
+    commit: Commit
+    place: Place
+    lane: int
+    writes: Sequence[Write]
+
+    @property
+    def weight(self) -> int:
+        """In items of a transaction."""
+        outcomes = self.commit.outcomes
+        return len(self.writes) + (0 if outcomes is None else outcomes.size // WEIGHT_BYTES)
 
 
 class Committing(Rows):
-    """The part of the store that agents commit with."""
+    """The part of the store that agents commit with.
+
+    Threads of one process that commit bundles of one lane share transactions: two would meet on the lane's counters,
+    and each would write them.
+    """
 
     _directory: Directory
-    _turns: Sequence[Lock]  # threads of one process wait for each other here, so that their transactions do not meet
+    _commits: Together[_Part, SessionRecord]
 
     def commit(self, commit: Commit) -> SessionRecord:
-        """Mark the bundle done, add to the counters and create the children, all or nothing."""
+        """Mark the bundle done, add to the counters and create the children, all or nothing.
+
+        While this process holds other leases of the session, so that it cannot be over, the counters in the answer may
+        lag behind what other processes commit.
+        """
         place = self._place(commit.session_id)
         root = root_of(commit.bundle_id)
         if place is None or root < 0:
             raise _lost(commit)
-        lane = place.lane_of(root)
         children = list(commit.children)
         if len(children) > CHILDREN_IN_TRANSACTION:
             if not self._write_before(place, commit, [child for child in children if child.lease is None]):
-                return self._after(commit, place, lane)
+                return self._get(commit.session_id).record
             children = [child for child in children if child.lease is not None]  # those that its agent goes on with
-        puts = [
-            Write(
-                place.bundle_key(child.bundle.bundle_id),
-                "attribute_not_exists(#pk)",
-                item=items.new_child(child, place.ttl(commit.now)),
-            )
-            for child in children
-        ]
-        try:
-            with self._turns[hash(place.counter_key(lane)) % len(self._turns)]:
-                self._table.transact([_done(place, commit), _counted(place, lane, commit), *puts])
-        except ConditionFailed as failed:
-            bundle = failed.items[0]
-            if bundle is None or "d" not in bundle or bundle["t"] != commit.token:
-                self._places.pop(commit.session_id, None)  # the session may have been made anew
-                raise _lost(commit) from None
-        return self._after(commit, place, lane)
+        lane = place.lane_of(root)
+        part = _Part(commit, place, lane, [_done(place, commit), *(_put(place, child, commit) for child in children)])
+        return self._commits.go((place, lane), part, part.weight, self._commit_together)
 
-    def _after(self, commit: Commit, place: Place, lane: int) -> SessionRecord:
-        """The session's row after its commit; a log that became long is trimmed."""
-        row = self._find(commit.session_id)
-        if row is None:
-            raise SessionNotFound(commit.session_id)
-        if row.place == place:
+    def _commit_together(self, parts: Sequence[_Part]) -> list[SessionRecord | Exception]:
+        """Parts of one lane, each all or nothing; what one of them lost costs the others nothing but another try."""
+        place, lane = parts[0].place, parts[0].lane
+        waiting, lost = list(parts), set[_Part]()
+        is_repeated = False
+        while waiting:
+            # One write of an item in a transaction: of two commits of one bundle, the first comes first.
+            going = list({part.commit.bundle_id: part for part in reversed(waiting)}.values())
+            counters = _counted(place, lane, [part.commit for part in going])
+            try:
+                self._table.transact([counters, *(write for part in going for write in part.writes)])
+                settled = set(going)
+            except ConditionFailed as failed:
+                gone, before = _sorted_out(going, failed.items)
+                lost |= gone
+                settled = gone | before
+                is_repeated |= bool(before)
+            waiting = [part for part in waiting if part not in settled]
+        if lost:
+            self._places.pop(place.session_id, None)  # the session may have been made anew
+            self._working.released(place, [part.commit.bundle_id for part in lost])
+        done = [part.commit for part in parts if part not in lost]
+        record = self._after(place, lane, done, is_repeated=is_repeated) if done else None
+        return [_lost(part.commit) if part in lost or record is None else record for part in parts]
+
+    def _after(self, place: Place, lane: int, commits: Sequence[Commit], *, is_repeated: bool) -> SessionRecord:
+        """The session's row after commits: read if it may be over, else as it is known here."""
+        seen = self._seen.get(place.session_id)
+        must_read = self._working.committed(place, place.lanes, commits) or is_repeated
+        if not must_read and seen is not None and seen.place == place:
+            row = self._seen[place.session_id] = seen.counting(lane, commits)
+            return row.record
+        row = self._get(place.session_id)
+        if row.place == place and any(is_tidying(commit.bundle_id) for commit in commits):
             counters = row.item if place.lanes == 1 else row.lane(lane)
             with contextlib.suppress(GridUnavailable):  # the commit is written; another one will trim
-                self._directory.trim(place, lane, counters, commit.now)
+                self._directory.trim(place, lane, counters, commits[-1].now)
         return row.record
 
     def _write_before(self, place: Place, commit: Commit, children: list[Child]) -> bool:
@@ -90,6 +131,24 @@ class Committing(Rows):
         return True
 
 
+def _sorted_out(parts: Sequence[_Part], found: Sequence[Item | None]) -> tuple[set[_Part], set[_Part]]:
+    """Of a transaction whose conditions failed: the parts that are lost, and those that were written before.
+
+    Args:
+        found: for each write, the counters' first, the item that broke its condition.
+    """
+    is_closed, rest = found[0] is not None, iter(found[1:])
+    lost, before = set[_Part](), set[_Part]()
+    for part in parts:
+        broken = list(islice(rest, len(part.writes)))
+        bundle = broken[0]
+        if bundle is not None and "d" in bundle and bundle["t"] == part.commit.token:
+            before.add(part)
+        elif is_closed or any(item is not None for item in broken):
+            lost.add(part)
+    return lost, before
+
+
 def _done(place: Place, commit: Commit) -> Write:
     """The bundle's item: done under its token, with its outcomes and the names of its children."""
     fields: Item = {"d": True, TTL: place.ttl(commit.now)}
@@ -105,21 +164,30 @@ def _done(place: Place, commit: Commit) -> Write:
     )
 
 
-def _counted(place: Place, lane: int, commit: Commit) -> Write:
-    """The counters of its lane, or of the session's row if that is the only one."""
-    arguments: dict[str, Any] = {"now": commit.now, "ok": commit.completed, "bad": commit.failed}
+def _put(place: Place, child: Child, commit: Commit) -> Write:
+    """A child's item."""
+    item = items.new_child(child, place.ttl(commit.now))
+    return Write(place.bundle_key(child.bundle.bundle_id), "attribute_not_exists(#pk)", item=item)
+
+
+def _counted(place: Place, lane: int, commits: Sequence[Commit]) -> Write:
+    """The counters of their lane, or of the session's row if that is the only one."""
+    completed, failed = sum(commit.completed for commit in commits), sum(commit.failed for commit in commits)
+    now = max(commit.now for commit in commits)
+    entries = [log_entry(commit.bundle_id, commit.failed) for commit in commits if commit.outcomes is not None]
+    arguments: dict[str, Any] = {"now": now, "ok": completed, "bad": failed}
     sets, adds = "#upd = :now", "#ok :ok, #bad :bad"
-    if commit.outcomes is not None:
-        sets += ", #log = list_append(if_not_exists(#log, :none), :entry)"
-        arguments |= {"none": [], "entry": [log_entry(commit.bundle_id, commit.failed)]}
+    if entries:
+        sets += ", #log = list_append(if_not_exists(#log, :none), :entries)"
+        arguments |= {"none": [], "entries": entries}
     if place.lanes == 1:
         condition = "#gen = :gen AND attribute_exists(#live)"
         adds += ", #pend :pend"
-        arguments |= {"gen": place.generation, "pend": -commit.completed - commit.failed}
+        arguments |= {"gen": place.generation, "pend": -completed - failed}
     else:
         condition = "attribute_not_exists(#closed)"
         sets += f", #{TTL} = :ttl"
-        arguments["ttl"] = place.ttl(commit.now)
+        arguments["ttl"] = place.ttl(now)
     return Write(place.counter_key(lane), condition, f"SET {sets} ADD {adds}", arguments=arguments)
 
 

@@ -82,7 +82,9 @@ class Leasing(Rows):
         try:
             self._table.write(write)
         except ConditionFailed:
+            self._working.released(place, [renewal.bundle_id])
             return False
+        self._working.leased(place, renewal.bundle_id, renewal.until, renewal.until)
         return True
 
     def _claim(
@@ -117,6 +119,7 @@ class Leasing(Rows):
         lease = items.lease_of(leased)
         if lease is None:
             raise CorruptPayload(f"bundle {bundle_id} of session {row.session_id} was leased and has no lease")
+        self._working.leased(place, bundle_id, wish.until, wish.now)
         return Claimed(items.bundle_of(place, bundle_id, leased, block), lease, items.block_of(block), row.record)
 
     def _ready_children(self, place: Place, parent: Item) -> tuple[Hint, ...]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from htcgrid_core.adapters.aws import items
 from htcgrid_core.adapters.aws.items import Place, session_key
 from htcgrid_core.adapters.aws.table import Key, Table
-from htcgrid_core.adapters.aws.tables import PARTITION
+from htcgrid_core.adapters.aws.tables import PARTITION, SORT
+from htcgrid_core.adapters.aws.together import Together
 from htcgrid_core.adapters.aws.wire import Item
+from htcgrid_core.adapters.aws.working import Working
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.session_store import Commit
 
 PLACES = 4096  # sessions whose places a process remembers
 
@@ -62,13 +65,34 @@ class Row:
         """The row as the port returns it."""
         return items.record_of(self.session_id, self.item, self.lanes)
 
+    def counting(self, number: int, commits: Sequence[Commit]) -> Row:
+        """The same row after commits of one lane."""
+        if self.place.lanes == 1:
+            return replace(self, item=_counting(self.item, commits))
+        partition, sort = self.place.counter_key(number)
+        counted = _counting(self.lane(number) or {PARTITION: partition, SORT: sort}, commits)
+        return replace(self, lanes=[counted, *(lane for lane in self.lanes if lane[PARTITION] != partition)])
+
+
+def _counting(counters: Item, commits: Sequence[Commit]) -> Item:
+    completed, failed = sum(commit.completed for commit in commits), sum(commit.failed for commit in commits)
+    found = {
+        **counters,
+        "ok": counters.get("ok", 0) + completed,
+        "bad": counters.get("bad", 0) + failed,
+        "upd": max(commit.now for commit in commits),
+    }
+    return found | ({"pend": counters["pend"] - completed - failed} if "pend" in counters else {})
+
 
 class Rows:
     """The part of the store that the others read sessions with."""
 
     _table: Table
     _places: dict[str, Place]
-    _lanes_seen: dict[str, tuple[Place, Sequence[Item]]]
+    _seen: dict[str, Row]  # as this process saw them last, and its own commits since
+    _working: Working
+    _reads: Together[Sequence[Key], dict[Key, Item]]
 
     def _find(self, session_id: str) -> Row | None:
         """A session's row with its counters; None if there is none."""
@@ -87,23 +111,27 @@ class Rows:
         return row
 
     def _with_row(self, place: Place, keys: Sequence[Key]) -> tuple[Row | None, list[Item | None]]:
-        """Items of a session together with its row, in one call.
+        """Items of a session together with its row, in one call, and with what other threads ask for just now.
 
         The counters of several lanes are those that this process saw last, since reading them costs more than all else.
         """
         own = session_key(place.session_id)
-        seen, lanes = self._lanes_seen.get(place.session_id, (None, []))
-        along = place.counter_keys() if place.lanes > 1 and seen != place else []
-        found = self._table.get_many([own, *keys, *along])
-        row = self._row(place.session_id, found) if own in found else None
-        if row is not None and place.lanes > 1 and row.place == place and not along:
-            row = Row(row.session_id, row.item, lanes)
+        seen = self._seen.get(place.session_id)
+        along = place.counter_keys() if place.lanes > 1 and (seen is None or seen.place != place) else []
+        asked = [own, *keys, *along]
+        found = self._reads.go("claims", asked, len(asked), self._read_together)
+        row = self._row(place.session_id, found, were_read=bool(along)) if own in found else None
         return row, [found.get(key) for key in keys]
+
+    def _read_together(self, asked: Sequence[Sequence[Key]]) -> list[dict[Key, Item] | Exception]:
+        found = self._table.get_many([key for keys in asked for key in keys])
+        return [found] * len(asked)
 
     def _rows_only(self, session_ids: Sequence[str]) -> list[Row]:
         """Up to a hundred rows without the counters of their lanes: for their states and places."""
         found = self._table.get_many([session_key(session_id) for session_id in session_ids])
-        return [self._row(session_id, found) for session_id in session_ids if session_key(session_id) in found]
+        known = [session_id for session_id in session_ids if session_key(session_id) in found]
+        return [self._row(session_id, found, were_read=False) for session_id in known]
 
     def _find_many(self, session_ids: Sequence[str]) -> list[Row]:
         """Rows in the order asked for, unknown ones left out: one call for a hundred, and one for the lanes."""
@@ -112,7 +140,8 @@ class Rows:
         # The lanes of sessions that this process knows come along; they are read no earlier than the rows.
         along = [key for place in places for key in place.counter_keys()] if len(session_ids) == 1 else []
         found = self._table.get_many([*keys, *along])
-        rows = [self._row(session_id, found) for session_id in session_ids if session_key(session_id) in found]
+        known = [session_id for session_id in session_ids if session_key(session_id) in found]
+        rows = [self._row(session_id, found, were_read=bool(along)) for session_id in known]
         missing = [
             key
             for row in rows
@@ -123,21 +152,26 @@ class Rows:
         if not missing:
             return rows
         found |= self._table.get_many(missing)
-        return [self._row(row.session_id, found) for row in rows]
+        return [self._row(row.session_id, found, were_read=True) for row in rows]
 
-    def _row(self, session_id: str, found: dict[Key, Item]) -> Row:
+    def _row(self, session_id: str, found: dict[Key, Item], *, were_read: bool) -> Row:
+        """A row of what was read; if several lanes were not, with what was seen of them last."""
         item = found[session_key(session_id)]
         place = items.place_of(session_id, item)
         if len(self._places) >= PLACES:
             self._places.clear()
-            self._lanes_seen.clear()
+            self._seen.clear()
         self._places[session_id] = place
         if place.lanes == 1:
-            return Row(session_id, item)
-        lanes = [found[key] for key in place.counter_keys() if key in found]
-        if lanes:
-            self._lanes_seen[session_id] = (place, lanes)
-        return Row(session_id, item, lanes)
+            row = Row(session_id, item)
+        elif were_read:
+            row = Row(session_id, item, [found[key] for key in place.counter_keys() if key in found])
+        else:
+            seen = self._seen.get(session_id)
+            return Row(session_id, item, seen.lanes if seen is not None and seen.place == place else ())
+        self._working.read(place)
+        self._seen[session_id] = row
+        return row
 
     def _place(self, session_id: str) -> Place | None:
         """Where a session's items are, remembered from an earlier read; every write checks that it still is so."""

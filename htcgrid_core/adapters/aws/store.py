@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.committing import Committing
@@ -13,13 +13,14 @@ from htcgrid_core.adapters.aws.leasing import Leasing
 from htcgrid_core.adapters.aws.reading import Reading
 from htcgrid_core.adapters.aws.roster import Roster
 from htcgrid_core.adapters.aws.submitting import Submitting
-from htcgrid_core.adapters.aws.table import Table, pause
+from htcgrid_core.adapters.aws.table import BATCH_READ, TRANSACTION, Table, pause
+from htcgrid_core.adapters.aws.together import Together
+from htcgrid_core.adapters.aws.working import Working
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LANES = 16
-TURNS = 64  # lanes of all sessions share them; which, is of no matter
 
 
 class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
@@ -45,7 +46,9 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
         self._table = Table(client, table, sleep=sleep)
         self._directory = Directory(self._table)
         self._places = {}
-        self._lanes_seen = {}
-        self._turns = [Lock() for _ in range(TURNS)]
+        self._seen = {}
+        self._working = Working(time.monotonic)
+        self._reads = Together(BATCH_READ)
+        self._commits = Together(TRANSACTION - 1)  # one item is the counters
         self._lanes = lanes
         self._whole_lanes = whole_lanes
