@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from htcgrid_core.adapters.aws.store import LANES, DynamoStore
+from htcgrid_core.adapters.aws.store import DynamoStore
 from htcgrid_core.adapters.aws.tables import create_table, time_to_live
 from tests.aws.emulators import Account
 
@@ -22,7 +22,7 @@ def make_table(account: Account) -> None:
 
 
 def store_of(
-    account: Account, *, lanes: int = LANES, whole_lanes: int = 1, client: DynamoDBClient | None = None
+    account: Account, *, lanes: int | None = None, whole_lanes: int = 1, client: DynamoDBClient | None = None
 ) -> DynamoStore:
     """A store with a client of its own, as another process would have it."""
     made = client or account.dynamodb()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 import zlib
@@ -46,6 +47,7 @@ class S3Blobs:
         """
         from botocore.exceptions import ClientError
 
+        checksum = zlib.crc32(data)
         with aws_errors(self._resource):
             try:
                 self._clients.s3.put_object(
@@ -53,8 +55,8 @@ class S3Blobs:
                     Key=_checked(key),
                     Body=data,
                     IfNoneMatch="*",
-                    ChecksumAlgorithm="CRC32",
-                    Metadata={CHECKSUM: f"{zlib.crc32(data):08x}"},
+                    ChecksumCRC32=base64.b64encode(checksum.to_bytes(4)).decode(),
+                    Metadata={CHECKSUM: f"{checksum:08x}"},
                 )
             except ClientError as error:
                 if code_of(error) in _AT_ONCE:

@@ -20,8 +20,6 @@ from htcgrid_core.adapters.aws.working import Working
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-LANES = 16
-
 
 class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
     """Sessions, bundles and outcomes of one table: one part of the port a file. May be used from many threads.
@@ -29,7 +27,8 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
     Args:
         client: gives boto3's DynamoDB client; called for each call, so that a forked child gets one of its own.
         table: its name (``tables.create_table`` says how it is made).
-        lanes: over how many partitions a session's bundles and counters are spread, at most 100.
+        lanes: over how many partitions a session's bundles and counters are spread, at most 98; if that is not said, as
+            many as its agents need.
         whole_lanes: the same for sessions that are written in one step, which are small.
         sleep: waits before a call is tried again, for a number of seconds.
     """
@@ -39,7 +38,7 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
         client: Callable[[], DynamoDBClient],
         table: str,
         *,
-        lanes: int = LANES,
+        lanes: int | None = None,
         whole_lanes: int = 1,
         sleep: Callable[[float], None] = pause,
     ) -> None:

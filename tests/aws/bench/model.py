@@ -16,13 +16,14 @@ from htcgrid_core.adapters.aws.batches import BATCH
 from htcgrid_core.adapters.aws.batches import THREADS as QUEUE_THREADS
 from htcgrid_core.adapters.aws.capacity import WRITE_UNIT_BYTES, read_units
 from htcgrid_core.adapters.aws.items import GROUP_ROOTS, root_of
-from htcgrid_core.adapters.aws.store import LANES
-from htcgrid_core.adapters.aws.submitting import THREADS
-from htcgrid_core.adapters.aws.table import BASE_SECONDS, TRIES
+from htcgrid_core.adapters.aws.lanes import lanes_of
+from htcgrid_core.adapters.aws.table import BASE_SECONDS, BATCH_WRITE, TRIES
+from htcgrid_core.adapters.aws.working import Working
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.store import SqliteStore
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 from htcgrid_core.ports.session_store import AgentRecord, Claimed, Commit, Refused, Renewal, Renewed
@@ -117,35 +118,55 @@ class ModelledStore(SqliteStore):
         super().__init__(database)
         self._world = world
         self._roster: tuple[float, list[AgentRecord]] = (float("-inf"), [])
+        self._lanes: dict[str, int] = {}
+        self._working: dict[str, Working] = {}  # of each agent
+        self._owners: dict[str, str] = {}  # of leases, by their tokens
         self.dynamo = Dynamo(world)
 
+    def create_session(self, record: SessionRecord) -> SessionRecord:
+        """A write of the row."""
+        self._lanes[record.session_id] = lanes_of(record.spec)
+        self.dynamo.call(DYNAMODB_SECONDS, {record.session_id: 1})
+        return super().create_session(record)
+
     def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
-        """A write of each root, eight at the same time, and one of the row."""
-        for at in range(0, len(bundles), THREADS):
-            some = [_key(session_id, block.root // GROUP_ROOTS % LANES) for _, block in bundles[at : at + THREADS]]
+        """A write of the row, of the roots, 25 in a call, and of the row again."""
+        self.dynamo.call(DYNAMODB_SECONDS, {session_id: 2})
+        for at in range(0, len(bundles), BATCH_WRITE):
+            some = [self._lane(session_id, bundle.bundle_id) for bundle, _ in bundles[at : at + BATCH_WRITE]]
             self.dynamo.call(DYNAMODB_SECONDS, Counter(some))
-        self.dynamo.call(DYNAMODB_SECONDS, {session_id: 1})
+        self.dynamo.call(DYNAMODB_SECONDS, {session_id: 2})
         super().put_bundles(session_id, bundles, now)
 
     def claim(self, session_id: str, bundle_id: str, **wish: Any) -> Claimed | Refused:
         """A read of row, block and bundle, and a write of the bundle."""
-        lane = _lane(session_id, bundle_id)
+        lane = self._lane(session_id, bundle_id)
         self.dynamo.call(DYNAMODB_SECONDS, {}, {session_id: 1, lane: 2})
         answer = super().claim(session_id, bundle_id, **wish)
         self.dynamo.call(DYNAMODB_SECONDS, {lane: 1})
+        if isinstance(answer, Claimed):
+            self._leased(session_id, bundle_id, answer.lease)
         return answer
+
+    def _leased(self, session_id: str, bundle_id: str, lease: Lease) -> None:
+        working = self._working.setdefault(lease.owner, Working(lambda: self._world.now))
+        working.leased(session_id, bundle_id, lease.until, self._world.now)
+        self._owners[lease.token] = lease.owner
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """A read of the rows, and a write of each bundle."""
         ids = {renewal.session_id for renewal in renewals}
         self.dynamo.call(DYNAMODB_SECONDS, {}, dict.fromkeys(ids, 1))
         for renewal in renewals:
-            self.dynamo.call(DYNAMODB_SECONDS, {_lane(renewal.session_id, renewal.bundle_id): 1})
+            self.dynamo.call(DYNAMODB_SECONDS, {self._lane(renewal.session_id, renewal.bundle_id): 1})
         return super().renew(renewals)
 
     def commit(self, commit: Commit) -> SessionRecord:
-        """A transaction of bundle, counters and children, and a read of the row and of all lanes."""
-        lane = _lane(commit.session_id, commit.bundle_id)
+        """A transaction of bundle, counters and children; a read of the row and of all lanes, where there is need.
+
+        Each agent makes one transaction of those that meet in its own lanes; that is left out here.
+        """
+        lane = self._lane(commit.session_id, commit.bundle_id)
         data = commit.outcomes.data if commit.outcomes is not None else None
         units = _write_units(ITEM_BYTES + len(data or b""))
         units += _write_units(ITEM_BYTES) + sum(
@@ -153,9 +174,18 @@ class ModelledStore(SqliteStore):
         )
         self.dynamo.call(TRANSACTION_SECONDS, {lane: 2 * units}, item=lane)
         record = super().commit(commit)
-        lanes = {_key(commit.session_id, number): 1.0 for number in range(LANES)}
-        self.dynamo.call(DYNAMODB_SECONDS, {}, {commit.session_id: 1.0, **lanes})
+        working, lanes = self._working[self._owners.pop(commit.token)], self._lanes[commit.session_id]
+        for child in commit.children:
+            if child.lease is not None:
+                self._leased(commit.session_id, child.bundle.bundle_id, child.lease)
+        if working.committed(commit.session_id, lanes, [commit]):
+            keys = {_key(commit.session_id, number): 1.0 for number in range(lanes)}
+            self.dynamo.call(DYNAMODB_SECONDS, {}, {commit.session_id: 1.0, **keys})
+            working.read(commit.session_id)
         return record
+
+    def _lane(self, session_id: str, bundle_id: str) -> str:
+        return _key(session_id, root_of(bundle_id) // GROUP_ROOTS % self._lanes.get(session_id, 1))
 
     def beat(self, agent: AgentRecord) -> None:
         """One write of a key that all agents share."""
@@ -232,7 +262,3 @@ def _write_units(size: int) -> int:
 
 def _key(session_id: str, lane: int) -> str:
     return f"{session_id}#{lane:02d}"
-
-
-def _lane(session_id: str, bundle_id: str) -> str:
-    return _key(session_id, root_of(bundle_id) // GROUP_ROOTS % LANES)

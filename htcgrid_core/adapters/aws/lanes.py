@@ -1,0 +1,14 @@
+"""How many lanes a session has: so many that transactions of all agents that its pool can reach seldom meet."""
+
+from __future__ import annotations
+
+from htcgrid_core.domain.session import SessionSpec
+
+FEWEST, MOST = 8, 64
+AGENTS_A_LANE = 4  # that commit every few seconds each, in 10 ms
+
+
+def lanes_of(spec: str) -> int:
+    """Of a session that is not written in one step; reading them all costs a unit each."""
+    agents = SessionSpec.model_validate_json(spec).agents
+    return max(FEWEST, min(MOST, agents // AGENTS_A_LANE))
