@@ -98,6 +98,8 @@ class Clients:
                 client = session.client(  # type: ignore[call-overload]  # the name is not a literal
                     service, region_name=region, endpoint_url=self._settings.endpoint, config=self._config(service)
                 )
+                if service == "s3":
+                    _send_at_once(client)
                 if self._metrics is not NO_METRICS:
                     observe(client, self._metrics)
                 self._made[service] = client
@@ -157,3 +159,13 @@ class Clients:
             user_agent="Boto3 htcgrid",  # else it is put together anew for each call, which takes a tenth of its CPU
             parameter_validation=False,  # which takes as long as all else in a call with 25 items; AWS does it anyway
         )
+
+
+def _send_at_once(s3: Any) -> None:
+    """Have objects sent with their requests: botocore would first ask whether they may be, and wait for the answer.
+
+    That is a round trip for each object, and ours are small.
+    """
+    from botocore.handlers import add_expect_header
+
+    s3.meta.events.unregister("before-call.s3", add_expect_header)

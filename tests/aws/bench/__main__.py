@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,13 @@ from rich.console import Console
 
 from tests.aws import emulators
 from tests.aws.bench import cost, rows, scale, speed
+from tests.aws.bench.progress import Progress
 from tests.aws.emulators import Account
 from tests.aws.grids import CloudUnderTest, cloud
 
 WIDTH = 150
 SECTIONS = ("cost", "speed", "scale")
-FLEETS = (scale.Fleet(3125, 10.0, 1, 30.0), scale.Fleet(407, 1.0, 10, 15.0))
+FLEETS = (scale.Fleet(3125, 10.0, 1, 60.0), scale.Fleet(407, 1.0, 10, 15.0))
 SMALL_FLEETS = (scale.Fleet(60, 10.0, 1, 30.0), scale.Fleet(20, 1.0, 3, 10.0))
 QUICK_SHARE = 0.1
 
@@ -39,12 +42,10 @@ def fresh_cloud() -> Iterator[tuple[Account, CloudUnderTest, Path]]:
 
 def run_cost(console: Console, quick: bool) -> list[rows.Row]:
     """Print the table of costs; its budgets."""
-    payloads = (1.0,) if quick else cost.PAYLOADS_KB
-    sizes = (1, 256) if quick else tuple(cost.BUNDLES)
-    found = []
-    with fresh_cloud() as (account, grid, folder), console.status("cost") as status:
-        for one in cost.costs(account, grid.url, folder, sizes, payloads, QUICK_SHARE if quick else 1.0):
-            status.update(f"cost: {one.payload_kb:g} KB, bundles of {one.bundle_size}: {one.calls:.3f} calls a task")
+    cases, found = cost.QUICK_CASES if quick else cost.CASES, []
+    with fresh_cloud() as (account, grid, folder), Progress(console, "cost") as progress:
+        for one in cost.costs(account, grid.url, folder, cases):
+            progress.say(f"{one.tasks:,} tasks of {one.payload_kb:g} KB in bundles of {one.bundle_size}")
             found.append(one)
     console.print(cost.table_of(found))
     return cost.rows_of(found)
@@ -52,16 +53,16 @@ def run_cost(console: Console, quick: bool) -> list[rows.Row]:
 
 def run_speed(console: Console, quick: bool) -> list[rows.Row]:
     """Sessions beside the original's calls."""
-    with fresh_cloud() as (account, grid, _), console.status("speed"):
-        return speed.beside_the_original(account, grid, QUICK_SHARE if quick else 1.0)
+    with fresh_cloud() as (account, grid, _), Progress(console, "speed") as progress:
+        return speed.beside_the_original(account, grid, QUICK_SHARE if quick else 1.0, progress.say)
 
 
 def run_scale(console: Console, quick: bool) -> list[rows.Row]:
     """Fleets in virtual time."""
     found = []
-    for fleet in SMALL_FLEETS if quick else FLEETS:
-        with console.status(str(fleet)) as status:
-            found += scale.rows_of(scale.Fleetwide(fleet).run(status.update))
+    with Progress(console, "scale") as progress:
+        for fleet in SMALL_FLEETS if quick else FLEETS:
+            found += scale.rows_of(scale.Fleetwide(fleet).run(progress.say))
     return found
 
 
@@ -77,13 +78,17 @@ def main() -> int:
         "speed": (run_speed, "speed, on ministack over HTTP"),
         "scale": (run_scale, "scale, in virtual time with AWS's latencies and limits"),
     }
-    found = []
+    found, started = [], time.monotonic()
     for section in options.only:
         run, title = runs[section]
         new = run(console, options.quick)
         console.print(rows.table_of(title + (", small sizes" if options.quick else ""), new))
         found += new
-    return int(any(row.passed is False for row in found))
+    missed = [row.what for row in found if row.passed is False]
+    kept = sum(row.passed is True for row in found)
+    console.print(f"{kept} budgets kept, {len(missed)} missed{': ' if missed else ''}{'; '.join(missed)}")
+    console.print(f"{time.monotonic() - started:.0f} s, {datetime.now(UTC):%Y-%m-%d}", highlight=False)
+    return int(bool(missed))
 
 
 if __name__ == "__main__":
