@@ -146,9 +146,9 @@ class TestBudget:
         assert found["calls"] + (metered.meter.calls.total() - calls) / tasks <= 0.15
         assert found["dollars a million"] + (metered.meter.dollars - dollars) / tasks * 1e6 <= 0.25
 
-    @pytest.mark.parametrize("tasks", [20, 150])
+    @pytest.mark.parametrize("tasks", [20, 75, 150, pytest.param(1000, marks=pytest.mark.slow)])
     def test_bundles_of_one(self, metered: Metered, tasks: int) -> None:
-        """Of a session that is written in one step, and of one that is not."""
+        """Of a session that is written in one step, and of those that are not; by an agent of a single slot."""
         found = run_session(metered, tasks, 1)
         assert found["calls"] <= 8
         assert found["write units"] <= 7

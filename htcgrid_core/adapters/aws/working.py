@@ -10,7 +10,7 @@ from htcgrid_core.ports.session_store import Commit
 
 FRESH_SECONDS_A_LANE = 0.25  # after which a committer reads the counters again: the more lanes, the more that costs
 READ_EVERY = 16  # one commit in so many reads in any case, and tidies up its lane's log
-SESSIONS = 4096  # from which on those whose leases have all lapsed are forgotten
+SESSIONS = 4096  # from which on those without a live lease here are forgotten
 
 
 def is_tidying(bundle_id: str) -> bool:
@@ -51,8 +51,9 @@ class Working:
     def read(self, place: Hashable) -> None:
         """All counters of a session were read just now."""
         with self._lock:
-            if place in self._held:
-                self._read_at[place] = self._monotonic()
+            if len(self._read_at) >= SESSIONS:
+                self._read_at = {known: at for known, at in self._read_at.items() if known in self._held}
+            self._read_at[place] = self._monotonic()
 
     def committed(self, place: Hashable, lanes: int, commits: Sequence[Commit]) -> bool:
         """Some bundles are done; whether the session's counters must be read, since it may be over or they are old."""

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from htcgrid_core.domain.bundle import root_id
-from htcgrid_core.domain.errors import IllegalTransition, LeaseLost
+from htcgrid_core.domain.bundle import Block, Bundle, root_id
+from htcgrid_core.domain.errors import IllegalTransition, LeaseLost, SessionConflict
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.session_store import Claimed, Refusal, Refused, SessionStore
@@ -22,6 +22,7 @@ from htcgrid_core.testing.contracts.given import FULL_PAGE, LEASE, NOW, SESSION
 
 CLIENTS = 8
 Connect = Callable[[], SessionStore]
+Bodies = dict[str, list[tuple[Bundle, Block]]]
 
 
 class RacesContract:
@@ -201,6 +202,28 @@ class RacesContract:
         assert store.session(SESSION, NOW).counters.total == 20
         assert len(store.history(SESSION)) == 2
         assert_counters_exact(store)
+
+    def test_two_bodies_under_one_token(self, store: SessionStore, connect: Connect) -> None:
+        """Whichever is first, the other is told, and no task of it is in the session."""
+        for number in range(4):
+            session_id = f"s-{number:04d}"
+            bodies = {text: given.roots([1] * 12, session_id, text=text) for text in ("event", "other")}
+
+            def submit(text: str, session_id: str = session_id, bodies: Bodies = bodies) -> str:
+                mine = connect()
+                mine.create_session(given.record(session_id))
+                try:
+                    for at in range(0, 12, 4):
+                        mine.put_bundles(session_id, bodies[text][at : at + 4], NOW)
+                    return mine.acknowledge(session_id, bundles=12, digest=text, tolerated=None, now=NOW).digest
+                except (SessionConflict, IllegalTransition):
+                    return ""
+
+            together([partial(submit, text) for text in bodies for _ in range(CLIENTS // 2)])
+            row = store.session(session_id, NOW)
+            assert row.acknowledged
+            assert store.blocks(session_id, 0, FULL_PAGE) == [block for _, block in bodies[row.digest]]
+            assert_counters_exact(store, session_id)
 
     def test_one_small_submission_sent_by_many_threads(self, store: SessionStore, connect: Connect) -> None:
         """The same in one step."""
