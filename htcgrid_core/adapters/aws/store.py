@@ -44,6 +44,8 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
     ) -> None:
         self._table = Table(client, table, sleep=sleep)
         self._directory = Directory(self._table)
+        self._fleet = 0
+        self._parts = {}
         self._places = {}
         self._seen = {}
         self._working = Working(time.monotonic)

@@ -17,6 +17,7 @@ from htcgrid_core.adapters.aws.batches import THREADS as QUEUE_THREADS
 from htcgrid_core.adapters.aws.capacity import WRITE_UNIT_BYTES, read_units
 from htcgrid_core.adapters.aws.items import GROUP_ROOTS, root_of
 from htcgrid_core.adapters.aws.lanes import lanes_of
+from htcgrid_core.adapters.aws.roster import FEW_IN_FIRST, PARTS, part_of
 from htcgrid_core.adapters.aws.table import BASE_SECONDS, BATCH_WRITE, TRIES
 from htcgrid_core.adapters.aws.working import Working
 from htcgrid_core.adapters.local.database import Database
@@ -121,6 +122,8 @@ class ModelledStore(SqliteStore):
         self._lanes: dict[str, int] = {}
         self._working: dict[str, Working] = {}  # of each agent
         self._owners: dict[str, str] = {}  # of leases, by their tokens
+        self._fleets: dict[str, int] = {}  # as agents know them
+        self._seen: set[tuple[str, str]] = set()  # agents that know a session's counters
         self.dynamo = Dynamo(world)
 
     def create_session(self, record: SessionRecord) -> SessionRecord:
@@ -139,9 +142,11 @@ class ModelledStore(SqliteStore):
         super().put_bundles(session_id, bundles, now)
 
     def claim(self, session_id: str, bundle_id: str, **wish: Any) -> Claimed | Refused:
-        """A read of row, block and bundle, and a write of the bundle."""
-        lane = self._lane(session_id, bundle_id)
-        self.dynamo.call(DYNAMODB_SECONDS, {}, {session_id: 1, lane: 2})
+        """A read of row, block and bundle, an agent's first one also of all lanes, and a write of the bundle."""
+        lane, known = self._lane(session_id, bundle_id), (wish["owner"], session_id)
+        lanes = {} if known in self._seen else self._all_lanes(session_id)
+        self._seen.add(known)
+        self.dynamo.call(DYNAMODB_SECONDS, {}, {session_id: 1, **lanes, lane: lanes.get(lane, 0) + 2})
         answer = super().claim(session_id, bundle_id, **wish)
         self.dynamo.call(DYNAMODB_SECONDS, {lane: 1})
         if isinstance(answer, Claimed):
@@ -174,22 +179,25 @@ class ModelledStore(SqliteStore):
         )
         self.dynamo.call(TRANSACTION_SECONDS, {lane: 2 * units}, item=lane)
         record = super().commit(commit)
-        working, lanes = self._working[self._owners.pop(commit.token)], self._lanes[commit.session_id]
+        working = self._working[self._owners.pop(commit.token)]
         for child in commit.children:
             if child.lease is not None:
                 self._leased(commit.session_id, child.bundle.bundle_id, child.lease)
-        if working.committed(commit.session_id, lanes, [commit]):
-            keys = {_key(commit.session_id, number): 1.0 for number in range(lanes)}
-            self.dynamo.call(DYNAMODB_SECONDS, {}, {commit.session_id: 1.0, **keys})
+        if working.committed(commit.session_id, self._lanes[commit.session_id], [commit]):
+            self.dynamo.call(DYNAMODB_SECONDS, {}, {commit.session_id: 1, **self._all_lanes(commit.session_id)})
             working.read(commit.session_id)
         return record
+
+    def _all_lanes(self, session_id: str) -> dict[str, int]:
+        return {_key(session_id, number): 1 for number in range(self._lanes.get(session_id, 1))}
 
     def _lane(self, session_id: str, bundle_id: str) -> str:
         return _key(session_id, root_of(bundle_id) // GROUP_ROOTS % self._lanes.get(session_id, 1))
 
     def beat(self, agent: AgentRecord) -> None:
-        """One write of a key that all agents share."""
-        self.dynamo.call(DYNAMODB_SECONDS, {AGENTS: 1})
+        """One write, of a key that agents share."""
+        part = part_of(agent.agent_id, self._fleets.get(self._world.current.name, 0))
+        self.dynamo.call(DYNAMODB_SECONDS, {f"{AGENTS}{part}": 1})
         super().beat(agent)
 
     def agents(self, now: float) -> list[AgentRecord]:
@@ -197,8 +205,11 @@ class ModelledStore(SqliteStore):
         if self._world.now - self._roster[0] >= 1.0:
             self._roster = (self._world.now, super().agents(now))
         found = self._roster[1]
-        size = AGENT_BYTES * len(found)
-        self.dynamo.call(DYNAMODB_SECONDS, {}, {AGENTS: read_units(size, consistent=False)})
+        parts = PARTS if len(found) > PARTS * FEW_IN_FIRST else 1
+        for part in range(parts):
+            units = read_units(AGENT_BYTES * len(found) // parts, consistent=False)
+            self.dynamo.call(DYNAMODB_SECONDS, {}, {f"{AGENTS}{part}": units})
+        self._fleets[self._world.current.name] = len(found)
         return found
 
 
