@@ -209,7 +209,9 @@ class SessionStore(Protocol):
     def commit(self, commit: Commit) -> SessionRecord:
         """Mark the bundle done, add to the counters and create the children, all or nothing.
 
-        Repeating a commit that was applied returns the session's row again and changes nothing.
+        Repeating a commit that was applied returns the session's row again and changes nothing. The row that is
+        returned may lack what others have done, as long as it is clear that the session is not over: whoever commits
+        last, or a failure, sees all of it.
 
         Raises:
             LeaseLost: the token no longer holds the lease, or the session has ended.

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from htcgrid_core.adapters.aws.lanes import FEWEST, MOST, lanes_of
+from htcgrid_core.adapters.aws.seen import Seen
 from htcgrid_core.adapters.aws.together import Together
 from htcgrid_core.adapters.aws.working import FRESH_SECONDS_A_LANE, Working, is_tidying
 from htcgrid_core.domain.bundle import Bundle, Child
@@ -109,3 +110,17 @@ class TestWorking:
 @pytest.mark.parametrize(("agents", "lanes"), [(1, FEWEST), (64, 16), (3125, MOST)])
 def test_lanes_of(agents: int, lanes: int) -> None:
     assert lanes_of(SessionSpec(function=FunctionSpec(name="a.b"), agents=agents).text) == lanes
+
+
+class TestSeen:
+    def test_what_was_read_meanwhile_may_have_the_change_already(self) -> None:
+        """Counting it twice would end a session before its last task."""
+        seen: Seen[int] = Seen()
+        assert seen.add("s", seen.number("s"), lambda known: known + 1) is None
+        seen.put("s", 10)
+        before = seen.number("s")
+        assert seen.add("s", before, lambda known: known + 1) == 11
+        assert seen.add("s", before, lambda known: known + 1) == 12
+        seen.put("s", 12)
+        assert seen.add("s", before, lambda known: known + 1) is None
+        assert seen.get("s") == 12

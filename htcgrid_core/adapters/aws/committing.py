@@ -75,7 +75,7 @@ class Committing(Rows):
         """Parts of one lane, each all or nothing; what one of them lost costs the others nothing but another try."""
         place, lane = parts[0].place, parts[0].lane
         waiting, lost = list(parts), set[_Part]()
-        is_repeated = False
+        read, is_repeated = self._seen.number(place.session_id), False
         while waiting:
             # One write of an item in a transaction: of two commits of one bundle, the first comes first.
             going = list({part.commit.bundle_id: part for part in reversed(waiting)}.values())
@@ -93,16 +93,19 @@ class Committing(Rows):
             self._places.pop(place.session_id, None)  # the session may have been made anew
             self._working.released(place, [part.commit.bundle_id for part in lost])
         done = [part.commit for part in parts if part not in lost]
-        record = self._after(place, lane, done, is_repeated=is_repeated) if done else None
+        record = self._after(place, lane, done, 0 if is_repeated else read) if done else None
         return [_lost(part.commit) if part in lost or record is None else record for part in parts]
 
-    def _after(self, place: Place, lane: int, commits: Sequence[Commit], *, is_repeated: bool) -> SessionRecord:
-        """The session's row after commits: read if it may be over, else as it is known here."""
-        seen = self._seen.get(place.session_id)
-        must_read = self._working.committed(place, place.lanes, commits) or is_repeated
-        if not must_read and seen is not None and seen.place == place:
-            row = self._seen[place.session_id] = seen.counting(lane, commits)
-            return row.record
+    def _after(self, place: Place, lane: int, commits: Sequence[Commit], read: int) -> SessionRecord:
+        """The session's row after commits: read if it may be over, else as it is known here.
+
+        Args:
+            read: the number of what was known before they were written; 0 if some were written earlier.
+        """
+        must_read = self._working.committed(place, place.lanes, commits)
+        known = self._seen.add(place.session_id, read, lambda row: row.counting(place, lane, commits))
+        if known is not None and known.place == place and not must_read:
+            return known.record
         row = self._get(place.session_id)
         if row.place == place and any(is_tidying(commit.bundle_id) for commit in commits):
             counters = row.item if place.lanes == 1 else row.lane(lane)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from htcgrid_core.adapters.aws import items
 from htcgrid_core.adapters.aws.items import Place, session_key
+from htcgrid_core.adapters.aws.seen import Seen
 from htcgrid_core.adapters.aws.table import Key, Table
 from htcgrid_core.adapters.aws.tables import PARTITION, SORT
 from htcgrid_core.adapters.aws.together import Together
@@ -65,8 +66,10 @@ class Row:
         """The row as the port returns it."""
         return items.record_of(self.session_id, self.item, self.lanes)
 
-    def counting(self, number: int, commits: Sequence[Commit]) -> Row:
-        """The same row after commits of one lane."""
+    def counting(self, place: Place, number: int, commits: Sequence[Commit]) -> Row:
+        """The same row after commits of one lane; unchanged if they are of another generation."""
+        if self.place != place:
+            return self
         if self.place.lanes == 1:
             return replace(self, item=_counting(self.item, commits))
         partition, sort = self.place.counter_key(number)
@@ -90,7 +93,7 @@ class Rows:
 
     _table: Table
     _places: dict[str, Place]
-    _seen: dict[str, Row]  # as this process saw them last, and its own commits since
+    _seen: Seen[Row]
     _working: Working
     _reads: Together[Sequence[Key], dict[Key, Item]]
 
@@ -160,7 +163,6 @@ class Rows:
         place = items.place_of(session_id, item)
         if len(self._places) >= PLACES:
             self._places.clear()
-            self._seen.clear()
         self._places[session_id] = place
         if place.lanes == 1:
             row = Row(session_id, item)
@@ -170,7 +172,7 @@ class Rows:
             seen = self._seen.get(session_id)
             return Row(session_id, item, seen.lanes if seen is not None and seen.place == place else ())
         self._working.read(place)
-        self._seen[session_id] = row
+        self._seen.put(session_id, row)
         return row
 
     def _place(self, session_id: str) -> Place | None:

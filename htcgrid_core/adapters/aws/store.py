@@ -12,6 +12,7 @@ from htcgrid_core.adapters.aws.ending import Ending
 from htcgrid_core.adapters.aws.leasing import Leasing
 from htcgrid_core.adapters.aws.reading import Reading
 from htcgrid_core.adapters.aws.roster import Roster
+from htcgrid_core.adapters.aws.seen import Seen
 from htcgrid_core.adapters.aws.submitting import Submitting
 from htcgrid_core.adapters.aws.table import BATCH_READ, TRANSACTION, Table, pause
 from htcgrid_core.adapters.aws.together import Together
@@ -47,7 +48,7 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
         self._fleet = 0
         self._parts = {}
         self._places = {}
-        self._seen = {}
+        self._seen = Seen()
         self._working = Working(time.monotonic)
         self._reads = Together(BATCH_READ)
         self._commits = Together(TRANSACTION - 1)  # one item is the counters
