@@ -30,7 +30,7 @@ class Lane:
 # A heartbeat is never behind a queue of commits, nor a commit behind a claim that fetches a large function. Few
 # threads: each call to AWS takes a millisecond of the interpreter, and more of them wait for each other.
 CLAIM = Lane("claim", 8, 8)
-COMMIT = Lane("commit", 8, 16)
+COMMIT = Lane("commit", 16, 16)  # which share calls, where they are of one session
 HEARTBEAT = Lane("heartbeat", 1, 1)
 CHORE = Lane("chore", 1, 1)
 

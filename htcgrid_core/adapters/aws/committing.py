@@ -1,4 +1,4 @@
-"""Commit on DynamoDB: one transaction of bundles, their lane's counters and their children."""
+"""Commit on DynamoDB: one transaction of bundles, a lane's counters and the bundles' children."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class _Part:
 
     commit: Commit
     place: Place
-    lane: int
     writes: Sequence[Write]
 
     @property
@@ -45,8 +44,8 @@ class _Part:
 class Committing(Rows):
     """The part of the store that agents commit with.
 
-    Threads of one process that commit bundles of one lane share transactions: two would meet on the lane's counters,
-    and each would write them.
+    Threads of one process that commit bundles of one session share transactions, and one write of the counters: those
+    of the first one's lane, since all lanes are summed up.
     """
 
     _directory: Directory
@@ -67,13 +66,12 @@ class Committing(Rows):
             if not self._write_before(place, commit, [child for child in children if child.lease is None]):
                 return self._get(commit.session_id).record
             children = [child for child in children if child.lease is not None]  # those that its agent goes on with
-        lane = place.lane_of(root)
-        part = _Part(commit, place, lane, [_done(place, commit), *(_put(place, child, commit) for child in children)])
-        return self._commits.go((place, lane), part, part.weight, self._commit_together)
+        part = _Part(commit, place, [_done(place, commit), *(_put(place, child, commit) for child in children)])
+        return self._commits.go(place, part, part.weight, self._commit_together)
 
     def _commit_together(self, parts: Sequence[_Part]) -> list[SessionRecord | Exception]:
-        """Parts of one lane, each all or nothing; what one of them lost costs the others nothing but another try."""
-        place, lane = parts[0].place, parts[0].lane
+        """Parts of one session, each all or nothing; what one of them lost costs the others nothing but another try."""
+        place, lane = parts[0].place, parts[0].place.lane_of(root_of(parts[0].commit.bundle_id))
         waiting, lost = list(parts), set[_Part]()
         read, is_repeated = self._seen.number(place.session_id), False
         while waiting:
@@ -174,7 +172,7 @@ def _put(place: Place, child: Child, commit: Commit) -> Write:
 
 
 def _counted(place: Place, lane: int, commits: Sequence[Commit]) -> Write:
-    """The counters of their lane, or of the session's row if that is the only one."""
+    """The counters of a lane, or of the session's row if that is the only one."""
     completed, failed = sum(commit.completed for commit in commits), sum(commit.failed for commit in commits)
     now = max(commit.now for commit in commits)
     entries = [log_entry(commit.bundle_id, commit.failed) for commit in commits if commit.outcomes is not None]
