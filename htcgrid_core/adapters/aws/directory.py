@@ -46,12 +46,8 @@ class Directory:
 
     def after(self, place: Place, cursor: int, now: float) -> Iterator[Entry]:
         """Entries after a cursor; what is only in the logs is given its numbers first."""
-        last = cursor
-        for entry in self._written(place, cursor + 1):
-            yield entry
-            last = entry.cursor
-        if self.extend(place, now) > last:
-            yield from self._written(place, last + 1)
+        if self.extend(place, now) > cursor:
+            yield from self.written(place, cursor + 1)
 
     def extend(self, place: Place, now: float) -> int:
         """Give numbers to what is in the logs; the last number there is."""
@@ -94,12 +90,14 @@ class Directory:
         except ConditionFailed:
             return  # another has done it
 
-    def _written(self, place: Place, number: int) -> Iterator[Entry]:
+    def written(self, place: Place, number: int = 1) -> Iterator[Entry]:
         """Entries from ``number`` on, of those that have one."""
-        first = next(self._table.query(place.directory, "0", f"{number:012d}", piece=1, backwards=True), None)
-        if first is not None:
-            yield from (entry for entry in _entries(first) if entry.cursor >= number)
-        start = number + 1 if first is None else _end_of(first, place.lanes)[0]
+        start = number
+        if number > 1:  # it may be in the middle of an item
+            first = next(self._table.query(place.directory, "0", f"{number:012d}", piece=1, backwards=True), None)
+            if first is not None:
+                yield from (entry for entry in _entries(first) if entry.cursor >= number)
+                start = _end_of(first, place.lanes)[0]
         for item in self._table.query(place.directory, f"{start:012d}", "9", piece=20):
             yield from _entries(item)
 

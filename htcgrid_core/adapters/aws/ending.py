@@ -7,7 +7,9 @@ closed (so that no commit changes its counters any more), and the row gets the s
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from htcgrid_core.adapters.aws import items
@@ -15,6 +17,7 @@ from htcgrid_core.adapters.aws.items import Place, audit_text, session_key
 from htcgrid_core.adapters.aws.rows import Row, Rows
 from htcgrid_core.adapters.aws.table import ConditionFailed, Write
 from htcgrid_core.adapters.aws.tables import ENDED_KEY, EXPIRES_AT, LIVE_KEY, TTL
+from htcgrid_core.adapters.aws.together import Together
 from htcgrid_core.adapters.aws.wire import Item
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
@@ -27,6 +30,8 @@ _UNCHANGED = "#gen = :gen AND #st = :before AND attribute_not_exists(#ending)"
 
 class Ending(Rows):
     """The part of the store that ends sessions."""
+
+    _advances: Together[Callable[[], SessionRecord], SessionRecord]
 
     def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
         """Make ``owner`` the session's owner; return the row as it then is. One that has ended keeps its owner."""
@@ -56,7 +61,20 @@ class Ending(Rows):
         reason: str = "",
         owner: str | None = None,
     ) -> SessionRecord:
-        """Apply ``event`` if the lifecycle allows it in the state the row is in; return the row as it then is."""
+        """Apply ``event`` if the lifecycle allows it in the state the row is in; return the row as it then is.
+
+        Threads that see the end at the same time write it once.
+        """
+
+        def advance_once(calls: Sequence[Callable[[], SessionRecord]]) -> list[SessionRecord | Exception]:
+            return [calls[0]()] * len(calls)
+
+        advance = partial(self._advance, session_id, event, now, actor, reason, owner)
+        return self._advances.go((session_id, event, reason, owner), advance, 1, advance_once)
+
+    def _advance(
+        self, session_id: str, event: SessionEvent, now: float, actor: str, reason: str, owner: str | None
+    ) -> SessionRecord:
         for _ in range(TRIES):
             row = self._settled(session_id)
             if row.ended or row.state is SESSION.target(event) or owner not in (None, row.record.owner):

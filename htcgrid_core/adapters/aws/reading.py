@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from htcgrid_core.adapters.aws import items
-from htcgrid_core.adapters.aws.directory import Directory, Entry
+from htcgrid_core.adapters.aws.directory import Directory
 from htcgrid_core.adapters.aws.items import GROUP_ROOTS, Place, root_of, session_key
 from htcgrid_core.adapters.aws.rows import Row, Rows
 from htcgrid_core.adapters.aws.tables import (
@@ -208,11 +208,9 @@ class Reading(Rows):
 
     def _cursors(self, row: Row) -> dict[str, int]:
         """Where pages are in commit order, unless there are so many that looking it up would cost more than reading."""
-        now = row.record.updated_at
-        if self._directory.extend(row.place, now) > PLACED_PAGES:
+        if self._directory.extend(row.place, row.record.updated_at) > PLACED_PAGES:
             return {}
-        entries: Iterator[Entry] = self._directory.after(row.place, 0, now)
-        return {entry.bundle_id: entry.cursor for entry in entries}
+        return {entry.bundle_id: entry.cursor for entry in self._directory.written(row.place)}
 
 
 def _session_id(key: Item) -> str:

@@ -21,6 +21,8 @@ from htcgrid_core.adapters.aws.working import Working
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+AT_ONCE = 1000  # threads that write the same end
+
 
 class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
     """Sessions, bundles and outcomes of one table: one part of the port a file. May be used from many threads.
@@ -51,6 +53,7 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
         self._seen = Seen()
         self._working = Working(time.monotonic)
         self._reads = Together(BATCH_READ)
+        self._advances = Together(AT_ONCE)
         self._commits = Together(TRANSACTION - 1)  # one item is the counters
         self._lanes = lanes
         self._whole_lanes = whole_lanes

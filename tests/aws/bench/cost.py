@@ -11,7 +11,7 @@ import string
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import boto3
@@ -74,7 +74,7 @@ def metered(account: Account, url: str, folder: Path) -> Iterator[tuple[Grid, Me
         served.plane,
         Workers(SLOTS, bell, folder / "packages"),
         AgentIdentity("metered"),
-        served.times.settings(),
+        replace(served.times.settings(), look_seconds=float("inf")),  # as agents of their own processes
         calls=ThreadedCalls(lambda: served.doorbell.ring(WORK)),
     )
     thread = threading.Thread(target=agent.run, name="agent")
