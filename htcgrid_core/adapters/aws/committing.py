@@ -11,6 +11,7 @@ from typing import Any
 from htcgrid_core.adapters.aws import items
 from htcgrid_core.adapters.aws.directory import Directory, log_entry
 from htcgrid_core.adapters.aws.items import Place, root_of
+from htcgrid_core.adapters.aws.lanes import counting_lane
 from htcgrid_core.adapters.aws.rows import Rows
 from htcgrid_core.adapters.aws.table import TRANSACTION, ConditionFailed, Write
 from htcgrid_core.adapters.aws.tables import TTL
@@ -44,8 +45,7 @@ class _Part:
 class Committing(Rows):
     """The part of the store that agents commit with.
 
-    Threads of one process that commit bundles of one session share transactions, and one write of the counters: those
-    of the first one's lane, since all lanes are summed up.
+    Threads of one process that commit bundles of one session share transactions, and one write of the counters.
     """
 
     _directory: Directory
@@ -71,7 +71,7 @@ class Committing(Rows):
 
     def _commit_together(self, parts: Sequence[_Part]) -> list[SessionRecord | Exception]:
         """Parts of one session, each all or nothing; what one of them lost costs the others nothing but another try."""
-        place, lane = parts[0].place, parts[0].place.lane_of(root_of(parts[0].commit.bundle_id))
+        place, lane = parts[0].place, counting_lane(parts[0].commit.token, parts[0].place.lanes)
         waiting, lost = list(parts), set[_Part]()
         read, is_repeated = self._seen.number(place.session_id), False
         while waiting:
@@ -106,9 +106,9 @@ class Committing(Rows):
             return known.record
         row = self._get(place.session_id)
         if row.place == place and any(is_tidying(commit.bundle_id) for commit in commits):
-            counters = row.item if place.lanes == 1 else row.lane(lane)
+            lanes = [row.item] if place.lanes == 1 else [row.lane(number) for number in range(place.lanes)]
             with contextlib.suppress(GridUnavailable):  # the commit is written; another one will trim
-                self._directory.trim(place, lane, counters, commits[-1].now)
+                self._directory.trim(place, lanes, commits[-1].now)
         return row.record
 
     def _write_before(self, place: Place, commit: Commit, children: list[Child]) -> bool:

@@ -71,13 +71,17 @@ class Directory:
                 return number + len(ids) - 1
         raise GridUnavailable(f"session {place.session_id}: others keep extending its directory; try again")
 
-    def trim(self, place: Place, lane: int, counters: Item, now: float) -> None:
-        """Move a lane's log into the directory if it is long; no harm is done if that fails halfway."""
-        cut, log = counters.get("cut", 0), counters.get("log", [])
-        if len(log) < TRIM_FROM:
-            return
-        self.extend(place, now)
-        log = log[:TRIM_MOST]
+    def trim(self, place: Place, lanes: Sequence[Item], now: float) -> None:
+        """Move logs that have become long into the directory; no harm is done if that fails halfway."""
+        long = [(lane, counters) for lane, counters in enumerate(lanes) if len(counters.get("log", ())) >= TRIM_FROM]
+        if long:
+            self.extend(place, now)
+        for lane, counters in long:
+            self._cut(place, lane, counters)
+
+    def _cut(self, place: Place, lane: int, counters: Item) -> None:
+        """Cut off what the directory has."""
+        cut, log = counters.get("cut", 0), counters["log"][:TRIM_MOST]
         write = Write(
             place.counter_key(lane),
             ("#cut = :cut" if cut else "attribute_not_exists(#cut)") + (" AND #gen = :gen" if place.lanes == 1 else ""),

@@ -9,13 +9,14 @@ from threading import Lock
 from htcgrid_core.ports.session_store import Commit
 
 FRESH_SECONDS_A_LANE = 0.25  # after which a committer reads the counters again: the more lanes, the more that costs
-READ_EVERY = 16  # one commit in so many reads in any case, and tidies up its lane's log
+READ_EVERY = 16  # one commit in so many reads in any case, and tidies up the lanes' logs
 SESSIONS = 4096  # from which on those without a live lease here are forgotten
 
 
 def is_tidying(bundle_id: str) -> bool:
-    """Whether the committer of this bundle tidies up its lane's log: one in sixteen, by its name."""
-    return zlib.crc32(bundle_id.encode()) % READ_EVERY == 0
+    """Whether the committer of this bundle tidies up the logs: one root in sixteen, and one child, by its name."""
+    number = int(bundle_id) if bundle_id.isdigit() else zlib.crc32(bundle_id.encode())
+    return number % READ_EVERY == READ_EVERY - 1
 
 
 class Working:

@@ -16,7 +16,7 @@ from htcgrid_core.adapters.aws.batches import BATCH
 from htcgrid_core.adapters.aws.batches import THREADS as QUEUE_THREADS
 from htcgrid_core.adapters.aws.capacity import WRITE_UNIT_BYTES, read_units
 from htcgrid_core.adapters.aws.items import GROUP_ROOTS, root_of
-from htcgrid_core.adapters.aws.lanes import lanes_of
+from htcgrid_core.adapters.aws.lanes import counting_lane, lanes_of
 from htcgrid_core.adapters.aws.roster import FEW_IN_FIRST, PARTS, part_of
 from htcgrid_core.adapters.aws.table import BASE_SECONDS, BATCH_WRITE, TRIES
 from htcgrid_core.adapters.aws.working import Working
@@ -169,15 +169,16 @@ class ModelledStore(SqliteStore):
     def commit(self, commit: Commit) -> SessionRecord:
         """A transaction of bundle, counters and children; a read of the row and of all lanes, where there is need.
 
-        Each agent makes one transaction of those that meet in its own lanes; that is left out here.
+        An agent makes one transaction of all commits that it has at the same time; that is left out here.
         """
         lane = self._lane(commit.session_id, commit.bundle_id)
         data = commit.outcomes.data if commit.outcomes is not None else None
         units = _write_units(ITEM_BYTES + len(data or b""))
-        units += _write_units(ITEM_BYTES) + sum(
-            _write_units(ITEM_BYTES + 2 * len(child.bundle.indexes)) for child in commit.children
-        )
-        self.dynamo.call(TRANSACTION_SECONDS, {lane: 2 * units}, item=lane)
+        units += sum(_write_units(ITEM_BYTES + 2 * len(child.bundle.indexes)) for child in commit.children)
+        counters = _key(commit.session_id, counting_lane(commit.token, self._lanes.get(commit.session_id, 1)))
+        writes = Counter({lane: 2 * units})
+        writes[counters] += 2
+        self.dynamo.call(TRANSACTION_SECONDS, writes, item=counters)
         record = super().commit(commit)
         working = self._working[self._owners.pop(commit.token)]
         for child in commit.children:
