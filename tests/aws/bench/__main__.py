@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from tests.aws import emulators
 from tests.aws.bench import cost, rows, scale, speed
@@ -25,6 +26,7 @@ SECTIONS = ("cost", "speed", "scale")
 FLEETS = (scale.Fleet(3125, 10.0, 1, 60.0), scale.Fleet(407, 1.0, 10, 15.0))
 SMALL_FLEETS = (scale.Fleet(60, 10.0, 1, 30.0), scale.Fleet(20, 1.0, 3, 10.0))
 QUICK_SHARE = 0.1
+Found = tuple[list[Table], list[rows.Row]]  # what is only told, and what is judged
 
 
 @contextmanager
@@ -40,30 +42,29 @@ def fresh_cloud() -> Iterator[tuple[Account, CloudUnderTest, Path]]:
             yield account, grid, folder
 
 
-def run_cost(console: Console, quick: bool) -> list[rows.Row]:
+def run_cost(console: Console, quick: bool) -> Found:
     """Print the table of costs; its budgets."""
     cases, found = cost.QUICK_CASES if quick else cost.CASES, []
     with fresh_cloud() as (account, grid, folder), Progress(console, "cost") as progress:
         for one in cost.costs(account, grid.url, folder, cases):
             progress.say(f"{one.tasks:,} tasks of {one.payload_kb:g} KB in bundles of {one.bundle_size}")
             found.append(one)
-    console.print(cost.table_of(found))
-    return cost.rows_of(found)
+    return [cost.table_of(found)], cost.rows_of(found)
 
 
-def run_speed(console: Console, quick: bool) -> list[rows.Row]:
+def run_speed(console: Console, quick: bool) -> Found:
     """Sessions beside the original's calls."""
     with fresh_cloud() as (account, grid, _), Progress(console, "speed") as progress:
-        return speed.beside_the_original(account, grid, QUICK_SHARE if quick else 1.0, progress.say)
+        return [], speed.beside_the_original(account, grid, QUICK_SHARE if quick else 1.0, progress.say)
 
 
-def run_scale(console: Console, quick: bool) -> list[rows.Row]:
+def run_scale(console: Console, quick: bool) -> Found:
     """Fleets in virtual time."""
     found = []
     with Progress(console, "scale") as progress:
         for fleet in SMALL_FLEETS if quick else FLEETS:
             found += scale.rows_of(scale.Fleetwide(fleet).run(progress.say))
-    return found
+    return [], found
 
 
 def main() -> int:
@@ -71,6 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.aws.bench", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--quick", action="store_true", help="small sizes: does it work? not for quoting")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as documents have them")
     options = parser.parse_args()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     runs = {
@@ -78,12 +80,16 @@ def main() -> int:
         "speed": (run_speed, "speed, on ministack over HTTP"),
         "scale": (run_scale, "scale, in virtual time with AWS's latencies and limits"),
     }
-    found, started = [], time.monotonic()
+    found, markdown, started = list[rows.Row](), list[str](), time.monotonic()
     for section in options.only:
         run, title = runs[section]
-        new = run(console, options.quick)
-        console.print(rows.table_of(title + (", small sizes" if options.quick else ""), new))
+        tables, new = run(console, options.quick)
+        for table in (*tables, rows.table_of(title + (", small sizes" if options.quick else ""), new)):
+            console.print(table)
+            markdown.append(rows.markdown_of(table))
         found += new
+    if options.markdown is not None:
+        options.markdown.write_text("\n".join(markdown))
     missed = [row.what for row in found if row.passed is False]
     kept = sum(row.passed is True for row in found)
     console.print(f"{kept} budgets kept, {len(missed)} missed{': ' if missed else ''}{'; '.join(missed)}")

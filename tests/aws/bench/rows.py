@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rich.table import Table
+from rich.text import Text
 
 MARKS = {True: "[green]✔ pass[/]", False: "[red]✘ miss[/]", None: ""}
 SIGNS = {"at least": "≥", "at most": "≤"}
@@ -52,3 +53,10 @@ def table_of(title: str, rows: list[Row]) -> Table:
     for row in rows:
         table.add_row(row.what, shown(row.value), row.beside, row.shown_budget, MARKS[row.passed])
     return table
+
+
+def markdown_of(table: Table) -> str:
+    """A table as documents have it."""
+    columns = [[Text.from_markup(str(cell)).plain for cell in column.cells] for column in table.columns]
+    lines = [[str(column.header) for column in table.columns], ["---"] * len(columns), *zip(*columns, strict=True)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
