@@ -124,7 +124,7 @@ def test_an_agent_takes_no_more_than_it_is_about_to_run(bundle_size: int) -> Non
 
 def test_heartbeats_are_never_behind_a_queue_of_commits() -> None:
     store = SlowStore(World(1), commit_seconds=4.0)
-    run(store, 200, 0.01, 1)
+    run(store, 400, 0.01, 1)
     gaps = [after - before for before, after in zip(store.beats, store.beats[1:], strict=False)]
     assert len(gaps) > 10
     assert max(gaps) < limits.HEARTBEAT_SECONDS + 0.1
