@@ -11,7 +11,6 @@ from typing import Any
 from htcgrid_core.adapters.aws import items
 from htcgrid_core.adapters.aws.directory import Directory, log_entry
 from htcgrid_core.adapters.aws.items import Place, root_of
-from htcgrid_core.adapters.aws.lanes import counting_lane
 from htcgrid_core.adapters.aws.rows import Rows
 from htcgrid_core.adapters.aws.table import TRANSACTION, ConditionFailed, Write
 from htcgrid_core.adapters.aws.tables import TTL
@@ -50,6 +49,7 @@ class Committing(Rows):
 
     _directory: Directory
     _commits: Together[_Part, SessionRecord]
+    _own_lane: int  # lanes are summed up, so that it may count in any
 
     def commit(self, commit: Commit) -> SessionRecord:
         """Mark the bundle done, add to the counters and create the children, all or nothing.
@@ -71,7 +71,7 @@ class Committing(Rows):
 
     def _commit_together(self, parts: Sequence[_Part]) -> list[SessionRecord | Exception]:
         """Parts of one session, each all or nothing; what one of them lost costs the others nothing but another try."""
-        place, lane = parts[0].place, counting_lane(parts[0].commit.token, parts[0].place.lanes)
+        place, lane = parts[0].place, self._own_lane % parts[0].place.lanes
         waiting, lost = list(parts), set[_Part]()
         read, is_repeated = self._seen.number(place.session_id), False
         while waiting:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 from htcgrid_core.domain.session import SessionSpec
 
 FEWEST, MOST = 8, 64
@@ -14,11 +12,3 @@ def lanes_of(spec: str) -> int:
     """Of a session that is not written in one step; reading them all costs a unit each."""
     agents = SessionSpec.model_validate_json(spec).agents
     return max(FEWEST, min(MOST, agents // AGENTS_A_LANE))
-
-
-def counting_lane(token: str, lanes: int) -> int:
-    """The lane in which a commit is counted: any, since they are summed up.
-
-    Not its bundle's: neighbouring bundles are claimed, and so committed, by many agents at the same time.
-    """
-    return zlib.crc32(token.encode()) % lanes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ class DynamoStore(Submitting, Leasing, Committing, Ending, Reading, Roster):
         self._working = Working(time.monotonic)
         self._reads = Together(BATCH_READ)
         self._advances = Together(AT_ONCE)
+        self._own_lane = secrets.randbits(32)
         self._commits = Together(TRANSACTION - 1)  # one item is the counters
         self._lanes = lanes
         self._whole_lanes = whole_lanes

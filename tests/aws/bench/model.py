@@ -7,6 +7,7 @@ it (docs/adr/0012): the items it reads and writes, by the keys of their partitio
 from __future__ import annotations
 
 import math
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from htcgrid_core.adapters.aws.batches import BATCH
 from htcgrid_core.adapters.aws.batches import THREADS as QUEUE_THREADS
 from htcgrid_core.adapters.aws.capacity import WRITE_UNIT_BYTES, read_units
 from htcgrid_core.adapters.aws.items import GROUP_ROOTS, root_of
-from htcgrid_core.adapters.aws.lanes import counting_lane, lanes_of
+from htcgrid_core.adapters.aws.lanes import lanes_of
 from htcgrid_core.adapters.aws.roster import FEW_IN_FIRST, PARTS, part_of
 from htcgrid_core.adapters.aws.table import BASE_SECONDS, BATCH_WRITE, TRIES
 from htcgrid_core.adapters.aws.working import Working
@@ -171,16 +172,17 @@ class ModelledStore(SqliteStore):
 
         An agent makes one transaction of all commits that it has at the same time; that is left out here.
         """
-        lane = self._lane(commit.session_id, commit.bundle_id)
+        lane, owner = self._lane(commit.session_id, commit.bundle_id), self._owners[commit.token]
         data = commit.outcomes.data if commit.outcomes is not None else None
         units = _write_units(ITEM_BYTES + len(data or b""))
         units += sum(_write_units(ITEM_BYTES + 2 * len(child.bundle.indexes)) for child in commit.children)
-        counters = _key(commit.session_id, counting_lane(commit.token, self._lanes.get(commit.session_id, 1)))
+        counters = _key(commit.session_id, zlib.crc32(owner.encode()) % self._lanes.get(commit.session_id, 1))
         writes = Counter({lane: 2 * units})
         writes[counters] += 2
         self.dynamo.call(TRANSACTION_SECONDS, writes, item=counters)
         record = super().commit(commit)
-        working = self._working[self._owners.pop(commit.token)]
+        del self._owners[commit.token]
+        working = self._working[owner]
         for child in commit.children:
             if child.lease is not None:
                 self._leased(commit.session_id, child.bundle.bundle_id, child.lease)
