@@ -18,7 +18,7 @@ STOPPED_SECONDS = (0.2, 4.0)  # shorter and longer than a lease
 
 
 class Tormentor:
-    """A thread that torments the agents of one grid while its ``with`` block lasts.
+    """A thread that torments the agents of one grid while a ``with`` block lasts; several may follow each other.
 
     Args:
         running: process ids of the agents there are.
@@ -42,10 +42,10 @@ class Tormentor:
         self._pause_seconds = pause_seconds
         self._rng = random.Random(seed)
         self._stopped: dict[int, float] = {}  # pid to the monotonic time at which it goes on
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._torment)
 
     def __enter__(self) -> Tormentor:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._torment)
         self._thread.start()
         return self
 
@@ -56,6 +56,7 @@ class Tormentor:
         self._thread.join()
         for pid in self._stopped:
             self._signal(pid, signal.SIGCONT)
+        self._stopped.clear()
 
     def _torment(self) -> None:
         strike_at = time.monotonic()
