@@ -6,9 +6,11 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ from tests.aws.grids import CloudUnderTest, cloud
 
 WIDTH = 150
 SECTIONS = ("cost", "speed", "scale")
-FLEETS = (scale.Fleet(3125, 10.0, 1, 60.0), scale.Fleet(407, 1.0, 10, 15.0))
+FLEETS = (scale.Fleet(3125, 10.0, 1, 30.0), scale.Fleet(407, 1.0, 10, 10.0))
 SMALL_FLEETS = (scale.Fleet(60, 10.0, 1, 30.0), scale.Fleet(20, 1.0, 3, 10.0))
 QUICK_SHARE = 0.1
 Found = tuple[list[Table], list[rows.Row]]  # what is only told, and what is judged
@@ -58,12 +60,13 @@ def run_speed(console: Console, quick: bool) -> Found:
         return [], speed.beside_the_original(account, grid, QUICK_SHARE if quick else 1.0, progress.say)
 
 
-def run_scale(console: Console, quick: bool) -> Found:
-    """Fleets in virtual time."""
+def run_scale(console: Console, quick: bool, rounds: float = 1.0) -> Found:
+    """Fleets in virtual time, with so many times as many tasks."""
     found = []
     with Progress(console, "scale") as progress:
         for fleet in SMALL_FLEETS if quick else FLEETS:
-            found += scale.rows_of(scale.Fleetwide(fleet).run(progress.say))
+            longer = replace(fleet, seconds=fleet.seconds * rounds)
+            found += scale.rows_of(scale.Fleetwide(longer).run(progress.say))
     return [], found
 
 
@@ -72,13 +75,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.aws.bench", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--quick", action="store_true", help="small sizes: does it work? not for quoting")
+    parser.add_argument("--rounds", type=float, default=1.0, help="scale: so many times as many tasks, and minutes")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as documents have them")
     options = parser.parse_args()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    runs = {
+    runs: dict[str, tuple[Callable[[Console, bool], Found], str]] = {
         "cost": (run_cost, "cost, on ministack over HTTP"),
         "speed": (run_speed, "speed, on ministack over HTTP"),
-        "scale": (run_scale, "scale, in virtual time with AWS's latencies and limits"),
+        "scale": (partial(run_scale, rounds=options.rounds), "scale, in virtual time with AWS's latencies and limits"),
     }
     found, markdown, started = list[rows.Row](), list[str](), time.monotonic()
     for section in options.only:
