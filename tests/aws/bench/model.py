@@ -186,7 +186,7 @@ class ModelledStore(SqliteStore):
         for child in commit.children:
             if child.lease is not None:
                 self._leased(commit.session_id, child.bundle.bundle_id, child.lease)
-        if working.committed(commit.session_id, self._lanes[commit.session_id], [commit]):
+        if working.committed(commit.session_id, self._lanes.get(commit.session_id, 1), [commit]):
             self.dynamo.call(DYNAMODB_SECONDS, {}, {commit.session_id: 1, **self._all_lanes(commit.session_id)})
             working.read(commit.session_id)
         return record
