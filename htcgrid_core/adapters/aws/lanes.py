@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from htcgrid_core.domain.session import SessionSpec
 
-FEWEST, MOST = 8, 64
+FEWEST, MOST = 8, 96
 AGENTS_A_LANE = 4  # that commit every few seconds each, in 10 ms
 
 

@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 _NAME, _ARGUMENT = re.compile(r"#(\w+)"), re.compile(r":(\w+)")
 BATCH_READ, BATCH_WRITE, TRANSACTION = 100, 25, 100  # DynamoDB's limits, in items
-TRIES = 6
-BASE_SECONDS = 0.01
+TRIES = 8
+BASE_SECONDS, CAP_SECONDS = 0.01, 1.0
 _AGAIN = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 
 
@@ -281,7 +281,7 @@ class Table:
     def _pause(self, attempt: int | None) -> None:
         if attempt is None:
             return
-        self._sleep(self._rng.uniform(0.0, BASE_SECONDS * 3.0**attempt))
+        self._sleep(self._rng.uniform(0.0, longest_pause(attempt)))
 
     def _resource(self) -> str:
         return f"DynamoDB table {self.name} in {self._client().meta.region_name}"
@@ -293,6 +293,11 @@ class _Refused(Exception):
     def __init__(self, error: ClientError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def longest_pause(attempt: int) -> float:
+    """Seconds after an attempt that failed, the first of which is number 0."""
+    return min(CAP_SECONDS, BASE_SECONDS * 3.0**attempt)
 
 
 def pause(seconds: float) -> None:

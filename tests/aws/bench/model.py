@@ -19,7 +19,7 @@ from htcgrid_core.adapters.aws.capacity import WRITE_UNIT_BYTES, read_units
 from htcgrid_core.adapters.aws.items import GROUP_ROOTS, root_of
 from htcgrid_core.adapters.aws.lanes import lanes_of
 from htcgrid_core.adapters.aws.roster import FEW_IN_FIRST, PARTS, part_of
-from htcgrid_core.adapters.aws.table import BASE_SECONDS, BATCH_WRITE, TRIES
+from htcgrid_core.adapters.aws.table import BATCH_WRITE, TRIES, longest_pause
 from htcgrid_core.adapters.aws.working import Working
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.store import SqliteStore
@@ -83,7 +83,7 @@ class Dynamo:
             item: that a transaction changes and others may, too.
 
         Raises:
-            GridUnavailable: refused six times.
+            GridUnavailable: refused too often.
         """
         world, demand = self._world, self.demand
         for attempt in range(TRIES):
@@ -98,7 +98,7 @@ class Dynamo:
                 return
             else:
                 demand.throttled += 1
-            world.pause(took + world.rng.uniform(0.0, BASE_SECONDS * 3.0**attempt))
+            world.pause(took + world.rng.uniform(0.0, longest_pause(attempt)))
         demand.failed += 1
         raise GridUnavailable(f"refused {TRIES} times")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from htcgrid_core.adapters.aws.table import TRIES
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.agent.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
@@ -197,5 +198,5 @@ def rows_of(found: Scaled) -> list[Row]:
         Row("messages in flight, most", found.most_in_flight, "of one queue", "at most", IN_FLIGHT),
         Row("calls throttled", found.throttled, f"of {found.calls:,} calls of DynamoDB", "at most", 0),
         Row("transactions that met others, and were repeated", found.conflicts, f"of {found.commits:,} commits"),
-        Row("calls refused six times", found.failed, "", "at most", 0),
+        Row(f"calls given up after {TRIES} tries", found.failed, "", "at most", 0),
     ]
