@@ -16,13 +16,13 @@ class Context:
         memory_limit_in_mb: the session's ``memory_mb``, or None.
         session_id, task_index, attempt: which task this is, and its execution, from 1.
         labels: of the session.
+        tenant_id: the session's tenant, None if it names none.
         traceparent, tracestate: the span of this attempt in the trace of whoever submitted, as W3C writes it.
     """
 
     __slots__ = (
         "_deadline", "_submitted", "attempt", "function_name", "function_version", "labels", "memory_limit_in_mb",
-        "session_id",
-        "task_index",
+        "session_id", "task_index", "tenant_id",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +40,7 @@ class Context:
         self.task_index = task_index
         self.attempt = attempt
         self.labels: dict[str, str] = {}
+        self.tenant_id: str | None = None
         self.function_name = function_name
         self.function_version = function_version
         self.memory_limit_in_mb = memory_limit_in_mb

@@ -35,11 +35,11 @@ def python_of(function: FunctionRef) -> Environment:
 
 
 def surroundings(function: FunctionRef) -> tuple[Any, ...]:
-    """Sessions for which this is equal may share a worker process."""
+    """Sessions for which this is equal may share a worker process: those of two tenants never do."""
     where = function.spec.function.environment
     variables = tuple(_variables(function).items())
     place = (where.python, where.path, where.cwd) if where else ()
-    return (*place, function.spec.memory_mb, variables)
+    return (function.spec.tenant, *place, function.spec.memory_mb, variables)
 
 
 def _variables(function: FunctionRef) -> dict[str, str]:

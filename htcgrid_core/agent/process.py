@@ -24,6 +24,7 @@ from htcgrid_core.codecs.frames import NOT_FRAMED
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.session import DEFAULT_TENANT
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef
 
 TOO_SLOW = TaskError("InitError", f"was not ready within {limits.WORKER_START_SECONDS:.0f} s")
@@ -171,6 +172,7 @@ class Process:
             "function": package.function if package else spec.function.name,
             "version": str(package.version) if package else "$LATEST",
             "labels": spec.labels,
+            "tenant": None if spec.tenant == DEFAULT_TENANT else spec.tenant,
             "call": spec.function.call,
             "codec": spec.codec,
             "callable_path": function.callable_path,

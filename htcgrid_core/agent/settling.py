@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from htcgrid_core.agent.leased import Leased, Settlement
 from htcgrid_core.codecs.outcomes import Outcomes
-from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain import metrics
 from htcgrid_core.domain.bundle import Bundle, Child, child_id, child_of, split
 from htcgrid_core.domain.lease import Lease, LeaseClock
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.commit import commit
+from htcgrid_core.services.turns import stride
 
 _log = logging.getLogger(__name__)
 
@@ -37,11 +38,11 @@ def plan(plane: Plane, leased: Leased, *, share: int | None, lease_seconds: floa
     if share is None:
         kept = sorted([*kept, *leased.unstarted])
     else:
-        stride = limits.RANK_STRIDE[leased.work.spec.priority]
+        turn_length = stride(plane, leased.work.spec) if leased.unstarted else 0.0
         for turn, piece in enumerate(split(sorted(leased.unstarted), share), 1):
             shared = add(list(piece), now + delay_seconds if delay_seconds else 0.0)
             # The session had its turn: what is left of the bundle goes behind what others have ready.
-            children[-1] = Child(replace(shared, rank=bundle.rank + turn * stride))
+            children[-1] = Child(replace(shared, rank=bundle.rank + turn * turn_length))
     for failures in sorted(set(leased.retries.values())):
         indexes = sorted(index for index, count in leased.retries.items() if count == failures)
         retried = add(indexes, now + leased.work.spec.retry.delay_seconds(failures, plane.rng))

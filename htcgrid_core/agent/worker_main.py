@@ -161,7 +161,7 @@ class Worker:
                     spec["session_id"], index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"],
                     (spec["traceparent"], spec["tracestate"]),
                 )  # fmt: skip
-                context.labels = spec["labels"]
+                context.labels, context.tenant_id = spec["labels"], spec["tenant"]
                 result = function(event, context)
             elif spec["call"] == "event":
                 result = function(event)

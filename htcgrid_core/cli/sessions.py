@@ -14,18 +14,22 @@ from htcgrid_core.domain.lifecycle import SessionState
 @click.command(short_help="List sessions, newest first.")
 @click.option("--state", type=click.Choice([str(state) for state in SessionState], case_sensitive=False))
 @label_option("Only sessions with this label.")
+@click.option("--tenant", help="Only sessions of this tenant.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N")
 @grid_options
-def sessions(url: str, as_json: bool, state: str | None, labels: dict[str, str], limit: int) -> None:
+def sessions(
+    url: str, as_json: bool, state: str | None, labels: dict[str, str], tenant: str | None, limit: int
+) -> None:
     """List sessions, newest first."""
     with connected(url) as grid:
-        found = grid.sessions(state, labels=labels, limit=limit)
+        found = grid.sessions(state, labels=labels, tenant=tenant, limit=limit)
         if as_json:
             for session in found:
-                print_json({**progress_view(session.progress()), "labels": session.labels})
+                more = {"labels": session.labels, "tenant": session.spec.tenant}
+                print_json({**progress_view(session.progress()), **more})
             return
         if not found:
-            say("no such session" if state or labels else "no session yet")
+            say("no such session" if state or labels or tenant else "no session yet")
             return
         rows = table(
             "session", "name", "state", "tasks", "ended", "failed", "submitted", "took", "labels",

@@ -33,6 +33,7 @@ def session_view(session: Session) -> dict[str, Any]:
     return {
         **progress_view(session.progress()),
         "labels": session.labels,
+        "tenant": session.spec.tenant,
         "function": session.spec.function.name,
         "parent": session.spec.parent_id,
         "spec": session.spec.model_dump(mode="json"),

@@ -25,7 +25,7 @@ from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNot
 from htcgrid_core.domain.function import Environment, FunctionSpec, FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
-from htcgrid_core.domain.session import SESSION_ID, SessionSpec
+from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of, within_tenant
 from htcgrid_core.services.measure import Measurement, measure
 from htcgrid_core.services.persist import persist
 from htcgrid_core.services.results import unfinished_events
@@ -83,6 +83,7 @@ class Grid:
         memory_mb: int | None = None,
         priority: Priority = "normal",
         pool: str = "default",
+        tenant: str = DEFAULT_TENANT,
         labels: Mapping[str, str] | None = None,
         retention: float = limits.RETENTION_SECONDS,
         codec: Literal["json", "pickle"] | None = None,
@@ -106,6 +107,8 @@ class Grid:
                 more ends the session at once. None: run everything, then FAILED if any failed.
             memory_mb: memory that a worker may use; None for what a deployed function says.
             priority, pool: where it queues.
+            tenant: on whose behalf. All sessions of a tenant together get the turns of one, share no worker with
+                others', and have ids that begin with its name.
             labels: for finding it again.
             retention: seconds for which the session and its results can be read once it has ended; 60 days at most.
             codec: "json" or "pickle", if not as said under ``events``.
@@ -133,13 +136,14 @@ class Grid:
             "memory_mb": memory_mb,
             "priority": priority,
             "pool": pool,
+            "tenant": tenant,
             "labels": dict(labels or {}),
             "retention_seconds": retention,
             "bundle_size": bundle_size,
         }
-        session_id_of(token)  # token and options first: a callable would be stored
+        session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
         if is_registered(function):
-            version = registered(self.plane, str(function), token and session_id_of(token))
+            version = registered(self.plane, str(function), token and session_id)
             options["task_timeout_seconds"] = task_timeout if task_timeout is not None else version.timeout_seconds
             options["memory_mb"] = memory_mb if memory_mb is not None else version.memory_mb
             spec = self._checked(options).model_copy(update={"function": version.spec()})
@@ -183,7 +187,7 @@ class Grid:
             spec = spec.model_copy(update=traced)
         record = submit(
             self.plane,
-            session_id_of(token),
+            session_id_of(token, spec.tenant),
             spec,
             events,
             idempotent=token is not None,
@@ -386,13 +390,19 @@ class Grid:
         return Session(self.deployment, self.plane.store.session(session_id, self.plane.clock.now()))
 
     def sessions(
-        self, state: str | SessionState | None = None, *, labels: Mapping[str, str] | None = None, limit: int = 100
+        self,
+        state: str | SessionState | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
     ) -> list[Session]:
         """Sessions, newest first.
 
         Args:
             state: only those in this state.
             labels: only those that have all of these.
+            tenant: only this one's.
         """
         try:
             states = [] if state is None else [SessionState(state)]
@@ -405,7 +415,8 @@ class Grid:
             if not page:
                 break
             before = page[-1].submitted_at
-            sessions = (Session(self.deployment, record) for record in page)
+            mine = (record for record in page if tenant is None or tenant_of(record.session_id) == tenant)
+            sessions = (Session(self.deployment, record) for record in mine)
             found += [s for s in sessions if (labels or {}).items() <= s.spec.labels.items()]
         return found[:limit]
 
@@ -443,10 +454,11 @@ def _argument(location: tuple[int | str, ...]) -> str:
     return str(location[0]).removesuffix("_seconds")
 
 
-def session_id_of(token: str | None) -> str:
-    """A fresh id, or the one that belongs to a token: its uniqueness makes submission idempotent."""
+def session_id_of(token: str | None, tenant: str = DEFAULT_TENANT) -> str:
+    """A fresh id, or the one that belongs to a tenant's token: its uniqueness makes submission idempotent."""
     if token is None:
-        return f"s-{secrets.token_hex(12)}"
+        return within_tenant(tenant, f"s-{secrets.token_hex(12)}")
     if not token or len(token) > MAX_TOKEN:
         raise InvalidInput(f"a token has 1 to {MAX_TOKEN} characters, not {len(token)}")
-    return f"t-{hashlib.blake2b(token.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
+    digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return within_tenant(tenant, f"t-{digest}")

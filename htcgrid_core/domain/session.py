@@ -17,11 +17,24 @@ from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.trace import STATE_CHARACTERS, Trace, of_session
 
-SESSION_ID = re.compile(r"[a-z0-9][a-z0-9-]{3,63}")
+DEFAULT_TENANT = "default"  # of those who name none: each of their sessions is a tenant by itself
+_TENANT = r"[a-z0-9][a-z0-9-]{0,31}"
+SESSION_ID = re.compile(rf"(?:{_TENANT}\.)?[a-z0-9][a-z0-9-]{{3,63}}")
 
 Priority = Literal["high", "normal", "low"]
 Codec = Literal["json", "pickle"]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+def tenant_of(session_id: str) -> str:
+    """The tenant that a session's id begins with, up to a dot, so that keys of one tenant share a prefix."""
+    tenant, dot, _ = session_id.partition(".")
+    return tenant if dot else DEFAULT_TENANT
+
+
+def within_tenant(tenant: str, session_id: str) -> str:
+    """A tenant's session id of one that is nobody's."""
+    return session_id if tenant == DEFAULT_TENANT else f"{tenant}.{session_id}"
 
 
 class SessionSpec(BaseModel):
@@ -38,6 +51,7 @@ class SessionSpec(BaseModel):
             1); one more ends the session FAILED at once. None: run everything, FAILED at the end if any failed.
         memory_mb: memory of a worker, enforced by rlimit; None for no limit.
         priority, pool: where it queues.
+        tenant: on whose behalf; what all of a tenant's sessions get is one tenant's share.
         labels: for finding it again.
         parent_id: the session whose failed tasks this one runs again.
         retention_seconds: how long after its end it can be read.
@@ -62,6 +76,7 @@ class SessionSpec(BaseModel):
     memory_mb: int | None = Field(default=None, ge=32, le=1 << 20)
     priority: Priority = "normal"
     pool: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    tenant: str = Field(default=DEFAULT_TENANT, pattern=rf"^{_TENANT}$")
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
     parent_id: str | None = None
     retention_seconds: float = Field(

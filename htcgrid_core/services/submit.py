@@ -24,6 +24,7 @@ from htcgrid_core.ports.session_store import WHOLE_BUNDLES
 from htcgrid_core.services import payloads
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.persist import persist
+from htcgrid_core.services.turns import stride
 
 WRITE_BYTES = 4 << 20  # rows written in one call hold the store's lock no longer than these bytes take
 WRITE_BUNDLES = 64
@@ -62,6 +63,14 @@ class Cut:
     first_index: int
     events: list[bytes]
     shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Where a session's bundles begin to rank, and how far one is from the next."""
+
+    rank: float
+    stride: float
 
 
 def submit(
@@ -107,7 +116,8 @@ def submit(
         pool=spec.pool,
         retention_seconds=spec.retention_seconds,
     )
-    front = persist(plane, lambda: plane.queue.front(spec.pool))  # first: a queue that is not to be used is told now
+    # First: a queue that is not to be used is told now.
+    front = Front(persist(plane, lambda: plane.queue.front(spec.pool)), stride(plane, spec, newcomers=1))
     if is_whole and len(head) <= WHOLE_BUNDLES:
         record = _write_whole(plane, draft, spec, front, head, idempotent)
     else:
@@ -145,7 +155,7 @@ def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterab
 
 
 def _write_whole(
-    plane: Plane, draft: SessionRecord, spec: SessionSpec, front: float, cuts: list[Cut], idempotent: bool
+    plane: Plane, draft: SessionRecord, spec: SessionSpec, front: Front, cuts: list[Cut], idempotent: bool
 ) -> SessionRecord:
     """A small session in one step."""
     digest = Digest()
@@ -170,7 +180,7 @@ def _write(
     plane: Plane,
     record: SessionRecord,
     spec: SessionSpec,
-    front: float,
+    front: Front,
     cuts: Iterable[Cut],
     digest: Digest | None,
     progress: Callable[[int], None] | None,
@@ -252,7 +262,7 @@ def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bun
 
 
 def _bundle(
-    plane: Plane, session_id: str, spec: SessionSpec, root: int, cut: Cut, front: float
+    plane: Plane, session_id: str, spec: SessionSpec, root: int, cut: Cut, front: Front
 ) -> tuple[Bundle, Block]:
     packed = frames.pack(cut.events, cut.shared)
     # The key holds a digest, since a try that failed may have left other events under the same root.
@@ -262,7 +272,7 @@ def _bundle(
     payload = payloads.store(plane, session_id, spec, payloads.EVENTS, packed, f"sessions/{session_id}/events/{name}")
     count = len(cut.events)
     indexes = range(cut.first_index, cut.first_index + count)
-    rank = front + (root + 0.5) * limits.RANK_STRIDE[spec.priority]
+    rank = front.rank + (root + 0.5) * front.stride
     bundle = Bundle(session_id, root_id(root), root, indexes, rank=rank)
     return bundle, Block(root, cut.first_index, count, payload)
 

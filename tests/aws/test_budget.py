@@ -53,6 +53,9 @@ class Hints:
     def receive(self, pool: str, limit: int, now: float) -> Received:
         return Received([Message(self.hints.popleft())] if self.hints else [])
 
+    def sharers(self, pool: str, tenant: str) -> int:
+        return 0
+
     def front(self, pool: str) -> float:
         return 0.0
 

@@ -124,15 +124,19 @@ class TestPriorities:
         assert high >= 20, "high went first"
         assert calls["ReceiveMessage"] <= 111 + len(PRIORITIES)
 
-    def test_a_session_is_a_group_of_its_own(self, queue: SqsQueue, aws_account: Account) -> None:
+    def test_a_tenant_is_a_group_and_so_is_a_session_that_names_none(
+        self, queue: SqsQueue, aws_account: Account
+    ) -> None:
         """On the wire, for SQS's fair queues; a bell is of no group."""
         sent: list[dict[str, Any]] = []
         queue._clients.sqs.meta.events.register(
             "before-call.sqs.SendMessageBatch", lambda params, **_: sent.append(json.loads(params["body"]))
         )
-        queue.send("default", [*hints(2, "high", "s-one"), *hints(1, "high", "s-two")])
+        queue.send(
+            "default", [*hints(2, "high", "s-one"), *hints(1, "high", "s-two"), *hints(1, "high", "mine.s-three")]
+        )
         groups = [[entry.get("MessageGroupId") for entry in body["Entries"]] for body in sent]
-        assert groups == [["s-one", "s-one", "s-two"], [None] * 3]
+        assert groups == [["s-one", "s-one", "s-two", "mine"], [None] * 4]
 
     def test_an_idle_minute_costs_few_calls(
         self, queue: SqsQueue, calls: Counter[str], monkeypatch: pytest.MonkeyPatch

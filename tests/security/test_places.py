@@ -75,7 +75,8 @@ class TestSessionIds:
     @pytest.mark.parametrize(
         "session_id",
         [
-            "", "a", "abc", "../x", "s-1/..", "S-1234", "s_1234", "s-1234 ", " s-1234", "s-1234\n", "-1234", "s.1234",
+            "", "a", "abc", "../x", "s-1/..", "S-1234", "s_1234", "s-1234 ", " s-1234", "s-1234\n", "-1234", ".s-1234",
+            "a.b.s-1234", "a.-s-1234", "A.s-1234", "a..s-1234", "a.s", "../a.s-1234", "a/b.s-1234",
             "x" * 65, "s-1234\0", "é1234", "s-1234/outcomes", "%2e%2e", "s-1234;--",
         ],
     )  # fmt: skip
@@ -83,7 +84,9 @@ class TestSessionIds:
         with pytest.raises(InvalidInput, match="session's id"):
             Grid(StillDeployment(plane)).session(session_id)
 
-    @pytest.mark.parametrize("session_id", ["s-12", "0000", "x" * 64, "t-0123456789abcdef01234567", "a---"])
+    @pytest.mark.parametrize(
+        "session_id", ["s-12", "0000", "x" * 64, "t-0123456789abcdef01234567", "a---", "mine.s-1234", "0-.0000"]
+    )
     def test_what_is_one(self, plane: Plane, session_id: str) -> None:
         with pytest.raises(SessionNotFound):
             Grid(StillDeployment(plane)).session(session_id)

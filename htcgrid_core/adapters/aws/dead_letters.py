@@ -60,7 +60,7 @@ class SqsDeadLetters:
             url = getattr(self._queues[letter.pool], letter.hint.priority)
             entry = {
                 "MessageBody": messages.write(letter.hint, letter.burials + 1),
-                "MessageGroupId": letter.hint.session_id,
+                "MessageGroupId": messages.group(letter.hint),
             }
             self._send(self._clients.sqs.send_message_batch, url, [entry])
         self.delete([letter for letter in letters if letter.hint is not None])

@@ -32,7 +32,7 @@ _SPEC_DICTIONARY = (
     b'{"function":{"name":"module.handler","blob":null,"call":"handler","environment":null,"package":null},'
     b'"codec":"json","name":"","task_timeout_seconds":null,"timeout_seconds":null,"retry":{"max_attempts":3,'
     b'"backoff_base_seconds":1.0,"backoff_cap_seconds":60.0,"never_retry":[]},"max_failures":null,"memory_mb":null,'
-    b'"priority":"normal","pool":"default","labels":{},"parent_id":null,"retention_seconds":604800.0,'
+    b'"priority":"normal","pool":"default","tenant":"default","labels":{},"parent_id":null,"retention_seconds":604800.0,'
     b'"bundle_size":null,"agents":1}'
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from htcgrid_core.domain.session import SESSION_ID, Priority
+from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, Priority, tenant_of
 from htcgrid_core.ports.bundle_queue import Hint
 
 BELL = '{"bell":1}'  # in the line that idle agents wait at: look at the others
@@ -48,6 +48,15 @@ def write(hint: Hint, burials: int = 0) -> str:
     if burials:
         body["burials"] = burials
     return orjson.dumps(body).decode()
+
+
+def group(hint: Hint) -> str:
+    """Whose message it is, for SQS's fair queues, which let nobody with many messages hide the others'.
+
+    A tenant's, however many sessions it has; a session's own if it names no tenant.
+    """
+    tenant = tenant_of(hint.session_id)
+    return hint.session_id if tenant == DEFAULT_TENANT else tenant
 
 
 def read(text: str) -> Letter | None:

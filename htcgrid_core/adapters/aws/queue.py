@@ -143,6 +143,10 @@ class SqsQueue:
             self._rung.add(pool)
         return 0.0
 
+    def sharers(self, pool: str, tenant: str) -> int:
+        """SQS itself is fair between tenants."""
+        return 0
+
     def delete(self, received: Sequence[Message]) -> None:
         """Delete messages soon, in the background."""
         self._outbox.delete([message.receipt for message in received])
@@ -185,5 +189,5 @@ def _entry(hint: Hint, now: float) -> Entry:
     return {
         "MessageBody": messages.write(hint),
         "DelaySeconds": _delay(hint, now),
-        "MessageGroupId": hint.session_id,  # a fair queue: a session with many bundles does not hide the others'
+        "MessageGroupId": messages.group(hint),
     }

@@ -56,6 +56,16 @@ class TableQueue:
             ).fetchone()
         return float(min((rank for rank in (ready, running) if rank is not None), default=0.0))
 
+    def sharers(self, pool: str, tenant: str) -> int:
+        """Live sessions of a tenant: their ids begin with its name and a dot, behind which a slash comes next."""
+        with self._database.read() as connection:
+            (count,) = connection.execute(
+                "SELECT count(*) FROM sessions INDEXED BY sessions_live"
+                " WHERE live = 1 AND id > ? AND id < ? AND pool = ?",
+                (f"{tenant}.", f"{tenant}/", pool),
+            ).fetchone()
+        return int(count)
+
     def delete(self, messages: Sequence[Message]) -> None:
         """Nothing: a bundle that is done is not ready."""
 

@@ -13,6 +13,7 @@ from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.session import DEFAULT_TENANT
 from htcgrid_core.ports.worker import Chunk, FunctionRef
 
 NO_LIMIT_SECONDS = (2**31 - 1) / 1000  # what a context says if there is no time limit
@@ -50,7 +51,11 @@ def headers(chunk: Chunk, position: int) -> list[tuple[str, str]]:
         "traceparent": trace.parent,
         "tracestate": trace.state,
     }
+    # As Lambda does, which sends no Cognito identity either unless a mobile client's SDK has called it.
+    tenant = function.spec.tenant
+    tenants = [] if tenant == DEFAULT_TENANT else [("Lambda-Runtime-Aws-Tenant-Id", tenant)]
     return [
+        *tenants,
         ("Lambda-Runtime-Aws-Request-Id", who),
         ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
         ("Lambda-Runtime-Invoked-Function-Arn", function_arn(function)),

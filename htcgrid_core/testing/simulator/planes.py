@@ -54,6 +54,10 @@ class SimulatedQueue:
         """It keeps no order."""
         return 0.0
 
+    def sharers(self, pool: str, tenant: str) -> int:
+        """It keeps no order."""
+        return 0
+
     def may_have_lost(self, pool: str) -> bool:
         """Whether it is empty."""
         return not any(at <= self._world.now for at in self._visible_at.values())
