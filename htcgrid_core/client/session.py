@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from htcgrid_core.domain.errors import InvalidInput, SessionFailed, SessionNotFi
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
-from htcgrid_core.ports.session_store import AuditEntry
+from htcgrid_core.ports.session_store import AuditEntry, OutcomePage
 from htcgrid_core.services import cancel, results
 from htcgrid_core.services.find_task import find_task
 from htcgrid_core.services.persist import persist
@@ -289,10 +289,8 @@ class Session:
             while pages := results.pages_after(self.plane, self.id, cursor, failed_only=only_failed):
                 for page in pages:
                     cursor = page.cursor
-                    for outcome in results.page_outcomes(self.plane, self.id, self.spec, page):
-                        task = results.task_of(self.spec, outcome, page.agent)
-                        if wanted in (None, task.state):
-                            yield task
+                    for outcome in self._outcomes(page, wanted):
+                        yield results.task_of(self.spec, outcome, page.agent)
         if record.ended:
             if wanted in (None, TaskState.CANCELLED) and record.counters.cancelled:
                 in_order = results.in_index_order(self.plane, record, self.spec)
@@ -301,6 +299,12 @@ class Session:
         for task in results.open_tasks(self.plane, record):
             if wanted in (None, task.state):
                 yield task
+
+    def _outcomes(self, page: OutcomePage, wanted: TaskState | None) -> Iterable[Outcome]:
+        if wanted is None:
+            return results.page_outcomes(self.plane, self.id, self.spec, page)
+        is_wanted = wanted is TaskState.FAILED
+        return results.some_outcomes(self.plane, self.id, self.spec, page, lambda _, failed: failed is is_wanted)
 
     def events(self) -> Iterator[Any]:
         """The events as they were submitted, in index order and in bounded memory.

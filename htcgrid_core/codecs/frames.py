@@ -10,16 +10,19 @@ import json
 import struct
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Protocol
 
 from htcgrid_core.domain.errors import CorruptPayload
 
 MAGIC = b"HGF1"
 _PREFIX = struct.Struct("<4sI")
 _U32 = struct.Struct("<I")
-NOT_FRAMED = (struct.error, ValueError, KeyError, TypeError, RecursionError)  # of bytes that only have a right checksum
+BODY_AT = _PREFIX.size  # behind magic and checksum
+# What bytes may raise of which only the checksum is right.
+NOT_FRAMED = (struct.error, ValueError, LookupError, TypeError, RecursionError)
 
 
 def checksummed(magic: bytes, body: bytes) -> bytes:
@@ -76,6 +79,55 @@ def pack(payloads: Sequence[bytes], shared: Sequence[str] = ()) -> bytes:
     return checksummed(MAGIC, body)
 
 
+class Source(Protocol):
+    """Packed bytes of which parts are read, each verified by itself.
+
+    Attributes:
+        size: of all of them.
+    """
+
+    size: int
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` until ``stop``."""
+
+    def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Ranges that will be read: what is far away is fetched in few calls."""
+
+
+def unpack_some(source: Source, wanted: Iterable[int]) -> Frames:
+    """Undo ``pack`` for the payloads of these numbers; those of the others are empty.
+
+    Raises:
+        CorruptPayload: the framing is wrong, or what is read is.
+    """
+    try:
+        return _some(source, wanted)
+    except NOT_FRAMED as error:
+        raise CorruptPayload(f"a block of events: its framing is wrong: {error}") from error
+
+
+def _some(source: Source, wanted: Iterable[int]) -> Frames:
+    begin = source.read(0, _PREFIX.size + _U32.size)
+    if begin[:4] != MAGIC:
+        raise CorruptPayload(f"a block of events: format {begin[:4]!r}, not {MAGIC!r}")
+    (header_length,) = _U32.unpack_from(begin, _PREFIX.size)
+    at = len(begin) + header_length
+    header = source.read(len(begin), at)
+    (count,) = _U32.unpack(source.read(at, at + _U32.size))
+    at += _U32.size
+    lengths = array("I", source.read(at, at + 4 * count))
+    offsets = Frames(lengths, b"").offsets()
+    ranges = [
+        (at + 4 * count + offsets[number], at + 4 * count + offsets[number + 1]) for number in sorted(set(wanted))
+    ]
+    source.fetch(ranges)
+    some = array("I", bytes(4 * count))
+    for number in set(wanted):
+        some[number] = lengths[number]
+    return Frames(some, b"".join(source.read(*each) for each in ranges), _shared_in(header))
+
+
 def unpack(data: bytes) -> Frames:
     """Undo ``pack``.
 
@@ -100,8 +152,11 @@ def _framed(body: memoryview) -> Frames:
     at += 4 * count
     if sum(lengths) != len(body) - at:
         raise CorruptPayload("a block of events: its lengths do not add up")
-    shared = tuple(map(_text, json.loads(header)["shared"])) if header else ()
-    return Frames(lengths, bytes(body[at:]), shared)
+    return Frames(lengths, bytes(body[at:]), _shared_in(header))
+
+
+def _shared_in(header: bytes) -> tuple[str, ...]:
+    return tuple(map(_text, json.loads(header)["shared"])) if header else ()
 
 
 def _text(value: object) -> str:

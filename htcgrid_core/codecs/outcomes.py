@@ -12,15 +12,17 @@ import json
 import pickle
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
-from htcgrid_core.codecs.frames import NOT_FRAMED, checksummed, verified
+from htcgrid_core.codecs.frames import BODY_AT, NOT_FRAMED, Source, checksummed, verified
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 
 MAGIC = b"HGO1"
 _HEAD = struct.Struct("<II")
+_ROW_BYTES = 4 + 1 + 2 + 8 + 4 + 4  # of all columns
 
 
 @dataclass(slots=True)
@@ -128,28 +130,82 @@ def unpack(data: bytes) -> Outcomes:
         raise CorruptPayload(f"a page of outcomes: its framing is wrong: {error}") from error
 
 
+def unpack_some(source: Source, wanted: Callable[[int, bool], bool]) -> Outcomes:
+    """Undo ``pack`` for the outcomes of which ``wanted(index, failed)`` is true.
+
+    Raises:
+        CorruptPayload: the framing is wrong, or what is read is.
+    """
+    try:
+        return _some(source, wanted)
+    except NOT_FRAMED as error:
+        raise CorruptPayload(f"a page of outcomes: its framing is wrong: {error}") from error
+
+
+def _some(source: Source, wanted: Callable[[int, bool], bool]) -> Outcomes:
+    begin = source.read(0, BODY_AT + _HEAD.size)
+    if begin[:4] != MAGIC:
+        raise CorruptPayload(f"a page of outcomes: format {begin[:4]!r}, not {MAGIC!r}")
+    count, logs_length = _HEAD.unpack_from(begin, BODY_AT)
+    at = len(begin) + _ROW_BYTES * count
+    rows = _columns(memoryview(source.read(len(begin), at)), count)
+    offsets = list(accumulate(rows.lengths, initial=at))
+    chosen = [n for n in range(count) if wanted(rows.indexes[n], bool(rows.failed[n]))]
+    logs_at = source.size - logs_length
+    if offsets[-1] != logs_at:
+        raise CorruptPayload("a page of outcomes: its lengths do not add up")
+    if not chosen:
+        return Outcomes()
+    source.fetch([*((offsets[n], offsets[n + 1]) for n in chosen), (logs_at, source.size)])
+    logs = _logs(source.read(logs_at, source.size))
+    outcomes = Outcomes()
+    for n in chosen:
+        payload, texts = source.read(offsets[n], offsets[n + 1]), logs.get(rows.indexes[n], ("", ""))
+        outcomes.append(
+            Outcome(
+                rows.indexes[n],
+                bool(rows.failed[n]),
+                rows.attempts[n],
+                rows.started[n],
+                rows.seconds[n],
+                payload,
+                *texts,
+            )
+        )
+    return outcomes
+
+
 def _framed(body: memoryview) -> Outcomes:
     count, logs_length = _HEAD.unpack_from(body)
-    if len(body) < _HEAD.size + 23 * count + logs_length:
+    at = _HEAD.size + _ROW_BYTES * count
+    if len(body) < at + logs_length:
         raise CorruptPayload("a page of outcomes: its columns do not add up")
-    at = _HEAD.size
-    outcomes = Outcomes()
+    outcomes = _columns(body[_HEAD.size : at], count)
+    outcomes.size = sum(outcomes.lengths)
+    if at + outcomes.size + logs_length != len(body):
+        raise CorruptPayload("a page of outcomes: its lengths do not add up")
+    outcomes.data.append(bytes(body[at : at + outcomes.size]))
+    outcomes.logs = _logs(body[at + outcomes.size :])
+    return outcomes
+
+
+def _columns(columns: memoryview, count: int) -> Outcomes:
+    """Outcomes without their payloads and logs."""
+    outcomes, at = Outcomes(), 0
     for column in (outcomes.indexes, None, outcomes.attempts, outcomes.started, outcomes.seconds, outcomes.lengths):
         width = 1 if column is None else column.itemsize
-        part = body[at : at + width * count]
+        part = columns[at : at + width * count]
         if column is None:
             outcomes.failed.extend(part)
         else:
             column.frombytes(part)
         at += width * count
-    outcomes.size = sum(outcomes.lengths)
-    if at + outcomes.size + logs_length != len(body):
-        raise CorruptPayload("a page of outcomes: its lengths do not add up")
-    outcomes.data.append(bytes(body[at : at + outcomes.size]))
-    if logs_length:
-        for index, stdout, stderr in json.loads(bytes(body[at + outcomes.size :])):
-            outcomes.logs[index] = (stdout, stderr)
     return outcomes
+
+
+def _logs(packed: bytes | memoryview) -> dict[int, tuple[str, str]]:
+    rows = json.loads(bytes(packed)) if len(packed) else ()
+    return {index: (stdout, stderr) for index, stdout, stderr in rows}
 
 
 def encode_error(error: TaskError, pickled_exception: bytes = b"") -> bytes:

@@ -24,6 +24,7 @@ MAX_BUNDLE_TASKS: Final = 256
 MAX_BUNDLE_BYTES: Final = 1 << 20
 INLINE_PAYLOAD_BYTES: Final = 4 << 20  # larger payloads go to the blob store
 AWS_INLINE_PAYLOAD_BYTES: Final = 8 << 10  # from there on an S3 object costs less than DynamoDB's write units
+RANGE_PAYS_BYTES: Final = 1 << 20  # of an object that are not needed: about what S3 sends while another call begins
 COMMIT_BYTES: Final = 4 << 20  # results that an agent gathers before it commits them, whatever the time slice
 MAX_EVENT_BYTES: Final = 64 << 20
 MAX_SESSION_TASKS: Final = 10_000_000

@@ -20,6 +20,13 @@ class BlobStore(Protocol):
             CorruptPayload: there is no such blob.
         """
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Bytes of a blob from ``start`` on: ``length`` of them, or as many as there are.
+
+        Raises:
+            CorruptPayload: there is no such blob.
+        """
+
     def exists(self, key: str) -> bool:
         """Whether there is a blob under ``key``."""
 

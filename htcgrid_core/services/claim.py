@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from htcgrid_core.codecs import frames
 from htcgrid_core.domain import metrics
-from htcgrid_core.domain.bundle import Bundle
+from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, GridError
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
@@ -16,6 +16,7 @@ from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Refusal, Refused
 from htcgrid_core.services import payloads
+from htcgrid_core.services.parts import Parts, pays
 from htcgrid_core.services.persist import forget, persist
 
 
@@ -79,7 +80,7 @@ def claim(
     spec = spec_of(answer.session)
     block = answer.block
     try:
-        events = frames.unpack(payloads.load(plane, hint.session_id, spec, payloads.EVENTS, block.payload))
+        events = _events(plane, answer.bundle, spec, block)
         if len(events.lengths) != block.count:
             raise CorruptPayload(f"block {block.root} has {len(events.lengths)} events, not {block.count}")
     except CorruptPayload as error:
@@ -87,3 +88,11 @@ def claim(
     except GRID_FAILURES as error:
         return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, None, failure=error)
     return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, events)
+
+
+def _events(plane: Plane, bundle: Bundle, spec: SessionSpec, block: Block) -> frames.Frames:
+    """The events of a block; of a large one that the bundle has a part of, only those of its tasks."""
+    where = (plane, bundle.session_id, spec, payloads.EVENTS, block.payload)
+    if not pays(block.payload, len(bundle.indexes) / block.count):
+        return frames.unpack(payloads.load(*where))
+    return frames.unpack_some(Parts(*where), [index - block.first_index for index in bundle.indexes])

@@ -31,9 +31,8 @@ def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int
     root = _block_of(plane, record, index).root
     for _ in range(TRIES):
         for page in persist(plane, partial(plane.store.root_pages, record.session_id, root, root + 1)):
-            for outcome in results.page_outcomes(plane, record.session_id, spec, page):
-                if outcome.index == index:
-                    return results.task_of(spec, outcome, page.agent)
+            for outcome in results.some_outcomes(plane, record.session_id, spec, page, lambda each, _: each == index):
+                return results.task_of(spec, outcome, page.agent)
         if record.ended:
             return TaskOutcome(index, TaskState.CANCELLED)
         for task in results.open_tasks(plane, record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,7 @@ from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import OutcomePage
 from htcgrid_core.services import payloads
+from htcgrid_core.services.parts import Parts, pays
 from htcgrid_core.services.persist import persist
 from htcgrid_core.services.submit import EncodedEvent
 
@@ -28,6 +29,17 @@ ROOTS_AT_ONCE = 8
 def page_outcomes(plane: Plane, session_id: str, spec: SessionSpec, page: OutcomePage) -> codec.Outcomes:
     """The outcomes of one page, verified."""
     return codec.unpack(payloads.load(plane, session_id, spec, payloads.OUTCOMES, page.payload))
+
+
+def some_outcomes(
+    plane: Plane, session_id: str, spec: SessionSpec, page: OutcomePage, wanted: Callable[[int, bool], bool]
+) -> list[Outcome]:
+    """The outcomes of one page of which ``wanted(index, failed)`` is true; of a large page no more is read."""
+    if pays(page.payload):
+        found = codec.unpack_some(Parts(plane, session_id, spec, payloads.OUTCOMES, page.payload), wanted)
+    else:
+        found = page_outcomes(plane, session_id, spec, page)
+    return [outcome for outcome in found if wanted(outcome.index, outcome.failed)]
 
 
 def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "") -> TaskOutcome:
@@ -60,8 +72,8 @@ def failures(plane: Plane, record: SessionRecord, spec: SessionSpec, limit: int)
     cursor = 0
     while len(found) < limit and (pages := pages_after(plane, record.session_id, cursor, failed_only=True)):
         for page in pages:
-            outcomes = page_outcomes(plane, record.session_id, spec, page)
-            found.extend(task_of(spec, outcome, page.agent) for outcome in outcomes if outcome.failed)
+            outcomes = some_outcomes(plane, record.session_id, spec, page, lambda _, failed: failed)
+            found.extend(task_of(spec, outcome, page.agent) for outcome in outcomes)
             cursor = page.cursor
     return found[:limit]
 

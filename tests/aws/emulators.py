@@ -122,14 +122,14 @@ def default_config() -> Config:
 
 
 @contextmanager
-def ministack() -> Iterator[str]:
-    """The URL of a running ministack."""
+def ministack(**variables: str) -> Iterator[str]:
+    """The URL of a running ministack, whose environment has these variables too."""
     if not MINISTACK.exists():
         raise FileNotFoundError(f"{MINISTACK} is missing: make .venv-ministack/ready")
     port = free_port()
     environment = {
         **clean_environment(), "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1",
-        "LOG_LEVEL": "ERROR",
+        "LOG_LEVEL": "ERROR", **variables,
     }  # fmt: skip
     with server([str(MINISTACK)], environment, f"http://127.0.0.1:{port}", "/_ministack/health") as url:
         yield url

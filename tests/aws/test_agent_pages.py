@@ -152,13 +152,18 @@ def test_an_aws_that_fails_is_left_alone_and_tried_again(
 
 
 @pytest.mark.slow
-def test_a_loop_that_is_stuck_is_not_healthy(aws_cloud: CloudUnderTest, trouble: TroubledAws, tmp_path: Path) -> None:
-    """Five lease times without a turn, since AWS takes calls and never answers; a turn later it is healthy again."""
-    pages = start_behind(trouble, aws_cloud, tmp_path, lease_seconds=1)
-    eventually(pages.is_ready, "the agent is ready")
+def test_an_aws_that_keeps_silent_holds_no_loop_up(
+    aws_cloud: CloudUnderTest, aws_grid: Grid, trouble: TroubledAws, tmp_path: Path
+) -> None:
+    """It takes calls and never answers: the agent stops by itself what its lease does not cover, and is healthy."""
+    pages = start_behind(trouble, aws_cloud, tmp_path)
+    noted, gate = tmp_path / "noted", tmp_path / "gate"
+    session = aws_grid.submit(GATE, [{"n": 0, "file": str(noted), "gate": str(gate)}])
+    eventually(noted.exists, "the task runs")
     trouble.be("silent")
-    eventually(lambda: pages.get("/healthz")[0] == 503, "the agent is not healthy")
-    assert "its loop has made no turn for" in pages.get("/healthz")[1]
+    eventually(lambda: pages.value(metrics.BUNDLES_LOST, reason="not_renewed") == 1, "the agent has let go of its task")
+    assert pages.get("/healthz")[0] == 200
+    gate.touch()
     trouble.be("well")
-    eventually(lambda: pages.get("/healthz")[0] == 200, "the agent is healthy")
-    eventually(pages.is_ready, "the agent is ready")
+    assert ended(session).completed == 1
+    assert pages.get("/healthz")[0] == 200

@@ -20,6 +20,7 @@ from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as outcomes_codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.disk.cache import DiskCache
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.payload import Payload
@@ -148,6 +149,25 @@ def test_results_are_never_others(stored: Stored) -> None:
     assert found.count(None) > SOME / 2
     assert all(one in (None, good) for one in found)
     assert read(stored) == good
+
+
+@pytest.mark.parametrize("stored", ["blob"], indirect=True)
+def test_a_result_that_is_read_by_itself_is_never_another(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By range, without the rest of its object."""
+    monkeypatch.setattr(limits, "RANGE_PAYS_BYTES", 0)
+    finish(stored)
+    good = read(stored)
+    (page,) = results.pages_after(stored.plane, SESSION, 0)
+    told = 0
+    for _ in damage(stored, "B"):
+        try:
+            found = results.some_outcomes(stored.plane, SESSION, SPEC, page, lambda index, _: index == 1)
+        except CorruptPayload:
+            told += 1
+        else:
+            assert found == good[1:2]
+    assert told > SOME / 2
+    assert results.some_outcomes(stored.plane, SESSION, SPEC, page, lambda index, _: index == 1) == good[1:2]
 
 
 def read(stored: Stored) -> list[Outcome]:

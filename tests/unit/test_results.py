@@ -138,10 +138,11 @@ class TestPages:
         return codec.pack(outcomes)
 
     def test_from_the_row_or_from_a_blob(self, plane: Plane) -> None:
-        data = self.packed()
         key = f"sessions/{ID}/outcomes/00000000/1-token"
-        plane.blobs.put(key, data)
-        for payload in (Payload.inline(data), Payload.blob(key, len(data))):
+        elsewhere = replace(plane, inline_payload_bytes=0)
+        for where in (plane, elsewhere):
+            payload = payloads.store(where, ID, spec(), payloads.OUTCOMES, self.packed(), key)
+            assert (payload.key is None) == (where is plane)
             found = results.page_outcomes(plane, ID, spec(), self.page(plane, payload))
             assert [outcome.payload for outcome in found] == [b"1"]
 

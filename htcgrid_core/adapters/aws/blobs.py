@@ -79,6 +79,10 @@ class S3Blobs:
                 return data
         raise CorruptPayload(f"blob {key} does not match its checksum")
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of a blob; the checksum is the whole's, and so whoever reads a part must have another."""
+        return bytes(self._read_range(_checked(key), start, {}, length)["data"]) if length else b""
+
     def _read(self, key: str) -> tuple[bytes, str]:
         first = self._read_range(key, 0, {})
         parts, size = [first["data"]], first["size"]
@@ -90,10 +94,10 @@ class S3Blobs:
             at += len(part)
         return (parts[0] if len(parts) == 1 else b"".join(parts)), first["checksum"]
 
-    def _read_range(self, key: str, start: int, condition: dict[str, Any]) -> dict[str, Any]:
+    def _read_range(self, key: str, start: int, condition: dict[str, Any], length: int = RANGE_BYTES) -> dict[str, Any]:
         from botocore.exceptions import ClientError
 
-        wanted = f"bytes={start}-{start + RANGE_BYTES - 1}"
+        wanted = f"bytes={start}-{start + length - 1}"
         with aws_errors(self._resource):
             try:
                 answer = self._clients.s3.get_object(Bucket=self._bucket, Key=key, Range=wanted, **condition)
@@ -103,7 +107,9 @@ class S3Blobs:
                     raise CorruptPayload(f"blob {key} is missing") from error
                 if code_of(error) in _EXISTS:
                     raise GridUnavailable(f"blob {key} was written anew while it was read; try again") from error
-                if code_of(error) == "InvalidRange":  # which is what an empty object has
+                if (
+                    code_of(error) == "InvalidRange"
+                ):  # which is what an empty object has, and what begins behind its end
                     return {"data": b"", "size": 0, "etag": "", "checksum": ""}
                 raise
         promised = answer.get("ContentLength", len(data))  # a proxy may send pieces without a length

@@ -60,8 +60,14 @@ class FileBlobs:
 
     def get(self, key: str) -> bytes:
         """Read a blob."""
+        return self.get_range(key, 0, -1)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of a blob."""
         try:
-            return self.path(key).read_bytes()
+            with open(self.path(key), "rb") as file:
+                file.seek(start)
+                return file.read(length)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise CorruptPayload(f"blob {key} is missing") from error
         except OSError as error:

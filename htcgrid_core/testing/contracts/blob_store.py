@@ -31,6 +31,19 @@ class BlobStoreContract:
         assert blobs.get(KEY) == data
         assert blobs.path(KEY).read_bytes() == data
 
+    @pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 5000), (4096, 1), (1, 4096), (4000, 96), (4000, 9999)])
+    def test_a_part(self, blobs: BlobStore, start: int, length: int) -> None:
+        """As much of it as there is."""
+        data = bytes(range(256)) * 16 + b"!"
+        blobs.put(KEY, data)
+        assert blobs.get_range(KEY, start, length) == data[start : start + length]
+
+    @pytest.mark.parametrize(("start", "length"), [(4, 1), (3, 1), (1000, 1000), (0, 0), (1, 0)])
+    def test_no_part_of_it(self, blobs: BlobStore, start: int, length: int) -> None:
+        """Behind its end is nothing."""
+        blobs.put(KEY, b"abc")
+        assert blobs.get_range(KEY, start, length) == b""
+
     def test_is_never_overwritten(self, blobs: BlobStore) -> None:
         """A zombie's late write changes nothing."""
         blobs.put(KEY, b"the winner's")
@@ -43,8 +56,9 @@ class BlobStoreContract:
         blobs.put(KEY, b"something")
         for key in ("sessions/s-contract/events/00000001", "sessions/s-contract/events", "functions/none"):
             assert not blobs.exists(key)
-            with pytest.raises(CorruptPayload):
-                blobs.get(key)
+            for read in (blobs.get, partial(blobs.get_range, start=0, length=1)):
+                with pytest.raises(CorruptPayload):
+                    read(key)
 
     def test_a_prefix_is_deleted_with_all_below_it(self, blobs: BlobStore) -> None:
         """A session's blobs, and those of no other session."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, decode_error
+from htcgrid_core.codecs.pieces import table_bytes
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.testing.simulator.planes import MemoryBlobs
 
@@ -65,7 +66,7 @@ class Invariants:
             if len(packed) != size:
                 raise Violated(f"S9: page {seq} of {session_id} has {len(packed)} bytes, not {size}")
             self._pages[seq] = (key, zlib.crc32(packed))
-            outcomes = codec.unpack(packed)
+            outcomes = codec.unpack(packed if key is None else packed[table_bytes(size) :])
             if (len(outcomes) - outcomes.failures, outcomes.failures) != (completed, failed):
                 raise Violated(f"S11: page {seq} of {session_id} does not hold what was counted")
             counted = self._counted.setdefault(session_id, [0, 0])

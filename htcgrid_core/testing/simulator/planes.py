@@ -95,6 +95,10 @@ class MemoryBlobs:
             raise CorruptPayload(f"blob {key} is missing")
         return self.blobs[key]
 
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of a blob."""
+        return self.get(key)[start : start + length]
+
     def exists(self, key: str) -> bool:
         """Whether the blob is there."""
         return key in self.blobs

@@ -1,0 +1,95 @@
+"""A large payload in pieces, so that a part of it can be read, and verified, without the rest.
+
+Layout: the sealed table, then the body. A seal is 32 bytes before what it seals; the table is magic (4), the body's
+length (8, little endian) and a digest (16) of each 64 KiB of the body. Who trusts the seal may trust every piece whose
+digest is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass
+
+from htcgrid_core.domain.errors import CorruptPayload
+
+MAGIC = b"HGP1"
+PIECE_BYTES = 1 << 16
+SEAL_BYTES = 32
+_HEAD = struct.Struct("<4sQ")
+_DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is known of a body before any of it is read.
+
+    Attributes:
+        at: where the body begins behind the seal and the table.
+        length: of the body, in bytes.
+        digests: of its pieces, one after another.
+    """
+
+    at: int
+    length: int
+    digests: bytes
+
+    def verify(self, first: int, data: bytes, what: str) -> None:
+        """Check that ``data`` is the body from piece ``first`` on, up to the end of one.
+
+        Raises:
+            CorruptPayload: it is not.
+        """
+        if _digests(data) != self.digests[first * _DIGEST_BYTES :][: -(-len(data) // PIECE_BYTES) * _DIGEST_BYTES]:
+            raise CorruptPayload(f"{what}: a digest of its {self.length:,} bytes is wrong")
+
+
+def table(body: bytes) -> bytes:
+    """The table of a body."""
+    return _HEAD.pack(MAGIC, len(body)) + _digests(body)
+
+
+def table_bytes(size: int) -> int:
+    """How long the sealed table is in a payload of ``size`` bytes."""
+    fixed = SEAL_BYTES + _HEAD.size
+    return fixed + _DIGEST_BYTES * -(-max(0, size - fixed) // (PIECE_BYTES + _DIGEST_BYTES))
+
+
+def read_table(data: bytes, size: int, what: str) -> Table:
+    """The table behind its seal, which was verified, in a payload of ``size`` bytes.
+
+    Raises:
+        CorruptPayload: another format, or of a body of another length.
+    """
+    at = SEAL_BYTES + len(data)
+    if len(data) < _HEAD.size or data[:4] != MAGIC:
+        raise CorruptPayload(f"{what}: format {bytes(data[:4])!r}, not {MAGIC!r}")
+    (_, length) = _HEAD.unpack_from(data)
+    if at != table_bytes(size) or at + length != size:
+        raise CorruptPayload(f"{what}: a table for {length:,} bytes in a payload of {size:,}")
+    return Table(at, length, data[_HEAD.size :])
+
+
+def seal(data: bytes) -> bytes:
+    """``data`` behind its digest: a seal that tells damage, and which anybody can make."""
+    return hashlib.blake2b(data, digest_size=SEAL_BYTES).digest() + data
+
+
+def unseal(data: bytes, what: str) -> bytes:
+    """Undo ``seal``.
+
+    Raises:
+        CorruptPayload: a bit is wrong.
+    """
+    if not hmac.compare_digest(seal(data[SEAL_BYTES:])[:SEAL_BYTES], data[:SEAL_BYTES]):
+        raise CorruptPayload(f"{what}: the digest of its table is wrong")
+    return data[SEAL_BYTES:]
+
+
+def _digests(body: bytes) -> bytes:
+    view = memoryview(body)
+    return b"".join(
+        hashlib.blake2b(view[at : at + PIECE_BYTES], digest_size=_DIGEST_BYTES).digest()
+        for at in range(0, len(body), PIECE_BYTES)
+    )

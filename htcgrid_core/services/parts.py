@@ -1,0 +1,110 @@
+"""Parts of a large payload, read by range: no more of it than is asked for, and each byte verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from htcgrid_core.codecs import pieces
+from htcgrid_core.codecs.pieces import PIECE_BYTES
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.payload import Payload
+from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services import payloads
+from htcgrid_core.services.persist import persist
+
+T = TypeVar("T")
+
+TRIES = 3  # what was damaged on its way is whole the next time
+
+
+def pays(payload: Payload, share: float = 0.0) -> bool:
+    """Whether reading ``share`` of a payload by range takes less time than reading it whole, for one call more."""
+    return payload.data is None and payload.size * (1.0 - share) > limits.RANGE_PAYS_BYTES
+
+
+class Parts:
+    """The body of a payload in the blob store. The first call brings its table and its first piece."""
+
+    def __init__(self, plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> None:
+        """Read the beginning.
+
+        Raises:
+            CorruptPayload: it is not there, not whole, or not signed by this grid.
+        """
+        self._plane = plane
+        self._key = payloads.key_of(session_id, what, payload)
+        self._text = f"the {what} of session {session_id}"
+        self._pieces: dict[int, bytes] = {}
+
+        def begin() -> pieces.Table:
+            data = self._get(0, min(payload.size, pieces.table_bytes(payload.size) + PIECE_BYTES))
+            table = payloads.table_in(plane, session_id, spec, what, payload, data)
+            table.verify(0, data[table.at :], self._text)
+            self._pieces[0] = data[table.at :]
+            return table
+
+        self._table = _repeated(begin)
+        self.size = self._table.length
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The body from ``start`` until ``stop``.
+
+        Raises:
+            CorruptPayload: it does not reach so far, or what was read is not what was written.
+        """
+        if not 0 <= start <= stop <= self.size:
+            raise CorruptPayload(f"{self._text}: bytes {start} to {stop} of {self.size}")
+        self.fetch([(start, stop)])
+        first = start // PIECE_BYTES
+        found = b"".join(self._pieces[number] for number in _numbers(start, stop))
+        return found[start - first * PIECE_BYTES : stop - first * PIECE_BYTES]
+
+    def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Get ranges that ``read`` will ask for: a call for those that lie closer together than a call is worth."""
+        wanted = {number for start, stop in ranges for number in _numbers(start, stop)} - self._pieces.keys()
+        for first, last in _runs(sorted(wanted)):
+            _repeated(lambda first=first, last=last: self._fetch(first, last))  # type: ignore[misc]
+
+    def _fetch(self, first: int, last: int) -> None:
+        start, stop = first * PIECE_BYTES, min(self.size, (last + 1) * PIECE_BYTES)
+        data = self._get(self._table.at + start, stop - start)
+        self._table.verify(first, data, self._text)
+        for number in range(first, last + 1):
+            at = (number - first) * PIECE_BYTES
+            self._pieces[number] = data[at : at + PIECE_BYTES]
+
+    def _get(self, start: int, length: int) -> bytes:
+        data = persist(self._plane, lambda: self._plane.blobs.get_range(self._key, start, length))
+        if len(data) != length:
+            raise CorruptPayload(f"{self._text}: {len(data)} bytes of {length} from {start} on")
+        return data
+
+
+def _numbers(start: int, stop: int) -> range:
+    """The pieces that hold a range."""
+    return range(start // PIECE_BYTES, -(-stop // PIECE_BYTES))
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of pieces between which less is missing than another call is worth."""
+    if not numbers:
+        return
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if (number - last - 1) * PIECE_BYTES > limits.RANGE_PAYS_BYTES:
+            yield first, last
+            first = number
+        last = number
+    yield first, last
+
+
+def _repeated(call: Callable[[], T]) -> T:
+    for _ in range(TRIES - 1):
+        try:
+            return call()
+        except CorruptPayload:
+            continue
+    return call()
