@@ -7,22 +7,20 @@ much later. Nothing else is touched: what is lost or refused altogether is for a
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+
+from tests.aws.proxy import Forwarder, Proxy
 
 SHARE = 0.2  # of the calls that something is done to
 PARTLY = {
     "BatchGetItem", "BatchWriteItem", "ChangeMessageVisibilityBatch", "DeleteMessageBatch", "SendMessageBatch",
 }  # fmt: skip
-HOP_BY_HOP = {"connection", "content-length", "date", "server", "transfer-encoding", "x-amz-crc32"}
 REPLAYED = 10_000  # messages kept to be sent again
 
 Json = dict[str, Any]
@@ -117,51 +115,34 @@ def _nothing(answer: Json) -> None:
     """Leave an answer as it is."""
 
 
-class Server(ThreadingHTTPServer):
-    """Threads, each with a connection of its own to the emulator."""
-
-    daemon_threads = True
-    request_queue_size = 128
+class Server(Proxy):
+    """A proxy that does mischief."""
 
     def __init__(self, port: int, upstream: str, mischief: Mischief) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
-        self.upstream = urlsplit(upstream).netloc
+        super().__init__(port, upstream, Handler)
         self.mischief = mischief
 
 
-class Handler(BaseHTTPRequestHandler):
-    """One connection of a client."""
+class Handler(Forwarder):
+    """Does it to calls of DynamoDB and SQS."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     server: Server
 
-    def setup(self) -> None:
-        super().setup()
-        self._upstream = http.client.HTTPConnection(self.server.upstream, timeout=60)
-
-    def finish(self) -> None:
-        self._upstream.close()
-        super().finish()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Nothing: there are thousands."""
-
     def do_POST(self) -> None:
-        body = self._body()
+        body = self.body()
         if self.path.startswith("/_mischief/"):
             self._control(self.path.rpartition("/")[2])
             return
         target = self.headers.get("X-Amz-Target", "")
         if not body or not target:
-            self._pass_on(body)
+            self.answer(*self.ask(self.command, self.path, body))
             return
         asked = json.loads(body)
         change = self.server.mischief.plan(target, asked)
         if asked.get("Entries") == []:  # nothing of it was carried out
             status, headers, answer = 200, {"Content-Type": "application/x-amz-json-1.0"}, b"{}"
         else:
-            status, headers, answer = self._ask(self.command, self.path, json.dumps(asked).encode())
+            status, headers, answer = self.ask(self.command, self.path, json.dumps(asked).encode())
         if status == 200:
             told = json.loads(answer or b"{}")
             change(told)
@@ -170,12 +151,7 @@ class Handler(BaseHTTPRequestHandler):
             for url, entry in self.server.mischief.old(target):
                 self._send(url, [entry])
             answer = json.dumps(told).encode()
-        self._answer(status, headers, answer)
-
-    def _pass_on(self, body: bytes | None = None) -> None:
-        self._answer(*self._ask(self.command, self.path, self._body() if body is None else body))
-
-    do_GET = do_PUT = do_DELETE = do_HEAD = _pass_on  # noqa: N815 - the base class's names
+        self.answer(status, headers, answer)
 
     def _control(self, action: str) -> None:
         mischief = self.server.mischief
@@ -185,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
             for url, entry in mischief.everything():
                 self._send(url, [entry])
         told = {"done": mischief.done, "sent": len(mischief.everything())}
-        self._answer(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
+        self.answer(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
 
     def _deliver_again(self, url: str, messages: list[Json]) -> None:
         for message in messages:
@@ -197,38 +173,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _call(self, target: str, asked: Json) -> None:
         """A call of our own, in the name of the account whose call this is or was."""
-        self._ask("POST", "/", json.dumps(asked).encode(), {"X-Amz-Target": target})
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        parts = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(parts)
-
-    def _ask(
-        self, method: str, path: str, body: bytes, more: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, str], bytes]:
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
-        self._upstream.request(method, path, body, {**headers, **(more or {}), "Content-Length": str(len(body))})
-        answer = self._upstream.getresponse()
-        data = answer.read()
-        kept = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
-        if method == "HEAD":
-            kept["Content-Length"] = answer.getheader("Content-Length", "0")
-        return answer.status, kept, data
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if "Content-Length" not in headers and status != 204:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.ask("POST", "/", json.dumps(asked).encode(), {"X-Amz-Target": target})
 
 
 if __name__ == "__main__":

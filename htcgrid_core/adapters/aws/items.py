@@ -27,12 +27,14 @@ UNFINISHED_SECONDS = 60 * 86400.0  # rows of a session that never ends are kept 
 ENDED_SLACK_SECONDS = 7 * 86400.0  # an ended session's row waits so long for whoever deletes its blobs
 GROUP_ROOTS = 8  # neighbouring roots share a partition, since they are read together
 _DEFLATE_FROM_BYTES = 200
-# What most specs have in common. Part of the format: what was deflated with it cannot be read with another.
+# What most specs have in common. Part of the format: what was deflated with it can be read with another only if that
+# ends with it, since references count from the end.
 _SPEC_DICTIONARY = (
+    b'"tenant":"default","traceparent":"","tracestate":""}'
     b'{"function":{"name":"module.handler","blob":null,"call":"handler","environment":null,"package":null},'
     b'"codec":"json","name":"","task_timeout_seconds":null,"timeout_seconds":null,"retry":{"max_attempts":3,'
     b'"backoff_base_seconds":1.0,"backoff_cap_seconds":60.0,"never_retry":[]},"max_failures":null,"memory_mb":null,'
-    b'"priority":"normal","pool":"default","tenant":"default","labels":{},"parent_id":null,"retention_seconds":604800.0,'
+    b'"priority":"normal","pool":"default","labels":{},"parent_id":null,"retention_seconds":604800.0,'
     b'"bundle_size":null,"agents":1}'
 )
 

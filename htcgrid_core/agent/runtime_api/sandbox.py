@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 
 from htcgrid_core.agent import capture
 from htcgrid_core.agent.runtime_api import commands, invocation, requests
+from htcgrid_core.agent.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.runtime_api.http import Connection, Request
 from htcgrid_core.codecs.outcomes import Outcome, encode_error
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.worker import Chunk, FunctionRef
-
-CONNECTIONS = 16  # of one worker at once; clients need one
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ import socket
 import time
 from dataclasses import dataclass, field
 
+from htcgrid_core.agent.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.runtime_api.http import Connection
-from htcgrid_core.agent.runtime_api.sandbox import CONNECTIONS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.function import Package, SidecarPort

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from htcgrid_core.agent.runtime_api import invocation, requests
+from htcgrid_core.agent.runtime_api.connections import accepted, awaited, next_request
 from htcgrid_core.agent.runtime_api.http import Connection, Request
-from htcgrid_core.agent.runtime_api.sandbox import CONNECTIONS, Queued
+from htcgrid_core.agent.runtime_api.sandbox import Queued
 from htcgrid_core.agent.runtime_api.sidecar import Given, Sidecar
-from htcgrid_core.agent.runtime_api.workers import READS_AT_ONCE
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
@@ -264,27 +264,14 @@ class Sidecars:
     # Connections
 
     def _on_connection(self, sidecar: Sidecar) -> None:
-        try:
-            accepted, _ = sidecar.listener.accept()
-        except OSError:
-            return  # it hung up already
-        if len(sidecar.connections) >= CONNECTIONS:
-            accepted.close()
-            return
-        connection = Connection(accepted, limits.MAX_RESULT_BYTES)
-        sidecar.connections[connection.fileno()] = connection
-        self._selector.register(connection, selectors.EVENT_READ, (sidecar, connection))
+        connection = accepted(sidecar.listener, sidecar.connections)
+        if connection is not None:
+            self._selector.register(connection, selectors.EVENT_READ, (sidecar, connection))
 
     def _on_ready(self, sidecar: Sidecar, connection: Connection) -> None:
-        if connection.unsent:
-            connection.flush()
-        for _ in range(READS_AT_ONCE):
-            request = connection.receive()
-            if request is not None:
-                sidecar.keeps = sidecar.keeps or connection.requests > 1
-                self._answer(sidecar, connection, request)
-            if request is not None or connection.closed or connection.drained:
-                break
+        if (request := next_request(connection)) is not None:
+            sidecar.keeps = sidecar.keeps or connection.requests > 1
+            self._answer(sidecar, connection, request)
         if connection.closed:
             self._on_end(sidecar, connection)
         else:
@@ -303,8 +290,7 @@ class Sidecars:
 
     def _watch(self, sidecar: Sidecar, connection: Connection) -> None:
         if connection.fileno() in sidecar.connections:
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
-            self._selector.modify(connection, events, (sidecar, connection))
+            self._selector.modify(connection, awaited(connection), (sidecar, connection))
 
     def _forget(self, sidecar: Sidecar, connection: Connection) -> None:
         fd = connection.fileno()

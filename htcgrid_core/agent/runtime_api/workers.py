@@ -10,15 +10,15 @@ from typing import Any
 from htcgrid_core.agent import capture
 from htcgrid_core.agent.native import CAPTURE_CHECK_SECONDS
 from htcgrid_core.agent.process import TOO_SLOW, how_it_ended
+from htcgrid_core.agent.runtime_api.connections import accepted, awaited, next_request
 from htcgrid_core.agent.runtime_api.http import Connection
-from htcgrid_core.agent.runtime_api.sandbox import CONNECTIONS, Sandbox
+from htcgrid_core.agent.runtime_api.sandbox import Sandbox
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, LoadFailed, StartFailed, WorkerEvent, WorkerLost
 
-READS_AT_ONCE = 32  # of one large result, before others have their turn
 CHILDREN_END_SECONDS = 0.5  # that processes may take to end once they are killed
 
 
@@ -179,28 +179,15 @@ class RuntimeApiWorkers:
     # Connections
 
     def _on_connection(self, sandbox: Sandbox) -> None:
-        try:
-            accepted, _ = sandbox.listener.accept()
-        except OSError:
-            return  # it hung up already
-        if len(sandbox.connections) >= CONNECTIONS:
-            accepted.close()
-            return
-        connection = Connection(accepted, limits.MAX_RESULT_BYTES)
-        sandbox.connections[connection.fileno()] = connection
-        self._selector.register(connection, selectors.EVENT_READ, (sandbox.slot, connection))
+        connection = accepted(sandbox.listener, sandbox.connections)
+        if connection is not None:
+            self._selector.register(connection, selectors.EVENT_READ, (sandbox.slot, connection))
 
     def _on_ready(self, sandbox: Sandbox, connection: Connection) -> None:
-        if connection.unsent:
-            connection.flush()
-        for _ in range(READS_AT_ONCE):
-            request = connection.receive()
-            if request is not None:
-                sandbox.answer(connection, request)
-                if sandbox.load_error is not None:
-                    sandbox.kill()  # clients end by themselves; the threads of its module may not
-            if request is not None or connection.closed or connection.drained:
-                break
+        if (request := next_request(connection)) is not None:
+            sandbox.answer(connection, request)
+            if sandbox.load_error is not None:
+                sandbox.kill()  # clients end by themselves; the threads of its module may not
         self._watch(sandbox, connection)
 
     def _drain(self, sandbox: Sandbox, connection: Connection) -> None:
@@ -213,8 +200,7 @@ class RuntimeApiWorkers:
         if connection.closed:
             self._forget(sandbox, connection)
             return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
-        self._selector.modify(connection, events, (sandbox.slot, connection))
+        self._selector.modify(connection, awaited(connection), (sandbox.slot, connection))
 
     def _watch_parked(self, sandbox: Sandbox) -> None:
         """After a task was handed over outside of its connection's turn."""

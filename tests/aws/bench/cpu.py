@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import psutil
+import os
+
+from tests.bench.measure import cpu
+from tests.bench.measure.cpu import used_s as used_s
 
 EMULATOR = "ministack"
 
 
 def tree_used_s() -> float:
     """User and system seconds of all that live below this process, itself included."""
-    own = psutil.Process()
-    members = [own, *(child for child in own.children(recursive=True) if not _is_emulator(child))]
-    return sum(used_s(member) for member in members)
-
-
-def used_s(process: psutil.Process) -> float:
-    """User and system seconds of one process and its reaped children."""
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system + times.children_user + times.children_system)
-
-
-def _is_emulator(process: psutil.Process) -> bool:
-    try:
-        return any(EMULATOR in part for part in process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
+    return cpu.tree_used_s(os.getpid(), without=EMULATOR)

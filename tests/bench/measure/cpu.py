@@ -14,11 +14,24 @@ from typing import Self
 import psutil
 
 
-def tree(root_pid: int) -> list[psutil.Process]:
-    """The process and all its living descendants; this process comes last."""
+def tree(root_pid: int, without: str = "") -> list[psutil.Process]:
+    """The process and all its living descendants; this process comes last.
+
+    Args:
+        without: not those whose command line holds this.
+    """
     root = psutil.Process(root_pid)
     members = [root, *root.children(recursive=True)]
+    if without:
+        members = [member for member in members if not _is(member, without)]
     return sorted(members, key=lambda member: member.pid == os.getpid())
+
+
+def _is(process: psutil.Process, name: str) -> bool:
+    try:
+        return any(name in part for part in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def used_s(process: psutil.Process) -> float:
@@ -30,9 +43,9 @@ def used_s(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
-def tree_used_s(root_pid: int) -> float:
-    """CPU seconds of a whole tree since it began."""
-    return sum(used_s(member) for member in tree(root_pid))
+def tree_used_s(root_pid: int, without: str = "") -> float:
+    """CPU seconds of a whole tree since it began, but for those processes whose command line holds ``without``."""
+    return sum(used_s(member) for member in tree(root_pid, without))
 
 
 class CpuMeter:
