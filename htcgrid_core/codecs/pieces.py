@@ -1,7 +1,7 @@
 """A large payload in pieces, so that a part of it can be read, and verified, without the rest.
 
 Layout: the sealed table, then the body. A seal is 32 bytes before what it seals; the table is magic (4), the body's
-length (8, little endian) and a digest (16) of each 64 KiB of the body. Who trusts the seal may trust every piece whose
+length (8, little endian) and a SHA-256 of each 64 KiB of the body. Who trusts the seal may trust every piece whose
 digest is right.
 """
 
@@ -18,7 +18,7 @@ MAGIC = b"HGP1"
 PIECE_BYTES = 1 << 16
 SEAL_BYTES = 32
 _HEAD = struct.Struct("<4sQ")
-_DIGEST_BYTES = 16
+_DIGEST_BYTES = 32  # of SHA-256, for which processors have instructions: it is quicker than BLAKE2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def read_table(data: bytes, size: int, what: str) -> Table:
 
 def seal(data: bytes) -> bytes:
     """``data`` behind its digest: a seal that tells damage, and which anybody can make."""
-    return hashlib.blake2b(data, digest_size=SEAL_BYTES).digest() + data
+    return hashlib.sha256(data).digest() + data
 
 
 def unseal(data: bytes, what: str) -> bytes:
@@ -89,7 +89,4 @@ def unseal(data: bytes, what: str) -> bytes:
 
 def _digests(body: bytes) -> bytes:
     view = memoryview(body)
-    return b"".join(
-        hashlib.blake2b(view[at : at + PIECE_BYTES], digest_size=_DIGEST_BYTES).digest()
-        for at in range(0, len(body), PIECE_BYTES)
-    )
+    return b"".join(hashlib.sha256(view[at : at + PIECE_BYTES]).digest() for at in range(0, len(body), PIECE_BYTES))
