@@ -224,7 +224,7 @@ class TestTrouble:
             connect("aws://book?region=eu-west-1&profile=desk")
 
     def test_a_missing_permission(self, aws_account: Account) -> None:
-        """Emulators permit everything, so this is AWS's own answer."""
+        """In AWS's own words; tests/aws/test_roles.py has an emulator that enforces permissions."""
         clients = clients_of(aws_account)
         said = "User: arn:aws:iam::123456789012:user/desk is not authorized to perform: ssm:GetParameter"
         with Stubber(clients.ssm) as ssm:

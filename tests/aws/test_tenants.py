@@ -5,23 +5,29 @@ from __future__ import annotations
 from htcgrid_core import Grid
 from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.plane import open_cloud
+from htcgrid_core.domain.bundle import root_id
+from htcgrid_core.ports.bundle_queue import Hint
+from htcgrid_core.services.commit import commit
 from tests.aws.grids import CloudUnderTest
-from tests.e2e.support import ended
+from tests.hands import run, take
 
 
 def test_keys_begin_with_the_tenant(aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
     """``dynamodb:LeadingKeys`` of ``S#mine.*`` and ``mine.*``; objects below ``sessions/mine.*``."""
-    aws_cloud.start_agent()
     session = aws_grid.submit("tests.e2e.handlers.double", ["x" * 500] * 100, tenant="mine", bundle_size=50)
-    assert ended(session).state == "COMPLETED"
+    for root in range(2):
+        work = take(aws_grid.plane, Hint(session.id, root_id(root)))
+        assert work is not None
+        commit(aws_grid.plane, work, run(aws_grid.plane, work, lambda event: 2 * event).outcomes, (), None)
+    assert session.wait(timeout=30).state == "COMPLETED"
     assert [found.id for found in aws_grid.sessions(tenant="mine")] == [session.id]
-    plane = open_cloud(parse_aws(aws_cloud.url))
-    table, bucket = plane.parameter.table, plane.parameter.bucket
-    clients = plane.queue._clients
-    keys = {item["pk"]["S"] for item in clients.dynamodb.scan(TableName=table)["Items"]} - {"AGENTS"}
+    cloud = open_cloud(parse_aws(aws_cloud.url))
+    table, bucket = cloud.parameter.table, cloud.parameter.bucket
+    items = aws_cloud.account.dynamodb().scan(TableName=table)["Items"]
+    keys = {item["pk"]["S"] for item in items} - {"AGENTS"}
     assert len(keys) >= 2, keys
     assert all(key.startswith(("S#mine.", "mine.")) for key in keys), keys
-    blobs = [found["Key"] for found in clients.s3.list_objects_v2(Bucket=bucket)["Contents"]]
-    assert blobs
+    blobs = [found["Key"] for found in aws_cloud.account.s3().list_objects_v2(Bucket=bucket)["Contents"]]
+    assert len(blobs) == 4
     assert all(key.startswith(f"sessions/{session.id}/") for key in blobs), blobs
-    plane.close()
+    cloud.close()
