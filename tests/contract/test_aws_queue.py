@@ -13,6 +13,7 @@ import pytest
 
 from htcgrid_core.adapters.aws import messages, receiver
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.messages import BELL
 from htcgrid_core.adapters.aws.parameter import PoolQueues
 from htcgrid_core.adapters.aws.queue import SqsQueue
 from htcgrid_core.adapters.aws.receiver import Receiver
@@ -137,6 +138,20 @@ class TestPriorities:
         )
         groups = [[entry.get("MessageGroupId") for entry in body["Entries"]] for body in sent]
         assert groups == [["s-one", "s-one", "s-two", "mine"], [None] * 4]
+
+    def test_a_bell_that_was_lost_is_rung_again(self, queue: SqsQueue) -> None:
+        """Whoever asks whether messages were lost learns that one waits, and tells those that do not look there."""
+        sqs, normal = queue._clients.sqs, queue._queues["default"].normal
+
+        def bells() -> list[str]:
+            found = sqs.receive_message(QueueUrl=normal, WaitTimeSeconds=1, VisibilityTimeout=600).get("Messages", [])
+            return [message["Body"] for message in found]
+
+        queue.send("default", hints(1, "low"))
+        assert bells() == [BELL], "with whoever received it, it is lost"
+        assert bells() == []
+        assert not queue.may_have_lost("default")
+        assert bells() == [BELL]
 
     def test_an_idle_minute_costs_few_calls(
         self, queue: SqsQueue, calls: Counter[str], monkeypatch: pytest.MonkeyPatch

@@ -94,10 +94,16 @@ class SqsQueue:
         self._send(getattr(queues, WAITED_AT), entries)
 
     def may_have_lost(self, pool: str) -> bool:
-        """Whether no message waits in any of the three queues; SQS counts approximately, up to a minute late."""
-        return not any(
-            count for (queue, state), count in self.depth(pool).items() if state == "waiting" and queue != "dead"
-        )
+        """Whether no message waits in any of the three queues; SQS counts approximately, up to a minute late.
+
+        What waits where idle agents do not look may have lost its bell: they are told again. Else a message that nobody
+        sends again, since its bundle is done, would wait for ever, and all that was really lost with it.
+        """
+        depth = self.depth(pool)
+        waiting = [queue for (queue, state), count in depth.items() if count and state == "waiting" and queue != "dead"]
+        if set(waiting) - {WAITED_AT}:
+            self._ring_bells(self._of(pool), [0])
+        return not waiting
 
     def receive(self, pool: str, limit: int, now: float) -> Received:
         """Up to ``limit`` messages that have come, without waiting; if there are none, they are fetched."""
