@@ -93,11 +93,9 @@ def prepare(verifier: Verifier, work: Work, message: Message | None, clock: Leas
             corrupt = str(error)
         except GRID_FAILURES as error:
             failure = error
-    # Tenants share no worker, and so nothing that a handler keeps in its memory.
-    key = f"{spec.tenant}|{spec.function.name}|{spec.function.blob}|{spec.function.environment}|{spec.memory_mb}"
     return Leased(
         work=work,
-        function=FunctionRef(key, work.bundle.session_id, spec, callable_path),
+        function=FunctionRef(spec.worker_key, work.bundle.session_id, spec, callable_path),
         clock=clock,
         slice_at=slice_at,
         message=message,

@@ -25,7 +25,7 @@ from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.ports.doorbell import COMMITS
 from htcgrid_core.services import results
-from htcgrid_core.services.submit import EncodedEvent
+from htcgrid_core.services.cutting import EncodedEvent
 
 if TYPE_CHECKING:
     from htcgrid_core.client.grid import Grid
@@ -62,7 +62,7 @@ class GridExecutor(Executor):
     """
 
     def __init__(self, grid: Grid, **options: Any) -> None:
-        grid.call_spec(options)  # bad options are told now
+        grid.check_calls(options)  # bad options are told now
         self._grid = grid
         self._options = options
         self._lock = threading.Lock()

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from htcgrid_core.client import tracing
-from htcgrid_core.client.functions import from_callable, is_sent_by_name, reference, this_environment
-from htcgrid_core.client.known import KnownSpecs
 from htcgrid_core.client.ordered import in_order
-from htcgrid_core.client.registry import deploy, is_registered, registered
+from htcgrid_core.client.registry import deploy
 from htcgrid_core.client.session import Progress, Session, progress_of
+from htcgrid_core.client.session_ids import session_id_of
+from htcgrid_core.client.specs import Specs
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.codecs.signing import SHARED_PURPOSE, seal
 from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFinished
-from htcgrid_core.domain.function import Environment, FunctionSpec, FunctionVersion
+from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
-from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of, within_tenant
+from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of
 from htcgrid_core.services.measure import Measurement, measure
 from htcgrid_core.services.persist import persist
 from htcgrid_core.services.results import unfinished_events
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from htcgrid_core.client.executor import GridExecutor
 
 Priority = Literal["high", "normal", "low"]
-MAX_TOKEN = 1024
 
 
 class Grid:
@@ -45,7 +41,7 @@ class Grid:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.plane = deployment.plane
-        self._known = KnownSpecs()
+        self._specs = Specs(deployment)
 
     @property
     def url(self) -> str:
@@ -142,35 +138,8 @@ class Grid:
             "bundle_size": bundle_size,
         }
         session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
-        if is_registered(function):
-            version = registered(self.plane, str(function), token and session_id)
-            options["task_timeout_seconds"] = task_timeout if task_timeout is not None else version.timeout_seconds
-            options["memory_mb"] = memory_mb if memory_mb is not None else version.memory_mb
-            spec = self._checked(options).model_copy(update={"function": version.spec()})
-        elif isinstance(function, str):
-            spec = self._with_function(options, reference(function, self._environment()))
-        else:
-            self._checked(options)
-            spec = self._with_function(options, from_callable(self.plane, function, self._environment()))
+        spec = self._specs.of(function, options, session_id if token is not None else None)
         return self._submit(spec, events, token, on_progress)
-
-    def _environment(self) -> Environment | None:
-        return this_environment() if self.deployment.same_machine else None
-
-    def _with_function(self, options: dict[str, Any], function: FunctionSpec) -> SessionSpec:
-        return self._known.spec(
-            (function, self.deployment.reachable_agents()),
-            options,
-            lambda: self._checked(options).model_copy(update={"function": function}),
-        )
-
-    def _checked(self, options: dict[str, Any]) -> SessionSpec:
-        """A spec that lacks only its function: a callable is stored after everything else was found good."""
-        spec = _spec(FunctionSpec(name="unchecked.yet"), {**options, "agents": self.deployment.reachable_agents()})
-        if spec.pool not in self.deployment.pools:
-            served = ", ".join(self.deployment.pools)
-            raise InvalidInput(f"no agent of {self.url} serves pool {spec.pool!r}; it has {served}")
-        return spec
 
     def _submit(
         self,
@@ -343,33 +312,17 @@ class Grid:
         """
         if not callable(function):
             raise InvalidInput(f"a {type(function).__name__} is not callable")
-        token, environment = options.get("token"), self._environment()
-
-        def make() -> SessionSpec:
-            checked, _ = self.call_spec(options)
-            return checked.model_copy(
-                update={"function": from_callable(self.plane, function, environment, call="args")}
-            )
-
-        if is_sent_by_name(function):
-            agents = self.deployment.reachable_agents()
-            spec = self._known.spec((function, environment, agents), options, make)
-        else:
-            spec = make()
+        token = options.get("token")
         # Whoever waits for a call is this process: what takes the machine takes them both.
-        return self._submit(spec, events, token, durable=token is not None)
+        return self._submit(self._specs.of_calls(function, options), events, token, durable=token is not None)
 
-    def call_spec(self, options: Mapping[str, Any]) -> tuple[SessionSpec, str | None]:
-        """What ``submit_calls`` asks for, but for the function, and the token.
+    def check_calls(self, options: Mapping[str, Any]) -> None:
+        """Whether ``submit_calls`` would take these options.
 
         Raises:
-            InvalidInput: an option is no good.
+            InvalidInput: one of them is no good.
         """
-        given = {"retry": RetryPolicy(max_attempts=1), **options, "codec": "pickle"}
-        token = given.pop("token", None)
-        for argument in ("task_timeout", "timeout"):
-            given[f"{argument}_seconds"] = given.pop(argument, None)
-        return self._checked(given), token
+        self._specs.of_any_call(options)
 
     def executor(self, **options: Any) -> GridExecutor:
         """A ``concurrent.futures.Executor`` over this grid; options as for ``submit``."""
@@ -439,26 +392,3 @@ class Grid:
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return measure(self.plane)
-
-
-def _spec(function: FunctionSpec, options: dict[str, Any]) -> SessionSpec:
-    try:
-        return SessionSpec(function=function, **options)
-    except ValidationError as error:
-        wrong = "; ".join(f"{_argument(e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors())
-        raise InvalidInput(f"the session was not submitted: {wrong}") from error
-
-
-def _argument(location: tuple[int | str, ...]) -> str:
-    """The argument of ``submit`` that a field of SessionSpec comes from."""
-    return str(location[0]).removesuffix("_seconds")
-
-
-def session_id_of(token: str | None, tenant: str = DEFAULT_TENANT) -> str:
-    """A fresh id, or the one that belongs to a tenant's token: its uniqueness makes submission idempotent."""
-    if token is None:
-        return within_tenant(tenant, f"s-{secrets.token_hex(12)}")
-    if not token or len(token) > MAX_TOKEN:
-        raise InvalidInput(f"a token has 1 to {MAX_TOKEN} characters, not {len(token)}")
-    digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-    return within_tenant(tenant, f"t-{digest}")

@@ -92,10 +92,17 @@ class SessionSpec(BaseModel):
         """This spec as JSON, made once for all sessions that ask for the same."""
         return self.model_dump_json()
 
+    @cached_property
+    def worker_key(self) -> str:
+        """Equal for sessions that may share a worker, and so what a handler keeps in its memory: tenants share none."""
+        function = self.function
+        return f"{self.tenant}|{function.name}|{function.blob}|{function.environment}|{self.memory_mb}"
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with some fields changed, and so with a text of its own."""
+        """A copy with some fields changed, and so with texts of its own."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("text", None)
+        for made in ("text", "worker_key"):
+            copied.__dict__.pop(made, None)
         return copied
 
     def identity(self) -> str:

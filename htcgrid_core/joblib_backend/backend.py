@@ -82,7 +82,7 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
         self._call_options = {"name": "joblib", **self._options, **own}
         if "token" in self._call_options:
             raise InvalidInput("the calls of a Parallel may become several sessions, which cannot share a token")
-        self._grid.call_spec(self._call_options)
+        self._grid.check_calls(self._call_options)
         if str(parallel.pre_dispatch).replace(" ", "") == DEFAULT_PRE_DISPATCH:
             parallel.pre_dispatch = f"{IN_FLIGHT_PER_SLOT}*n_jobs"
         jobs = self.effective_n_jobs(n_jobs)

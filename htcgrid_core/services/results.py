@@ -18,9 +18,9 @@ from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import OutcomePage
 from htcgrid_core.services import payloads
+from htcgrid_core.services.cutting import EncodedEvent
 from htcgrid_core.services.parts import Parts, pays
 from htcgrid_core.services.persist import persist
-from htcgrid_core.services.submit import EncodedEvent
 
 PAGES_AT_ONCE = 16
 ROOTS_AT_ONCE = 8

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from htcgrid_core.codecs import frames
-from htcgrid_core.codecs.shared import noting
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
-from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.bundle import Block, Bundle, bundle_size, root_id
-from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidEvent, InvalidInput, SessionConflict
+from htcgrid_core.domain.bundle import Block, Bundle, root_id
+from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidInput, SessionConflict
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.domain.session import Counters, SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint
@@ -22,47 +20,13 @@ from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import WHOLE_BUNDLES
 from htcgrid_core.services import payloads
+from htcgrid_core.services.cutting import Cut, Digest, buffered, cuts_of, recut
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.persist import persist
 from htcgrid_core.services.turns import stride
 
 WRITE_BYTES = 4 << 20  # rows written in one call hold the store's lock no longer than these bytes take
 WRITE_BUNDLES = 64
-
-
-@dataclass
-class Digest:
-    """Of the events, however they are cut into bundles."""
-
-    data: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
-    lengths: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
-
-    def update(self, packed: list[bytes]) -> None:
-        """Add encoded events."""
-        self.data.update(b"".join(packed))
-        self.lengths.update(b"".join(len(event).to_bytes(8, "big") for event in packed))
-
-    def value(self, spec: SessionSpec) -> str:
-        """Of the events so far and of what ``spec`` asks for."""
-        parts = (spec.identity().encode(), self.data.digest(), self.lengths.digest())
-        return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedEvent:
-    """An event taken from another session as it is stored, with the shared inputs of its block."""
-
-    data: bytes
-    shared: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The encoded events of one bundle and the shared inputs they refer to."""
-
-    first_index: int
-    events: list[bytes]
-    shared: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +65,8 @@ def submit(
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
     known_total = len(events) if isinstance(events, Sized) else None
-    cuts = _in_use(plane, spec, _cuts(spec, events, known_total))
-    head, is_whole = _buffered(cuts)
+    cuts = _in_use(plane, spec, cuts_of(spec, events, known_total))
+    head, is_whole = buffered(cuts)
     now = plane.clock.now()
     draft = SessionRecord(
         session_id=session_id,
@@ -131,7 +95,7 @@ def submit(
     everything: Iterator[Cut] = chain(head, cuts)
     if (stored.agents, stored.bundle_size) != (spec.agents, spec.bundle_size):
         # An earlier try cut other bundles: cut the same ones again from the same encoded events.
-        everything = _recut(stored, everything, known_total)
+        everything = recut(stored, everything, known_total)
     if record.acknowledged:
         if idempotent:
             record = _same(record, stored, Digest(), everything)
@@ -277,40 +241,6 @@ def _bundle(
     return bundle, Block(root, cut.first_index, count, payload)
 
 
-def _cuts(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iterator[Cut]:
-    """Encode events and cut them into bundles."""
-    encode = ENCODERS[spec.codec]
-    iterator = iter(events)
-    first = 0
-    while True:
-        target = _target(spec, total, first)
-        packed: list[bytes] = []
-        size = 0
-        with noting() as shared:
-            for event in iterator:
-                try:
-                    if type(event) is EncodedEvent:
-                        data = event.data
-                        shared.update(event.shared)
-                    else:
-                        data = encode(event)
-                except Exception as error:  # whatever the event's own encoding raises is the caller's to mend
-                    raise _invalid(first + len(packed), spec.codec, error) from error
-                if len(data) > limits.MAX_EVENT_BYTES:
-                    raise InvalidEvent(
-                        first + len(packed),
-                        f"{len(data):,} bytes encoded, over {limits.MAX_EVENT_BYTES:,}; share it with grid.put",
-                    )
-                packed.append(data)
-                size += len(data)
-                if len(packed) >= target or size >= limits.MAX_BUNDLE_BYTES:
-                    break
-        if not packed:
-            return
-        yield Cut(first, packed, tuple(sorted(shared)))
-        first += len(packed)
-
-
 def _in_use(plane: Plane, spec: SessionSpec, cuts: Iterator[Cut]) -> Iterator[Cut]:
     """Set back the clocks of the blobs that a session refers to, before what refers to them is written."""
     blob = spec.function.blob
@@ -326,49 +256,6 @@ def _in_use(plane: Plane, spec: SessionSpec, cuts: Iterator[Cut]) -> Iterator[Cu
                 )
             touched.add(digest)
         yield cut
-
-
-def _recut(spec: SessionSpec, cuts: Iterable[Cut], total: int | None) -> Iterator[Cut]:
-    """The same events in the bundles that ``spec`` makes."""
-    events: list[bytes] = []
-    shared: set[str] = set()
-    first = size = 0
-    for cut in cuts:
-        shared.update(cut.shared)
-        for data in cut.events:
-            events.append(data)
-            size += len(data)
-            if len(events) >= _target(spec, total, first) or size >= limits.MAX_BUNDLE_BYTES:
-                yield Cut(first, events, tuple(sorted(shared)))
-                first += len(events)
-                events, size = [], 0
-    if events:
-        yield Cut(first, events, tuple(sorted(shared)))
-
-
-def _target(spec: SessionSpec, total: int | None, so_far: int) -> int:
-    """Tasks of the next bundle; of a vector of unknown length, the bundles grow with what has been seen."""
-    if spec.bundle_size is not None:
-        return spec.bundle_size
-    return bundle_size(so_far if total is None else total, spec.agents)
-
-
-def _buffered(cuts: Iterator[Cut]) -> tuple[list[Cut], bool]:
-    """Cuts of the first few megabytes, and whether that is all; encoding finds bad input before anything is written."""
-    head: list[Cut] = []
-    size = 0
-    for cut in cuts:
-        head.append(cut)
-        size += sum(map(len, cut.events)) + 64 * len(cut.events)
-        if size >= limits.SUBMIT_BUFFER_BYTES:
-            return head, False
-    return head, True
-
-
-def _invalid(index: int, codec: str, error: Exception) -> InvalidEvent:
-    if codec == "json":
-        return InvalidEvent(index, f"it is not JSON ({error})")
-    return InvalidEvent(index, f"it cannot be pickled ({type(error).__name__}: {error})")
 
 
 def _conflict(session_id: str) -> SessionConflict:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from htcgrid_core import InvalidInput, SessionConflict
 from htcgrid_core.adapters.aws import messages
-from htcgrid_core.client.grid import Grid, session_id_of
+from htcgrid_core.client.grid import Grid
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of, within_tenant

@@ -1,0 +1,127 @@
+"""Cutting: a vector of events into the encoded events of bundles, the same ones whoever cuts it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from htcgrid_core.codecs.shared import noting
+from htcgrid_core.codecs.values import ENCODERS
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.bundle import bundle_size
+from htcgrid_core.domain.errors import InvalidEvent
+from htcgrid_core.domain.session import SessionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedEvent:
+    """An event taken from another session as it is stored, with the shared inputs of its block."""
+
+    data: bytes
+    shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The encoded events of one bundle and the shared inputs they refer to."""
+
+    first_index: int
+    events: list[bytes]
+    shared: tuple[str, ...]
+
+
+@dataclass
+class Digest:
+    """Of the events, however they are cut into bundles."""
+
+    data: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    lengths: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+
+    def update(self, packed: list[bytes]) -> None:
+        """Add encoded events."""
+        self.data.update(b"".join(packed))
+        self.lengths.update(b"".join(len(event).to_bytes(8, "big") for event in packed))
+
+    def value(self, spec: SessionSpec) -> str:
+        """Of the events so far and of what ``spec`` asks for."""
+        parts = (spec.identity().encode(), self.data.digest(), self.lengths.digest())
+        return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
+
+
+def cuts_of(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iterator[Cut]:
+    """Encode events and cut them into bundles."""
+    encode = ENCODERS[spec.codec]
+    iterator = iter(events)
+    first = 0
+    while True:
+        target = _target(spec, total, first)
+        packed: list[bytes] = []
+        size = 0
+        with noting() as shared:
+            for event in iterator:
+                try:
+                    if type(event) is EncodedEvent:
+                        data = event.data
+                        shared.update(event.shared)
+                    else:
+                        data = encode(event)
+                except Exception as error:  # whatever the event's own encoding raises is the caller's to mend
+                    raise _invalid(first + len(packed), spec.codec, error) from error
+                if len(data) > limits.MAX_EVENT_BYTES:
+                    raise InvalidEvent(
+                        first + len(packed),
+                        f"{len(data):,} bytes encoded, over {limits.MAX_EVENT_BYTES:,}; share it with grid.put",
+                    )
+                packed.append(data)
+                size += len(data)
+                if len(packed) >= target or size >= limits.MAX_BUNDLE_BYTES:
+                    break
+        if not packed:
+            return
+        yield Cut(first, packed, tuple(sorted(shared)))
+        first += len(packed)
+
+
+def recut(spec: SessionSpec, cuts: Iterable[Cut], total: int | None) -> Iterator[Cut]:
+    """The same events in the bundles that ``spec`` makes."""
+    events: list[bytes] = []
+    shared: set[str] = set()
+    first = size = 0
+    for cut in cuts:
+        shared.update(cut.shared)
+        for data in cut.events:
+            events.append(data)
+            size += len(data)
+            if len(events) >= _target(spec, total, first) or size >= limits.MAX_BUNDLE_BYTES:
+                yield Cut(first, events, tuple(sorted(shared)))
+                first += len(events)
+                events, size = [], 0
+    if events:
+        yield Cut(first, events, tuple(sorted(shared)))
+
+
+def _target(spec: SessionSpec, total: int | None, so_far: int) -> int:
+    """Tasks of the next bundle; of a vector of unknown length, the bundles grow with what has been seen."""
+    if spec.bundle_size is not None:
+        return spec.bundle_size
+    return bundle_size(so_far if total is None else total, spec.agents)
+
+
+def buffered(cuts: Iterator[Cut]) -> tuple[list[Cut], bool]:
+    """Cuts of the first few megabytes, and whether that is all; encoding finds bad input before anything is written."""
+    head: list[Cut] = []
+    size = 0
+    for cut in cuts:
+        head.append(cut)
+        size += sum(map(len, cut.events)) + 64 * len(cut.events)
+        if size >= limits.SUBMIT_BUFFER_BYTES:
+            return head, False
+    return head, True
+
+
+def _invalid(index: int, codec: str, error: Exception) -> InvalidEvent:
+    if codec == "json":
+        return InvalidEvent(index, f"it is not JSON ({error})")
+    return InvalidEvent(index, f"it cannot be pickled ({type(error).__name__}: {error})")
