@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from htcgrid_core import Context, Grid
 from htcgrid_core.domain.trace import Trace, of_session, parsed
+from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.reconcile import reconcile
 from tests.planes import StillDeployment, spec
@@ -94,8 +95,9 @@ class TestSubmitting:
             found = grid.submit("math.sqrt", [1]).spec
         assert (found.traceparent, found.tracestate) == (PARENT, "vendor=1")
 
-    def test_the_executors_threads_have_it_too(self, plane: Plane) -> None:
+    def test_the_executors_threads_have_it_too(self, tmp_path: Path) -> None:
         trace = pytest.importorskip("opentelemetry.trace")
+        plane = open_plane(Directory(tmp_path))  # a connection for each thread
         context = trace.SpanContext(int(TRACE, 16), int(SPAN, 16), True, trace.TraceFlags(1))
         grid = Grid(StillDeployment(plane))
         with grid.executor() as pool:
