@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from math import ceil
 
+from htcgrid_core.agent.announced import Announced
 from htcgrid_core.agent.calls import CLAIM, COMMIT, Result
 from htcgrid_core.agent.commits import Commits
 from htcgrid_core.agent.expecting import Expecting
@@ -40,6 +41,7 @@ class Claims:
         self._commits = commits
         self._verifier = verifier
         self._expecting = Expecting()
+        self._announced = Announced(state.plane.clock, state.settings.lease_seconds)
         self._specs: SharedRecent[str, SessionSpec] = SharedRecent(SPECS_CACHED)
         self._begun = 0  # bundles
         self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
@@ -135,6 +137,7 @@ class Claims:
             agent_id=state.identity.agent_id,
             lease_seconds=settings.lease_seconds,
             spec_of=self._spec_of,
+            unannounced=self._announced.others,
         )
         if work is None:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from htcgrid_core.codecs import frames
@@ -11,7 +11,7 @@ from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, GridError
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
-from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Refusal, Refused
@@ -49,6 +49,7 @@ def claim(
     agent_id: str,
     lease_seconds: float,
     spec_of: Callable[[SessionRecord], SessionSpec],
+    unannounced: Callable[[Sequence[Hint]], Sequence[Hint]] = list,
 ) -> Work | None:
     """Lease the hinted bundle; None if there is nothing to do for it here.
 
@@ -57,6 +58,7 @@ def claim(
 
     Args:
         spec_of: parses a session's spec, from a cache.
+        unannounced: those of such children's hints that the caller has not sent lately.
     """
     hint = message.hint
     token, now = plane.token(), plane.clock.now()
@@ -68,10 +70,10 @@ def claim(
     )
     plane.metrics.add(metrics.CLAIMS, answer=answer.reason if isinstance(answer, Refused) else "granted")
     if isinstance(answer, Refused):
-        if answer.children:
+        if unsent := unannounced(answer.children):
             record = plane.store.session(hint.session_id, now)
             priority = spec_of(record).priority
-            children = [replace(child, priority=priority) for child in answer.children]
+            children = [replace(child, priority=priority) for child in unsent]
             persist(plane, lambda: plane.queue.send(record.pool, children))
             plane.doorbell.ring(WORK)
         if answer.reason is Refusal.OVER:

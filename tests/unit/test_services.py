@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from htcgrid_core.domain.errors import GridUnavailable, LeaseLost, SessionNotFou
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import Counters, SessionRecord
-from htcgrid_core.ports.bundle_queue import Hint
+from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import AgentRecord
 from htcgrid_core.services import persist as persist_module
 from htcgrid_core.services.cancel import cancel
+from htcgrid_core.services.claim import claim
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.measure import measure
@@ -29,7 +31,7 @@ from htcgrid_core.services.renew import renew
 from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts.facts import assert_counters_exact
 from tests.faults import Crash, calls_of, failing_at, watched
-from tests.hands import children, finish, run, take, work_on
+from tests.hands import children, finish, parse, run, take, work_on
 from tests.planes import ManualClock, memory_plane, spec
 
 ID = "s-services"
@@ -130,6 +132,11 @@ class TestClaim:
 
         assert take(replace(plane, queue=Spy()), FIRST) is None
         assert sent == [("default", [Hint(ID, rest[0].bundle.bundle_id, 0.0)]), [FIRST]]
+        sent.clear()
+        spied = replace(plane, queue=Spy())
+        again = partial(claim, spied, Message(FIRST), agent_id="a", lease_seconds=1.0, spec_of=parse)
+        assert again(unannounced=lambda _: []) is None
+        assert sent == [[FIRST]]  # they were announced lately
 
     def test_a_hint_of_what_is_leased_is_kept(self, plane: Plane) -> None:
         send(plane)
