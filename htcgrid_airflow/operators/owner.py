@@ -103,6 +103,21 @@ class SessionOwner(HTCGridOperator):
             if session is not None and self._place is not None:
                 self.log.info(progress_line(session.cancel(reason, owner=self._place.owner)))
 
+    @property
+    def _owner(self) -> str:
+        """Whose the session is, if this attempt's. Submitted and not adopted yet, it is nobody's."""
+        return self._place.owner if self._place is not None and self._opened else ""
+
+    def _stop_if_killed(self, session: Session) -> None:
+        """Cancel a session that on_kill may have come too early to find, or to find adopted.
+
+        Raises:
+            GridError: the attempt was killed.
+        """
+        if self._killed:
+            session.cancel(self._kill_reason, owner=self._owner)
+            raise GridError(f"session {session.id} is cancelled: {self._kill_reason}")
+
     def on_kill(self) -> None:
         """Cancel the session, unless a newer attempt owns it."""
         if not self.cancel_on_kill or self._place is None:
@@ -118,12 +133,10 @@ class SessionOwner(HTCGridOperator):
 
     def _cancel_own(self) -> None:
         assert self._place is not None
-        # A session that was submitted but not adopted yet is nobody's: if another's, a newer attempt goes on with it.
-        owner = self._place.owner if self._opened else ""
         try:
             with self.hook.connect() as grid:
                 session = Attempt(grid, self._place, None).current()
-                progress = session and cancel_if_owned(grid, session.id, owner, self._kill_reason)
+                progress = session and cancel_if_owned(grid, session.id, self._owner, self._kill_reason)
         except GridError as error:
             self.log.error("The session could not be cancelled: %s", error)
         else:

@@ -159,8 +159,8 @@ class HTCGridSubmitOperator(SessionOwner):
         check_result(self.result)
         with self.hook.get_conn() as grid, self._no_orphans(context):
             opened = self._attempt(grid, context).open(lambda token: self._submit(grid, context, token))
-            self._opened = True
-            session = opened.session
+            session, self._opened = opened.session, True
+            self._stop_if_killed(session)
             manifest = self._leave_manifest(context, grid, opened)
             if not self.wait_for_completion:
                 return manifest if self.result != "none" else None
@@ -189,9 +189,7 @@ class HTCGridSubmitOperator(SessionOwner):
 
     def _submit(self, grid: Grid, context: Context, token: str) -> Session:
         session = self.submit(grid, context, token)
-        if self._killed:  # meanwhile; on_kill may have come too early to find it
-            session.cancel(self._kill_reason, owner="")
-            raise GridError(f"session {session.id} is cancelled: {self._kill_reason}")
+        self._stop_if_killed(session)
         return session
 
     def submit(self, grid: Grid, context: Context, token: str) -> Session:

@@ -88,6 +88,24 @@ def test_killed_while_it_submits(operator: HTCGridSubmitOperator, grid: Grid) ->
     assert session.wait(60).state is SessionState.CANCELLED
 
 
+def test_killed_while_it_is_adopted(
+    operator: HTCGridSubmitOperator, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """on_kill still takes it for nobody's, and so leaves it alone."""
+    step, adopt = Step(), Session.adopt
+
+    def killed_then(session: Session, owner: str) -> Any:
+        adopted = adopt(session, owner)
+        operator.on_kill()
+        return adopted
+
+    monkeypatch.setattr(Session, "adopt", killed_then)
+    with pytest.raises(GridError, match="is cancelled: Airflow ended the task"):
+        operator.execute(step.context())
+    (session,) = grid.sessions(labels={"airflow.run": step.run_id})
+    assert session.wait(60).state is SessionState.CANCELLED
+
+
 def test_cancel_on_kill_is_a_choice(operator: HTCGridSubmitOperator, grid: Grid) -> None:
     step = Step()
     operator.deferrable, operator.cancel_on_kill = True, False
