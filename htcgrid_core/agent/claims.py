@@ -41,7 +41,7 @@ class Claims:
         self._commits = commits
         self._verifier = verifier
         self._expecting = Expecting()
-        self._announced = Announced(state.plane.clock, state.settings.lease_seconds)
+        self._announced = Announced(state.plane.clock, limits.LEASE_SECONDS)
         self._specs: SharedRecent[str, SessionSpec] = SharedRecent(SPECS_CACHED)
         self._begun = 0  # bundles
         self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
