@@ -26,29 +26,47 @@ async def end_of(session_id: str, key: Key, log: Any, *, poll_interval: float, l
     loop = asyncio.get_running_loop()
     updates: asyncio.Queue[Update] = asyncio.Queue()
 
+    is_over = False
+
+    async def handled(update: Update) -> None:
+        if not is_over:
+            await updates.put(update)
+            await updates.join()
+
     def deliver(update: Update) -> None:
-        # The poller tells the next one only then: hundreds of sessions that end together must not block the loop.
+        # The poller tells the next one only then: what hundreds of sessions that end together write to their tasks'
+        # logs must not block the loop.
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(updates.put(update), loop).result(LONGEST_DELIVERY_SECONDS)
+            asyncio.run_coroutine_threadsafe(handled(update), loop).result(LONGEST_DELIVERY_SECONDS)
 
     with subscribed(key, session_id, poll_interval, deliver):
-        return await _told(session_id, updates, log, log_interval)
+        try:
+            return await _told(session_id, updates, log, log_interval)
+        finally:
+            is_over = True
+            while not updates.empty():  # what came meanwhile is for nobody, and its deliverer must not wait
+                updates.get_nowait()
+                updates.task_done()
 
 
 async def _told(session_id: str, updates: asyncio.Queue[Update], log: Any, log_interval: float) -> Told:
     say_at = time.monotonic()
     while True:
-        match await updates.get():
-            case Progress(ended=True) as progress:
-                log.info(progress_line(progress))
-                return "ended", progress.reason
-            case Progress() as progress:
-                if time.monotonic() >= say_at:
+        update = await updates.get()
+        try:
+            match update:
+                case Progress(ended=True) as progress:
                     log.info(progress_line(progress))
-                    say_at = time.monotonic() + log_interval
-            case Missing():
-                return "missing", f"session {session_id} does not exist on its grid any more"
-            case Away(reason):
-                log.warning("The grid is away, session %s is waited for all the same: %s", session_id, reason)
-            case Broken(error):
-                return "error", f"{type(error).__name__}: {error}"
+                    return "ended", progress.reason
+                case Progress() as progress:
+                    if time.monotonic() >= say_at:
+                        log.info(progress_line(progress))
+                        say_at = time.monotonic() + log_interval
+                case Missing():
+                    return "missing", f"session {session_id} does not exist on its grid any more"
+                case Away(reason):
+                    log.warning("The grid is away, session %s is waited for all the same: %s", session_id, reason)
+                case Broken(error):
+                    return "error", f"{type(error).__name__}: {error}"
+        finally:
+            updates.task_done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger
 
-from htcgrid_airflow.triggers import HTCGridSessionTrigger, poller
+from htcgrid_airflow.triggers import HTCGridSessionTrigger, awaiting, poller
 from htcgrid_core import Grid, GridUnavailable, Session, SessionState
 from tests.airflow.handlers import hold, triple
 
@@ -102,6 +103,29 @@ def test_being_cancelled_ends_the_waiting_only(grid_url: str, held: Session) -> 
 
     asyncio.run(scenario())
     assert held.progress().state is SessionState.RUNNING
+
+
+def test_one_that_has_left_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The poller tells the next one when what it told is handled; those who left handle nothing any more."""
+    delivers: list[poller.Deliver] = []
+
+    @contextlib.contextmanager
+    def subscribed(key: poller.Key, session_id: str, interval: float, deliver: poller.Deliver) -> Iterator[None]:
+        delivers.append(deliver)
+        yield
+
+    monkeypatch.setattr(awaiting, "subscribed", subscribed)
+    monkeypatch.setattr(awaiting, "LONGEST_DELIVERY_SECONDS", None)
+
+    async def scenario() -> Any:
+        log = SimpleNamespace(info=lambda *_: None)
+        waiting = asyncio.create_task(awaiting.end_of("s-1234", ("", None), log, poll_interval=1.0, log_interval=1.0))
+        while not delivers:
+            await asyncio.sleep(0)
+        await asyncio.gather(*(asyncio.to_thread(delivers[0], poller.Missing()) for _ in range(3)))
+        return await waiting
+
+    assert asyncio.run(scenario())[0] == "missing"
 
 
 def test_a_grid_that_is_away_is_waited_for(
