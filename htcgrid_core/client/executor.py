@@ -213,6 +213,7 @@ class GridExecutor(Executor):
                 except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
                     for call in (call for batch in batches for call in batch.calls):
                         _settle(call.future, None, error)
+                    waiter.plane.clock.sleep(limits.CLIENT_POLL_SECONDS)  # what fails at once must not be asked at once
 
     def _collect(self, batch: Batch) -> None:
         """Settle the futures of what was committed since the last look."""
