@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from htcgrid_airflow.report import progress_line
@@ -56,17 +57,23 @@ async def _told(session_id: str, updates: asyncio.Queue[Update], log: Any, log_i
         try:
             match update:
                 case Progress(ended=True) as progress:
-                    log.info(progress_line(progress))
+                    await _say(log.info, progress_line(progress))
                     return "ended", progress.reason
                 case Progress() as progress:
                     if time.monotonic() >= say_at:
-                        log.info(progress_line(progress))
+                        await _say(log.info, progress_line(progress))
                         say_at = time.monotonic() + log_interval
                 case Missing():
                     return "missing", f"session {session_id} does not exist on its grid any more"
                 case Away(reason):
-                    log.warning("The grid is away, session %s is waited for all the same: %s", session_id, reason)
+                    line = f"The grid is away, session {session_id} is waited for all the same: {reason}"
+                    await _say(log.warning, line)
                 case Broken(error):
                     return "error", f"{type(error).__name__}: {error}"
         finally:
             updates.task_done()
+
+
+async def _say(log: Callable[[str], object], line: str) -> None:
+    """Log from a thread: a triggerer's log is a pipe to its supervisor, and a full pipe would block the loop."""
+    await asyncio.to_thread(log, line)

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=500, help="of each map (default: %(default)s)")
     parser.add_argument("--peer-tasks", type=int, help="of the map of a peer with processes (default: as many)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
-    parser.add_argument("--timeout", type=float, default=150.0, help="seconds for each row (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=400.0, help="seconds for each row (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="rows with one of these in their name")
     options = parser.parse_args()
     report = Report()
