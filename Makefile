@@ -15,7 +15,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test venvs test-all lint types unit e2e airflow airflow-old prefect bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit e2e airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -98,6 +98,14 @@ airflow-old: $(UV) $(MINISTACK)/ready
 prefect: $(PREFECT)/ready
 	$(PREFECT)/bin/pytest -m "not slow" tests/prefect
 
+# The same on an older Prefect: make prefect-old VERSION=3.8.8. (Its server does not start with FastAPI 0.153 and later,
+# which it does not say itself.)
+PREFECT_OLD = .venv-prefect-$(VERSION)
+prefect-old: $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) $(PREFECT_OLD)
+	$(UV) pip install --quiet --python $(PREFECT_OLD)/bin/python prefect==$(VERSION) 'fastapi<0.153' -r requirements/prefect.in -e '.[examples]'
+	$(PREFECT_OLD)/bin/pytest -m "not slow" tests/prefect
+
 test-all: venvs lint types .node/ready
 	HTCGRID_SIMULATOR_SEEDS=2000 HTCGRID_CHAOS_SECONDS=180 $(VENV)/bin/pytest
 	$(AIRFLOW)/bin/pytest tests/airflow
@@ -142,4 +150,4 @@ lock: $(UV)
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 
 clean:
-	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(AIRFLOW)-* $(PREFECT) $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(AIRFLOW)-* $(PREFECT) $(PREFECT)-* $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
+from prefect.plugins import load_prefect_collections
 from prefect.testing.standard_test_suites import blocks as standard
 from prefect.workers.process import ProcessWorker
 from prefect_aws import AwsCredentials
@@ -131,3 +132,10 @@ def test_bad_values_are_refused() -> None:
         HTCGrid(task_timeout=-1)
     with pytest.raises(UnknownGrid, match="nosuch"):
         HTCGrid(url="nosuch://").get_client()
+
+
+def test_importing_prefect_finds_the_collection() -> None:
+    """By its entry point, so that whoever loads a block of this type need not import the package first."""
+    found = load_prefect_collections()["htcgrid_prefect"]
+    assert not isinstance(found, Exception)
+    assert found.HTCGrid is HTCGrid
