@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.bundle import Block
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.domain.retry import RetryPolicy
@@ -186,6 +187,18 @@ class Verdict:
 
     event: SessionEvent
     reason: str = ""
+
+
+def whole(draft: SessionRecord, blocks: Sequence[Block], *, digest: str, tolerated: int | None) -> SessionRecord:
+    """The RUNNING row of a session that is written in one step with all its blocks."""
+    return replace(
+        draft,
+        state=SESSION.advance(SESSION.initial, SessionEvent.ACKNOWLEDGE),
+        counters=Counters(total=sum(block.count for block in blocks)),
+        bundles=len(blocks),
+        digest=digest,
+        tolerated=tolerated,
+    )
 
 
 def verdict(record: SessionRecord, now: float) -> Verdict | None:

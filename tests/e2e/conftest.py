@@ -1,4 +1,4 @@
-"""A grid of its own for each test that asks for one."""
+"""A grid of its own for each test that asks for one, and one for each module whose tests do not harm it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def grid(grid_url: str) -> Iterator[Grid]:
     """A connection to a fresh grid."""
     with connect(grid_url) as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of one grid for all tests of a module, so that its agents are started once."""
+    with fresh_grid(tmp_path_factory.mktemp("module") / "grid") as url:
+        yield url

@@ -10,16 +10,9 @@ import pytest
 
 from htcgrid_core import Grid, GridError, RetryPolicy, SessionFailed, TaskFailed, connect
 from tests.e2e.handlers import Event
-from tests.e2e.support import ended, eventually, fresh_grid, is_alive, kill_agents, run_script, the_agent
+from tests.e2e.support import ended, eventually, is_alive, kill_agents, run_script, the_agent
 
 STUBBORN, DOUBLE = "tests.e2e.handlers.sleep_stubbornly", "tests.e2e.handlers.double"
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One grid for this module."""
-    with fresh_grid(tmp_path_factory.mktemp("grid")) as url:
-        yield url
 
 
 @pytest.fixture

@@ -6,21 +6,13 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from htcgrid_core import connect
 from tests.e2e.command_line import PROGRAM, CommandLine
-from tests.e2e.support import REPOSITORY, directory_of, eventually, fresh_grid
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One grid for this module, so that its agents are started once."""
-    with fresh_grid(tmp_path_factory.mktemp("cli") / "grid") as fresh:
-        yield fresh
+from tests.e2e.support import REPOSITORY, directory_of, eventually
 
 
 @pytest.fixture

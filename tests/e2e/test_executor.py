@@ -25,14 +25,7 @@ import pytest
 
 from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, Session, SessionState, TaskFailed, connect
 from tests.e2e import handlers
-from tests.e2e.support import GUARD_SECONDS, ended, eventually, fresh_grid, run_script
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One grid for this module."""
-    with fresh_grid(tmp_path_factory.mktemp("grid")) as url:
-        yield url
+from tests.e2e.support import GUARD_SECONDS, ended, eventually, run_script
 
 
 @pytest.fixture

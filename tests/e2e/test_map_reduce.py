@@ -14,16 +14,8 @@ import pytest
 
 from htcgrid_core import Grid, InvalidInput, RetryPolicy, SessionFailed, SessionState, TaskFailed, connect
 from htcgrid_core.client.session import Session
-from tests.e2e.support import fresh_grid
 
 ONCE = RetryPolicy(max_attempts=1)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One grid for this module."""
-    with fresh_grid(tmp_path_factory.mktemp("grid")) as url:
-        yield url
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 from joblib import parallel_config
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
@@ -15,14 +14,6 @@ from sklearn.model_selection import GridSearchCV
 
 import htcgrid_core.joblib_backend  # noqa: F401 - registers the backend
 from htcgrid_core import connect
-from tests.e2e.support import fresh_grid
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One grid for this module."""
-    with fresh_grid(tmp_path_factory.mktemp("grid")) as url:
-        yield url
 
 
 def fitted(make: Callable[[], Any], **config: Any) -> Any:

@@ -24,19 +24,12 @@ from htcgrid_core import (
     connect,
 )
 from tests.e2e import handlers
-from tests.e2e.support import ended, eventually, fresh_grid
+from tests.e2e.support import ended, eventually
 
 ONCE = RetryPolicy(max_attempts=1)
 DOUBLE, ECHO, FAIL_ODD, GATE, SLEEP = (
     f"tests.e2e.handlers.{name}" for name in ("double", "echo", "fail_odd", "gate", "sleep")
 )
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One grid for this module."""
-    with fresh_grid(tmp_path_factory.mktemp("grid")) as url:
-        yield url
 
 
 @pytest.fixture

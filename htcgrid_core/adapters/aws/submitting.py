@@ -13,7 +13,7 @@ from htcgrid_core.adapters.aws.table import ConditionFailed, Write
 from htcgrid_core.adapters.aws.tables import LIVE_KEY
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
-from htcgrid_core.domain.session import Counters, SessionRecord
+from htcgrid_core.domain.session import SessionRecord, whole
 
 TRIES = 20
 
@@ -37,22 +37,15 @@ class Submitting(WritingRoots):
         The bundles are written first, under a generation that nobody knows before the session's row names it: that
         row is the one step.
         """
-        now, after = record.submitted_at, SESSION.advance(SESSION.initial, SessionEvent.ACKNOWLEDGE)
-        whole = replace(
-            record,
-            state=after,
-            counters=Counters(total=sum(block.count for _, block in bundles)),
-            bundles=len(bundles),
-            digest=digest,
-            tolerated=tolerated,
-        )
+        now = record.submitted_at
+        running = whole(record, [block for _, block in bundles], digest=digest, tolerated=tolerated)
         place = Place(record.session_id, secrets.token_hex(4), self._whole_lanes, record.retention_seconds)
         self._table.put_many([root_item(place, bundle, block, now) for bundle, block in bundles])
         history = [
             audit_text(now, "client", "submit", "", SESSION.initial),
-            audit_text(now, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, after),
+            audit_text(now, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state),
         ]
-        return self._create(whole, place.generation, place.lanes, history)
+        return self._create(running, place.generation, place.lanes, history)
 
     def sync(self) -> None:
         """Nothing: DynamoDB answers a write when it is durable."""

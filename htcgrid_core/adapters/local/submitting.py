@@ -5,14 +5,13 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 
 from htcgrid_core.adapters.local import writes
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.errors import IllegalTransition, SessionConflict
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
-from htcgrid_core.domain.session import Counters, SessionRecord, verdict
+from htcgrid_core.domain.session import SessionRecord, verdict, whole
 
 
 class Submitting:
@@ -31,24 +30,17 @@ class Submitting:
         self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
     ) -> SessionRecord:
         """Write a small session, bundles and all, RUNNING, in one step; a session that exists is returned as it is."""
-        now, after = record.submitted_at, SESSION.advance(SESSION.initial, SessionEvent.ACKNOWLEDGE)
-        whole = replace(
-            record,
-            state=after,
-            counters=Counters(total=sum(block.count for _, block in bundles)),
-            bundles=len(bundles),
-            digest=digest,
-            tolerated=tolerated,
-        )
+        now = record.submitted_at
+        running = whole(record, [block for _, block in bundles], digest=digest, tolerated=tolerated)
         with self._database.write() as db:
-            if not _insert_session(db, whole):
+            if not _insert_session(db, running):
                 return writes.session(db, record.session_id)
             for bundle, block in bundles:
                 _put_root(db, record.pool, bundle, block)
             writes.audit(db, now, record.session_id, "client", "submit", "", SESSION.initial)
-            writes.audit(db, now, record.session_id, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, after)
-            over = verdict(whole, now)
-            return whole if over is None else writes.end(db, whole, over.event, now, "grid", over.reason)
+            writes.audit(db, now, record.session_id, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state)
+            over = verdict(running, now)
+            return running if over is None else writes.end(db, running, over.event, now, "grid", over.reason)
 
     def sync(self) -> None:
         """Return once every write so far would survive a power failure."""
