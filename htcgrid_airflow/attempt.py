@@ -41,34 +41,41 @@ class Place:
         base: of all its tokens; the user's, if given.
         generation: the same for an attempt and its retries, another one after a clear.
         owner: this attempt: a new one with each try.
+        tenant: on whose behalf its sessions run.
     """
 
     base: str
     generation: str
     owner: str
+    tenant: str
 
     def token(self, position: int) -> str:
         """The idempotency token of a position in the chain."""
         return f"{self.base}/{self.generation}/{position}"
 
+    def session_id(self, position: int) -> str:
+        """The id of the session there."""
+        return session_id_of(self.token(position), self.tenant)
 
-def place_of(context: Context, token: str | None = None) -> Place:
+
+def place_of(context: Context, tenant: str, token: str | None = None) -> Place:
     """The place of the task that runs.
 
     A clear raises ``max_tries`` and keeps the tries made, a retry does not. A run that was deleted and made again
     under the same id began at another time.
 
     Args:
+        tenant: on whose behalf its sessions run.
         token: the user's own, under which whoever uses it shares a session.
     """
     ti: Any = context["ti"]
     key = "/".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
     began = getattr(context.get("dag_run"), "start_date", None)
     if token:
-        return Place(token, "user", str(ti.id))
+        return Place(token, "user", str(ti.id), tenant)
     generation = f"{began.isoformat() if began else ''}/{ti.max_tries}"
     digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-    return Place(f"airflow/{digest}", generation, str(ti.id))
+    return Place(f"airflow/{digest}", generation, str(ti.id), tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,7 @@ class Attempt:
         """The sessions of this generation, oldest first."""
         found: list[Progress] = []
         while True:
-            ids = [self._id(len(found) + ahead) for ahead in range(CHAIN_BATCH)]
+            ids = [self.place.session_id(len(found) + ahead) for ahead in range(CHAIN_BATCH)]
             known = {progress.session_id: progress for progress in self.grid.progress(ids)}
             for session_id in ids:
                 if session_id not in known:
@@ -147,9 +154,6 @@ class Attempt:
         chain = self.chain()
         return self.grid.session(chain[-1].session_id) if chain else None
 
-    def _id(self, position: int) -> str:
-        return session_id_of(self.place.token(position))
-
     def _new(self, submit: Submit, position: int) -> Opened:
         self._note(position)
         return self._adopted(submit(self.place.token(position)), "submitted")
@@ -159,7 +163,7 @@ class Attempt:
         try:
             return self._new(submit, position)
         except SessionConflict:  # the DAG or its input has changed meanwhile, or its events are never twice the same
-            self._take_and_cancel(self._id(position))
+            self._take_and_cancel(self.place.session_id(position))
             return self._new(submit, position + 1)
 
     def _adopted(self, session: Session, how: str) -> Opened:
@@ -169,7 +173,12 @@ class Attempt:
     def _note(self, position: int) -> None:
         """Before submitting: what a later generation must know in order to leave nothing running."""
         if self.store is not None:
-            noted = {"generation": self.place.generation, "session_id": self._id(position), "grid": self.grid.url}
+            place = self.place
+            noted = {
+                "generation": place.generation,
+                "session_id": place.session_id(position),
+                "grid": self.grid.url,
+            }
             self.store.set(STORE_KEY, noted)
 
     def _leave_other_generations(self) -> None:

@@ -22,13 +22,14 @@ class Target:
 
     Attributes:
         url: the grid's URL.
-        pool, priority: for sessions that do not say otherwise.
+        pool, priority, tenant: for sessions that do not say otherwise.
         aws_conn_id: the AWS connection whose credentials are borrowed.
     """
 
     url: str
     pool: str = "default"
     priority: Priority = "normal"
+    tenant: str = "default"
     aws_conn_id: str | None = None
 
 
@@ -130,6 +131,7 @@ def target_of(conn_id: str, host: str | None, extra: dict[str, Any]) -> Target:
         url=with_region(url, fields.get("region")),
         pool=str(fields.get("pool", "default")),
         priority=cast("Priority", priority),
+        tenant=str(fields.get("tenant", "default")),
         aws_conn_id=fields.get("aws_conn_id"),
     )
 

@@ -40,6 +40,7 @@ CONNECTION = {
             "description": "Of sessions, unless the operator says otherwise",
             "schema": {"type": ["string", "null"], "enum": ["high", "normal", "low", None]},
         },
+        "tenant": _text("Tenant", "On whose behalf sessions run, unless the operator says otherwise"),
     },
 }
 

@@ -56,6 +56,7 @@ class HTCGrid(Block):
     url: str | None = _default("url")
     pool: str = _default("pool")
     priority: Literal["high", "normal", "low"] = _default("priority")
+    tenant: str = _default("tenant")
     task_timeout: float | None = Field(
         default=None, gt=0, description="Seconds that one attempt of a task may take. None for no limit."
     )
@@ -89,6 +90,7 @@ class HTCGrid(Block):
         return {
             "pool": self.pool,
             "priority": self.priority,
+            "tenant": self.tenant,
             "task_timeout": self.task_timeout,
             "timeout": self.timeout,
             "retry": RetryPolicy(max_attempts=self.max_attempts),

@@ -23,6 +23,7 @@ class HTCGridSettings(PrefectBaseSettings):
     priority: Literal["high", "normal", "low"] = Field(
         default="normal", description="How sessions rank among those of their pool."
     )
+    tenant: str = Field(default="default", description="On whose behalf sessions run.")
     progress_interval_seconds: float = Field(
         default=2.0, gt=0, description="How often a session's progress artifact is updated, in seconds."
     )

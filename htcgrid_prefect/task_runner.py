@@ -49,8 +49,8 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
     Prefect's API: states, events and logs come back with the results, and the flow's process tells the API.
 
     Args:
-        grid: the grid's URL, or an ``HTCGrid`` block, whose pool, priority, memory, timeout and labels are used
-            too. None for the setting, ``HTCGRID_URL``, or ``local://``.
+        grid: the grid's URL, or an ``HTCGrid`` block, whose pool, priority, tenant, memory, timeout and labels are
+            used too. None for the setting, ``HTCGRID_URL``, or ``local://``.
         engine: "prefect" runs each task through Prefect's engine in the worker; "grid" calls the bare function.
         reporting: what Prefect's API is told: every state ("tasks"), the last one ("terminal"), one task run for a
             map and those that do not complete ("session"), or by how many tasks there are ("auto").
@@ -59,6 +59,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         retry: how the grid repeats what fails for it. None: a lost worker's task runs three times in all; with the
             bare function as often as the task's own ``retries`` say.
         pool, priority: where sessions queue.
+        tenant: on whose behalf.
         memory_mb: memory that a worker may use.
         timeout: seconds that a session may take; what has not ended then is cancelled, also when the flow's process
             is gone. None for no limit.
@@ -78,6 +79,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         retry: RetryPolicy | None = None,
         pool: str | None = None,
         priority: Literal["high", "normal", "low"] | None = None,
+        tenant: str | None = None,
         memory_mb: int | None = None,
         timeout: float | None = None,
         labels: AnyMapping[str, str] | None = None,
@@ -100,6 +102,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
             "retry": retry,
             "pool": pool or block.pool,
             "priority": priority or block.priority,
+            "tenant": tenant or block.tenant,
             "memory_mb": memory_mb or getattr(block, "memory_mb", None),
             "timeout": timeout or getattr(block, "timeout", None),
             "labels": {**getattr(block, "labels", {}), **(labels or {})},
@@ -217,7 +220,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         return connected
 
     def _new_shipper(self, url: str) -> Shipper:
-        names = ("pool", "priority", "memory_mb", "timeout", "labels", "retry")
+        names = ("pool", "priority", "tenant", "memory_mb", "timeout", "labels", "retry")
         options = {name: self._configuration[name] for name in names}
         nested = None
         if self._configuration["nested"] == "grid":

@@ -25,6 +25,7 @@ class SessionOwner(HTCGridOperator):
 
     Args:
         token: what makes the session unique, instead of dag, run, task and map index.
+        tenant: on whose behalf it runs; the connection's unless given.
         cancel_on_kill: cancel the session when a user ends the task, or its time is over.
         durable: whether an attempt comes back to the session of the one before; if not, it cancels it.
         retry_failed_only: whether an Airflow retry runs only what failed or was cancelled, or the whole vector.
@@ -34,6 +35,7 @@ class SessionOwner(HTCGridOperator):
         self,
         *,
         token: str | None,
+        tenant: str | None,
         cancel_on_kill: bool,
         durable: bool,
         retry_failed_only: bool,
@@ -41,6 +43,7 @@ class SessionOwner(HTCGridOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.token = token
+        self.tenant = tenant
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self.retry_failed_only = retry_failed_only
@@ -54,7 +57,7 @@ class SessionOwner(HTCGridOperator):
         raise NotImplementedError
 
     def _attempt(self, grid: Grid, context: Context) -> Attempt:
-        self._place = place_of(context, self.token)
+        self._place = place_of(context, self.tenant or self.hook.target.tenant, self.token)
         return Attempt(
             grid,
             self._place,

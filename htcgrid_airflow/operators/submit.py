@@ -46,7 +46,7 @@ class HTCGridSubmitOperator(SessionOwner):
         retry: when a failed task runs again; a RetryPolicy or its fields.
         max_failures: failed tasks that the grid tolerates before it ends the session at once, as a count or a share;
             ``failure_policy`` unless given, if that is a number.
-        memory_mb, priority, labels, retention, codec, bundle_size: as for ``Grid.submit``.
+        memory_mb, priority, tenant, labels, retention, codec, bundle_size: as for ``Grid.submit``.
         grid_pool: the grid's pool (``pool`` is Airflow's).
         wait_for_completion: whether to wait for the session's end.
         deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says.
@@ -73,6 +73,7 @@ class HTCGridSubmitOperator(SessionOwner):
         "labels",
         "grid_pool",
         "priority",
+        "tenant",
         "result",
         "result_conn_id",
         "htcgrid_conn_id",
@@ -96,6 +97,7 @@ class HTCGridSubmitOperator(SessionOwner):
         max_failures: float | None = None,
         memory_mb: int | None = None,
         priority: Priority | None = None,
+        tenant: str | None = None,
         grid_pool: str | None = None,
         labels: Mapping[str, str] | None = None,
         retention: float | None = None,
@@ -115,6 +117,7 @@ class HTCGridSubmitOperator(SessionOwner):
     ) -> None:
         super().__init__(
             token=token,
+            tenant=tenant,
             cancel_on_kill=cancel_on_kill,
             durable=durable,
             retry_failed_only=retry_failed_only,
@@ -206,13 +209,14 @@ class HTCGridSubmitOperator(SessionOwner):
         """The options of ``Grid.submit`` but for its codec."""
         ti: Any = context["ti"]
         target = self.hook.target
+        tenant = self.tenant or target.tenant
         where = {"airflow.dag": ti.dag_id, "airflow.run": ti.run_id, "airflow.task": ti.task_id}
         if ti.map_index is not None and ti.map_index >= 0:
             where["airflow.map_index"] = str(ti.map_index)
         parents = parents_of(ti)
         if parents:
             with contextlib.suppress(SessionNotFound):  # begun by an attempt that died, whose run is the parent then
-                begun = grid.session(session_id_of(token)).labels
+                begun = grid.session(session_id_of(token, tenant)).labels
                 parents = {name: value for name, value in begun.items() if name in parents}
         retry = self.retry if isinstance(self.retry, RetryPolicy | None) else RetryPolicy(**self.retry)
         by_policy = None if isinstance(self.failure_policy, str) else self.failure_policy
@@ -227,6 +231,7 @@ class HTCGridSubmitOperator(SessionOwner):
             "memory_mb": self.memory_mb,
             "priority": self.priority or target.priority,
             "pool": self.grid_pool or target.pool,
+            "tenant": tenant,
             "labels": {name: value[:256] for name, value in where.items()} | parents | dict(self.labels or {}),
             "bundle_size": self.bundle_size,
             "on_progress": self._log_submission(),

@@ -20,6 +20,7 @@ from htcgrid_core.domain.trace import STATE_CHARACTERS, Trace, of_session
 
 DEFAULT_TENANT = "default"  # of those who name none: each of their sessions is a tenant by itself
 _TENANT = r"[a-z0-9][a-z0-9-]{0,31}"
+TENANT = re.compile(_TENANT)
 SESSION_ID = re.compile(rf"(?:{_TENANT}\.)?[a-z0-9][a-z0-9-]{{3,63}}")
 
 Priority = Literal["high", "normal", "low"]

@@ -53,6 +53,17 @@ def test_a_retry_runs_only_what_failed(grid_url: str, grid: Grid, tmp_path: Path
     assert second.spec.parent_id == first.id
 
 
+def test_a_tenants_retry_comes_back_to_the_tenants_session(grid_url: str, grid: Grid, tmp_path: Path) -> None:
+    step = Step(retries=1, max_tries=1)
+    with pytest.raises(SessionFailed, match="3 of 6 tasks failed"):
+        operator(grid_url, tmp_path, tenant="rates").execute(step.context())
+    (tmp_path / "repaired").touch()
+    assert operator(grid_url, tmp_path, tenant="rates").execute(step.retried().context()) == [0, 1, 2, 3, 4, 5]
+    first, second = sessions_of(grid, step)
+    assert second.spec.parent_id == first.id
+    assert [session.id.partition(".")[0] for session in grid.sessions(tenant="rates")] == ["rates", "rates"]
+
+
 def test_the_manifest_of_a_retry_counts_the_whole_vector(grid_url: str, tmp_path: Path) -> None:
     step = Step(retries=1, max_tries=1)
     with pytest.raises(SessionFailed):
@@ -225,7 +236,7 @@ def test_a_token_of_the_user_is_shared_between_runs(grid_url: str, grid: Grid, t
 
 def test_the_token_is_noted_before_submitting(grid_url: str, grid: Grid) -> None:
     step = Step()
-    attempt = Attempt(grid, place_of(step.context()), step.store)
+    attempt = Attempt(grid, place_of(step.context(), "default"), step.store)
     noted: list[Any] = []
 
     def submit(token: str) -> Session:

@@ -30,13 +30,14 @@ def connection(monkeypatch: pytest.MonkeyPatch, conn_id: str, conn_type: str = "
 
 
 def test_the_connection_names_the_grid(monkeypatch: pytest.MonkeyPatch, grid_url: str) -> None:
-    connection(monkeypatch, "htcgrid_default", extra={"grid": grid_url, "pool": "big", "priority": "high"})
+    extra = {"grid": grid_url, "pool": "big", "priority": "high", "tenant": "rates"}
+    connection(monkeypatch, "htcgrid_default", extra=extra)
     hook = HTCGridHook()
     with hook.get_conn() as grid:
         assert isinstance(grid, Grid)
         assert grid.url == grid_url
         assert hook.get_conn() is grid
-    assert (hook.target.pool, hook.target.priority) == ("big", "high")
+    assert (hook.target.pool, hook.target.priority, hook.target.tenant) == ("big", "high", "rates")
 
 
 def test_a_url_instead_of_a_connection(grid_url: str) -> None:
@@ -125,7 +126,8 @@ def test_airflow_knows_the_connection_the_decorator_and_the_link() -> None:
     runtime = "airflow.sdk.providers_manager_runtime"  # Airflow 3.2 and later, which also reads conn-fields
     if find_spec(runtime):
         fields = {name for name in manager.connection_form_widgets if "__htcgrid__" in name}
-        assert fields == {f"extra__htcgrid__{name}" for name in ("grid", "region", "aws_conn_id", "pool", "priority")}
+        names = ("grid", "region", "aws_conn_id", "pool", "priority", "tenant")
+        assert fields == {f"extra__htcgrid__{name}" for name in names}
         assert conf.get("htcgrid", "poll_interval") == "5.0", "a default that no file has"
     assert "htcgrid_airflow.links.HTCGridSessionLink" in manager.extra_links_class_names
     found: Any = import_module(runtime).ProvidersManagerTaskRuntime() if find_spec(runtime) else manager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +83,7 @@ def test_every_option_reaches_the_session(grid_url: str, grid: Grid) -> None:
         max_failures=0.5,
         memory_mb=512,
         priority="high",
+        tenant="rates",
         labels={"desk": "rates"},
         bundle_size=1,
     ).execute(Step().context())
@@ -89,6 +91,14 @@ def test_every_option_reaches_the_session(grid_url: str, grid: Grid) -> None:
     assert (spec.name, spec.task_timeout_seconds, spec.timeout_seconds) == ("book", 30, 600)
     assert (spec.retry.max_attempts, spec.max_failures, spec.memory_mb) == (5, 0.5, 512)
     assert (spec.priority, spec.labels["desk"], spec.bundle_size, spec.codec) == ("high", "rates", 1, "json")
+    assert spec.tenant == "rates"
+
+
+def test_it_takes_every_option_of_the_grid() -> None:
+    renamed = {"events": "tasks", "name": "session_name", "timeout": "session_timeout", "pool": "grid_pool"}
+    of_the_grid = {renamed.get(name, name) for name in signature(Grid.submit).parameters}
+    of_the_operator = set(signature(HTCGridSubmitOperator.__init__).parameters)
+    assert of_the_grid - of_the_operator == {"on_progress"}, "which it logs"
 
 
 def test_events_from_a_callable(grid_url: str) -> None:
@@ -227,6 +237,7 @@ def test_progress_is_logged_meanwhile(grid_url: str, tmp_path: Path, monkeypatch
         ({"tasks": [1], "failure_policy": 1.5}, InvalidInput, "not 1.5"),
         ({"tasks": [1], "result": "values.txt"}, InvalidInput, ".jsonl or a .parquet file"),
         ({"tasks": [1], "grid_pool": "big"}, InvalidInput, "no agent of .* serves pool 'big'"),
+        ({"tasks": [1], "tenant": "Rates!"}, InvalidInput, "'Rates!' is no tenant's name"),
         ({"tasks": [1], "grid": "nowhere://"}, UnknownGrid, "not a grid's URL"),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.aws import ending, leasing, submitting
+from htcgrid_core.adapters.aws import ending, leasing
 from htcgrid_core.adapters.aws.queue import SqsQueue
 from htcgrid_core.adapters.aws.store import DynamoStore
 from htcgrid_core.adapters.local.database import Database
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 class TestStore(ClaimContract, CommitContract):
     @pytest.fixture
     def store(self, moto_account: Account, monkeypatch: pytest.MonkeyPatch) -> DynamoStore:
-        for module in (ending, leasing, submitting):
+        for module in (ending, leasing):
             monkeypatch.setattr(module, "THREADS", 1)
         make_table(moto_account)
         return store_of(moto_account)

@@ -63,10 +63,12 @@ def test_the_command_line_registers_it(prefect_server: str) -> None:
 
 
 def test_options_of_a_call_go_before_the_blocks(shared_grid_url: str) -> None:
-    block = HTCGrid(url=shared_grid_url, priority="low", task_timeout=50, labels={"desk": "rates"}, max_attempts=5)
+    options: Any = {"priority": "low", "tenant": "rates", "task_timeout": 50, "max_attempts": 5}
+    block = HTCGrid(url=shared_grid_url, labels={"desk": "rates"}, **options)
     with pytest.warns(FutureWarning):  # outside of a flow
         spec = run_session(square, [1], grid=block, priority="high", labels={"book": "A"}).session.spec
     assert (spec.priority, spec.task_timeout_seconds, spec.retry.max_attempts) == ("high", 50, 5)
+    assert spec.tenant == "rates"
     assert spec.labels == {"desk": "rates", "book": "A"}
 
 

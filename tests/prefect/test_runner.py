@@ -71,12 +71,12 @@ def doubling(size: int, submits: int = 0, ballast: int = 0) -> tuple[str, list[i
 class TestSessions:
     @pytest.mark.parametrize("engine", ["prefect", "grid"])
     def test_a_map_is_one_session(self, grid: Grid, engine: Any) -> None:
-        runner = HTCGridTaskRunner(grid.url, engine=engine, labels={"desk": "rates"})
+        runner = HTCGridTaskRunner(grid.url, engine=engine, tenant="rates", labels={"desk": "rates"})
         flow_run_id, results = doubling.with_options(task_runner=runner)(40)
         assert results == [2 * number for number in range(40)]
         (session,) = _sessions(grid, flow_run_id)
         assert ended(session).total == 40
-        assert session.labels["desk"] == "rates"
+        assert (session.spec.tenant, session.labels["desk"]) == ("rates", "rates")
         assert session.labels["prefect.flow"] == "doubling"
         assert session.name.endswith("/double")
 
