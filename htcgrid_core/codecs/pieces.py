@@ -56,6 +56,11 @@ def table_bytes(size: int) -> int:
     return fixed + _DIGEST_BYTES * -(-max(0, size - fixed) // (PIECE_BYTES + _DIGEST_BYTES))
 
 
+def sealed_bytes(length: int) -> int:
+    """How long a body of ``length`` bytes is behind its sealed table."""
+    return SEAL_BYTES + _HEAD.size + _DIGEST_BYTES * -(-length // PIECE_BYTES) + length
+
+
 def read_table(data: bytes, size: int, what: str) -> Table:
     """The table behind its seal, which was verified, in a payload of ``size`` bytes.
 

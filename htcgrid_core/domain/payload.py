@@ -13,11 +13,13 @@ class Payload:
         data: the bytes, if they travel in the row.
         key: the blob's key otherwise.
         size: length in bytes.
+        at: where it begins in a blob that it shares with others; None if the blob is its own.
     """
 
     data: bytes | None
     key: str | None
     size: int
+    at: int | None = None
 
     @classmethod
     def inline(cls, data: bytes) -> Payload:
@@ -25,6 +27,6 @@ class Payload:
         return cls(data, None, len(data))
 
     @classmethod
-    def blob(cls, key: str, size: int) -> Payload:
+    def blob(cls, key: str, size: int, at: int | None = None) -> Payload:
         """A payload stored under ``key``."""
-        return cls(None, key, size)
+        return cls(None, key, size, at)

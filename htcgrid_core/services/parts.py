@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 from htcgrid_core.codecs import pieces
 from htcgrid_core.codecs.pieces import PIECE_BYTES
@@ -14,10 +13,6 @@ from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
 from htcgrid_core.services.persist import persist
-
-T = TypeVar("T")
-
-TRIES = 3  # what was damaged on its way is whole the next time
 
 
 def pays(payload: Payload, share: float = 0.0) -> bool:
@@ -36,6 +31,7 @@ class Parts:
         """
         self._plane = plane
         self._key = payloads.key_of(session_id, what, payload)
+        self._at = payload.at or 0
         self._text = f"the {what} of session {session_id}"
         self._pieces: dict[int, bytes] = {}
 
@@ -46,7 +42,7 @@ class Parts:
             self._pieces[0] = data[table.at :]
             return table
 
-        self._table = _repeated(begin)
+        self._table = payloads.repeated(begin)
         self.size = self._table.length
 
     def read(self, start: int, stop: int) -> bytes:
@@ -66,7 +62,7 @@ class Parts:
         """Get ranges that ``read`` will ask for: a call for those that lie closer together than a call is worth."""
         wanted = {number for start, stop in ranges for number in _numbers(start, stop)} - self._pieces.keys()
         for first, last in _runs(sorted(wanted)):
-            _repeated(lambda first=first, last=last: self._fetch(first, last))  # type: ignore[misc]
+            payloads.repeated(lambda first=first, last=last: self._fetch(first, last))  # type: ignore[misc]
 
     def _fetch(self, first: int, last: int) -> None:
         start, stop = first * PIECE_BYTES, min(self.size, (last + 1) * PIECE_BYTES)
@@ -77,7 +73,7 @@ class Parts:
             self._pieces[number] = data[at : at + PIECE_BYTES]
 
     def _get(self, start: int, length: int) -> bytes:
-        data = persist(self._plane, lambda: self._plane.blobs.get_range(self._key, start, length))
+        data = persist(self._plane, lambda: self._plane.blobs.get_range(self._key, self._at + start, length))
         if len(data) != length:
             raise CorruptPayload(f"{self._text}: {len(data)} bytes of {length} from {start} on")
         return data
@@ -99,12 +95,3 @@ def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
             first = number
         last = number
     yield first, last
-
-
-def _repeated(call: Callable[[], T]) -> T:
-    for _ in range(TRIES - 1):
-        try:
-            return call()
-        except CorruptPayload:
-            continue
-    return call()

@@ -5,6 +5,10 @@ What is too large for a row is a blob in pieces (codecs.pieces), of which a part
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from htcgrid_core.codecs import pieces
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES, seal, unseal
 from htcgrid_core.domain.errors import CorruptPayload
@@ -13,21 +17,66 @@ from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.persist import persist
 
+T = TypeVar("T")
+
 EVENTS, OUTCOMES = "events", "outcomes"
+READS = 3  # what was damaged on its way is whole the next time
 
 assert SIGNATURE_BYTES == pieces.SEAL_BYTES
 
 
 def store(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes, key: str) -> Payload:
     """Inline if small, else written to the blob store under ``key``; signed if need be."""
-    is_signed = spec.codec == "pickle"
-    if len(packed) + SIGNATURE_BYTES * is_signed <= plane.inline_payload_bytes:
-        return Payload.inline(seal(plane.key, session_id, _purpose(what, spec), packed) if is_signed else packed)
-    table = pieces.table(packed)
-    sealed = seal(plane.key, session_id, _purpose(what, spec), table) if is_signed else pieces.seal(table)
-    blob = sealed + packed
+    if _is_small(plane, spec, packed):
+        return _inline(plane, session_id, spec, what, packed)
+    blob = _sealed_table(plane, session_id, spec, what, packed) + packed
     persist(plane, lambda: plane.blobs.put(key, blob))
     return Payload.blob(key, len(blob))
+
+
+def store_together(
+    plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Sequence[bytes], key: str
+) -> list[Payload]:
+    """Inline those that are small; the others share a blob, since each write of one takes its time and its price.
+
+    Args:
+        key: what the blob's key begins with. It ends with a digest, since a try that failed may have left other bytes
+            under the same beginning.
+    """
+    large = [data for data in packed if not _is_small(plane, spec, data)]
+    digest = hashlib.blake2b(digest_size=16)
+    parts: list[bytes] = []
+    for data in large:
+        digest.update(data)
+        parts += (_sealed_table(plane, session_id, spec, what, data), data)
+    if large:
+        key += f"-{digest.hexdigest()}"
+        blob = b"".join(parts)
+        persist(plane, lambda: plane.blobs.put(key, blob))
+    stored, at = [], 0
+    for data in packed:
+        if _is_small(plane, spec, data):
+            stored.append(_inline(plane, session_id, spec, what, data))
+        else:
+            size = pieces.sealed_bytes(len(data))
+            stored.append(Payload.blob(key, size, at if len(large) > 1 else None))
+            at += size
+    return stored
+
+
+def _is_small(plane: Plane, spec: SessionSpec, packed: bytes) -> bool:
+    """Whether packed bytes travel in the row."""
+    return len(packed) + SIGNATURE_BYTES * (spec.codec == "pickle") <= plane.inline_payload_bytes
+
+
+def _inline(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes) -> Payload:
+    is_signed = spec.codec == "pickle"
+    return Payload.inline(seal(plane.key, session_id, _purpose(what, spec), packed) if is_signed else packed)
+
+
+def _sealed_table(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes) -> bytes:
+    table = pieces.table(packed)
+    return seal(plane.key, session_id, _purpose(what, spec), table) if spec.codec == "pickle" else pieces.seal(table)
 
 
 def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> bytes:
@@ -36,26 +85,50 @@ def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: P
     Raises:
         CorruptPayload: they are not there, not whole, or not signed by this grid.
     """
-    data = payload.data
-    if data is None:
-        key = key_of(session_id, what, payload)
+    if payload.data is None:
+        return repeated(lambda: _load_blob(plane, session_id, spec, what, payload))
+    _check_size(session_id, what, payload, payload.data)
+    if spec.codec == "pickle":
+        return unseal(plane.key, session_id, _purpose(what, spec), payload.data)
+    return payload.data
+
+
+def _load_blob(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> bytes:
+    key, at = key_of(session_id, what, payload), payload.at
+    if at is None:
         data = persist(plane, lambda: plane.blobs.get(key))
+    else:
+        data = persist(plane, lambda: plane.blobs.get_range(key, at, payload.size))
+    _check_size(session_id, what, payload, data)
+    table = table_in(plane, session_id, spec, what, payload, data)
+    body = data[table.at :]
+    table.verify(0, body, f"the {what} of session {session_id}")
+    return body
+
+
+def _check_size(session_id: str, what: str, payload: Payload, data: bytes) -> None:
     if len(data) != payload.size:
         raise CorruptPayload(f"the {what} of session {session_id}: {len(data)} bytes of {payload.size}")
-    if payload.data is None:
-        table = table_in(plane, session_id, spec, what, payload, data)
-        body = data[table.at :]
-        table.verify(0, body, f"the {what} of session {session_id}")
-        return body
-    if spec.codec == "pickle":
-        return unseal(plane.key, session_id, _purpose(what, spec), data)
-    return data
+
+
+def repeated(read: Callable[[], T]) -> T:
+    """Read again what turned out to be damaged: that may have happened on its way.
+
+    Raises:
+        CorruptPayload: it is damaged each time.
+    """
+    for _ in range(READS - 1):
+        try:
+            return read()
+        except CorruptPayload:
+            continue
+    return read()
 
 
 def table_in(
     plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload, beginning: bytes
 ) -> pieces.Table:
-    """The verified table at the beginning of a blob."""
+    """The verified table at the beginning of a payload in a blob."""
     text = f"the {what} of session {session_id}"
     sealed = beginning[: pieces.table_bytes(payload.size)]
     if spec.codec == "pickle":

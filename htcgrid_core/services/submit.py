@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from htcgrid_core.codecs import frames
-from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidInput, SessionConflict
@@ -25,7 +23,7 @@ from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.persist import persist
 from htcgrid_core.services.turns import stride
 
-WRITE_BYTES = 4 << 20  # rows written in one call hold the store's lock no longer than these bytes take
+WRITE_BYTES = 4 << 20  # events written in one call: it holds the store's lock, and this process's memory, no longer
 WRITE_BUNDLES = 64
 
 
@@ -126,7 +124,7 @@ def _write_whole(
     if idempotent:
         for cut in cuts:
             digest.update(cut.events)
-    pairs = [_bundle(plane, draft.session_id, spec, root, cut, front) for root, cut in enumerate(cuts)]
+    pairs = _bundles(plane, draft.session_id, spec, 0, cuts, front)
     tolerated = spec.tolerated_failures(sum(len(cut.events) for cut in cuts))
     record = persist(
         plane,
@@ -153,26 +151,26 @@ def _write(
     total = roots = 0
     cuts = iter(cuts)
     try:
-        batch: list[tuple[Bundle, Block]] = []
+        batch: list[Cut] = []
         batch_bytes = 0
-        for root, cut in enumerate(cuts):
+        for cut in cuts:
             if digest is not None:
                 digest.update(cut.events)
-            pair = _bundle(plane, session_id, spec, root, cut, front)
-            batch.append(pair)
-            batch_bytes += pair[1].payload.size
+            batch.append(cut)
+            batch_bytes += sum(map(len, cut.events))
             total += len(cut.events)
-            roots += 1
             if total > limits.MAX_SESSION_TASKS:
                 raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
             if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
-                _put(plane, spec, session_id, batch)
+                _put(plane, spec, session_id, _bundles(plane, session_id, spec, roots, batch, front))
                 plane.doorbell.ring(WORK)
+                roots += len(batch)
                 batch, batch_bytes = [], 0
                 if progress is not None:
                     progress(total)
         if batch:
-            _put(plane, spec, session_id, batch)
+            _put(plane, spec, session_id, _bundles(plane, session_id, spec, roots, batch, front))
+            roots += len(batch)
         if digest is not None:
             written = persist(plane, lambda: plane.store.session(session_id, plane.clock.now()))
             if not written.acknowledged and written.counters.total != total:
@@ -225,20 +223,21 @@ def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bun
     persist(plane, lambda: plane.queue.send(spec.pool, hints))
 
 
-def _bundle(
-    plane: Plane, session_id: str, spec: SessionSpec, root: int, cut: Cut, front: Front
-) -> tuple[Bundle, Block]:
-    packed = frames.pack(cut.events, cut.shared)
-    # The key holds a digest, since a try that failed may have left other events under the same root.
-    name = root_id(root)
-    if len(packed) + SIGNATURE_BYTES > plane.inline_payload_bytes:
-        name += f"-{hashlib.blake2b(packed, digest_size=16).hexdigest()}"
-    payload = payloads.store(plane, session_id, spec, payloads.EVENTS, packed, f"sessions/{session_id}/events/{name}")
-    count = len(cut.events)
-    indexes = range(cut.first_index, cut.first_index + count)
-    rank = front.rank + (root + 0.5) * front.stride
-    bundle = Bundle(session_id, root_id(root), root, indexes, rank=rank)
-    return bundle, Block(root, cut.first_index, count, payload)
+def _bundles(
+    plane: Plane, session_id: str, spec: SessionSpec, first_root: int, cuts: Sequence[Cut], front: Front
+) -> list[tuple[Bundle, Block]]:
+    """The roots of some cuts; of their events, those that are too large for rows are stored."""
+    packed = [frames.pack(cut.events, cut.shared) for cut in cuts]
+    key = f"sessions/{session_id}/events/{root_id(first_root)}"
+    stored = payloads.store_together(plane, session_id, spec, payloads.EVENTS, packed, key)
+    pairs = []
+    for root, (cut, payload) in enumerate(zip(cuts, stored, strict=True), first_root):
+        count = len(cut.events)
+        indexes = range(cut.first_index, cut.first_index + count)
+        rank = front.rank + (root + 0.5) * front.stride
+        bundle = Bundle(session_id, root_id(root), root, indexes, rank=rank)
+        pairs.append((bundle, Block(root, cut.first_index, count, payload)))
+    return pairs
 
 
 def _in_use(plane: Plane, spec: SessionSpec, cuts: Iterator[Cut]) -> Iterator[Cut]:

@@ -247,6 +247,84 @@ class TestParts:
         return Flipped(blobs.path(KEY), bit)
 
 
+class TestTogether:
+    """Large payloads of one write share a blob, and each is read by itself."""
+
+    PACKED = tuple(
+        frames.pack([f"{number}".encode() * size]) for number, size in enumerate((40_000, 10, 90_000, 70_000))
+    )
+
+    @pytest.mark.parametrize("codec", CODECS)
+    def test_each_is_read_by_itself(self, plane: Plane, blobs: Counted, codec: str) -> None:
+        plane = replace(plane, blobs=blobs, inline_payload_bytes=1000)
+        stored = self.stored(plane, codec)
+        assert [payload.data is None for payload in stored] == [True, False, True, True]
+        assert len({payload.key for payload in stored if payload.key}) == 1
+        assert [self.loaded(plane, codec, payload) for payload in stored] == list(self.PACKED)
+        assert blobs.reads == [payload.size for payload in stored if payload.data is None], "and nothing beside it"
+
+    def test_parts_of_one(self, plane: Plane, blobs: Counted) -> None:
+        plane = replace(plane, blobs=blobs, inline_payload_bytes=1000)
+        last, packed = self.stored(plane, "json")[-1], self.PACKED[-1]
+        parts = Parts(plane, ID, spec(), payloads.EVENTS, last)
+        assert parts.read(66_000, 66_100) == packed[66_000:66_100]
+        assert parts.read(0, parts.size) == packed
+
+    def test_a_single_large_one_has_a_blob_of_its_own(self, plane: Plane) -> None:
+        plane = replace(plane, inline_payload_bytes=1000)
+        _, large = payloads.store_together(plane, ID, spec(), payloads.EVENTS, self.PACKED[1:3], KEY)
+        assert large.key is not None
+        assert (large.at, len(plane.blobs.get(large.key))) == (None, large.size)
+
+    def test_other_bytes_have_another_key(self, plane: Plane) -> None:
+        """What a try that failed has left under the same root is never taken for what was written after it."""
+        plane = replace(plane, inline_payload_bytes=0)
+        first, second = (
+            payloads.store_together(plane, ID, spec(), payloads.EVENTS, packed, KEY)
+            for packed in (self.PACKED[:2], self.PACKED[1::-1])
+        )
+        assert not {payload.key for payload in first} & {payload.key for payload in second}
+
+    def test_damage_is_one_payloads(self, plane: Plane, blobs: Counted) -> None:
+        plane = replace(plane, blobs=blobs, inline_payload_bytes=1000)
+        first, _, second, third = self.stored(plane, "json")
+        assert first.key is not None
+        assert second.at is not None
+        for bit in (8 * second.at, 8 * (second.at + second.size) - 1):
+            with Flipped(blobs.path(first.key), bit):
+                with pytest.raises(CorruptPayload):
+                    self.loaded(plane, "json", second)
+                assert self.loaded(plane, "json", first) == self.PACKED[0]
+                assert self.loaded(plane, "json", third) == self.PACKED[3]
+
+    def test_one_is_never_taken_for_another(self, plane: Plane) -> None:
+        plane = replace(plane, inline_payload_bytes=1000)
+        first, _, second, _ = self.stored(plane, "pickle")
+        assert second.at is not None
+        for wrong in (
+            replace(second, at=second.at + 1),
+            replace(second, size=first.size),
+            replace(second, at=10 << 20),
+        ):
+            with pytest.raises(CorruptPayload):
+                self.loaded(plane, "pickle", wrong)
+
+    def test_many_bundles_are_few_objects(self, large: Plane) -> None:
+        events = [str(n % 10) * 20_000 for n in range(320)]  # of 6.4 MB: more than is written at once
+        session = Grid(StillDeployment(large)).submit("math.sqrt", events, bundle_size=4)
+        blocks = large.store.blocks(session.id, 0, 100)
+        assert len(blocks) == 80
+        assert len({block.payload.key for block in blocks}) == 2
+        finish(large, len)
+        assert list(session.results()) == [20_000] * 320
+
+    def stored(self, plane: Plane, codec: str) -> list[Payload]:
+        return payloads.store_together(plane, ID, spec(codec=codec), payloads.EVENTS, self.PACKED, KEY)
+
+    def loaded(self, plane: Plane, codec: str, payload: Payload) -> bytes:
+        return payloads.load(plane, ID, spec(codec=codec), payloads.EVENTS, payload)
+
+
 class TestReaders:
     """Who needs a part of a large block or page reads no more of it."""
 

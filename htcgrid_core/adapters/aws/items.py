@@ -190,7 +190,7 @@ def same_block(item: Item, block: Block) -> bool:
 
 def block_of(item: Item, *, events: bool = True) -> Block:
     """From a root's item."""
-    payload = payload_of(item) if events else Payload(b"" if "k" not in item else None, item.get("k"), item["sz"])
+    payload = payload_of(item) if events or "k" in item else Payload(b"", None, item["sz"])
     return Block(int(item["sk"][2:]), item["fi"], item["n"], payload)
 
 
@@ -261,7 +261,8 @@ def payload_attributes(payload: Payload) -> dict[str, Any]:
         ResultTooLarge: it does not fit into an item; such payloads belong into the blob store.
     """
     if payload.data is None:
-        return {"k": payload.key, "sz": payload.size}
+        at = {} if payload.at is None else {"ka": payload.at}
+        return {"k": payload.key, "sz": payload.size, **at}
     packed = deflated(payload.data)
     if len(packed) > PAYLOAD_BYTES:
         raise ResultTooLarge(
@@ -273,7 +274,7 @@ def payload_attributes(payload: Payload) -> dict[str, Any]:
 def payload_of(item: Item) -> Payload:
     """The payload as it was written."""
     if "k" in item:
-        return Payload.blob(item["k"], item["sz"])
+        return Payload.blob(item["k"], item["sz"], item.get("ka"))
     try:
         data = inflated(item["p"])
     except zlib.error:

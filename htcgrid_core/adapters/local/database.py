@@ -12,7 +12,7 @@ from types import TracebackType
 
 from htcgrid_core.domain.errors import GridUnavailable, IncompatibleGrid
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 60.0
 
 # Each table or index that a short session touches is one more page of a commit: small rows are in the tree of their
@@ -52,6 +52,7 @@ CREATE TABLE blocks (
     count INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
     blob_key TEXT,
+    blob_at INTEGER,
     size INTEGER NOT NULL,
     data BLOB,
     UNIQUE (session_id, root)

@@ -18,7 +18,7 @@ SESSION_COLUMNS = (
 )
 BUNDLE_COLUMNS = "session_id, id, root, tasks, crashes, not_before, rank"
 LEASE_COLUMNS = "epoch, token, lease_until, owner"
-BLOCK_COLUMNS = "root, first_index, count, data, blob_key, size"
+BLOCK_COLUMNS = "root, first_index, count, data, blob_key, size, blob_at"
 PAGE_COLUMNS = "seq, root, bundle_id, epoch, agent, data, blob_key, size, completed, failed"
 
 
@@ -74,18 +74,13 @@ def lease_of(row: tuple[Any, ...]) -> Lease:
     return Lease(epoch, token, until, owner)
 
 
-def payload_of(data: bytes | None, key: str | None, size: int) -> Payload:
-    """From the columns data, blob_key and size."""
-    return Payload(data, key, size)
-
-
 def block_of(row: tuple[Any, ...]) -> Block:
     """From BLOCK_COLUMNS."""
-    root, first_index, count, data, key, size = row
-    return Block(root, first_index, count, payload_of(data, key, size))
+    root, first_index, count, data, key, size, at = row
+    return Block(root, first_index, count, Payload(data, key, size, at))
 
 
 def page_of(row: tuple[Any, ...]) -> OutcomePage:
     """From PAGE_COLUMNS."""
     seq, root, bundle_id, epoch, agent, data, key, size, completed, failed = row
-    return OutcomePage(seq, root, bundle_id, epoch, agent, payload_of(data, key, size), completed, failed)
+    return OutcomePage(seq, root, bundle_id, epoch, agent, Payload(data, key, size), completed, failed)

@@ -97,11 +97,11 @@ def _put_root(db: sqlite3.Connection, pool: str, bundle: Bundle, block: Block) -
     payload = block.payload
     checksum = zlib.crc32(payload.data if payload.data is not None else str(payload.key).encode())
     added = db.execute(
-        "INSERT OR IGNORE INTO blocks (session_id, root, first_index, count, checksum, data, blob_key, size)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO blocks (session_id, root, first_index, count, checksum, data, blob_key, blob_at, size)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             bundle.session_id, block.root, block.first_index, block.count, checksum, payload.data, payload.key,
-            payload.size,
+            payload.at, payload.size,
         ),
     ).rowcount  # fmt: skip
     if not added:

@@ -103,6 +103,24 @@ class SubmitContract:
             store.put_bundles(SESSION, [(bundle, block)], NOW)
         assert store.blocks(SESSION, 0, FULL_PAGE) == [block]
 
+    @pytest.mark.parametrize("whole", [True, False], ids=["written whole", "in steps"])
+    def test_put_of_payloads_that_share_a_blob(self, store: SessionStore, whole: bool) -> None:
+        """Each block says where in the blob its own events are, to those who list blocks and to who claims."""
+        key = f"sessions/{SESSION}/events/{root_id(0)}"
+        places = [Payload.blob(key, 5 << 20, at=0), Payload.blob(key, 3 << 20, at=5 << 20)]
+        pairs = [
+            (bundle, replace(block, payload=payload))
+            for (bundle, block), payload in zip(given.roots([2, 2]), places, strict=True)
+        ]
+        if whole:
+            store.create_whole(given.record(), pairs, digest="", tolerated=None)
+        else:
+            store.create_session(given.record())
+            store.put_bundles(SESSION, pairs, NOW)
+            store.acknowledge(SESSION, bundles=2, digest="", tolerated=None, now=NOW)
+        assert [block.payload for block in store.blocks(SESSION, 0, FULL_PAGE)] == places
+        assert [given.claimed(store, root_id(root)).block.payload for root in range(2)] == places
+
     @pytest.mark.parametrize("state", [state for state in SessionState if state is not SessionState.SUBMITTED])
     def test_put_into_a_session_that_is_not_submitted(self, store: SessionStore, state: SessionState) -> None:
         """No more tasks once it runs or is over."""
