@@ -145,7 +145,7 @@ class Reading(Rows):
         if row is None:
             return []
         roots = range(first_root, min(row.item["w"], first_root + limit))
-        names = ("sk", "fi", "n", "sz", "k", *(("p",) if events else ()))
+        names = ("sk", "fi", "n", "sz", "k", "ka", *(("p",) if events else ()))
         found = self._range(row.place, roots, items.block_sort(roots.start), items.block_sort(roots.stop - 1), names)
         return [items.block_of(item, events=events) for item in found] if roots else []
 

@@ -107,7 +107,7 @@ class SubmitContract:
     def test_put_of_payloads_that_share_a_blob(self, store: SessionStore, whole: bool) -> None:
         """Each block says where in the blob its own events are, to those who list blocks and to who claims."""
         key = f"sessions/{SESSION}/events/{root_id(0)}"
-        places = [Payload.blob(key, 5 << 20, at=0), Payload.blob(key, 3 << 20, at=5 << 20)]
+        places = [Payload.blob(key, 50_000, at=0), Payload.blob(key, 30_000, at=50_000)]
         pairs = [
             (bundle, replace(block, payload=payload))
             for (bundle, block), payload in zip(given.roots([2, 2]), places, strict=True)
