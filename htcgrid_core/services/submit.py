@@ -23,7 +23,7 @@ from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.persist import persist
 from htcgrid_core.services.turns import stride
 
-WRITE_BYTES = 4 << 20  # events written in one call: it holds the store's lock, and this process's memory, no longer
+WRITE_BYTES = 4 << 20  # of events in one write: so long it holds the store's lock, and so many are held in memory
 WRITE_BUNDLES = 64
 
 
