@@ -44,14 +44,9 @@ def store_together(
             under the same beginning.
     """
     large = [data for data in packed if not _is_small(plane, spec, data)]
-    digest = hashlib.blake2b(digest_size=16)
-    parts: list[bytes] = []
-    for data in large:
-        digest.update(data)
-        parts += (_sealed_table(plane, session_id, spec, what, data), data)
     if large:
-        key += f"-{digest.hexdigest()}"
-        blob = b"".join(parts)
+        blob = b"".join(part for data in large for part in (_sealed_table(plane, session_id, spec, what, data), data))
+        key += f"-{hashlib.blake2b(blob, digest_size=16).hexdigest()}"
         persist(plane, lambda: plane.blobs.put(key, blob))
     stored, at = [], 0
     for data in packed:
