@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from htcgrid_core.adapters.local.checkpoints import Checkpoints
+from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.agent.agent import Agent
 from htcgrid_core.agent.chore import Chore
 from htcgrid_core.agent.settings import AgentIdentity
@@ -61,7 +63,7 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[bool]:
+def _lock(path: str) -> Iterator[bool]:
     """Hold an agent's advisory lock; False if another process does. The kernel frees it when its holder dies."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -86,8 +88,8 @@ def _flock(fd: int, kind: int) -> bool:
     return True
 
 
-def _lock_path(directory: Directory, number: int) -> Path:
-    return directory.agents / f"{number}.lock"
+def _lock_path(directory: Directory, number: int) -> str:
+    return f"{directory.agents}/{number}.lock"
 
 
 def _is_running(directory: Directory, number: int) -> bool:
@@ -275,7 +277,8 @@ def _serve_once(
     signal.signal(signal.SIGINT, stop if foreground else signal.SIG_IGN)
     signal.signal(signal.SIGHUP, stop if foreground else signal.SIG_IGN)
     try:
-        agent.run()
+        with Checkpoints(Database(directory.database)):
+            agent.run()
     finally:
         bell.close()
         # A stop that comes after this is for the next agent, which this handler does not know.

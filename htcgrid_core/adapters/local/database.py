@@ -175,7 +175,7 @@ class Database:
         )
         _use_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA wal_autocheckpoint = 16000")  # pages; agents do it sooner, see Checkpoints
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
 
