@@ -24,7 +24,7 @@ from htcgrid_core.codecs.frames import NOT_FRAMED
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
-from htcgrid_core.domain.session import DEFAULT_TENANT
+from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef
 
 TOO_SLOW = TaskError("InitError", f"was not ready within {limits.WORKER_START_SECONDS:.0f} s")
@@ -62,7 +62,7 @@ class Process:
     killed: TaskError | None = None
     stale: bool = False
     load_error: TaskError | None = None
-    _session_id: str = ""
+    _told: tuple[SessionSpec, str] | None = None
     _functions: Recent[str, bool] = field(default_factory=lambda: Recent(FUNCTIONS_KNOWN))
     _inbox: bytearray = field(default_factory=bytearray)
     _outbox: deque[bytes] = field(default_factory=deque)
@@ -148,12 +148,22 @@ class Process:
     def give(self, chunk: Chunk) -> None:
         """Have it run a chunk, after what it was given before."""
         self.chunks.append(chunk)
-        prelude = b""
-        if self._session_id != chunk.function.session_id:
-            self._session_id = chunk.function.session_id
-            prelude = wire.json_message(Kind.FUNCTION, self._function_body(chunk.function))
-        packed = wire.ChunkBody(chunk.serial, chunk.indexes, chunk.attempts, chunk.lengths, chunk.shared, chunk.data)
-        self._outbox.append(prelude + wire.pack_chunk(packed))  # one message to wake it once
+        function, prelude = chunk.function, b""
+        if self._told is None or self._told[0] is not function.spec or self._told[1] != function.callable_path:
+            self._told = function.spec, function.callable_path
+            prelude = wire.json_message(Kind.FUNCTION, self._function_body(function))
+        packed = wire.pack_chunk(
+            wire.ChunkBody(
+                function.session_id,
+                chunk.serial,
+                chunk.indexes,
+                chunk.attempts,
+                chunk.lengths,
+                chunk.shared,
+                chunk.data,
+            )
+        )
+        self._outbox.append(prelude + packed)  # one message to wake it once
         if len(self._outbox) == 1:
             self.write()
 
@@ -167,7 +177,6 @@ class Process:
         return {
             "key": function.key,
             "confirm": is_new,
-            "session_id": function.session_id,
             "name": spec.function.name,
             "function": package.function if package else spec.function.name,
             "version": str(package.version) if package else "$LATEST",

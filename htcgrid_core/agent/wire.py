@@ -16,14 +16,14 @@ from typing import Any
 
 TORN_READS = 1000  # in a row: nobody writes for that long, so whoever wrote is stopped or dead
 HEAD = struct.Struct("<IB")
-_CHUNK = struct.Struct("<QII")
+_CHUNK = struct.Struct("<QIHI")
 _SERIAL = struct.Struct("<Q")
 
 
 class Kind(IntEnum):
     """Kinds of message."""
 
-    FUNCTION = 1  # agent: load this function, the next chunks are for it
+    FUNCTION = 1  # agent: the next chunks are for this function
     CHUNK = 2  # agent: run these tasks
     HELLO = 3  # worker: started
     LOADED = 4  # worker: the function is loaded
@@ -46,6 +46,7 @@ def json_message(kind: Kind, body: dict[str, Any]) -> bytes:
 class ChunkBody:
     """The tasks of one chunk as they travel."""
 
+    session_id: str
     serial: int
     indexes: Sequence[int]
     attempts: Sequence[int]
@@ -56,15 +57,17 @@ class ChunkBody:
 
 def pack_chunk(chunk: ChunkBody) -> bytes:
     """A CHUNK message."""
+    session_id = chunk.session_id.encode()
     shared = json.dumps(chunk.shared).encode() if chunk.shared else b""
     return message(
         Kind.CHUNK,
         b"".join(
             (
-                _CHUNK.pack(chunk.serial, len(chunk.indexes), len(shared)),
+                _CHUNK.pack(chunk.serial, len(chunk.indexes), len(session_id), len(shared)),
                 array("I", chunk.indexes).tobytes(),
-                array("H", (min(attempt, 0xFFFF) for attempt in chunk.attempts)).tobytes(),
+                array("H", [min(attempt, 0xFFFF) for attempt in chunk.attempts]).tobytes(),
                 array("I", chunk.lengths).tobytes(),
+                session_id,
                 shared,
                 chunk.data,
             )
@@ -74,7 +77,7 @@ def pack_chunk(chunk: ChunkBody) -> bytes:
 
 def unpack_chunk(body: bytes) -> ChunkBody:
     """Undo ``pack_chunk`` (without the message's head)."""
-    serial, count, shared_length = _CHUNK.unpack_from(body)
+    serial, count, session_length, shared_length = _CHUNK.unpack_from(body)
     at = _CHUNK.size
     columns = []
     for code in "IHI":
@@ -82,8 +85,10 @@ def unpack_chunk(body: bytes) -> ChunkBody:
         column.frombytes(body[at : at + column.itemsize * count])
         at += column.itemsize * count
         columns.append(column)
+    session_id = body[at : at + session_length].decode()
+    at += session_length
     shared = json.loads(body[at : at + shared_length]) if shared_length else {}
-    return ChunkBody(serial, columns[0], columns[1], columns[2], shared, body[at + shared_length :])
+    return ChunkBody(session_id, serial, columns[0], columns[1], columns[2], shared, body[at + shared_length :])
 
 
 def pack_outcomes(serial: int, packed: bytes) -> bytes:

@@ -53,7 +53,9 @@ class Worker:
         self._functions: Recent[str, Callable[..., Any]] = Recent(FUNCTIONS_KEPT)
         self._shared: Recent[str, Any] = Recent(SHARED_INPUTS_KEPT)
         self._shared_paths: dict[str, str] = {}
-        self._spec: dict[str, Any] = {}
+        self._session_id = ""
+        self._asked: dict[str, Any] = {}  # the function that the agent named last
+        self._spec = self._asked  # the one that is loaded
         self._function: Callable[..., Any] | None = None
         self._lock = threading.Lock()  # the buffer and the sending end of the connection
         self._buffer = Outcomes()
@@ -76,19 +78,25 @@ class Worker:
             if len(body) < length:
                 return
             if kind == Kind.FUNCTION:
-                if not self._load(json.loads(body)):
-                    return
-            else:
-                self._run(wire.unpack_chunk(body))
+                self._asked = json.loads(body)
+            elif not self._run(wire.unpack_chunk(body)):
+                return
 
     # Functions
 
-    def _load(self, spec: dict[str, Any]) -> bool:
+    def _turn_to(self, session_id: str) -> bool:
+        """Make ready for the tasks of another session, or function; False if this worker has to end."""
         if self._sources.changed():
             self._send(wire.message(Kind.STALE))
             return False
         with contextlib.suppress(OSError):  # the last session's handler may have left it, or deleted it
             os.chdir(self._folder)
+        if self._asked is not self._spec and not self._load(self._asked):
+            return False
+        self._session_id = session_id
+        return True
+
+    def _load(self, spec: dict[str, Any]) -> bool:
         function = self._functions.get(spec["key"])
         if function is None:
             try:
@@ -124,7 +132,11 @@ class Worker:
 
     # Tasks
 
-    def _run(self, chunk: wire.ChunkBody) -> None:
+    def _run(self, chunk: wire.ChunkBody) -> bool:
+        """Run the tasks of a chunk; False if this worker has to end instead."""
+        is_other = chunk.session_id != self._session_id or self._asked is not self._spec
+        if is_other and not self._turn_to(chunk.session_id):
+            return False
         self._serial = chunk.serial
         self._shared_paths.update(chunk.shared)
         at, last = 0, len(chunk.indexes) - 1
@@ -145,6 +157,7 @@ class Worker:
         self._gauge.rest()
         self._flush()
         self._sources.note()  # what handlers import late
+        return True
 
     def _call(self, payload: bytes, index: int, attempt: int, started: float, shared: bool) -> tuple[bool, bytes]:
         """(failed, encoded result or error) of one task."""
@@ -158,7 +171,7 @@ class Worker:
                 timeout = spec["task_timeout_seconds"]
                 deadline = None if timeout is None else started + timeout
                 context = Context(
-                    spec["session_id"], index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"],
+                    self._session_id, index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"],
                     (spec["traceparent"], spec["tracestate"]),
                 )  # fmt: skip
                 context.labels, context.tenant_id = spec["labels"], spec["tenant"]

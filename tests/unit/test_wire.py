@@ -24,6 +24,7 @@ def chunks(draw: st.DrawFn) -> ChunkBody:
     lengths = draw(st.lists(st.integers(0, 30), max_size=20))
     count = len(lengths)
     return ChunkBody(
+        session_id=draw(st.text(max_size=20)),
         serial=draw(st.integers(0, 2**64 - 1)),
         indexes=draw(st.lists(u32, min_size=count, max_size=count)),
         attempts=draw(st.lists(st.integers(0, 65535), min_size=count, max_size=count)),
@@ -40,13 +41,14 @@ class TestMessages:
         length, kind = wire.HEAD.unpack_from(packed)
         assert (length, kind) == (len(packed) - wire.HEAD.size, Kind.CHUNK)
         found = wire.unpack_chunk(packed[wire.HEAD.size :])
-        assert (found.serial, found.shared, found.data) == (chunk.serial, chunk.shared, chunk.data)
+        assert (found.session_id, found.serial) == (chunk.session_id, chunk.serial)
+        assert (found.shared, found.data) == (chunk.shared, chunk.data)
         assert (list(found.indexes), list(found.attempts), list(found.lengths)) == (
             chunk.indexes, chunk.attempts, chunk.lengths,
         )  # fmt: skip
 
     def test_an_attempt_too_many_is_still_a_chunk(self) -> None:
-        packed = wire.pack_chunk(ChunkBody(1, [0], [70_000], [0], {}, b""))
+        packed = wire.pack_chunk(ChunkBody("s-1", 1, [0], [70_000], [0], {}, b""))
         assert list(wire.unpack_chunk(packed[wire.HEAD.size :]).attempts) == [65_535]
 
     @given(st.integers(0, 2**64 - 1), st.binary(max_size=50))
