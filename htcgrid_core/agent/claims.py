@@ -68,10 +68,12 @@ class Claims:
             return False
         if state.calls.room(CLAIM) <= 0 or state.calls.room(COMMIT) <= 0:
             return False  # what is done comes first
-        if any(leased.suspect for leased in state.leases.values()):
-            return False  # if it kills this agent, too, no other suspect is here to be charged with it
-        unstarted = sum(len(leased.unstarted) for leased in state.leases.values())
-        return unstarted + self._expecting.tasks < state.slots.idle + self._backlog()
+        unstarted = self._expecting.tasks
+        for leased in state.leases.values():
+            if leased.suspect:
+                return False  # if it kills this agent, too, no other suspect is here to be charged with it
+            unstarted += len(leased.unstarted)
+        return unstarted < state.slots.idle + self._backlog()
 
     def _backlog(self) -> int:
         """Unstarted tasks that bridge the time of a claim; none while it is not known how long tasks take."""
@@ -90,7 +92,7 @@ class Claims:
     def claim(self) -> None:
         """Claim bundles until there is enough to do, or the queue has no more."""
         state, clock, queue = self._state, self._state.plane.clock, self._state.plane.queue
-        while self._wants_work() and clock.monotonic() >= self._wake_at:
+        while clock.monotonic() >= self._wake_at and self._wants_work():
             limit = min(CLAIMS_AT_ONCE, state.slots.idle + 1, state.calls.room(CLAIM))
             try:
                 received = queue.receive(state.identity.pool, limit, clock.now())
@@ -170,8 +172,9 @@ class Claims:
     def _begin(self, leased: Leased) -> None:
         """Take a claimed bundle in hand."""
         state, bundle = self._state, leased.work.bundle
-        with leased.about:
-            _log.debug("claimed", extra={"tasks": len(bundle.indexes)})
+        if _log.isEnabledFor(logging.DEBUG):
+            with leased.about:
+                _log.debug("claimed", extra={"tasks": len(bundle.indexes)})
         state.worked_at = state.plane.clock.monotonic()
         self._begun += 1
         has_suspect = leased.suspect and any(other.suspect for other in state.leases.values())

@@ -77,12 +77,12 @@ class Condition:
     @property
     def grid_is_open(self) -> bool:
         """Whether the grid keeps failing, and is left alone for a while."""
-        return not self._grid.allows(self._clock.monotonic())
+        return not (self._grid.is_closed or self._grid.allows(self._clock.monotonic()))
 
     @property
     def workers_are_open(self) -> bool:
         """Whether workers keep failing to start."""
-        return not self._workers.allows(self._clock.monotonic())
+        return not (self._workers.is_closed or self._workers.allows(self._clock.monotonic()))
 
     @property
     def may_claim(self) -> bool:

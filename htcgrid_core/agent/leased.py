@@ -86,7 +86,8 @@ class Leased:
     def about(self) -> About:
         """For lines of the log."""
         session_id, bundle_id = self.key
-        return About(session=session_id, bundle=bundle_id, trace_id=self.work.spec.trace(session_id).trace_id)
+        spec = self.work.spec
+        return About(session=session_id, bundle=bundle_id, trace_id=lambda: spec.trace(session_id).trace_id)
 
     @property
     def suspect(self) -> bool:
@@ -113,10 +114,13 @@ class Leased:
         self.unstarted.extendleft(reversed(returned))
 
     def ended(self, outcomes: Outcomes) -> None:
-        """Take in outcomes; failures with attempts left become retries."""
+        """Take over outcomes; failures with attempts left become retries."""
         self.running.difference_update(outcomes.indexes)
         if not outcomes.failures:
-            self.outcomes.extend(outcomes)
+            if self.outcomes:
+                self.outcomes.extend(outcomes)
+            else:
+                self.outcomes = outcomes
             return
         for outcome in outcomes:
             if not (outcome.failed and self._retried(outcome)):

@@ -69,6 +69,7 @@ class GridExecutor(Executor):
         self._pending: list[Call] = []
         self._sending: list[Call] = []
         self._batches: list[Batch] = []
+        self._looks = 0  # of the watcher
         self._is_shut_down = False
         self._all_sent = False
         self._sender_wakes = threading.Event()
@@ -172,6 +173,8 @@ class GridExecutor(Executor):
                 events.append(EncodedEvent(data, tuple(sorted(shared))))
         if not kept:
             return
+        with self._lock:
+            looks = self._looks
         try:
             session = self._grid.submit_calls(kept[0].function, events, self._options)
         except Exception as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
@@ -181,7 +184,8 @@ class GridExecutor(Executor):
         batch = Batch(session, kept, len(kept))
         with self._lock:
             self._batches.append(batch)
-        if session.done():  # before the watcher knew of it
+            looks = self._looks - looks
+        if looks:  # for what was committed already, perhaps, and the watcher did not know of the session
             self._grid.plane.doorbell.ring(COMMITS)
         for call in kept:
             call.future.add_done_callback(lambda future: self._on_done(batch, future))
@@ -202,6 +206,7 @@ class GridExecutor(Executor):
         with Waiter(self._grid.deployment) as waiter:
             while True:
                 with self._lock:
+                    self._looks += 1
                     batches = list(self._batches)
                     if not batches and self._all_sent:
                         return

@@ -31,16 +31,21 @@ def reference(name: str, environment: Environment | None) -> FunctionSpec:
     Raises:
         FunctionNotFound: this process could not import it, and so no worker of its environment could.
     """
-    module_name, _, attribute = name.rpartition(".")
+    module_name, _, _ = name.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in name.split(".")):
         raise FunctionNotFound(f"{name!r} is not a function's name: write it as module.handler")
     if environment is not None:
-        _check_importable(name, module_name, attribute)
+        check_importable(name)
     return FunctionSpec(name=name, environment=environment)
 
 
-def _check_importable(name: str, module_name: str, attribute: str) -> None:
-    """Look for the handler without running its module: it may be the very script that submits."""
+def check_importable(name: str) -> None:
+    """Look for a handler without running its module: it may be the very script that submits.
+
+    Raises:
+        FunctionNotFound: this process could not import it.
+    """
+    module_name, _, attribute = name.rpartition(".")
     loaded = sys.modules.get(module_name)
     if loaded is not None and module_name != "__main__":
         if not callable(getattr(loaded, attribute, None)):

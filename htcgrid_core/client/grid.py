@@ -151,8 +151,8 @@ class Grid:
         durable: bool = True,
     ) -> Session:
         trace = tracing.current()
-        traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
-        if any(getattr(spec, name) != value for name, value in traced.items()):
+        if trace is not None or spec.traceparent:
+            traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
             spec = spec.model_copy(update=traced)
         record = submit(
             self.plane,

@@ -22,7 +22,8 @@ class KnownSpecs:
         Args:
             function: all that the spec depends on besides the options.
         """
-        key = function, *((name, type(value), _hashable(value)) for name, value in options.items())
+        values = [tuple(value.items()) if type(value) is dict else value for value in options.values()]
+        key = (function, *options, *map(type, values), *values)
         try:
             known = self._specs.get(key)
         except TypeError:  # an option of a type that nobody takes: ``make`` says so
@@ -32,7 +33,3 @@ class KnownSpecs:
                 self._specs.clear()
             known = self._specs[key] = make()
         return known
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value.items()) if isinstance(value, dict) else value

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from htcgrid_core.client.functions import from_callable, is_sent_by_name, reference, this_environment
+from htcgrid_core.client.functions import (
+    check_importable,
+    from_callable,
+    is_sent_by_name,
+    reference,
+    this_environment,
+)
 from htcgrid_core.client.known import KnownSpecs
 from htcgrid_core.client.registry import is_registered, registered
 from htcgrid_core.domain.errors import InvalidInput
@@ -43,9 +49,17 @@ class Specs:
             unsaid = {field: value for field, value in deployed.items() if options[field] is None}
             return self._checked({**options, **unsaid}).model_copy(update={"function": version.spec()})
         if isinstance(function, str):
-            return self._with_function(options, reference(function, self._environment()))
+            return self._of_named(function, options)
         self._checked(options)  # first, since a callable is stored
-        return self._with_function(options, from_callable(self._plane, function, self._environment()))
+        sent = from_callable(self._plane, function, self._environment())
+        return self._known_spec(sent, options, lambda: sent)
+
+    def _of_named(self, name: str, options: dict[str, Any]) -> SessionSpec:
+        environment = self._environment()
+        spec = self._known_spec((name, environment), options, lambda: reference(name, environment))
+        if environment is not None:
+            check_importable(name)  # also of a spec that was known: its module may have changed
+        return spec
 
     def of_calls(self, function: Callable[..., Any], options: Mapping[str, Any]) -> SessionSpec:
         """What a session of calls ``function(*args, **kwargs)`` asks for; options as for ``Grid.submit``.
@@ -79,12 +93,14 @@ class Specs:
     def _environment(self) -> Environment | None:
         return this_environment() if self._deployment.same_machine else None
 
-    def _with_function(self, options: dict[str, Any], function: FunctionSpec) -> SessionSpec:
-        return self._known.spec(
-            (function, self._deployment.reachable_agents()),
-            options,
-            lambda: self._checked(options).model_copy(update={"function": function}),
-        )
+    def _known_spec(
+        self, function: Hashable, options: dict[str, Any], make_function: Callable[[], FunctionSpec]
+    ) -> SessionSpec:
+        def make() -> SessionSpec:
+            made = make_function()
+            return self._checked(options).model_copy(update={"function": made})
+
+        return self._known.spec((function, self._deployment.reachable_agents()), options, make)
 
     def _checked(self, options: dict[str, Any]) -> SessionSpec:
         """A spec that lacks only its function: a callable is stored after everything else was found good."""

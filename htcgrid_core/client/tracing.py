@@ -10,7 +10,10 @@ from htcgrid_core.domain.trace import Trace, parsed
 
 def current() -> Trace | None:
     """OpenTelemetry's current span, if the program uses OpenTelemetry; else what ``TRACEPARENT`` says; else None."""
-    return _of_opentelemetry() or parsed(os.environ.get("TRACEPARENT", ""), os.environ.get("TRACESTATE", ""))
+    traced = _of_opentelemetry()
+    if traced is None and (traceparent := os.environ.get("TRACEPARENT")):
+        traced = parsed(traceparent, os.environ.get("TRACESTATE", ""))
+    return traced
 
 
 def _of_opentelemetry() -> Trace | None:

@@ -13,7 +13,7 @@ import pickle
 import struct
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from htcgrid_core.codecs.frames import BODY_AT, NOT_FRAMED, Source, checksummed, verified
@@ -39,19 +39,21 @@ class Outcome:
     stderr: str
 
 
-@dataclass(slots=True)
 class Outcomes:
     """A growing set of columns."""
 
-    indexes: array[int] = field(default_factory=lambda: array("I"))
-    failed: bytearray = field(default_factory=bytearray)
-    attempts: array[int] = field(default_factory=lambda: array("H"))
-    started: array[float] = field(default_factory=lambda: array("d"))
-    seconds: array[float] = field(default_factory=lambda: array("f"))
-    lengths: array[int] = field(default_factory=lambda: array("I"))
-    data: list[bytes] = field(default_factory=list)
-    logs: dict[int, tuple[str, str]] = field(default_factory=dict)
-    size: int = 0
+    __slots__ = ("attempts", "data", "failed", "indexes", "lengths", "logs", "seconds", "size", "started")
+
+    def __init__(self) -> None:
+        self.indexes = array("I")
+        self.failed = bytearray()
+        self.attempts = array("H")
+        self.started = array("d")
+        self.seconds = array("f")
+        self.lengths = array("I")
+        self.data: list[bytes] = []
+        self.logs: dict[int, tuple[str, str]] = {}
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self.indexes)

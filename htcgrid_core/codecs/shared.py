@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -48,15 +47,18 @@ def _restore(digest: str, codec: str) -> Any:
     return reference if _resolver is None else _resolver(reference)
 
 
-@contextmanager
-def noting() -> Iterator[set[str]]:
+class noting:  # noqa: N801 - a context manager, used as a function; as a generator it would take its time with each event
     """Collect the ``digest.codec`` of every reference that is encoded meanwhile, in this context."""
-    noted: set[str] = set()
-    token = _noted.set(noted)
-    try:
-        yield noted
-    finally:
-        _noted.reset(token)
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> set[str]:
+        noted: set[str] = set()
+        self._token = _noted.set(noted)
+        return noted
+
+    def __exit__(self, *_: object) -> None:
+        _noted.reset(self._token)
 
 
 def resolve_with(resolver: Callable[[SharedInput], Any]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import struct
 
 from htcgrid_core.domain.errors import SignatureInvalid
 
+_LENGTH = struct.Struct(">I")
 _VERSION = b"htcgrid/1"
+_BEGIN = _LENGTH.pack(len(_VERSION)) + _VERSION
 SIGNATURE_BYTES = 32  # HMAC-SHA256
 
 # What is signed for no one session: any session of the grid may use it.
@@ -19,11 +22,10 @@ PACKAGE_PURPOSE = "package"
 
 def _mac(key: bytes, session_id: str, purpose: str, body: bytes) -> bytes:
     # Each part behind its length, so that no two different inputs are signed as the same bytes.
-    parts = [_VERSION, session_id.encode(), purpose.encode()]
-    head = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    session, what = session_id.encode(), purpose.encode()
     inner, outer = _keyed(key)
     digest, signature = inner.copy(), outer.copy()
-    digest.update(head + body)
+    digest.update(b"".join((_BEGIN, _LENGTH.pack(len(session)), session, _LENGTH.pack(len(what)), what, body)))
     signature.update(digest.digest())
     return signature.digest()
 

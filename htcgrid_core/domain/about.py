@@ -9,7 +9,10 @@ _FIELDS: ContextVar[Mapping[str, object]] = ContextVar("htcgrid-about")
 
 
 class About:
-    """``with About(session=..., bundle=...):`` lines of the log that are written in the block carry these fields."""
+    """``with About(session=..., bundle=...):`` lines of the log that are written in the block carry these fields.
+
+    Most blocks write no line: a field that takes time to make is given as a function, which is called for each line.
+    """
 
     __slots__ = ("_fields", "_token")
 
@@ -18,7 +21,7 @@ class About:
         self._token: Token[Mapping[str, object]] | None = None
 
     def __enter__(self) -> None:
-        self._token = _FIELDS.set({**about(), **self._fields})
+        self._token = _FIELDS.set({**_FIELDS.get({}), **self._fields})
 
     def __exit__(self, *_: object) -> None:
         assert self._token is not None
@@ -27,4 +30,4 @@ class About:
 
 def about() -> Mapping[str, object]:
     """The fields of all blocks around."""
-    return _FIELDS.get({})
+    return {name: value() if callable(value) else value for name, value in _FIELDS.get({}).items()}

@@ -20,9 +20,14 @@ class Breaker:
     failures: int = 0
     open_until: float = float("-inf")
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether attempts may be made, whatever the time."""
+        return self.failures < self.threshold
+
     def allows(self, now: float) -> bool:
         """Whether an attempt may be made at ``now``."""
-        return self.failures < self.threshold or now >= self.open_until
+        return self.is_closed or now >= self.open_until
 
     def probe(self) -> None:
         """Something else got through: the next attempt need not wait for the end of the cool-down."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
@@ -50,7 +51,7 @@ class Directory:
         """Doorbells."""
         return self.root / "bells"
 
-    @property
+    @cached_property
     def agents(self) -> Path:
         """Locks and logs of agents."""
         return self.root / "agents"

@@ -82,21 +82,29 @@ def in_index_order(plane: Plane, record: SessionRecord, spec: SessionSpec) -> It
     """(index, outcome) of every task; None for one that has no outcome (yet, or for ever if cancelled)."""
     root = 0
     while record.bundles < 0 or root < record.bundles:
-        blocks = persist(plane, partial(plane.store.blocks, record.session_id, root, ROOTS_AT_ONCE, events=False))
-        if not blocks:
+        tasks = _tasks_of_roots(plane, record, root)
+        if not tasks:
             return  # of a session that was never acknowledged, what was written
-        last = blocks[-1].root + 1
+        last = max(tasks) + 1
         pages = persist(plane, partial(plane.store.root_pages, record.session_id, root, last))
         by_root = {number: list(group) for number, group in groupby(pages, key=lambda page: page.root)}
-        for block in blocks:
+        for number, indexes in tasks.items():
             found = {
                 outcome.index: outcome
-                for page in by_root.get(block.root, ())
+                for page in by_root.get(number, ())
                 for outcome in page_outcomes(plane, record.session_id, spec, page)
             }
-            for index in range(block.first_index, block.first_index + block.count):
+            for index in indexes:
                 yield index, found.get(index)
         root = last
+
+
+def _tasks_of_roots(plane: Plane, record: SessionRecord, first_root: int) -> dict[int, range]:
+    """The tasks of the next few root bundles."""
+    if record.bundles == 1:
+        return {0: range(record.counters.total)}
+    blocks = persist(plane, partial(plane.store.blocks, record.session_id, first_root, ROOTS_AT_ONCE, events=False))
+    return {block.root: range(block.first_index, block.first_index + block.count) for block in blocks}
 
 
 def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[EncodedEvent]:

@@ -23,9 +23,12 @@ class FileBlobs:
 
     def path(self, key: str) -> Path:
         """The blob's file."""
+        return Path(self._name(key))
+
+    def _name(self, key: str) -> str:
         if not _KEY.fullmatch(key):
             raise CorruptPayload(f"{key!r} is not a blob key")
-        return self._folder / key
+        return f"{self._folder}/{key}"
 
     def put(self, key: str, data: bytes) -> None:
         """Store ``data`` unless the key exists."""
@@ -88,7 +91,7 @@ class FileBlobs:
     def touch(self, key: str) -> bool:
         """Note that a blob is used now; False if there is none."""
         try:
-            os.utime(self.path(key))
+            os.utime(self._name(key))
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 
 from htcgrid_core.adapters.local import rows, writes
 from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.domain.errors import LeaseLost
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.payload import Payload
-from htcgrid_core.domain.session import Counters, SessionRecord, verdict
+from htcgrid_core.domain.session import SessionRecord, verdict
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import (
     Claimed,
@@ -47,11 +46,12 @@ class Leasing:
             if claimed is None:
                 return _refusal(db, session_id, bundle_id)
             bundle, lease = rows.bundle_of(claimed[:7]), rows.lease_of(claimed[7:])
-            block = db.execute(
-                f"SELECT {rows.BLOCK_COLUMNS} FROM blocks WHERE session_id = ? AND root = ?",
+            found = db.execute(
+                f"SELECT {rows.BLOCK_COLUMNS}, {rows.SESSION_COLUMNS}"
+                " FROM blocks JOIN sessions ON sessions.id = session_id WHERE session_id = ? AND root = ?",
                 (session_id, bundle.root),
             ).fetchone()
-            return Claimed(bundle, lease, rows.block_of(block), writes.session(db, session_id))
+            return Claimed(bundle, lease, rows.block_of(found[:7]), rows.session_of(found[7:]))
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Move leases' ends; one answer for each, in order."""
@@ -84,23 +84,17 @@ class Leasing:
                 _put_page(db, commit, root, epoch, owner, commit.outcomes)
             for child in commit.children:
                 writes.put_child(db, pool, commit.bundle_id, child)
-            record = _counted(writes.session(db, commit.session_id), commit)
+            counted = db.execute(
+                "UPDATE sessions SET completed = completed + ?, failed = failed + ?, updated_at = ? WHERE id = ?"
+                f" RETURNING {rows.SESSION_COLUMNS}",
+                (commit.completed, commit.failed, commit.now, commit.session_id),
+            ).fetchone()
+            record = rows.session_of(counted)
             over = verdict(record, commit.now)
-            if over is not None:  # the last commit ends the session in the same step: another would only cost time
-                return writes.end(db, record, over.event, commit.now, "grid", over.reason)
-            db.execute(
-                "UPDATE sessions SET completed = ?, failed = ?, updated_at = ? WHERE id = ?",
-                (record.counters.completed, record.counters.failed, commit.now, commit.session_id),
-            )
-            return record
-
-
-def _counted(record: SessionRecord, commit: Commit) -> SessionRecord:
-    """The row with a commit's tasks counted."""
-    counters = record.counters
-    completed, failed = counters.completed + commit.completed, counters.failed + commit.failed
-    counted = Counters(counters.total, completed, failed, counters.cancelled)
-    return replace(record, counters=counted, updated_at=commit.now)
+            if over is None:
+                return record
+            # The last commit ends the session in the same step: another would only cost time.
+            return writes.end(db, record, over.event, commit.now, "grid", over.reason)
 
 
 def _put_page(db: sqlite3.Connection, commit: Commit, root: int, epoch: int, agent: str, outcomes: Payload) -> None:

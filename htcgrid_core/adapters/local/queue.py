@@ -21,18 +21,15 @@ class TableQueue:
         """Bundles whose lease lapsed, then the first ready ones by rank; if none, when the next delayed one is due."""
         wake_at = None
         with self._database.read() as connection:
-            # First, or a dead agent's tasks would wait for the end of every other session; no more than half, since
-            # those of a session that is being cancelled cannot be claimed.
+            # Those that lapsed come first, or a dead agent's tasks would wait for the end of every other session; no
+            # more than half, since those of a session that is being cancelled cannot be claimed.
             rows = connection.execute(
-                "SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_lapsed"
-                " WHERE pool = ? AND state = 'LEASED' AND lease_until <= ? ORDER BY lease_until LIMIT ?",
-                (pool, now, max(1, limit // 2)),
-            ).fetchall()
-            rows += connection.execute(
-                "SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_ready"
-                " WHERE pool = ? AND state = 'READY' AND not_before <= ? ORDER BY rank LIMIT ?",
-                (pool, now, limit - len(rows)),
-            ).fetchall()
+                "SELECT * FROM (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_lapsed"
+                " WHERE pool = ?1 AND state = 'LEASED' AND lease_until <= ?2 ORDER BY lease_until LIMIT ?3)"
+                " UNION ALL SELECT * FROM (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_ready"
+                " WHERE pool = ?1 AND state = 'READY' AND not_before <= ?2 ORDER BY rank LIMIT ?4)",
+                (pool, now, max(1, limit // 2), limit),
+            ).fetchall()[:limit]
             if not rows:
                 (wake_at,) = connection.execute(
                     "SELECT min(not_before) FROM bundles INDEXED BY bundles_delayed"
@@ -48,13 +45,12 @@ class TableQueue:
     def front(self, pool: str) -> float:
         """The lowest rank that is ready, or the highest that runs if that is lower: nothing behind it had its turn."""
         with self._database.read() as connection:
-            (ready,) = connection.execute(
-                "SELECT min(rank) FROM bundles INDEXED BY bundles_ready WHERE pool = ? AND state = 'READY'", (pool,)
+            found = connection.execute(
+                "SELECT (SELECT min(rank) FROM bundles INDEXED BY bundles_ready WHERE pool = ?1 AND state = 'READY'),"
+                " (SELECT max(rank) FROM bundles INDEXED BY bundles_lapsed WHERE pool = ?1 AND state = 'LEASED')",
+                (pool,),
             ).fetchone()
-            (running,) = connection.execute(
-                "SELECT max(rank) FROM bundles INDEXED BY bundles_lapsed WHERE pool = ? AND state = 'LEASED'", (pool,)
-            ).fetchone()
-        return float(min((rank for rank in (ready, running) if rank is not None), default=0.0))
+        return float(min((rank for rank in found if rank is not None), default=0.0))
 
     def sharers(self, pool: str, tenant: str) -> int:
         """Live sessions of a tenant: their ids begin with its name and a dot, behind which a slash comes next."""

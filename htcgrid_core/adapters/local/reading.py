@@ -25,10 +25,14 @@ class Reading:
 
     def session(self, session_id: str, now: float) -> SessionRecord:
         """One session's row."""
-        found = self.progress([session_id], now)
-        if not found:
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE id = ? AND (expires_at IS NULL OR expires_at > ?)",
+                (session_id, now),
+            ).fetchone()
+        if found is None:
             raise SessionNotFound(session_id)
-        return found[0]
+        return rows.session_of(found)
 
     def progress(self, session_ids: Sequence[str], now: float) -> list[SessionRecord]:
         """Up to 100 sessions' rows in one call, in the order asked for; unknown ones are left out."""

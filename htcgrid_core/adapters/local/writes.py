@@ -44,8 +44,8 @@ def audit(
 ) -> None:
     """Note who did what to a session."""
     db.execute(
-        "INSERT INTO audit (session_id, seq, at, actor, event, before, after, detail)"
-        " SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7 FROM audit WHERE session_id = ?1",
+        "INSERT INTO audit (session_id, seq, at, actor, event, before, after, detail) VALUES"
+        " (?1, coalesce((SELECT max(seq) FROM audit WHERE session_id = ?1), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (session_id, at, actor, event, before, after, detail),
     )
 
