@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -102,6 +103,7 @@ def serve(
         ready(identity, where)
         told = {"grid": address.name, "pool": pool, "slots": slots, "health": where or "not served"}
         _log.info("serving", extra=told)
+        gc.freeze()  # what was imported stays: looking for garbage among it would stop the loop for a tenth of a second
         agent.run()
         _log.info("left")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import secrets
 import signal
@@ -276,6 +277,7 @@ def _serve_once(
     # Ctrl-C in the terminal that started a background agent is not for it.
     signal.signal(signal.SIGINT, stop if foreground else signal.SIG_IGN)
     signal.signal(signal.SIGHUP, stop if foreground else signal.SIG_IGN)
+    gc.freeze()  # what was imported stays: looking for garbage among it would stop all tasks for 50 ms
     try:
         with Checkpoints(Database(directory.database)):
             agent.run()
