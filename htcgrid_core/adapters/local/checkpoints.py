@@ -15,7 +15,7 @@ from htcgrid_core.adapters.local.database import Database
 
 _log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 2.0
+EVERY_SECONDS = 0.5
 
 
 class Checkpoints:
