@@ -111,7 +111,7 @@ class Slots:
             serial=self._serial,
             function=leased.function,
             indexes=indexes,
-            attempts=[bundle.attempt(index) for index in indexes],
+            attempts=bundle.attempts(indexes),
             lengths=events.lengths[first : last + 1],
             data=events.data[leased.offsets[first] : leased.offsets[last + 1]],
             shared=leased.shared,

@@ -25,7 +25,7 @@ from htcgrid_core.agent.loading import Sources, load
 from htcgrid_core.agent.recent import Recent
 from htcgrid_core.agent.wire import Gauge, Kind
 from htcgrid_core.codecs import outcomes as codec
-from htcgrid_core.codecs.outcomes import Outcome, Outcomes
+from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.codecs.shared import SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.codecs.values import DECODERS, ENCODERS, encode_json_frugally, has_long_text
@@ -139,21 +139,24 @@ class Worker:
             return False
         self._serial = chunk.serial
         self._shared_paths.update(chunk.shared)
-        at, last = 0, len(chunk.indexes) - 1
-        for position, index in enumerate(chunk.indexes):
-            payload = chunk.data[at : at + chunk.lengths[position]]
-            at += chunk.lengths[position]
+        at, last, has_shared = 0, len(chunk.indexes) - 1, bool(chunk.shared)
+        tasks = zip(chunk.indexes, chunk.attempts, chunk.lengths, strict=True)
+        for position, (index, attempt, length) in enumerate(tasks):
             if self._gauge.is_revoked(chunk.serial, position):
                 break
             started = time.monotonic()
             self._gauge.begin(chunk.serial, position, started)
-            failed, result = self._call(payload, index, chunk.attempts[position], started, bool(chunk.shared))
+            failed, result = self._call(chunk.data[at : at + length], index, attempt, started, has_shared)
+            at += length
             seconds = time.monotonic() - started
             stdout, stderr = self._stdout.take(), self._stderr.take()
-            outcome = Outcome(
-                index, failed, chunk.attempts[position], time.time() - seconds, seconds, result, stdout, stderr
-            )
-            self._keep(outcome, urgent=seconds >= FLUSH_SECONDS or position == last)
+            with self._lock:
+                is_first = not self._buffer
+                self._buffer.add(index, failed, attempt, time.time() - seconds, seconds, result, stdout, stderr)
+                if seconds >= FLUSH_SECONDS or position == last:
+                    self._flush_locked()
+                elif is_first:
+                    self._waiting.set()
         self._gauge.rest()
         self._flush()
         self._sources.note()  # what handlers import late
@@ -215,16 +218,6 @@ class Worker:
         os._exit(code if isinstance(code, int) else int(code is not None))
 
     # Outcomes
-
-    def _keep(self, outcome: Outcome, *, urgent: bool) -> None:
-        with self._lock:
-            self._buffer.append(outcome)
-            first = len(self._buffer) == 1
-            if urgent:
-                self._flush_locked()
-                return
-        if first:
-            self._waiting.set()
 
     def _flush(self) -> None:
         with self._lock:

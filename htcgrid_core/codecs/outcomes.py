@@ -22,6 +22,7 @@ from htcgrid_core.domain.outcome import TaskError
 
 MAGIC = b"HGO1"
 _HEAD = struct.Struct("<II")
+MAX_ATTEMPT = 0xFFFF  # a higher one is shown as this
 _ROW_BYTES = 4 + 1 + 2 + 8 + 4 + 4  # of all columns
 
 
@@ -65,16 +66,27 @@ class Outcomes:
 
     def append(self, outcome: Outcome) -> None:
         """Add one row."""
-        self.indexes.append(outcome.index)
-        self.failed.append(outcome.failed)
-        self.attempts.append(min(outcome.attempt, 0xFFFF))
-        self.started.append(outcome.started)
-        self.seconds.append(outcome.seconds)
-        self.lengths.append(len(outcome.payload))
-        self.data.append(outcome.payload)
-        self.size += len(outcome.payload)
-        if outcome.stdout or outcome.stderr:
-            self.logs[outcome.index] = (outcome.stdout, outcome.stderr)
+        self.add(
+            outcome.index, outcome.failed, outcome.attempt, outcome.started, outcome.seconds, outcome.payload,
+            outcome.stdout, outcome.stderr,
+        )  # fmt: skip
+
+    def add(
+        self, index: int, failed: bool, attempt: int, started: float, seconds: float, payload: bytes,
+        stdout: str = "", stderr: str = "",
+    ) -> None:  # fmt: skip
+        """Add one row, given column by column."""
+        size = len(payload)
+        self.indexes.append(index)
+        self.failed.append(failed)
+        self.attempts.append(attempt if attempt < MAX_ATTEMPT else MAX_ATTEMPT)
+        self.started.append(started)
+        self.seconds.append(seconds)
+        self.lengths.append(size)
+        self.data.append(payload)
+        self.size += size
+        if stdout or stderr:
+            self.logs[index] = (stdout, stderr)
 
     def extend(self, other: Outcomes) -> None:
         """Add all rows of ``other``."""

@@ -48,6 +48,12 @@ class Bundle:
         """The number, from 1, of the next execution of task ``index``."""
         return self.failures.get(index, 0) + self.crashes + 1
 
+    def attempts(self, indexes: Sequence[int]) -> Sequence[int]:
+        """The same for many tasks."""
+        if not self.failures:
+            return [self.crashes + 1] * len(indexes)
+        return [self.attempt(index) for index in indexes]
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
