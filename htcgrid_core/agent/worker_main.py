@@ -10,6 +10,7 @@ import faulthandler
 import hashlib
 import json
 import os
+import select
 import socket
 import sys
 import threading
@@ -33,8 +34,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 
-FLUSH_SECONDS = 0.001  # outcomes of tasks shorter than this travel together
-FLUSH_LATEST_SECONDS = 0.002
+FLUSH_SECONDS = 0.002  # after which an outcome is sent although more tasks wait
 FUNCTIONS_KEPT = 256
 SHARED_INPUTS_KEPT = 8
 TRACEBACK_CHARACTERS = 16_000
@@ -48,6 +48,8 @@ class Worker:
     def __init__(self, connection: socket.socket, gauge: Gauge) -> None:
         self._connection = connection
         self._inbox = connection.makefile("rb", READ_BYTES)
+        self._arrived = select.poll()
+        self._arrived.register(connection, select.POLLIN)
         self._gauge = gauge
         self._sources = Sources()
         self._functions: Recent[str, Callable[..., Any]] = Recent(FUNCTIONS_KEPT)
@@ -58,7 +60,8 @@ class Worker:
         self._spec = self._asked  # the one that is loaded
         self._function: Callable[..., Any] | None = None
         self._lock = threading.Lock()  # the buffer and the sending end of the connection
-        self._buffer = Outcomes()
+        self._buffer = Outcomes()  # of the chunk that is run
+        self._unsent = b""  # messages
         self._serial = 0
         self._waiting = threading.Event()
         self._stdout, self._stderr = capture.Stream("stdout", 1), capture.Stream("stderr", 2)
@@ -153,12 +156,17 @@ class Worker:
             with self._lock:
                 is_first = not self._buffer
                 self._buffer.add(index, failed, attempt, time.time() - seconds, seconds, result, stdout, stderr)
-                if seconds >= FLUSH_SECONDS or position == last:
-                    self._flush_locked()
-                elif is_first:
-                    self._waiting.set()
+            if is_first and position != last:
+                self._waiting.set()
         self._gauge.rest()
-        self._flush()
+        if self._arrived.poll(0):
+            # With the next chunk there, these outcomes are sent beside its first task: whoever sends them wakes the
+            # agent, often on the very core that the task should begin on.
+            with self._lock:
+                self._pack_locked()
+            self._waiting.set()
+        else:
+            self._flush()
         self._sources.note()  # what handlers import late
         return True
 
@@ -221,19 +229,21 @@ class Worker:
 
     def _flush(self) -> None:
         with self._lock:
-            self._flush_locked()
+            self._pack_locked()
+            self._connection.sendall(self._unsent)
+            self._unsent = b""
 
-    def _flush_locked(self) -> None:
+    def _pack_locked(self) -> None:
         if self._buffer:
-            self._connection.sendall(wire.pack_outcomes(self._serial, codec.pack(self._buffer)))
+            self._unsent += wire.pack_outcomes(self._serial, codec.pack(self._buffer))
             self._buffer = Outcomes()
 
     def _flush_late(self) -> None:
-        """Send what waits behind a task that turned out to be long."""
+        """Send what waits behind the next task."""
         while True:
             self._waiting.wait()
             self._waiting.clear()
-            time.sleep(FLUSH_LATEST_SECONDS)
+            time.sleep(FLUSH_SECONDS)
             self._flush()
 
     def _send(self, data: bytes) -> None:
