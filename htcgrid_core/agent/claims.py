@@ -144,7 +144,7 @@ class Claims:
         if work is None:
             return None
         lease_clock = LeaseClock(before, settings.lease_seconds, settings.lease_margin_seconds)
-        return prepare(self._verifier, work, message, lease_clock, before + state.slice_seconds)
+        return prepare(self._verifier, work, message, lease_clock)
 
     def _spec_of(self, record: SessionRecord) -> SessionSpec:
         spec = self._specs.get(record.spec)
@@ -178,7 +178,7 @@ class Claims:
         state.worked_at = state.plane.clock.monotonic()
         self._begun += 1
         has_suspect = leased.suspect and any(other.suspect for other in state.leases.values())
-        state.leases[leased.key] = leased
+        state.hold(leased)
         if leased.failure is not None:
             # Kept, its lease would lapse, and that would count as the death of an agent.
             state.condition.grid_failed(leased.failure)

@@ -53,7 +53,7 @@ class Commits:
         if leased.outcomes or leased.retries or (leased.unstarted and share is not None):
             self._settle_one(leased, share=share)
         else:
-            leased.slice_at = now + self._state.slice_seconds
+            leased.slice_at = now + self._state.slice_seconds(leased)
         return True
 
     def _share(self, leased: Leased) -> int | None:
@@ -62,7 +62,7 @@ class Commits:
         if state.agents == 1 and not (leased.unstarted and self._others_wait(leased)):
             return None
         seconds = state.slots.pace.seconds(leased.key[0])
-        in_a_slice = slots if seconds is None else int(slots * state.slice_seconds / max(seconds, 1e-6))
+        in_a_slice = slots if seconds is None else int(slots * state.slice_seconds(leased) / max(seconds, 1e-6))
         return share_size(max(slots, in_a_slice), leased.work.session.counters.pending, state.agents)
 
     def _others_wait(self, leased: Leased) -> bool:
@@ -109,8 +109,8 @@ class Commits:
             state.condition.grid_answered()
         if state.holds(leased):
             del state.leases[leased.key]
-            if go_on(leased, record, state.settings.lease_seconds, state.slice_seconds):
-                state.leases[leased.key] = leased
+            if go_on(leased, record, state.settings.lease_seconds):
+                state.hold(leased)
 
     # Letting go
 

@@ -43,12 +43,12 @@ class Leased:
 
     Attributes:
         clock: how long the lease may be trusted.
-        slice_at: monotonic time at which what is done is committed.
         message: the queue's, deleted with the commit.
         offsets: where each event begins in the block.
         shared: digest to file of the shared inputs.
         corrupt: why its tasks cannot be run, if so.
         failure: why what they need could not be fetched now, if so.
+        slice_at: monotonic time at which what is done is committed.
         unstarted: tasks that no slot has been given.
         running: tasks that a slot has been given; it may run them one after another.
         outcomes: of tasks that ended.
@@ -62,12 +62,12 @@ class Leased:
     work: Work
     function: FunctionRef
     clock: LeaseClock
-    slice_at: float
     message: Message | None
     offsets: list[int]
     shared: dict[str, str]
     corrupt: str = ""
     failure: GridError | None = None
+    slice_at: float = float("inf")
     unstarted: deque[int] = field(default_factory=deque)
     running: set[int] = field(default_factory=set)
     outcomes: Outcomes = field(default_factory=Outcomes)

@@ -82,7 +82,7 @@ def _read(key: str, path: Path) -> bytes:
         raise CorruptPayload(f"blob {key} is missing, or cannot be read: {error}") from error
 
 
-def prepare(verifier: Verifier, work: Work, message: Message | None, clock: LeaseClock, slice_at: float) -> Leased:
+def prepare(verifier: Verifier, work: Work, message: Message | None, clock: LeaseClock) -> Leased:
     """A Leased for a claimed bundle; ``corrupt`` or ``failure`` says so if something is wrong or cannot be fetched."""
     spec, events = work.spec, work.events
     callable_path, shared, corrupt, failure = "", {}, work.corrupt, work.failure
@@ -97,7 +97,6 @@ def prepare(verifier: Verifier, work: Work, message: Message | None, clock: Leas
         work=work,
         function=FunctionRef(spec.worker_key, work.bundle.session_id, spec, callable_path),
         clock=clock,
-        slice_at=slice_at,
         message=message,
         offsets=[] if events is None else events.offsets(),
         shared=shared,

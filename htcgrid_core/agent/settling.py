@@ -74,7 +74,7 @@ def apply(plane: Plane, leased: Leased, settlement: Settlement) -> SessionRecord
         return record
 
 
-def go_on(leased: Leased, record: SessionRecord, lease_seconds: float, slice_seconds: float) -> bool:
+def go_on(leased: Leased, record: SessionRecord, lease_seconds: float) -> bool:
     """The settlement of ``leased`` is committed; whether it goes on, now as its continuation."""
     settlement, leased.settlement = leased.settlement, None
     child = settlement.continuation if settlement is not None else None
@@ -82,6 +82,5 @@ def go_on(leased: Leased, record: SessionRecord, lease_seconds: float, slice_sec
         return False
     leased.work = replace(leased.work, bundle=child.bundle, lease=child.lease, session=record)
     leased.clock = LeaseClock(settlement.planned_at, lease_seconds, leased.clock.margin_seconds)
-    leased.slice_at = settlement.planned_at + slice_seconds
     leased.message = None
     return True

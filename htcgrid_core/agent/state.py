@@ -43,6 +43,11 @@ class AgentState:
         """The bundles that it holds now: what is done with one may change which they are."""
         return list(self.leases.values())
 
+    def hold(self, leased: Leased) -> None:
+        """Take a bundle in hand, for a slice of time that begins with its lease."""
+        leased.slice_at = leased.clock.renewed_at + self.slice_seconds(leased)
+        self.leases[leased.key] = leased
+
     def holds(self, leased: Leased) -> bool:
         """Whether a bundle has not been settled or dropped meanwhile."""
         return self.leases.get(leased.key) is leased
@@ -63,8 +68,17 @@ class AgentState:
         """Whether whoever makes many calls should leave off for a heartbeat."""
         return self.plane.clock.monotonic() >= self.heartbeat_at
 
-    @property
-    def slice_seconds(self) -> float:
-        """After which what is done is committed: the more agents, the longer, or they would commit too often."""
+    def slice_seconds(self, leased: Leased) -> float:
+        """After which what is done of a bundle is committed, and what has not begun is shared.
+
+        The more agents, the longer, or they would commit too often. But no more than half of what is left to do for
+        all agents, or some would still have tasks to share when the others have none.
+        """
         fleet = min(limits.MAX_SLICE_SECONDS, self.agents * limits.SLICE_SECONDS_AN_AGENT)
-        return max(self.plane.time_slice_seconds, fleet)
+        longest = max(self.plane.time_slice_seconds, fleet)
+        pace = self.slots.pace.seconds(leased.key[0])
+        if pace is None or self.agents == 1:
+            return longest
+        # Those that are done and not committed yet count as pending: half a slice's on average.
+        left = pace * leased.work.session.counters.pending / (self.agents * self.workers.slots) - longest / 2
+        return min(longest, max(self.plane.time_slice_seconds * limits.SHORTEST_SLICE, left / 2))

@@ -158,7 +158,7 @@ def measure(
 
     for number in range(agents):
         world.spawn(f"agent-{number}", partial(run_agent, number), world.rng.uniform(0, 5))
-    world.run(world.now + 12.0)  # until every agent has seen the others
+    world.run(world.now + 400.0)  # until every agent has seen the others, at whom those of a large fleet look rarely
     spec = SessionSpec(function=FunctionSpec(name="simulated.handler"), agents=expected_agents or agents)
     started = world.now
     world.spawn("client", partial(submit, plane("client"), SESSION, spec, [0] * len(seconds), idempotent=False))
