@@ -15,6 +15,8 @@ from htcgrid_core.domain.errors import GRID_FAILURES
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.worker import WorkerPool
 
+SHORTEST_SLICE = 0.25  # of a time slice, at the end of a session
+
 
 @dataclass(slots=True, eq=False)
 class AgentState:
@@ -81,4 +83,4 @@ class AgentState:
             return longest
         # Those that are done and not committed yet count as pending: half a slice's on average.
         left = pace * leased.work.session.counters.pending / (self.agents * self.workers.slots) - longest / 2
-        return min(longest, max(self.plane.time_slice_seconds * limits.SHORTEST_SLICE, left / 2))
+        return min(longest, max(self.plane.time_slice_seconds * SHORTEST_SLICE, left / 2))

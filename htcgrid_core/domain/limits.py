@@ -20,7 +20,6 @@ TIME_SLICE_SECONDS: Final = 2.0
 LOCAL_TIME_SLICE_SECONDS: Final = 0.5  # a commit costs 0.1 ms on one machine, so results may come sooner
 SLICE_SECONDS_AN_AGENT: Final = 0.005  # of its pool: in large fleets slices are longer, so that commits are rarer
 MAX_SLICE_SECONDS: Final = 15.0
-SHORTEST_SLICE: Final = 0.25  # of a time slice, at the end of a session
 MAX_BUNDLE_TASKS: Final = 256
 MAX_BUNDLE_BYTES: Final = 1 << 20
 INLINE_PAYLOAD_BYTES: Final = 4 << 20  # larger payloads go to the blob store
