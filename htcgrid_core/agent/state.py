@@ -15,7 +15,7 @@ from htcgrid_core.domain.errors import GRID_FAILURES
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.worker import WorkerPool
 
-SHORTEST_SLICE = 0.25  # of a time slice, at the end of a session
+SHORTEST_SLICE = 0.5  # of a time slice, at the end of a session
 
 
 @dataclass(slots=True, eq=False)
