@@ -89,6 +89,7 @@ class Worker:
 
     def _turn_to(self, session_id: str) -> bool:
         """Make ready for the tasks of another session, or function; False if this worker has to end."""
+        self._flush()  # or what has ended would run again if this worker has to end
         if self._sources.changed():
             self._send(wire.message(Kind.STALE))
             return False
@@ -230,8 +231,9 @@ class Worker:
     def _flush(self) -> None:
         with self._lock:
             self._pack_locked()
-            self._connection.sendall(self._unsent)
-            self._unsent = b""
+            if self._unsent:
+                self._connection.sendall(self._unsent)
+                self._unsent = b""
 
     def _pack_locked(self) -> None:
         if self._buffer:
