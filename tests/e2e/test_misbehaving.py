@@ -230,7 +230,8 @@ def test_a_rude_or_busy_task_completes_and_does_no_harm(grid: Grid, how: str, tm
     if how == "reuse_descriptor_1":
         assert noted.read_text().startswith("precious")  # taking what was printed has not emptied it
     if how.startswith("fork"):
-        child = int(eventually(noted.exists, "the child ran") and noted.read_text().split()[0])
+        eventually(lambda: noted.exists() and noted.read_text().endswith("\n"), "the child ran")
+        child = int(noted.read_text().split()[0])
         eventually(lambda: not is_alive(child), "the child does not go on as a worker")
     assert_serves(grid)
 
