@@ -49,6 +49,7 @@ EFFICIENCY = {"constant 1 s": 0.95, "lognormal, mean 1 s": 0.90, "1 s, 1% take 1
 
 PEERS = tuple(RATE)
 PEERS_AT_REST = ("ProcessPool", "Ray", "Dask")
+LEAST = "bare relay"
 BATCHED_BY_HAND = ("Pool.imap", "Pool.imap/256")
 MILLION = Case("million", "grid.submit")
 SUBMIT = "grid.submit"
@@ -80,6 +81,9 @@ def roundtrip() -> Iterator[Comparison]:
         for peer in PEERS_AT_REST:
             target = Target("at most", ROUND_TRIP[peer]) if peer in ROUND_TRIP else None
             yield _versus("idle round trip p50, ms", "round_trip_ms_p50", Case("roundtrip", grid), peer, target)
+        yield _versus("idle round trip p50, ms", "round_trip_ms_p50", Case("roundtrip", grid), LEAST)
+    for peer in PEERS_AT_REST:
+        yield _versus("the least for three transactions, p50, ms", "round_trip_ms_p50", Case("roundtrip", LEAST), peer)
     for grid in ("grid.executor", SUBMIT):
         case = Case("roundtrip", grid)
         yield Comparison("idle round trip p99, ms", Source(case, "round_trip_ms_p99"), None, ROUND_TRIP_P99_MS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from tests.bench.engines.bare_relay import BareRelay
 from tests.bench.engines.base import Engine
 from tests.bench.engines.celery_tasks import CeleryTasks
 from tests.bench.engines.dask_tasks import DaskTasks
@@ -19,6 +20,7 @@ ENGINES: dict[str, Callable[[int], Engine]] = {
     "grid.submit": GridSubmit,
     "grid.map": GridMap,
     "grid.executor": GridExecutor,
+    "bare relay": BareRelay,
     "ProcessPool": ProcessPool,
     "Pool.imap": PoolImap,
     "Pool.imap/256": partial(PoolImap, chunk_tasks=HAND_BATCH_TASKS),

@@ -14,7 +14,7 @@ from tests.bench.sizes import Sizes
 MS_PER_S = 1_000
 PERCENT = 100
 WARM_UP_TRIPS = 10
-SUBJECTS = ("grid.executor", "grid.submit", "ProcessPool", "Ray", "Dask")
+SUBJECTS = ("grid.executor", "grid.submit", "bare relay", "ProcessPool", "Ray", "Dask")
 
 
 def run(subject: str, sizes: Sizes, note: Note) -> Metrics:
