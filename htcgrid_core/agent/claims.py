@@ -104,10 +104,11 @@ class Claims:
                     self._claim_one(waiting.pop(0))
                 if waiting:
                     queue.extend(waiting, 0.0)  # others may have them at once: an agent does not hoard
+                is_all = received.is_all and not waiting
             except GRID_FAILURES as error:
                 self._grid_failed(error)
                 return
-            if not received.messages:
+            if not received.messages or (is_all and self._begun > begun):
                 pause = state.settings.poll_seconds
                 if received.wake_at is not None:
                     pause = min(pause, max(0.0, received.wake_at - clock.now()))

@@ -50,7 +50,8 @@ class NativeWorkers:
                 return
         self._last_serial = max(self._last_serial, chunk.serial)
         process.give(chunk)
-        self._watch_writing(process)
+        if process.has_unsent:
+            self._watch_writing(process)
 
     def wait(self, timeout_seconds: float) -> list[WorkerEvent]:
         """What happened; waits for the first event, a ring of the agent's bell, or the timeout."""

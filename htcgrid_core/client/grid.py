@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Priority = Literal["high", "normal", "low"]
 
 
+DEFAULT_RETRY = RetryPolicy()
+
+
 class Grid:
     """A connection to a grid; a context manager. May be used from many threads."""
 
@@ -127,7 +130,7 @@ class Grid:
             "name": name,
             "task_timeout_seconds": task_timeout,
             "timeout_seconds": timeout,
-            "retry": retry or RetryPolicy(),
+            "retry": retry or DEFAULT_RETRY,
             "max_failures": max_failures,
             "memory_mb": memory_mb,
             "priority": priority,
@@ -139,15 +142,16 @@ class Grid:
         }
         session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
         spec = self._specs.of(function, options, session_id if token is not None else None)
-        return self._submit(spec, events, token, on_progress)
+        return self._submit(session_id, spec, events, on_progress, idempotent=token is not None)
 
     def _submit(
         self,
+        session_id: str,
         spec: SessionSpec,
         events: Iterable[Any],
-        token: str | None,
         on_progress: Callable[[int], None] | None = None,
         *,
+        idempotent: bool,
         durable: bool = True,
     ) -> Session:
         trace = tracing.current()
@@ -156,10 +160,10 @@ class Grid:
             spec = spec.model_copy(update=traced)
         record = submit(
             self.plane,
-            session_id_of(token, spec.tenant),
+            session_id,
             spec,
             events,
-            idempotent=token is not None,
+            idempotent=idempotent,
             durable=durable,
             progress=on_progress,
         )
@@ -168,7 +172,7 @@ class Grid:
                 self.deployment.wake()
             except GridUnavailable as error:  # a caller who took this for a failed submit would submit it twice
                 raise GridUnavailable(f"session {record.session_id} is submitted and waits, but {error}") from error
-        return Session(self.deployment, record, spec if token is None else None)
+        return Session(self.deployment, record, None if idempotent else spec)
 
     def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:
         """Run again what failed or was cancelled in an ended session; ``results()`` merges with its own.
@@ -182,7 +186,8 @@ class Grid:
         record = self.plane.store.session(before.id, self.plane.clock.now())
         update = {"parent_id": before.id, "agents": self.deployment.reachable_agents()}
         spec = before.spec.model_copy(update=update)
-        return self._submit(spec, unfinished_events(self.plane, record, before.spec), token)
+        events = unfinished_events(self.plane, record, before.spec)
+        return self._submit(session_id_of(token, spec.tenant), spec, events, idempotent=token is not None)
 
     def put(self, value: Any, *, codec: Literal["json", "pickle"] | None = None) -> SharedInput:
         """Store an input once for many tasks; every event it is put into gets the value where the task runs.
@@ -313,8 +318,10 @@ class Grid:
         if not callable(function):
             raise InvalidInput(f"a {type(function).__name__} is not callable")
         token = options.get("token")
+        spec = self._specs.of_calls(function, options)
+        session_id, idempotent = session_id_of(token, spec.tenant), token is not None
         # Whoever waits for a call is this process: what takes the machine takes them both.
-        return self._submit(self._specs.of_calls(function, options), events, token, durable=token is not None)
+        return self._submit(session_id, spec, events, idempotent=idempotent, durable=idempotent)
 
     def check_calls(self, options: Mapping[str, Any]) -> None:
         """Whether ``submit_calls`` would take these options.

@@ -128,6 +128,12 @@ class Session:
         Raises:
             WaitTimeout: the session goes on, but the time is over.
         """
+        self._wait(timeout, progress=progress)
+        if not self._record.ended:
+            raise WaitTimeout(f"session {self.id} goes on after {timeout:g} s. {self._how_to_come_back()}")
+        return progress_of(self._record)
+
+    def _wait(self, timeout: float | None = None, *, progress: bool = False) -> None:
         try:
             with Waiter(self._deployment) as waiter:
                 if progress:
@@ -138,9 +144,6 @@ class Session:
                     self._record = ended_within(waiter, self._record, timeout)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._how_to_come_back()) from interrupt
-        if not self._record.ended:
-            raise WaitTimeout(f"session {self.id} goes on after {timeout:g} s. {self._how_to_come_back()}")
-        return progress_of(self._record)
 
     def _how_to_come_back(self) -> str:
         url = self._deployment.url
@@ -168,7 +171,7 @@ class Session:
             SessionFailed: the session ended FAILED or CANCELLED (with errors="raise").
             TaskFailed: a tolerated failure (max_failures) of a COMPLETED session (with errors="raise").
         """
-        self.wait()
+        self._wait()
         if errors == "raise" and self._record.state is not SessionState.COMPLETED:
             raise self._failure()
         return self._results(errors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.session import DEFAULT_TENANT, TENANT, within_tenant
@@ -20,7 +20,7 @@ def session_id_of(token: str | None, tenant: str = DEFAULT_TENANT) -> str:
     if not TENANT.fullmatch(tenant):
         raise InvalidInput(f"{tenant!r} is no tenant's name: up to 32 lower-case letters, digits and hyphens")
     if token is None:
-        return within_tenant(tenant, f"s-{secrets.token_hex(12)}")
+        return within_tenant(tenant, f"s-{os.urandom(12).hex()}")
     if not token or len(token) > MAX_TOKEN:
         raise InvalidInput(f"a token has 1 to {MAX_TOKEN} characters, not {len(token)}")
     digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

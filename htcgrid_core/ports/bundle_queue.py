@@ -36,10 +36,12 @@ class Received:
 
     Attributes:
         wake_at: wall-clock time (s) at which the queue knows of more; None if it knows of none.
+        is_all: whether nothing else is ready now: asking again before ``wake_at``, or a ring, would find nothing.
     """
 
     messages: Sequence[Message]
     wake_at: float | None = None
+    is_all: bool = False
 
 
 class BundleQueue(Protocol):

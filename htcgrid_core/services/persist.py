@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,5 +34,7 @@ def persist(plane: Plane, call: Callable[[], T]) -> T:
 
 def forget(plane: Plane, message: Message) -> None:
     """Delete a message whose bundle is over; one that stays comes again, and is found to be over again."""
-    with contextlib.suppress(GridUnavailable):
+    try:
         plane.queue.delete([message])
+    except GridUnavailable as error:
+        _log.info("a message of a bundle that is over stays for now: %s", error)

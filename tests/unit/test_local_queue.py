@@ -33,3 +33,30 @@ def test_bundles_that_cannot_be_claimed_do_not_hide_those_that_are_ready() -> No
 
     assert "s-other" in [message.hint.session_id for message in received]
     assert len(received) <= 8
+
+
+def test_it_says_whether_that_is_all_and_when_there_is_more() -> None:
+    database = Database(":memory:")
+    store, queue = SqliteStore(database), TableQueue(database)
+    given.running(store, [1] * 3)
+    parent = given.claimed(store, "00000000")
+    due = given.NOW + 7.0
+    store.commit(given.commit(parent, [], [], given.child(parent, 0, [0], failures={0: 1}, not_before=due)))
+
+    some, everything = queue.receive("default", 2, given.NOW), queue.receive("default", 3, given.NOW)
+
+    assert (len(some.messages), some.is_all) == (2, False)
+    assert (len(everything.messages), everything.is_all, everything.wake_at) == (2, True, due)
+
+
+def test_of_many_that_lapsed_some_are_not_all() -> None:
+    database = Database(":memory:")
+    store, queue = SqliteStore(database), TableQueue(database)
+    given.running(store, [1] * 3)
+    for number in range(3):
+        given.claimed(store, f"{number:08d}", f"token-{number}")
+
+    some, everything = (queue.receive("default", limit, given.NOW + given.LEASE) for limit in (4, 8))
+
+    assert (len(some.messages), some.is_all) == (2, False)
+    assert (len(everything.messages), everything.is_all) == (3, True)

@@ -118,6 +118,7 @@ class Database:
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
         self._local = threading.local()
+        self._statement = Statement(self)
         self._shared: sqlite3.Connection | None = None  # ":memory:" exists once per connection
         try:
             self._migrate()
@@ -137,7 +138,7 @@ class Database:
 
     def read(self) -> Statement:
         """A connection for one statement."""
-        return Statement(self)
+        return self._statement
 
     def write(self) -> Transaction:
         """A write transaction. It survives the death of any process; ``sync`` makes it survive a power failure."""
@@ -215,7 +216,7 @@ class Database:
         except OSError as error:
             raise GridUnavailable(f"{self.path} cannot be opened or made: {error}") from error
 
-    def raise_for(self, error: BaseException | None) -> None:
+    def raise_for(self, error: BaseException) -> None:
         """Raise what SQLite's errors mean to a grid; return for any other, which is raised as it is."""
         match error:
             case sqlite3.IntegrityError() | sqlite3.ProgrammingError():
@@ -244,7 +245,8 @@ class Statement:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.raise_for(error)
+        if error is not None:
+            self._database.raise_for(error)
 
 
 class Transaction:
@@ -272,7 +274,8 @@ class Transaction:
         except sqlite3.Error as second:
             self._database.raise_for(second)
             raise
-        self._database.raise_for(error)
+        if error is not None:
+            self._database.raise_for(error)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

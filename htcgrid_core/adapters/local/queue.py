@@ -18,25 +18,24 @@ class TableQueue:
         """Nothing: the rows are the messages."""
 
     def receive(self, pool: str, limit: int, now: float) -> Received:
-        """Bundles whose lease lapsed, then the first ready ones by rank; if none, when the next delayed one is due."""
-        wake_at = None
+        """Bundles whose lease lapsed, then the first ready ones by rank; and when the next delayed one is due."""
+        most_lapsed = max(1, limit // 2)
         with self._database.read() as connection:
             # Those that lapsed come first, or a dead agent's tasks would wait for the end of every other session; no
             # more than half, since those of a session that is being cancelled cannot be claimed.
-            rows = connection.execute(
-                "SELECT * FROM (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_lapsed"
+            *rows, (_, _, wake_at, lapsed) = connection.execute(
+                "WITH lapsed AS (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_lapsed"
                 " WHERE pool = ?1 AND state = 'LEASED' AND lease_until <= ?2 ORDER BY lease_until LIMIT ?3)"
-                " UNION ALL SELECT * FROM (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_ready"
-                " WHERE pool = ?1 AND state = 'READY' AND not_before <= ?2 ORDER BY rank LIMIT ?4)",
-                (pool, now, max(1, limit // 2), limit),
-            ).fetchall()[:limit]
-            if not rows:
-                (wake_at,) = connection.execute(
-                    "SELECT min(not_before) FROM bundles INDEXED BY bundles_delayed"
-                    " WHERE pool = ? AND state = 'READY' AND not_before > 0 AND not_before > ?",
-                    (pool, now),
-                ).fetchone()
-        return Received([Message(Hint(*row)) for row in rows], wake_at)
+                " SELECT *, 0 FROM lapsed"
+                " UNION ALL SELECT *, 0 FROM (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_ready"
+                " WHERE pool = ?1 AND state = 'READY' AND not_before <= ?2 ORDER BY rank LIMIT ?4)"
+                " UNION ALL SELECT '', '', (SELECT min(not_before) FROM bundles INDEXED BY bundles_delayed"
+                " WHERE pool = ?1 AND state = 'READY' AND not_before > 0 AND not_before > ?2),"
+                " (SELECT count(*) FROM lapsed)",
+                (pool, now, most_lapsed, limit),
+            )
+        is_all = len(rows) < limit and lapsed < most_lapsed
+        return Received([Message(Hint(*row[:3])) for row in rows[:limit]], wake_at, is_all)
 
     def may_have_lost(self, pool: str) -> bool:
         """The rows are the messages."""
@@ -45,12 +44,14 @@ class TableQueue:
     def front(self, pool: str) -> float:
         """The lowest rank that is ready, or the highest that runs if that is lower: nothing behind it had its turn."""
         with self._database.read() as connection:
-            found = connection.execute(
-                "SELECT (SELECT min(rank) FROM bundles INDEXED BY bundles_ready WHERE pool = ?1 AND state = 'READY'),"
-                " (SELECT max(rank) FROM bundles INDEXED BY bundles_lapsed WHERE pool = ?1 AND state = 'LEASED')",
+            (rank,) = connection.execute(
+                "SELECT min(rank) FROM"
+                " (SELECT min(rank) AS rank FROM bundles INDEXED BY bundles_ready WHERE pool = ?1 AND state = 'READY'"
+                " UNION ALL"
+                " SELECT max(rank) FROM bundles INDEXED BY bundles_lapsed WHERE pool = ?1 AND state = 'LEASED')",
                 (pool,),
             ).fetchone()
-        return float(min((rank for rank in found if rank is not None), default=0.0))
+        return float(rank or 0.0)
 
     def sharers(self, pool: str, tenant: str) -> int:
         """Live sessions of a tenant: their ids begin with its name and a dot, behind which a slash comes next."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
+
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionState
@@ -20,6 +22,7 @@ BUNDLE_COLUMNS = "session_id, id, root, tasks, crashes, not_before, rank"
 LEASE_COLUMNS = "epoch, token, lease_until, owner"
 BLOCK_COLUMNS = "root, first_index, count, data, blob_key, size, blob_at"
 PAGE_COLUMNS = "seq, root, bundle_id, epoch, agent, data, blob_key, size, completed, failed"
+_STATES = {str(state): state for state in SessionState}
 
 
 def session_of(row: tuple[Any, ...]) -> SessionRecord:
@@ -30,7 +33,7 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
     ) = row  # fmt: skip
     return SessionRecord(
         session_id=session_id,
-        state=SessionState(state),
+        state=_STATES[state],
         spec=spec,
         name=name,
         counters=Counters(total, completed, failed, cancelled),
@@ -60,7 +63,7 @@ def tasks_text(bundle: Bundle) -> str:
 def bundle_of(row: tuple[Any, ...]) -> Bundle:
     """From BUNDLE_COLUMNS."""
     session_id, bundle_id, root, tasks, crashes, not_before, rank = row
-    parsed = json.loads(tasks)
+    parsed = orjson.loads(tasks)
     if isinstance(parsed, list):
         first, count = parsed
         return Bundle(session_id, bundle_id, root, range(first, first + count), {}, crashes, not_before, rank)

@@ -61,12 +61,9 @@ class BundleQueueContract:
 
         def look() -> set[str]:
             for message in queue.receive(pool, 8, time.time()).messages:
-                hint = message.hint
-                assert hint.session_id == SESSION
-                if hint.bundle_id not in seen:
-                    held = given.claimed(store, hint.bundle_id, f"token-{hint.bundle_id}", now=time.time())
-                    store.commit(given.commit(held, list(held.bundle.indexes)))
-                seen.add(hint.bundle_id)
+                if message.hint.bundle_id not in seen:
+                    _finish(store, message)
+                seen.add(message.hint.bundle_id)
                 queue.delete([message])
             return seen
 
@@ -82,6 +79,22 @@ class BundleQueueContract:
         self._submit(store, queue, pool, 5)
         first = eventually(lambda: queue.receive(pool, 2, time.time()).messages, bool)
         assert 1 <= len(first) <= 2
+
+    def test_what_is_said_to_be_all_is_all(self, store: SessionStore, queue: BundleQueue, pool: str) -> None:
+        """An agent that is told so does not ask again: nothing ready may be missing."""
+        left = set(self._submit(store, queue, pool, 5))
+
+        def look() -> set[str]:
+            received = queue.receive(pool, 2, time.time())
+            assert not received.is_all or left <= {message.hint.bundle_id for message in received.messages}
+            for message in received.messages:
+                if message.hint.bundle_id in left:
+                    _finish(store, message)
+                    left.remove(message.hint.bundle_id)
+            queue.delete(received.messages)
+            return left
+
+        assert eventually(look, lambda still: not still) == set()
 
     def test_a_pool_has_its_own_hints(
         self, store: SessionStore, queue: BundleQueue, pool: str, other_pool: str
@@ -146,3 +159,11 @@ class BundleQueueContract:
         given.claimed(store, messages[0].hint.bundle_id, now=time.time())
         queue.extend(messages, given.LEASE)
         assert list(queue.receive(pool, 8, time.time()).messages) == []
+
+
+def _finish(store: SessionStore, message: Message) -> None:
+    """Claim and commit the hinted bundle."""
+    assert message.hint.session_id == SESSION
+    bundle_id = message.hint.bundle_id
+    held = given.claimed(store, bundle_id, f"token-{bundle_id}", now=time.time())
+    store.commit(given.commit(held, list(held.bundle.indexes)))
