@@ -15,8 +15,10 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
     LogFilter,
     LogFilterFlowRunId,
+    TaskRunFilter,
 )
 from prefect.client.schemas.objects import Artifact, Log, TaskRun
+from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 
 from tests.e2e.support import eventually
 
@@ -31,7 +33,8 @@ def task_runs(flow_run_id: UUID | str) -> list[TaskRun]:
     """The task runs of a flow run, as the server knows them now."""
     runs: list[TaskRun] = []
     flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(str(flow_run_id))]))
-    while page := api_client().read_task_runs(flow_run_filter=flow_run, limit=200, offset=len(runs)):
+    order = TaskRunSort.ID_DESC  # pages need one; and Prefect 3.8 must be told
+    while page := api_client().read_task_runs(flow_run_filter=flow_run, sort=order, limit=200, offset=len(runs)):
         runs += page
         if len(page) < 200:
             break
@@ -59,10 +62,17 @@ def states(run: TaskRun) -> list[Any]:
 def logs(flow_run_id: UUID | str) -> list[Log]:
     """Log records of a flow run."""
     wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
-    return api_client().read_logs(wanted, limit=200)
+    return api_client().read_logs(wanted, limit=200, offset=0)
 
 
 def artifacts(flow_run_id: UUID | str) -> list[Artifact]:
-    """Artifacts of a flow run."""
+    """Artifacts of a flow run. (Prefect 3.8 must be told all that newer versions take as not said.)"""
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
-    return api_client().read_artifacts(artifact_filter=wanted)
+    return api_client().read_artifacts(
+        artifact_filter=wanted,
+        flow_run_filter=FlowRunFilter(),
+        task_run_filter=TaskRunFilter(),
+        sort=ArtifactSort.ID_DESC,
+        limit=200,
+        offset=0,
+    )
