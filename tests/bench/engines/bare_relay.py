@@ -51,7 +51,7 @@ def _agent(folder: Path) -> None:
     while os.read(work, 4096):
         while claimed := _claim(database):
             session_id, spec, events = claimed
-            here.send_bytes(json.dumps([spec, len(events)]).encode() + b"\n" + events)
+            here.send_bytes(spec.encode() + b"\n" + events)
             _commit(database, session_id, here.recv_bytes())
             os.write(done, b"!")
 
@@ -85,7 +85,7 @@ def _worker(connection: Connection) -> None:
             head, _, events = connection.recv_bytes().partition(b"\n")
         except EOFError:
             return
-        spec, _ = json.loads(head)
+        spec = head.decode()
         if spec not in functions:
             module, _, name = spec.rpartition(".")
             functions[spec] = getattr(importlib.import_module(module), name)
