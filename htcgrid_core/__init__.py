@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from htcgrid_core.agent.context import Context as Context
+    from htcgrid_core.agent.workers.context import Context as Context
     from htcgrid_core.client.connect import connect as connect
     from htcgrid_core.client.event_files import events_from as events_from
     from htcgrid_core.client.event_files import events_in as events_in
@@ -56,7 +56,7 @@ _ERRORS = (
     "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout",
 )  # fmt: skip
 _HOMES = {
-    "Context": "htcgrid_core.agent.context",
+    "Context": "htcgrid_core.agent.workers.context",
     "connect": "htcgrid_core.client.connect",
     "GridExecutor": "htcgrid_core.client.executor",
     "events_from": "htcgrid_core.client.event_files",

@@ -9,18 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from htcgrid_prefect.blocks import HTCGrid as HTCGrid
-    from htcgrid_prefect.futures import HTCGridFuture as HTCGridFuture
-    from htcgrid_prefect.sessions import arun_session as arun_session
-    from htcgrid_prefect.sessions import run_session as run_session
-    from htcgrid_prefect.task_runner import HTCGridTaskRunner as HTCGridTaskRunner
+    from htcgrid_prefect.flow.blocks import HTCGrid as HTCGrid
+    from htcgrid_prefect.flow.futures import HTCGridFuture as HTCGridFuture
+    from htcgrid_prefect.flow.sessions import arun_session as arun_session
+    from htcgrid_prefect.flow.sessions import run_session as run_session
+    from htcgrid_prefect.flow.task_runner import HTCGridTaskRunner as HTCGridTaskRunner
 
 _HOMES = {
-    "HTCGrid": "htcgrid_prefect.blocks",
-    "HTCGridFuture": "htcgrid_prefect.futures",
-    "HTCGridTaskRunner": "htcgrid_prefect.task_runner",
-    "arun_session": "htcgrid_prefect.sessions",
-    "run_session": "htcgrid_prefect.sessions",
+    "HTCGrid": "htcgrid_prefect.flow.blocks",
+    "HTCGridFuture": "htcgrid_prefect.flow.futures",
+    "HTCGridTaskRunner": "htcgrid_prefect.flow.task_runner",
+    "arun_session": "htcgrid_prefect.flow.sessions",
+    "run_session": "htcgrid_prefect.flow.sessions",
 }
 
 __all__ = ["HTCGrid", "HTCGridFuture", "HTCGridTaskRunner", "arun_session", "run_session"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
-from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
-from htcgrid_core.adapters.local.queue import TableQueue
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.queue import TableQueue
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec

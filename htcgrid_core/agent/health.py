@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from htcgrid_core.agent.condition import Condition
+from htcgrid_core.agent.loop.condition import Condition
 from htcgrid_core.domain.errors import InvalidInput
 
 _TEXT = "text/plain; charset=utf-8"

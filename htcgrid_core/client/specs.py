@@ -14,8 +14,8 @@ from htcgrid_core.client.functions import (
     reference,
     this_environment,
 )
-from htcgrid_core.client.known import KnownSpecs
 from htcgrid_core.client.registry import is_registered, registered
+from htcgrid_core.client.spec_cache import SpecCache
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.domain.retry import RetryPolicy
@@ -31,7 +31,7 @@ class Specs:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._plane = deployment.plane
-        self._known = KnownSpecs()
+        self._known = SpecCache()
 
     def of(self, function: str | Callable[..., Any], options: dict[str, Any], again: str | None) -> SessionSpec:
         """What a session of events asks for.

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from htcgrid_core.agent.agent import Agent
-from htcgrid_core.agent.calls import ThreadedCalls
-from htcgrid_core.agent.chore import Chore
-from htcgrid_core.agent.gauges import show
 from htcgrid_core.agent.health import Health
+from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.loop.calls import ThreadedCalls
+from htcgrid_core.agent.loop.chores import Chore
+from htcgrid_core.agent.metrics import show
 from htcgrid_core.agent.settings import AgentIdentity
-from htcgrid_core.agent.workers import Workers
+from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.cloud.plane import SYSTEM_CLOCK, CloudPlane, open_cloud
 from htcgrid_core.cloud.reconcile import tick

@@ -9,7 +9,7 @@ from typing import Any, Literal, TextIO, get_args
 
 import structlog
 
-from htcgrid_core.domain.about import about
+from htcgrid_core.domain.log_context import log_fields
 
 Level = Literal["debug", "info", "warning", "error"]
 Style = Literal["auto", "json", "text"]
@@ -31,7 +31,7 @@ def configure(level: Level = "info", style: Style = "auto", stream: TextIO | Non
     stream = stream or sys.stderr
 
     def add_fields(logger: object, method: str, event: Event) -> Event:
-        for name, value in {**fields, **about()}.items():
+        for name, value in {**fields, **log_fields()}.items():
             event.setdefault(name, value)
         return event
 

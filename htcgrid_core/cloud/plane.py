@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from htcgrid_core.adapters.aws.blobs import S3Blobs
-from htcgrid_core.adapters.aws.cache import BlobCache
 from htcgrid_core.adapters.aws.clients import Clients
-from htcgrid_core.adapters.aws.dead_letters import SqsDeadLetters
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from htcgrid_core.adapters.aws.parameter import GridParameter, read_key, read_parameter
-from htcgrid_core.adapters.aws.queue import SqsQueue
-from htcgrid_core.adapters.aws.store import DynamoStore
+from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
+from htcgrid_core.adapters.aws.s3.cache import BlobCache
+from htcgrid_core.adapters.aws.sqs.dead_letters import SqsDeadLetters
+from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.disk.cache import DiskCache

@@ -11,7 +11,7 @@ from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.plane import CloudPlane, open_cloud
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.services.bury import Buried, bury
+from htcgrid_core.services.dead_letters import Buried, bury
 from htcgrid_core.services.reconcile import Reconciled, reconcile
 from htcgrid_core.services.sweep import Swept, is_time, sweep
 

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from htcgrid_core.adapters.local.checkpoints import Checkpoints
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.agent.agent import Agent
-from htcgrid_core.agent.chore import Chore
+from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.settings import AgentIdentity
-from htcgrid_core.agent.workers import Workers
+from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.domain.function import SidecarPort

@@ -19,9 +19,9 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import WHOLE_BUNDLES
 from htcgrid_core.services import payloads
 from htcgrid_core.services.cutting import Cut, Digest, buffered, cuts_of, recut
+from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.persist import persist
-from htcgrid_core.services.turns import stride
 
 WRITE_BYTES = 4 << 20  # of events in one write: so long it holds the store's lock, and so many are held in memory
 WRITE_BUNDLES = 64

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from htcgrid_core.adapters.aws import capacity
+from htcgrid_core.adapters.aws.dynamodb import capacity
 from htcgrid_core.adapters.aws.prices import PRICES
 from tests.aws.emulators import Account
 

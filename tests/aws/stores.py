@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from htcgrid_core.adapters.aws.store import DynamoStore
-from htcgrid_core.adapters.aws.tables import create_table, time_to_live
+from htcgrid_core.adapters.aws.dynamodb.schema import create_table, time_to_live
+from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from tests.aws.emulators import Account
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 
 from htcgrid_core import Grid, RetryPolicy
 from htcgrid_core.cloud.logs import configure
-from htcgrid_core.domain.about import About
+from htcgrid_core.domain.log_context import LogContext
 from htcgrid_core.domain.trace import of_session
 from tests.aws.grids import CloudUnderTest
 from tests.e2e.support import ended
@@ -107,7 +107,7 @@ def test_no_more_than_a_few_failures_of_a_bundle(aws_cloud: CloudUnderTest, aws_
 def test_a_line_carries_what_it_is_about(stream: io.StringIO) -> None:
     configure("info", "json", stream, agent="agent-1")
     log = logging.getLogger("htcgrid_core.test")
-    with About(session="s-1", bundle="b"), About(bundle="c"):
+    with LogContext(session="s-1", bundle="b"), LogContext(bundle="c"):
         log.info("deep %s", "down", extra={"task": 3})
     log.warning("up")
     log.debug("unheard")

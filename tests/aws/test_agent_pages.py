@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core import Grid, RetryPolicy
-from htcgrid_core.adapters.aws.tables import create_table
+from htcgrid_core.adapters.aws.dynamodb.schema import create_table
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.metrics import CATALOGUE, OTHER
 from tests.aws.emulators import REGION

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.aws import capacity
-from htcgrid_core.adapters.aws.blobs import S3Blobs
-from htcgrid_core.adapters.aws.cache import BlobCache
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.dynamodb import capacity
 from htcgrid_core.adapters.aws.prices import PRICES
+from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
+from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec

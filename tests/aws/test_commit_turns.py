@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.aws.store import DynamoStore
+from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import GridUnavailable, LeaseLost
 from htcgrid_core.domain.session import SessionRecord

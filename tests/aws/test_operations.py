@@ -13,8 +13,8 @@ from botocore.stub import Stubber
 from click.testing import CliRunner
 
 from htcgrid_core import Grid, GridError, UnknownGrid, connect
-from htcgrid_core.adapters.aws import messages
 from htcgrid_core.adapters.aws.parameter import key_name, parameter_name, read_parameter
+from htcgrid_core.adapters.aws.sqs import messages
 from htcgrid_core.cli.main import cli
 from htcgrid_core.cloud.address import Address, parse_aws
 from htcgrid_core.cloud.bootstrap import bootstrap, teardown
@@ -22,7 +22,7 @@ from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.cloud.reconcile import handler, tick
 from htcgrid_core.domain.errors import AccessDenied, IncompatibleGrid, InvalidInput
 from htcgrid_core.ports.bundle_queue import Hint
-from htcgrid_core.services.bury import BURIALS
+from htcgrid_core.services.dead_letters import BURIALS
 from tests.aws.emulators import Account
 from tests.aws.grids import NAME, CloudUnderTest, clients_of, settings_of, url_of
 from tests.e2e.support import ended, eventually

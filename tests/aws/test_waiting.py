@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from htcgrid_core import connect
-from htcgrid_core.adapters.aws import items
-from htcgrid_core.adapters.aws.tables import PARTITION, SORT
-from htcgrid_core.adapters.aws.wire import Item
+from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import Counters
 from htcgrid_core.testing.contracts import given

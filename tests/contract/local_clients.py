@@ -7,9 +7,9 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
-from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.session_store import Claimed

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.aws.blobs import RANGE_BYTES, S3Blobs
-from htcgrid_core.adapters.aws.cache import BlobCache
+from htcgrid_core.adapters.aws.s3.blobs import RANGE_BYTES, S3Blobs
+from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload, InvalidInput

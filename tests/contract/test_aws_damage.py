@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.aws import items, messages
-from htcgrid_core.adapters.aws.blobs import S3Blobs
-from htcgrid_core.adapters.aws.cache import BlobCache
-from htcgrid_core.adapters.aws.tables import SORT
-from htcgrid_core.adapters.aws.wire import values
+from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb.attribute_values import values
+from htcgrid_core.adapters.aws.dynamodb.schema import SORT
+from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
+from htcgrid_core.adapters.aws.s3.cache import BlobCache
+from htcgrid_core.adapters.aws.sqs import messages
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as outcomes_codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.aws import ending, leasing
-from htcgrid_core.adapters.aws.queue import SqsQueue
-from htcgrid_core.adapters.aws.store import DynamoStore
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.aws.dynamodb import ending, leasing
+from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
+from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.ports.session_store import SessionStore
 from htcgrid_core.testing.contracts import BlobStoreContract, BundleQueueContract

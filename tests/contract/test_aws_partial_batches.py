@@ -12,12 +12,12 @@ from typing import Any, Literal
 import pytest
 from botocore.exceptions import ClientError
 
-from htcgrid_core.adapters.aws.batches import BATCH, Entry, send_all
+from htcgrid_core.adapters.aws.dynamodb.attribute_values import attributes
+from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT
+from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.adapters.aws.errors import grid_error
-from htcgrid_core.adapters.aws.outbox import Outbox, Receipt
-from htcgrid_core.adapters.aws.table import Table
-from htcgrid_core.adapters.aws.tables import PARTITION, SORT
-from htcgrid_core.adapters.aws.wire import attributes
+from htcgrid_core.adapters.aws.sqs.acknowledgements import Acknowledgements, Receipt
+from htcgrid_core.adapters.aws.sqs.batches import BATCH, Entry, send_all
 from htcgrid_core.domain.errors import GridError, GridUnavailable
 
 TABLE = "htcgrid-test"
@@ -85,15 +85,15 @@ def test_messages_deleted_and_hidden(action: Literal["delete", "hide"]) -> None:
             return failed(batch, part.split([entry["ReceiptHandle"] for entry in batch]))
 
         sqs = SimpleNamespace(delete_message_batch=call, change_message_visibility_batch=call)
-        outbox = Outbox(SimpleNamespace(sqs=sqs))  # type: ignore[arg-type]  # all that it uses of its clients
+        acknowledgements = Acknowledgements(SimpleNamespace(sqs=sqs))  # type: ignore[arg-type]  # all that it uses of its clients
         receipts = [Receipt("a queue", name, 0.0) for name in NUMBERS]
         if action == "delete":
-            outbox.delete(receipts)
+            acknowledgements.delete(receipts)
         else:
-            outbox.hide(receipts, 30)
-        outbox.close()
+            acknowledgements.hide(receipts, 30)
+        acknowledgements.close()
         assert part.did == once(NUMBERS)
-        assert outbox.dropped == 0
+        assert acknowledgements.dropped == 0
 
 
 def test_items_written() -> None:

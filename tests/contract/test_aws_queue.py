@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.aws import messages, receiver
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
-from htcgrid_core.adapters.aws.messages import BELL
 from htcgrid_core.adapters.aws.parameter import PoolQueues
-from htcgrid_core.adapters.aws.queue import SqsQueue
-from htcgrid_core.adapters.aws.receiver import Receiver
-from htcgrid_core.adapters.aws.turns import AGAIN_SECONDS, PRIORITIES, Turns
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.aws.sqs import messages, receiver
+from htcgrid_core.adapters.aws.sqs.messages import BELL
+from htcgrid_core.adapters.aws.sqs.priority_polling import AGAIN_SECONDS, PRIORITIES, PriorityPolling
+from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
+from htcgrid_core.adapters.aws.sqs.receiver import Receiver
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.domain.session import Priority
 from htcgrid_core.ports.bundle_queue import BundleQueue, Hint, Message
@@ -106,7 +106,7 @@ class TestPriorities:
 
     def test_high_goes_first_and_low_is_not_starved(self) -> None:
         """While there is work of every priority."""
-        turns = Turns()
+        turns = PriorityPolling()
         lines = [turns.next(0.0)[0] for _ in range(1110)]
         assert Counter(lines) == {"high": 1000, "normal": 100, "low": 10}
         assert lines[0] == "high"
@@ -167,7 +167,7 @@ class TestPriorities:
         assert calls.total() == calls["ReceiveMessage"]
 
     def test_an_idle_agent_waits_at_one_line_and_makes_no_other_call(self) -> None:
-        turns = Turns()
+        turns = PriorityPolling()
         calls = []
         now = 0.0
         for _ in range(10):
@@ -178,7 +178,7 @@ class TestPriorities:
         assert calls == [("high", False), ("normal", False), ("low", False), *[("normal", True)] * 7]
 
     def test_a_busy_agent_looks_again_at_a_line_that_was_empty(self) -> None:
-        turns = Turns()
+        turns = PriorityPolling()
         asked: list[str] = []
         for tenth in range(100):
             line, wait = turns.next(tenth / 10)

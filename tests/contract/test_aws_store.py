@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from htcgrid_core.adapters.aws.store import DynamoStore
+from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from htcgrid_core.testing.contracts import SessionStoreContract
 from tests.aws.emulators import Account
 from tests.aws.stores import make_table, store_of

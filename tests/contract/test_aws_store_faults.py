@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 
-from htcgrid_core.adapters.aws.store import DynamoStore
+from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import AccessDenied, GridUnavailable, LeaseLost, UnknownGrid
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.local import database as database_module
 from htcgrid_core.adapters.local.blobs import FileBlobs
-from htcgrid_core.adapters.local.database import SCHEMA_VERSION, Database
-from htcgrid_core.adapters.local.queue import TableQueue
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite import database as database_module
+from htcgrid_core.adapters.local.sqlite.database import SCHEMA_VERSION, Database
+from htcgrid_core.adapters.local.sqlite.queue import TableQueue
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, IncompatibleGrid, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionEvent
 from htcgrid_core.domain.payload import Payload
@@ -236,8 +236,8 @@ class TestFullDisk:
         script = f"""
             import resource, sys
             from pathlib import Path
-            from htcgrid_core.adapters.local.database import Database
-            from htcgrid_core.adapters.local.store import SqliteStore
+            from htcgrid_core.adapters.local.sqlite.database import Database
+            from htcgrid_core.adapters.local.sqlite.store import SqliteStore
             from htcgrid_core.domain.errors import GridUnavailable
             from htcgrid_core.domain.payload import Payload
             from htcgrid_core.ports.session_store import Commit

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
-from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
-from htcgrid_core.adapters.local.queue import TableQueue
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.queue import TableQueue
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.testing.contracts import BlobStoreContract, BundleQueueContract, DoorbellContract
 
 

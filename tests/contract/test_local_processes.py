@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.local.database import Database
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.testing.contracts import given
 from htcgrid_core.testing.contracts.facts import assert_counters_exact, eventually, everything

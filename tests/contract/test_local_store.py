@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.testing.contracts import SessionStoreContract
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.agent.process import Process
+from htcgrid_core.agent.workers.native.process import Process
 from htcgrid_core.client.functions import this_environment
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec

@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 
 from htcgrid_core import UnknownGrid
 from htcgrid_prefect import HTCGrid, run_session
-from htcgrid_prefect.settings import HTCGridSettings
+from htcgrid_prefect.shared.settings import HTCGridSettings
 from tests.prefect.api import api
 from tests.prefect.handlers import square
 
@@ -102,7 +102,9 @@ def test_a_session_uses_the_settings(shared_grid_url: str, monkeypatch: pytest.M
 def test_credentials_of_prefect_aws_reach_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of another block, by reference, also when it comes back from the server."""
     given: list[Any] = []
-    monkeypatch.setattr("htcgrid_prefect.blocks.connect", lambda url, aws_session: given.append((url, aws_session)))
+    monkeypatch.setattr(
+        "htcgrid_prefect.flow.blocks.connect", lambda url, aws_session: given.append((url, aws_session))
+    )
     credentials = AwsCredentials(
         aws_access_key_id="of-the-desk", aws_secret_access_key=SecretStr("hidden"), region_name="eu-west-1"
     )

@@ -19,8 +19,8 @@ from prefect.exceptions import CancelledRun
 
 from htcgrid_core import Grid, InvalidInput, connect
 from htcgrid_prefect import HTCGridFuture, HTCGridTaskRunner
-from htcgrid_prefect.group import Group
-from htcgrid_prefect.shipping import Shipper, _without_body
+from htcgrid_prefect.flow.group import Group
+from htcgrid_prefect.shared.shipping import Shipper, _without_body
 from tests.e2e.support import directory_of, ended, eventually
 from tests.prefect.support import artifacts, logs, states, told
 

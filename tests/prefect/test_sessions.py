@@ -253,7 +253,7 @@ def test_a_server_that_takes_no_artifacts_does_not_stop_a_session(
     def refuse(**_: Any) -> None:
         raise httpx.ConnectError("nobody there")
 
-    monkeypatch.setattr("htcgrid_prefect.artifacts.create_progress_artifact", refuse)
+    monkeypatch.setattr("htcgrid_prefect.flow.artifacts.create_progress_artifact", refuse)
 
     @flow
     def lonely() -> list[int]:

@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from htcgrid_prefect import HTCGridTaskRunner
-from htcgrid_prefect.slots import limits_of
+from htcgrid_prefect.flow.concurrency_limits import limits_of
 from tests.e2e.support import eventually
 
 TAG = "one-at-a-time"

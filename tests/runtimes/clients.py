@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from htcgrid_core.agent.runtime_api.workers import RuntimeApiWorkers
+from htcgrid_core.agent.workers.runtime_api.workers import RuntimeApiWorkers
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.codecs.values import encode_json
 from htcgrid_core.domain.function import Environment, FunctionSpec, Package

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, connect
-from htcgrid_core.agent.workers import NATIVE_VARIABLE
+from htcgrid_core.agent.workers.by_runtime import NATIVE_VARIABLE
 from tests.e2e.support import fresh_grid
 
 FUNCTIONS = Path(__file__).parent / "functions"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.agent.runtime_api import sidecars as pools
-from htcgrid_core.agent.runtime_api.requests import VERSION
-from htcgrid_core.agent.runtime_api.sidecars import Sidecars
+from htcgrid_core.agent.workers.runtime_api import sidecars as pools
+from htcgrid_core.agent.workers.runtime_api.requests import VERSION
+from htcgrid_core.agent.workers.runtime_api.sidecars import Sidecars
 from htcgrid_core.codecs.outcomes import decode_error
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable

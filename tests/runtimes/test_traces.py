@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import RetryPolicy, connect
-from htcgrid_core.agent.workers import NATIVE_VARIABLE
+from htcgrid_core.agent.workers.by_runtime import NATIVE_VARIABLE
 from htcgrid_core.domain.trace import parsed
 from tests.e2e.support import ended, fresh_grid
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core import CorruptPayload, FunctionNotFound, Grid, InvalidInput, RetryPolicy, SignatureInvalid, connect
-from htcgrid_core.agent.launch import BAD_PACKAGE, launcher
-from htcgrid_core.agent.unpacked import hold
+from htcgrid_core.agent.workers.launch import BAD_PACKAGE, launcher
+from htcgrid_core.agent.workers.unpacked_packages import hold
 from htcgrid_core.client import packaging
 from htcgrid_core.codecs import packages
 from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal

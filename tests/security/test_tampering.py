@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, SessionState, TaskFailed, TaskState, connect
-from htcgrid_core.agent.preparing import Verifier
+from htcgrid_core.agent.loop.preparing import Verifier
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.store import SqliteStore
-from htcgrid_core.agent.agent import Agent
-from htcgrid_core.agent.calls import Calls, InlineCalls
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.loop.calls import Calls, InlineCalls
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec

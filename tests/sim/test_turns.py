@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.queue import TableQueue
-from htcgrid_core.adapters.local.store import SqliteStore
-from htcgrid_core.agent.agent import Agent
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.queue import TableQueue
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec, within_tenant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from htcgrid_core.agent.wire import Gauge
+from htcgrid_core.agent.workers.native.wire import Gauge
 
 
 def begin_many(path: str, count: int) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from htcgrid_core.adapters.aws import items
-from htcgrid_core.adapters.aws.capacity import item_bytes, read_units, write_units
-from htcgrid_core.adapters.aws.items import Place
-from htcgrid_core.adapters.aws.wire import attributes, values
+from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb.attribute_values import attributes, values
+from htcgrid_core.adapters.aws.dynamodb.capacity import item_bytes, read_units, write_units
+from htcgrid_core.adapters.aws.dynamodb.items import Place
 from htcgrid_core.domain.bundle import Bundle, Child
 from htcgrid_core.domain.errors import ResultTooLarge
 from htcgrid_core.domain.lease import Lease

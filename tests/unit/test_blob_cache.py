@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from htcgrid_core.adapters.aws.cache import BlobCache
+from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.disk.cache import DiskCache
 
 

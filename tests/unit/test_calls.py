@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from htcgrid_core.agent.calls import CLAIM, COMMIT, HEARTBEAT, Result, ThreadedCalls
+from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, HEARTBEAT, Result, ThreadedCalls
 
 WAIT_SECONDS = 20.0
 

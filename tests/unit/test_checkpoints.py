@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.local.checkpoints import Checkpoints
-from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
+from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.testing.contracts.facts import eventually
 
 SOON = 0.01

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.agent.agent import Agent
-from htcgrid_core.agent.condition import Condition
+from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.loop.condition import Condition
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid

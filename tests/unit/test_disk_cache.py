@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.aws.cache import BlobCache
+from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.testing.contracts.facts import together

@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from htcgrid_core.agent.loading import Sources, load
+from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.codecs.signing import seal
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.queue import TableQueue
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.queue import TableQueue
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.testing.contracts import given
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htcgrid_core.agent import wire
-from htcgrid_core.agent.wire import ChunkBody, Gauge, Kind
+from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native.wire import ChunkBody, Gauge, Kind
 from tests.unit.gauge_writer import begin_many
 
 u32 = st.integers(0, 2**32 - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from htcgrid_core.agent.environment import PASS_MORE, worker_environment
+from htcgrid_core.agent.workers.environment import PASS_MORE, worker_environment
 
 SECRETS = [
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE",

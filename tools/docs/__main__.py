@@ -18,6 +18,8 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "ports-files": partial(architecture.files, "ports"),
     "services-files": partial(architecture.files, "services"),
     "agent-files": partial(architecture.files, "agent"),
+    "adapters-files": partial(architecture.files, "adapters"),
+    "client-files": partial(architecture.files, "client"),
     "session-lifecycle": lifecycle.session,
     "task-lifecycle": lifecycle.task,
     "limits": numbers.tables,

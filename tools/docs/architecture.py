@@ -93,9 +93,24 @@ def table() -> str:
 
 
 def files(package: str) -> str:
-    """A package's modules, one line each."""
-    paths = sorted(path for path in (PACKAGE / package).glob("*.py") if path.name != "__init__.py")
-    return "\n".join(["| file | what it does |", "|---|---|", *(f"| `{p.stem}` | {summary(p)} |" for p in paths)])
+    """A package's modules, one line each, those of its folders behind its own."""
+    root = PACKAGE / package
+    paths = [path for path in root.rglob("*.py") if path != root / "__init__.py"]
+    rows = [
+        f"| {_named(path, root)} | {summary(path)} |" for path in sorted(paths, key=lambda path: _place(path, root))
+    ]
+    return "\n".join(["| file | what it does |", "|---|---|", *rows])
+
+
+def _place(path: Path, root: Path) -> tuple[bool, tuple[str, ...]]:
+    """Where a file stands in the listing: its package's own files first, then each folder, what it is at its head."""
+    parts = path.relative_to(root).parts
+    return len(parts) > 1, tuple("" if part == "__init__.py" else part for part in parts)
+
+
+def _named(path: Path, root: Path) -> str:
+    place = path.relative_to(root)
+    return f"**`{place.parent}/`**" if place.name == "__init__.py" else f"`{place.with_suffix('')}`"
 
 
 def summary(path: Path) -> str:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from htcgrid_core.adapters.aws.errors import aws_errors
-from htcgrid_core.adapters.aws.observed import observe
+from htcgrid_core.adapters.aws.request_metrics import observe
 from htcgrid_core.adapters.aws.settings import AwsSettings
 from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics

@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from htcgrid_core.adapters.aws import tables
 from htcgrid_core.adapters.aws.clients import Clients
+from htcgrid_core.adapters.aws.dynamodb import schema
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
 from htcgrid_core.adapters.aws.parameter import (
     KEY_BYTES,
@@ -20,7 +20,7 @@ from htcgrid_core.adapters.aws.parameter import (
     key_name,
     parameter_name,
 )
-from htcgrid_core.adapters.aws.receiver import LONG_POLL_SECONDS
+from htcgrid_core.adapters.aws.sqs.receiver import LONG_POLL_SECONDS
 from htcgrid_core.domain import limits
 
 RETENTION_SECONDS = 14 * 86400  # of messages: SQS's longest
@@ -82,7 +82,7 @@ class Resources:
         dynamodb = self._clients.dynamodb
         with aws_errors(f"DynamoDB table {self.table}"):
             try:
-                dynamodb.create_table(**tables.create_table(self.table))
+                dynamodb.create_table(**schema.create_table(self.table))
             except ClientError as error:
                 if code_of(error) != "ResourceInUseException":
                     raise
@@ -91,7 +91,7 @@ class Resources:
             )
             found = dynamodb.describe_time_to_live(TableName=self.table)["TimeToLiveDescription"]
             if found.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
-                dynamodb.update_time_to_live(**tables.time_to_live(self.table))
+                dynamodb.update_time_to_live(**schema.time_to_live(self.table))
         self._say(f"table {self.table}")
 
     def _make_queues(self, pool: str) -> PoolQueues:

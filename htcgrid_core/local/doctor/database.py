@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from htcgrid_core.adapters.local.database import SCHEMA_VERSION
+from htcgrid_core.adapters.local.sqlite.database import SCHEMA_VERSION
 from htcgrid_core.local.directory import Directory
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 from htcgrid_core.local.doctor.storage import ELSEWHERE

@@ -10,7 +10,7 @@ import tempfile
 from importlib import metadata
 
 import htcgrid_core
-from htcgrid_core.agent.environment import PASS_MORE, worker_environment
+from htcgrid_core.agent.workers.environment import PASS_MORE, worker_environment
 from htcgrid_core.local.daemon import available_cores
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from htcgrid_core.agent.calls import Lane, Result
+from htcgrid_core.agent.loop.calls import Lane, Result
 from htcgrid_core.testing.simulator.world import Actor, Crash, World
 
 T = TypeVar("T")

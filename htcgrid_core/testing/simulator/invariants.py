@@ -6,7 +6,7 @@ import sqlite3
 import zlib
 from dataclasses import dataclass, field
 
-from htcgrid_core.adapters.local.database import Database
+from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, decode_error
 from htcgrid_core.codecs.pieces import table_bytes

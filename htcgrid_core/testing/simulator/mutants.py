@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import SessionRecord, SessionSpec

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.store import SqliteStore
-from htcgrid_core.agent.agent import Agent
-from htcgrid_core.agent.calls import InlineCalls
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.loop.calls import InlineCalls
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.codecs.outcomes import encode_error
 from htcgrid_core.codecs.values import decode_json, encode_json

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.__main__ import main
 
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from tests.airflow.system.late import noted_in
 
 CALLS, LATE = "STORE_CALLS", "LATE_LOOPS"  # name the files, in the environment

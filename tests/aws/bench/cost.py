@@ -19,10 +19,10 @@ from rich.table import Table
 
 from htcgrid_core import Grid
 from htcgrid_core.adapters.aws.prices import PRICES
-from htcgrid_core.agent.agent import Agent
-from htcgrid_core.agent.calls import ThreadedCalls
+from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.loop.calls import ThreadedCalls
 from htcgrid_core.agent.settings import AgentIdentity
-from htcgrid_core.agent.workers import Workers
+from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.deployment import CloudGrid
 from htcgrid_core.ports.doorbell import WORK

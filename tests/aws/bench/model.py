@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from htcgrid_core.adapters.aws.batches import BATCH
-from htcgrid_core.adapters.aws.batches import THREADS as QUEUE_THREADS
-from htcgrid_core.adapters.aws.capacity import WRITE_UNIT_BYTES, read_units
-from htcgrid_core.adapters.aws.items import GROUP_ROOTS, root_of
-from htcgrid_core.adapters.aws.lanes import lanes_of
-from htcgrid_core.adapters.aws.roster import FEW_IN_FIRST, PARTS, part_of
-from htcgrid_core.adapters.aws.table import BATCH_WRITE, TRIES, longest_pause
-from htcgrid_core.adapters.aws.working import Working
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.adapters.local.store import SqliteStore
+from htcgrid_core.adapters.aws.dynamodb.agents import FEW_IN_FIRST, PARTS, part_of
+from htcgrid_core.adapters.aws.dynamodb.capacity import WRITE_UNIT_BYTES, read_units
+from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
+from htcgrid_core.adapters.aws.dynamodb.items import GROUP_ROOTS, root_of
+from htcgrid_core.adapters.aws.dynamodb.lanes import lanes_of
+from htcgrid_core.adapters.aws.dynamodb.table import BATCH_WRITE, TRIES, longest_pause
+from htcgrid_core.adapters.aws.sqs.batches import BATCH
+from htcgrid_core.adapters.aws.sqs.batches import THREADS as QUEUE_THREADS
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.lease import Lease
@@ -121,7 +121,7 @@ class ModelledStore(SqliteStore):
         self._world = world
         self._roster: tuple[float, list[AgentRecord]] = (float("-inf"), [])
         self._lanes: dict[str, int] = {}
-        self._working: dict[str, Working] = {}  # of each agent
+        self._working: dict[str, HeldLeases] = {}  # of each agent
         self._owners: dict[str, str] = {}  # of leases, by their tokens
         self._fleets: dict[str, int] = {}  # as agents know them
         self._seen: set[tuple[str, str]] = set()  # agents that know a session's counters
@@ -155,7 +155,7 @@ class ModelledStore(SqliteStore):
         return answer
 
     def _leased(self, session_id: str, bundle_id: str, lease: Lease) -> None:
-        working = self._working.setdefault(lease.owner, Working(lambda: self._world.now))
+        working = self._working.setdefault(lease.owner, HeldLeases(lambda: self._world.now))
         working.leased(session_id, bundle_id, lease.until, self._world.now)
         self._owners[lease.token] = lease.owner
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from htcgrid_core.adapters.aws.table import TRIES
-from htcgrid_core.adapters.local.database import Database
-from htcgrid_core.agent.agent import Agent
+from htcgrid_core.adapters.aws.dynamodb.table import TRIES
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec

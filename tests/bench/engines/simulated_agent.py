@@ -14,8 +14,8 @@ import socket
 import sys
 from pathlib import Path
 
-from htcgrid_core.agent.agent import Agent
-from htcgrid_core.agent.chore import Chore
+from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.local.daemon import _lock, _lock_path  # whoever holds it is the agent that clients look for

@@ -1,0 +1,1 @@
+"""The session store on DynamoDB: sessions, bundles and outcomes in one table."""

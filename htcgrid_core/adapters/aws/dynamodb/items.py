@@ -1,0 +1,304 @@
+"""Items of the table to and from the domain's classes. docs/adr/0012-dynamodb-items.md shows them.
+
+Attributes have short names, since every kilobyte of an item is paid for at each write.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.schema import BY_TIME_KEY, LIVE_KEY, TTL
+from htcgrid_core.adapters.aws.dynamodb.table import Key
+from htcgrid_core.domain.bundle import Block, Bundle, Child
+from htcgrid_core.domain.errors import ResultTooLarge
+from htcgrid_core.domain.lease import Lease
+from htcgrid_core.domain.lifecycle import SESSION, SessionState
+from htcgrid_core.domain.payload import Payload
+from htcgrid_core.domain.session import Counters, SessionRecord
+from htcgrid_core.ports.session_store import AuditEntry, OutcomePage
+
+PAYLOAD_BYTES = 350_000  # in an item, of DynamoDB's 400 KB
+UNFINISHED_SECONDS = 60 * 86400.0  # rows of a session that never ends are kept so long beside its retention time
+ENDED_SLACK_SECONDS = 7 * 86400.0  # an ended session's row waits so long for whoever deletes its blobs
+GROUP_ROOTS = 8  # neighbouring roots share a partition, since they are read together
+_DEFLATE_FROM_BYTES = 200
+# What most specs have in common. Part of the format: what was deflated with it can be read with another only if that
+# ends with it, since references count from the end.
+_SPEC_DICTIONARY = (
+    b'"tenant":"default","traceparent":"","tracestate":""}'
+    b'{"function":{"name":"module.handler","blob":null,"call":"handler","environment":null,"package":null},'
+    b'"codec":"json","name":"","task_timeout_seconds":null,"timeout_seconds":null,"retry":{"max_attempts":3,'
+    b'"backoff_base_seconds":1.0,"backoff_cap_seconds":60.0,"never_retry":[]},"max_failures":null,"memory_mb":null,'
+    b'"priority":"normal","pool":"default","labels":{},"parent_id":null,"retention_seconds":604800.0,'
+    b'"bundle_size":null,"agents":1}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session's items are.
+
+    Attributes:
+        generation: of the session's row; another try under the same id has another one, and so other items.
+        lanes: over how many partitions bundles, counters and logs are spread.
+        retention_seconds: how long after its end the session can be read.
+    """
+
+    session_id: str
+    generation: str
+    lanes: int
+    retention_seconds: float
+
+    def lane_of(self, root: int) -> int:
+        """The lane of a root bundle and all its descendants."""
+        return root // GROUP_ROOTS % self.lanes
+
+    def partition(self, lane: int) -> str:
+        """The partition key of a lane."""
+        return f"{self.session_id}#{self.generation}#{lane:02d}"
+
+    def counter_key(self, lane: int) -> Key:
+        """The item with a lane's counters and log: the session's row itself if there is one lane only."""
+        return session_key(self.session_id) if self.lanes == 1 else (self.partition(lane), "C")
+
+    def counter_keys(self) -> list[Key]:
+        """Of all lanes."""
+        return [self.counter_key(lane) for lane in range(self.lanes)]
+
+    def block_key(self, root: int) -> Key:
+        """A root bundle with its events; never changed."""
+        return self.partition(self.lane_of(root)), block_sort(root)
+
+    def bundle_key(self, bundle_id: str) -> Key:
+        """A bundle's lease, and in the end its outcomes; a root has none until it is first claimed."""
+        return self.partition(self.lane_of(root_of(bundle_id))), f"B#{bundle_id}"
+
+    @property
+    def directory(self) -> str:
+        """The partition key of the directory of pages."""
+        return f"{self.session_id}#{self.generation}#D"
+
+    def ttl(self, now: float) -> int:
+        """When DynamoDB may delete an item written at ``now``."""
+        return int(min(now + self.retention_seconds + UNFINISHED_SECONDS, 1e11))
+
+
+def session_key(session_id: str) -> Key:
+    """A session's row."""
+    return f"S#{session_id}", "S"
+
+
+def block_sort(root: int) -> str:
+    """The sort key of a root's events."""
+    return f"R#{root:08d}"
+
+
+def root_of(bundle_id: str) -> int:
+    """The root that a bundle descends from; -1 if that is no bundle's id."""
+    number = bundle_id.partition(".")[0]
+    return int(number) if len(number) == 8 and number.isascii() and number.isdigit() else -1
+
+
+# Sessions
+
+
+def new_session(record: SessionRecord, generation: str, lanes: int) -> Item:
+    """The row of a session that is being submitted, or of one that is whole."""
+    return {
+        "gen": generation, "lanes": lanes, "st": record.state, LIVE_KEY: "L", BY_TIME_KEY: "S",
+        "at": record.submitted_at, "upd": record.updated_at, "dead": record.deadline_at,
+        "spec": deflated(record.spec.encode(), _SPEC_DICTIONARY), "nm": record.name or None, "pool": record.pool,
+        "ret": record.retention_seconds, "tot": record.counters.total, "pend": record.counters.total, "ok": 0, "bad": 0,
+        "ack": record.bundles if record.acknowledged else None, "w": max(0, record.bundles),
+        "dig": record.digest or None, "tol": record.tolerated,
+    }  # fmt: skip
+
+
+def place_of(session_id: str, item: Item) -> Place:
+    """From a session's row."""
+    return Place(session_id, item["gen"], item["lanes"], float(item["ret"]))
+
+
+def is_sealing(item: Item) -> bool:
+    """Whether the session's end is decided and being written."""
+    return "ending" in item
+
+
+def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionRecord:
+    """From a session's row and, while it is live, the counters of its lanes."""
+    state = SessionState(item["st"])
+    ended = SESSION.is_terminal(state)
+    parts = [item] if ended or item["lanes"] == 1 else [item, *lanes]
+    completed, failed = (sum(part.get(name, 0) for part in parts) for name in ("ok", "bad"))
+    return SessionRecord(
+        session_id=session_id,
+        state=state,
+        spec=inflated(item["spec"], _SPEC_DICTIONARY).decode(),
+        name=item.get("nm", ""),
+        counters=Counters(item["tot"], completed, failed, item.get("can", 0)),
+        submitted_at=float(item["at"]),
+        updated_at=max(float(part.get("upd", 0)) for part in parts),
+        ended_at=_float(item.get("end")),
+        deadline_at=_float(item.get("dead")),
+        expires_at=_float(item.get("exp")),
+        tolerated=item.get("tol"),
+        bundles=item.get("ack", -1),
+        digest=item.get("dig", ""),
+        reason=item.get("why", ""),
+        owner=item.get("own", ""),
+        pool=item["pool"],
+        retention_seconds=float(item["ret"]),
+    )
+
+
+def audit_text(at: float, actor: str, event: str, before: str, after: str, detail: str = "") -> str:
+    """One line of a session's history."""
+    return json.dumps([at, actor, event, before, after, detail], separators=(",", ":"))
+
+
+def audit_of(session_id: str, text: str) -> AuditEntry:
+    """The line, read."""
+    at, actor, event, before, after, detail = json.loads(text)
+    return AuditEntry(at, session_id, actor, event, before, after, detail)
+
+
+# Blocks and bundles
+
+
+def new_block(bundle: Bundle, block: Block, ttl: int) -> Item:
+    """A root bundle and its events."""
+    what = {"fi": block.first_index, "n": block.count, "crc": checksum(block), "rk": bundle.rank, TTL: ttl}
+    return {**what, **payload_attributes(block.payload)}
+
+
+def checksum(block: Block) -> int:
+    """By which a repeated submit is told from one of other events."""
+    payload = block.payload
+    return zlib.crc32(payload.data if payload.data is not None else str(payload.key).encode())
+
+
+def same_block(item: Item, block: Block) -> bool:
+    """Whether an item holds just this block."""
+    known = (item["fi"], item["n"], item["crc"], item["sz"])
+    return known == (block.first_index, block.count, checksum(block), block.payload.size)
+
+
+def block_of(item: Item, *, events: bool = True) -> Block:
+    """From a root's item."""
+    payload = payload_of(item) if events or "k" in item else Payload(b"", None, item["sz"])
+    return Block(int(item["sk"][2:]), item["fi"], item["n"], payload)
+
+
+def bundle_of(place: Place, bundle_id: str, item: Item, block: Item) -> Bundle:
+    """From a bundle's item (empty for a root that was never claimed) and its root's."""
+    root = root_of(bundle_id)
+    if "ix" not in item:
+        indexes: Sequence[int] = range(block["fi"], block["fi"] + block["n"])
+        return Bundle(place.session_id, bundle_id, root, indexes, {}, item.get("c", 0), 0.0, float(block["rk"]))
+    tasks = json.loads(inflated(item["ix"]))
+    return Bundle(
+        session_id=place.session_id,
+        bundle_id=bundle_id,
+        root=root,
+        indexes=tuple(tasks[0]),
+        failures=dict(tasks[1]),
+        crashes=item.get("c", 0),
+        not_before=float(item.get("nb", 0.0)),
+        rank=float(item["rk"]),
+    )
+
+
+def new_child(child: Child, ttl: int) -> Item:
+    """A bundle that a commit creates, ready or leased."""
+    bundle, lease = child.bundle, child.lease
+    tasks = json.dumps([list(bundle.indexes), list(bundle.failures.items())], separators=(",", ":"))
+    item: Item = {"ix": deflated(tasks.encode()), "rk": bundle.rank, TTL: ttl}
+    if bundle.crashes:
+        item["c"] = bundle.crashes
+    if bundle.not_before:
+        item["nb"] = bundle.not_before
+    if lease is not None:
+        item |= {"t": lease.token, "o": lease.owner, "u": lease.until, "e": lease.epoch}
+    return item
+
+
+def children_text(bundle_ids: Sequence[str]) -> str:
+    """The children of a bundle, as its item names them: all have the bundle's root."""
+    return ",".join(bundle_id.partition(".")[2] for bundle_id in bundle_ids)
+
+
+def children_of(item: Item) -> list[str]:
+    """The ids of the children that a done bundle's item names."""
+    root = item["sk"][2:10]
+    return [f"{root}.{name}" for name in item["kids"].split(",")] if "kids" in item else []
+
+
+def lease_of(item: Item) -> Lease | None:
+    """Who has a bundle that is not done."""
+    return Lease(item["e"], item["t"], float(item["u"]), item["o"]) if "t" in item else None
+
+
+def page_of(item: Item, cursor: int) -> OutcomePage:
+    """The outcomes that a bundle was done with."""
+    bundle_id = item["sk"][2:]
+    return OutcomePage(
+        cursor, root_of(bundle_id), bundle_id, item["e"], item["o"], payload_of(item), item["ok"], item.get("bad", 0)
+    )
+
+
+# Payloads
+
+
+def payload_attributes(payload: Payload) -> dict[str, Any]:
+    """A payload in its item: as it is, deflated if that is shorter, or by its key.
+
+    Raises:
+        ResultTooLarge: it does not fit into an item; such payloads belong into the blob store.
+    """
+    if payload.data is None:
+        at = {} if payload.at is None else {"ka": payload.at}
+        return {"k": payload.key, "sz": payload.size, **at}
+    packed = deflated(payload.data)
+    if len(packed) > PAYLOAD_BYTES:
+        raise ResultTooLarge(
+            f"a payload of {payload.size:,} bytes does not fit into an item of DynamoDB: it belongs into the blob store"
+        )
+    return {"p": packed, "sz": payload.size}
+
+
+def payload_of(item: Item) -> Payload:
+    """The payload as it was written."""
+    if "k" in item:
+        return Payload.blob(item["k"], item["sz"], item.get("ka"))
+    try:
+        data = inflated(item["p"])
+    except zlib.error:
+        data = b""  # it is damaged, and so has not its size: who loads it says of what session and bundle it was
+    return Payload(data, None, item["sz"])
+
+
+def deflated(data: bytes, dictionary: bytes = b"") -> bytes:
+    """Compressed if that is shorter; a first byte tells."""
+    if len(data) >= _DEFLATE_FROM_BYTES:
+        packer = zlib.compressobj(1, wbits=-15, zdict=dictionary) if dictionary else zlib.compressobj(1, wbits=-15)
+        packed = packer.compress(data) + packer.flush()
+        if len(packed) < len(data):
+            return b"\1" + packed
+    return b"\0" + data
+
+
+def inflated(data: bytes, dictionary: bytes = b"") -> bytes:
+    """What was given to ``deflated``."""
+    if data[:1] == b"\0":
+        return data[1:]
+    unpacker = zlib.decompressobj(wbits=-15, zdict=dictionary) if dictionary else zlib.decompressobj(wbits=-15)
+    return unpacker.decompress(data[1:]) + unpacker.flush()
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)

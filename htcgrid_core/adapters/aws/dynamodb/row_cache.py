@@ -1,0 +1,50 @@
+"""Sessions' rows as a process saw them last, and what it has committed since.
+
+Never more than was committed, or a session would end before its time: a commit is added to what was read before it
+began only, since what was read later may have it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from threading import Lock
+from typing import Generic, TypeVar
+
+SESSIONS = 4096  # that a process remembers
+
+T = TypeVar("T")
+
+
+class RowCache(Generic[T]):
+    """What was read, by session; each read has a number."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._numbers = count(1)
+        self._found: dict[str, tuple[int, T]] = {}
+
+    def put(self, session_id: str, read: T) -> None:
+        """What was read just now."""
+        with self._lock:
+            if len(self._found) >= SESSIONS:
+                self._found.clear()
+            self._found[session_id] = next(self._numbers), read
+
+    def get(self, session_id: str) -> T | None:
+        """What is known; None if nothing is."""
+        return self._found.get(session_id, (0, None))[1]
+
+    def number(self, session_id: str) -> int:
+        """The number of the read that it rests on."""
+        return self._found.get(session_id, (0, None))[0]
+
+    def add(self, session_id: str, number: int, change: Callable[[T], T]) -> T | None:
+        """What is known after a change; None, and no change, if it was read anew since it had that number."""
+        with self._lock:
+            now, known = self._found.get(session_id, (0, None))
+            if known is None or now != number:
+                return None
+            changed = change(known)
+            self._found[session_id] = number, changed
+            return changed

@@ -1,0 +1,1 @@
+"""Blobs on S3: large payloads, functions and shared inputs, with a cache on an agent's disk."""

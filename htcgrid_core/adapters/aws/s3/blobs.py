@@ -1,0 +1,220 @@
+"""Blobs as S3 objects: written whole and once, read by range, checked at every read."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htcgrid_core.adapters.aws.errors import aws_errors, code_of
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
+
+if TYPE_CHECKING:
+    from htcgrid_core.adapters.aws.clients import Clients
+    from htcgrid_core.adapters.aws.s3.cache import BlobCache
+
+RANGE_BYTES = 16 << 20  # larger blobs are read in several calls, so that a broken connection costs one of them
+DELETE_BATCH = 1000
+CHECKSUM = "crc32"  # in the object's metadata: emulators accept a wrong checksum of the request, and so we look
+TRIES = 3
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_MISSING = ("NoSuchKey", "404", "NotFound")
+_EXISTS = ("PreconditionFailed", "412")
+_AT_ONCE = ("ConditionalRequestConflict", "409")  # another writer of the same key is not ready yet
+
+
+class S3Blobs:
+    """A bucket of blobs."""
+
+    def __init__(self, clients: Clients, bucket: str, cache: BlobCache) -> None:
+        self._clients = clients
+        self._bucket = bucket
+        self._cache = cache
+        self._resource = f"S3 bucket {bucket}"
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store ``data``; a key that exists keeps its bytes, and counts as used now.
+
+        Raises:
+            GridUnavailable: it is not known whether it was; the same call may be repeated.
+        """
+        from botocore.exceptions import ClientError
+
+        checksum = zlib.crc32(data)
+        with aws_errors(self._resource):
+            try:
+                self._clients.s3.put_object(
+                    Bucket=self._bucket,
+                    Key=_checked(key),
+                    Body=data,
+                    IfNoneMatch="*",
+                    ChecksumCRC32=base64.b64encode(checksum.to_bytes(4)).decode(),
+                    Metadata={CHECKSUM: f"{checksum:08x}"},
+                )
+            except ClientError as error:
+                if code_of(error) in _AT_ONCE:
+                    raise GridUnavailable(f"blob {key} is being written by another; try again") from error
+                if code_of(error) not in _EXISTS:
+                    raise
+            else:
+                return
+        self.touch(key)
+
+    def get(self, key: str) -> bytes:
+        """Read a blob.
+
+        Raises:
+            CorruptPayload: there is no such blob, or its bytes are not those that were written.
+        """
+        for _ in range(TRIES):
+            data, checksum = self._read(_checked(key))
+            if not checksum or checksum == f"{zlib.crc32(data):08x}":
+                return data
+        raise CorruptPayload(f"blob {key} does not match its checksum")
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Read a part of a blob; the checksum is the whole's, and so whoever reads a part must have another."""
+        return bytes(self._read_range(_checked(key), start, {}, length)["data"]) if length else b""
+
+    def _read(self, key: str) -> tuple[bytes, str]:
+        first = self._read_range(key, 0, {})
+        parts, size = [first["data"]], first["size"]
+        at = len(first["data"])
+        while at < size:
+            # The same object as before: a key may be deleted and written again by another try of the same session.
+            part = self._read_range(key, at, {"IfMatch": first["etag"]})["data"]
+            parts.append(part)
+            at += len(part)
+        return (parts[0] if len(parts) == 1 else b"".join(parts)), first["checksum"]
+
+    def _read_range(self, key: str, start: int, condition: dict[str, Any], length: int = RANGE_BYTES) -> dict[str, Any]:
+        from botocore.exceptions import ClientError
+
+        wanted = f"bytes={start}-{start + length - 1}"
+        with aws_errors(self._resource):
+            try:
+                answer = self._clients.s3.get_object(Bucket=self._bucket, Key=key, Range=wanted, **condition)
+                data = answer["Body"].read()
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    raise CorruptPayload(f"blob {key} is missing") from error
+                if code_of(error) in _EXISTS:
+                    raise GridUnavailable(f"blob {key} was written anew while it was read; try again") from error
+                if (
+                    code_of(error) == "InvalidRange"
+                ):  # which is what an empty object has, and what begins behind its end
+                    return {"data": b"", "size": 0, "etag": "", "checksum": ""}
+                raise
+        promised = answer.get("ContentLength", len(data))  # a proxy may send pieces without a length
+        if len(data) != promised:
+            raise GridUnavailable(f"blob {key}: {len(data)} bytes of {promised} came; try again")
+        size = int(answer.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
+        checksum = answer.get("Metadata", {}).get(CHECKSUM, "")
+        return {"data": data, "size": size, "etag": answer["ETag"], "checksum": checksum}
+
+    def exists(self, key: str) -> bool:
+        """Whether the blob is there."""
+        return self._head(_checked(key)) is not None
+
+    def _head(self, key: str) -> Any:
+        """What is known of a blob; None if there is none."""
+        from botocore.exceptions import ClientError
+
+        with aws_errors(self._resource):
+            try:
+                return self._clients.s3.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    return None
+                raise
+
+    def path(self, key: str) -> Path:
+        """A file with the blob's bytes, fetched unless it was before."""
+        return self._cache.file(_checked(key), lambda: self.get(key))
+
+    def touch(self, key: str) -> bool:
+        """Note that a blob is used now, once a day; False if there is none.
+
+        S3 knows when a blob was written, so it is copied onto itself.
+        """
+        head = self._head(_checked(key))
+        if head is None:
+            return False
+        if time.time() - head["LastModified"].timestamp() > limits.BLOB_TOUCH_SECONDS:
+            with aws_errors(self._resource):
+                self._clients.s3.copy_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    CopySource={"Bucket": self._bucket, "Key": key},
+                    MetadataDirective="REPLACE",  # a copy onto itself has to change something
+                    Metadata=head["Metadata"],
+                    ChecksumAlgorithm="CRC32",
+                )
+        return True
+
+    def delete_unused(self, prefix: str, before: float, keep: Callable[[str], bool]) -> list[str]:
+        """Delete blobs below ``prefix`` that were not used since ``before``, unless ``keep`` says otherwise."""
+        gone = []
+        for found in self._listed(prefix):
+            key = found["Key"]
+            if found["LastModified"].timestamp() >= before or keep(key):
+                continue
+            head = self._head(key)  # as it is now: somebody may have begun to use it
+            if head is not None and head["LastModified"].timestamp() < before:
+                with aws_errors(self._resource):
+                    self._delete([key])
+                gone.append(key)
+        return gone
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys of the blobs below ``prefix`` (which ends with a slash), in order."""
+        return [found["Key"] for found in self._listed(prefix)]
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Delete every blob whose key begins with ``prefix``, which ends with a slash.
+
+        Raises:
+            GridUnavailable: some are left; the same call may be repeated.
+        """
+        found = self._listed(prefix)
+        while keys := [each["Key"] for each in islice(found, DELETE_BATCH)]:
+            with aws_errors(self._resource):
+                self._delete(keys)
+
+    def _listed(self, prefix: str) -> Iterator[Any]:
+        """Blobs below a prefix, listed a thousand at a time."""
+        if not prefix.endswith("/"):
+            raise InvalidInput(f"{prefix!r} does not end with a slash, and others may begin with it")
+        _checked(prefix[:-1])
+        with aws_errors(self._resource):
+            pages = self._clients.s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, PaginationConfig={"PageSize": DELETE_BATCH}
+            )
+            for page in pages:
+                yield from page.get("Contents", ())
+
+    def _delete(self, keys: list[str]) -> None:
+        said = ""
+        for _ in range(TRIES):
+            answer = self._clients.s3.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+            )
+            errors = answer.get("Errors", ())
+            if not errors:
+                return
+            said = f"{errors[0].get('Code')}: {errors[0].get('Message')}"
+            keys = [error["Key"] for error in errors]
+        raise GridUnavailable(f"{self._resource}: {len(keys)} blobs cannot be deleted ({said}); try again")
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise CorruptPayload(f"{key!r} is not a blob key")
+    return key

@@ -1,0 +1,116 @@
+"""Progress, sessions, bundles and pages read from SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from htcgrid_core.adapters.local.sqlite import rows, statements
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.bundle import Block
+from htcgrid_core.domain.errors import SessionNotFound
+from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.session_store import (
+    AuditEntry,
+    OpenBundle,
+    OutcomePage,
+)
+
+
+class Reading:
+    """The part of the store that only reads."""
+
+    _database: Database
+
+    def session(self, session_id: str, now: float) -> SessionRecord:
+        """One session's row."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE id = ? AND (expires_at IS NULL OR expires_at > ?)",
+                (session_id, now),
+            ).fetchone()
+        if found is None:
+            raise SessionNotFound(session_id)
+        return rows.session_of(found)
+
+    def progress(self, session_ids: Sequence[str], now: float) -> list[SessionRecord]:
+        """Up to 100 sessions' rows in one call, in the order asked for; unknown ones are left out."""
+        if len(session_ids) > limits.PROGRESS_BATCH:
+            raise ValueError(f"at most {limits.PROGRESS_BATCH} sessions a call, not {len(session_ids)}")
+        marks = ", ".join("?" * len(session_ids))
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE id IN ({marks})"
+                " AND (expires_at IS NULL OR expires_at > ?)",
+                (*session_ids, now),
+            ).fetchall()
+        records = {row[0]: rows.session_of(row) for row in found}
+        return [records[session_id] for session_id in session_ids if session_id in records]
+
+    def sessions(
+        self, now: float, *, states: Sequence[SessionState] = (), limit: int = 100, before: float | None = None
+    ) -> list[SessionRecord]:
+        """Sessions, newest first; ``before`` is the submitted_at to go on from."""
+        condition = f"AND state IN {statements.one_of(states)}" if states else ""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE submitted_at < ? {condition}"
+                " AND (expires_at IS NULL OR expires_at > ?) ORDER BY submitted_at DESC LIMIT ?",
+                (float("inf") if before is None else before, now, limit),
+            ).fetchall()
+        return [rows.session_of(row) for row in found]
+
+    def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
+        """Bundles that are not done, by id, after id ``after``."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.BUNDLE_COLUMNS}, state, {rows.LEASE_COLUMNS} FROM bundles"
+                " WHERE session_id = ? AND id > ? AND state <> 'DONE' ORDER BY id LIMIT ?",
+                (session_id, after, limit),
+            ).fetchall()
+        return [
+            OpenBundle(rows.bundle_of(row[:7]), rows.lease_of(row[8:]) if row[7] == statements.LEASED else None)
+            for row in found
+        ]
+
+    def blocks(self, session_id: str, first_root: int, limit: int, *, events: bool = True) -> list[Block]:
+        """Blocks of roots from ``first_root`` on, in order; without ``events``, their payload is empty."""
+        columns = rows.BLOCK_COLUMNS if events else rows.BLOCK_COLUMNS.replace("data,", "x'',")
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {columns} FROM blocks WHERE session_id = ? AND root >= ? ORDER BY root LIMIT ?",
+                (session_id, first_root, limit),
+            ).fetchall()
+        return [rows.block_of(row) for row in found]
+
+    def outcome_pages(self, session_id: str, after: int, limit: int, *, failed_only: bool = False) -> list[OutcomePage]:
+        """Pages in commit order, after cursor ``after`` (0 to begin)."""
+        condition = "AND failed > 0" if failed_only else ""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.PAGE_COLUMNS} FROM outcomes WHERE session_id = ? AND seq > ? {condition}"
+                " ORDER BY seq LIMIT ?",
+                (session_id, after, limit),
+            ).fetchall()
+        return [rows.page_of(row) for row in found]
+
+    def root_pages(self, session_id: str, first_root: int, last_root: int) -> list[OutcomePage]:
+        """All pages of roots ``first_root <= root < last_root``."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.PAGE_COLUMNS} FROM outcomes WHERE session_id = ? AND root >= ? AND root < ?"
+                " ORDER BY root, seq",
+                (session_id, first_root, last_root),
+            ).fetchall()
+        return [rows.page_of(row) for row in found]
+
+    def history(self, session_id: str) -> list[AuditEntry]:
+        """The session's transitions, oldest first."""
+        with self._database.read() as db:
+            found = db.execute(
+                "SELECT at, session_id, actor, event, before, after, detail FROM audit WHERE session_id = ?"
+                " ORDER BY seq",
+                (session_id,),
+            ).fetchall()
+        return [AuditEntry(*row) for row in found]

@@ -1,0 +1,121 @@
+"""Submit on SQLite: session rows, blocks and root bundles."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Sequence
+
+from htcgrid_core.adapters.local.sqlite import statements
+from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.domain.bundle import Block, Bundle, Child
+from htcgrid_core.domain.errors import IllegalTransition, SessionConflict
+from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
+from htcgrid_core.domain.session import SessionRecord, verdict, whole
+
+
+class Submitting:
+    """The part of the store that submit writes."""
+
+    _database: Database
+
+    def create_session(self, record: SessionRecord) -> SessionRecord:
+        """Write a SUBMITTED session unless its id exists; return the row as it then is."""
+        with self._database.write() as db:
+            if _insert_session(db, record):
+                statements.audit(db, record.submitted_at, record.session_id, "client", "submit", "", SESSION.initial)
+            return statements.session(db, record.session_id)
+
+    def create_whole(
+        self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
+    ) -> SessionRecord:
+        """Write a small session, bundles and all, RUNNING, in one step; a session that exists is returned as it is."""
+        now = record.submitted_at
+        running = whole(record, [block for _, block in bundles], digest=digest, tolerated=tolerated)
+        with self._database.write() as db:
+            if not _insert_session(db, running):
+                return statements.session(db, record.session_id)
+            for bundle, block in bundles:
+                _put_root(db, record.pool, bundle, block)
+            statements.audit(db, now, record.session_id, "client", "submit", "", SESSION.initial)
+            statements.audit(
+                db, now, record.session_id, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state
+            )
+            over = verdict(running, now)
+            return running if over is None else statements.end(db, running, over.event, now, "grid", over.reason)
+
+    def sync(self) -> None:
+        """Return once every write so far would survive a power failure."""
+        self._database.sync()
+
+    def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
+        """Write roots and their blocks and add their tasks to the total; those that exist are left alone."""
+        with self._database.write() as db:
+            record = statements.session(db, session_id)
+            if record.state is not SessionState.SUBMITTED:
+                raise IllegalTransition(f"session {session_id} is {record.state}, so it takes no more tasks")
+            added = sum(_put_root(db, record.pool, bundle, block) for bundle, block in bundles)
+            db.execute("UPDATE sessions SET total = total + ?, updated_at = ? WHERE id = ?", (added, now, session_id))
+
+    def acknowledge(
+        self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+    ) -> SessionRecord:
+        """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is."""
+        with self._database.write() as db:
+            record = statements.session(db, session_id)
+            if record.acknowledged:
+                return record
+            after = SESSION.advance(record.state, SessionEvent.ACKNOWLEDGE)
+            db.execute(
+                "UPDATE sessions SET state = ?, bundles = ?, digest = ?, tolerated = ?, updated_at = ? WHERE id = ?",
+                (after, bundles, digest, tolerated, now, session_id),
+            )
+            statements.audit(db, now, session_id, "client", SessionEvent.ACKNOWLEDGE, record.state, after)
+            return statements.session(db, session_id)
+
+
+def _insert_session(db: sqlite3.Connection, record: SessionRecord) -> bool:
+    """Write a session's row; False if the id is taken, but for one that ended before it was acknowledged."""
+    statement = (
+        "INSERT OR IGNORE INTO sessions (id, state, spec, name, total, submitted_at, updated_at, deadline_at,"
+        " retention_seconds, pool, bundles, digest, tolerated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    values = (
+        record.session_id, record.state, record.spec, record.name, record.counters.total, record.submitted_at,
+        record.updated_at, record.deadline_at, record.retention_seconds, record.pool, record.bundles, record.digest,
+        record.tolerated,
+    )  # fmt: skip
+    if db.execute(statement, values).rowcount:
+        return True
+    aborted = "SELECT 1 FROM sessions WHERE id = ? AND live = 0 AND bundles < 0"
+    if not db.execute(aborted, (record.session_id,)).fetchone():
+        return False
+    statements.delete(db, record.session_id)  # it makes way for another try under its token
+    return bool(db.execute(statement, values).rowcount)
+
+
+def _put_root(db: sqlite3.Connection, pool: str, bundle: Bundle, block: Block) -> int:
+    """Write one root; return how many tasks that adds (none if it exists already)."""
+    payload = block.payload
+    checksum = zlib.crc32(payload.data if payload.data is not None else str(payload.key).encode())
+    added = db.execute(
+        "INSERT OR IGNORE INTO blocks (session_id, root, first_index, count, checksum, data, blob_key, blob_at, size)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            bundle.session_id, block.root, block.first_index, block.count, checksum, payload.data, payload.key,
+            payload.at, payload.size,
+        ),
+    ).rowcount  # fmt: skip
+    if not added:
+        known = db.execute(
+            "SELECT first_index, count, checksum, size FROM blocks WHERE session_id = ? AND root = ?",
+            (bundle.session_id, block.root),
+        ).fetchone()
+        if known != (block.first_index, block.count, checksum, payload.size):
+            raise SessionConflict(
+                f"session {bundle.session_id} is being submitted under the same token with other events: "
+                "use another token for another body"
+            )
+        return 0
+    statements.put_child(db, pool, None, Child(bundle))
+    return block.count

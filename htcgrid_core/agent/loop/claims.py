@@ -1,0 +1,201 @@
+"""Claims: an agent takes no more bundles than its slots will soon run, and begins with what it took."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from math import ceil
+
+from htcgrid_core.agent.loop.announcements import Announcements
+from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, Result
+from htcgrid_core.agent.loop.commits import Commits
+from htcgrid_core.agent.loop.held_bundles import HeldBundle
+from htcgrid_core.agent.loop.pending_claims import PendingClaims
+from htcgrid_core.agent.loop.preparing import Verifier, prepare
+from htcgrid_core.agent.loop.state import AgentState
+from htcgrid_core.agent.lru import SharedLruCache
+from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.errors import GRID_FAILURES
+from htcgrid_core.domain.lease import LeaseClock
+from htcgrid_core.domain.log_context import LogContext
+from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.services.claim import claim
+
+_log = logging.getLogger(__name__)
+
+CLAIMS_AT_ONCE = 8
+SPECS_CACHED = 1000
+
+
+class Claims:
+    """Of one agent.
+
+    Args:
+        verifier: of the blobs that tasks read.
+    """
+
+    def __init__(self, state: AgentState, commits: Commits, verifier: Verifier) -> None:
+        self._state = state
+        self._commits = commits
+        self._verifier = verifier
+        self._expecting = PendingClaims()
+        self._announced = Announcements(state.plane.clock, limits.LEASE_SECONDS)
+        self._specs: SharedLruCache[str, SessionSpec] = SharedLruCache(SPECS_CACHED)
+        self._begun = 0  # bundles
+        self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
+
+    @property
+    def under_way(self) -> int:
+        """Claims that have not been answered."""
+        return self._expecting.claims
+
+    def rung(self) -> None:
+        """There may be work."""
+        self._wake_at = float("-inf")
+
+    def next_time(self) -> float:
+        """Monotonic time at which to ask the queue again."""
+        return self._wake_at if self._wants_work() else float("inf")
+
+    # How much
+
+    def _wants_work(self) -> bool:
+        """Whether slots may soon run out of tasks to begin."""
+        state = self._state
+        if not state.condition.may_claim:
+            return False
+        if state.calls.room(CLAIM) <= 0 or state.calls.room(COMMIT) <= 0:
+            return False  # what is done comes first
+        unstarted = self._expecting.tasks
+        for leased in state.leases.values():
+            if leased.suspect:
+                return False  # if it kills this agent, too, no other suspect is here to be charged with it
+            unstarted += len(leased.unstarted)
+        return unstarted < state.slots.idle + self._backlog()
+
+    def _backlog(self) -> int:
+        """Unstarted tasks that bridge the time of a claim; none while it is not known how long tasks take."""
+        slots = self._state.slots
+        if slots.idle:
+            return 0
+        paces = [slots.pace.seconds(session_id) for session_id in {key[0] for key in self._state.leases}]
+        known = [seconds for seconds in paces if seconds is not None]
+        if not known:
+            return 0
+        in_time = ceil(self._state.workers.slots * limits.BACKLOG_SECONDS / max(*known, 1e-6))
+        return min(limits.BACKLOG_TASKS, in_time)
+
+    # Asking
+
+    def claim(self) -> None:
+        """Claim bundles until there is enough to do, or the queue has no more."""
+        state, clock, queue = self._state, self._state.plane.clock, self._state.plane.queue
+        while clock.monotonic() >= self._wake_at and self._wants_work():
+            limit = min(CLAIMS_AT_ONCE, state.slots.idle + 1, state.calls.room(CLAIM))
+            try:
+                received = queue.receive(state.identity.pool, limit, clock.now())
+                waiting, begun = list(received.messages), self._begun
+                state.plane.metrics.add(metrics.HINTS, len(waiting))
+                while waiting and clock.monotonic() >= self._wake_at:
+                    if (self._begun > begun or self._expecting.claims) and not self._wants_work():
+                        break
+                    self._claim_one(waiting.pop(0))
+                if waiting:
+                    queue.extend(waiting, 0.0)  # others may have them at once: an agent does not hoard
+                is_all = received.is_all and not waiting
+            except GRID_FAILURES as error:
+                self._grid_failed(error)
+                return
+            if not received.messages or (is_all and self._begun > begun):
+                pause = state.settings.poll_seconds
+                if received.wake_at is not None:
+                    pause = min(pause, max(0.0, received.wake_at - clock.now()))
+                self._wake_at = clock.monotonic() + pause
+            elif self._begun == begun and not self._expecting.claims:  # others were quicker, or the hints are stale
+                self._wake_at = max(self._wake_at, clock.monotonic() + state.plane.rng.uniform(0.0, 0.01))
+            if state.is_heartbeat_due:
+                return
+
+    def _grid_failed(self, error: Exception) -> None:
+        self._state.condition.grid_failed(error)
+        self._wake_at = self._state.plane.clock.monotonic() + self._state.settings.poll_seconds
+
+    def _claim_one(self, message: Message) -> None:
+        self._expecting.begin(message.hint.session_id)
+        self._state.calls.make(CLAIM, partial(self._lease, message), partial(self._claimed, message))
+
+    def _lease(self, message: Message) -> HeldBundle | None:
+        """Claim a bundle and have all that it needs at hand. May run in any thread."""
+        with LogContext(session=message.hint.session_id, bundle=message.hint.bundle_id):
+            return self._lease_hinted(message)
+
+    def _lease_hinted(self, message: Message) -> HeldBundle | None:
+        state, settings = self._state, self._state.settings
+        before = state.plane.clock.monotonic()
+        work = claim(
+            state.plane,
+            message,
+            agent_id=state.identity.agent_id,
+            lease_seconds=settings.lease_seconds,
+            spec_of=self._spec_of,
+            unannounced=self._announced.others,
+        )
+        if work is None:
+            return None
+        lease_clock = LeaseClock(before, settings.lease_seconds, settings.lease_margin_seconds)
+        return prepare(self._verifier, work, message, lease_clock)
+
+    def _spec_of(self, record: SessionRecord) -> SessionSpec:
+        spec = self._specs.get(record.spec)
+        if spec is None:
+            spec = self._specs.put(record.spec, SessionSpec.model_validate_json(record.spec))
+        return spec
+
+    # Beginning
+
+    def _claimed(self, message: Message, result: Result[HeldBundle | None]) -> None:
+        leased = None
+        try:
+            leased = result()
+        except GRID_FAILURES as error:
+            self._grid_failed(error)
+            return
+        finally:
+            self._expecting.end(message.hint.session_id, len(leased.work.bundle.indexes) if leased else 0)
+        if leased is None:
+            self._state.condition.grid_answered()
+        else:
+            self._begin(leased)
+            self._state.hand_out()  # its first task runs while the next bundle is claimed
+
+    def _begin(self, leased: HeldBundle) -> None:
+        """Take a claimed bundle in hand."""
+        state, bundle = self._state, leased.work.bundle
+        if _log.isEnabledFor(logging.DEBUG):
+            with leased.log_context:
+                _log.debug("claimed", extra={"tasks": len(bundle.indexes)})
+        state.worked_at = state.plane.clock.monotonic()
+        self._begun += 1
+        has_suspect = leased.suspect and any(other.suspect for other in state.leases.values())
+        state.hold(leased)
+        if leased.failure is not None:
+            # Kept, its lease would lapse, and that would count as the death of an agent.
+            state.condition.grid_failed(leased.failure)
+            leased.unstarted.extend(bundle.indexes)
+            self._commits.give_away(leased)
+            return
+        state.condition.grid_answered()
+        if bundle.crashes >= limits.CRASHES_BEFORE_ISOLATION and len(bundle.indexes) > 1:
+            # Agents died with it: its tasks go on one by one, so that the one that kills is found and fails alone.
+            self._commits.isolate(leased)
+        elif bundle.crashes >= limits.CRASH_LIMIT:
+            text = f"{bundle.crashes} agents ended or vanished while they held this task"
+            state.slots.fail_finally(leased, TaskError("AgentLost", text))
+        elif leased.corrupt:
+            state.slots.fail_finally(leased, TaskError("CorruptPayload", leased.corrupt))
+        elif has_suspect:  # both were claimed at once: see _wants_work
+            self._commits.isolate(leased)
+        else:
+            leased.unstarted.extend(bundle.indexes)

@@ -1,0 +1,170 @@
+"""Commits of what an agent's bundles came to, and the other ways in which it lets go of one."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from htcgrid_core.agent.loop.calls import COMMIT, Result
+from htcgrid_core.agent.loop.held_bundles import HeldBundle
+from htcgrid_core.agent.loop.settling import apply, go_on, plan
+from htcgrid_core.agent.loop.state import AgentState
+from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.bundle import share_size
+from htcgrid_core.domain.errors import GRID_FAILURES, LeaseLost
+from htcgrid_core.domain.session import SessionRecord
+
+_log = logging.getLogger(__name__)
+
+LOOKED_AT = 8  # messages, to see whether another session waits
+
+
+class Commits:
+    """Of one agent."""
+
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
+
+    # When
+
+    def settle(self, now: float) -> None:
+        """Commit what is to be committed at monotonic time ``now``."""
+        for leased in self._free():
+            if self._settle_if_due(leased, now) and self._state.is_heartbeat_due:
+                return  # where a commit takes long, many of them must not cost the leases of the others
+
+    def _free(self) -> list[HeldBundle]:
+        """Bundles without a commit under way."""
+        return [leased for leased in self._state.held() if not leased.committing]
+
+    def _settle_if_due(self, leased: HeldBundle, now: float) -> bool:
+        """Commit what is to be committed now; whether there was anything."""
+        if leased.settlement is not None:
+            if now < leased.slice_at:
+                return False
+            self._settle_one(leased, share=None)
+            return True
+        if leased.done:
+            self._settle_one(leased, share=None)
+            return True
+        if now < leased.slice_at and leased.outcomes.size < limits.COMMIT_BYTES:
+            return False
+        share = self._share(leased)
+        if leased.outcomes or leased.retries or (leased.unstarted and share is not None):
+            self._settle_one(leased, share=share)
+        else:
+            leased.slice_at = now + self._state.slice_seconds(leased)
+        return True
+
+    def _share(self, leased: HeldBundle) -> int | None:
+        """Tasks of one child to hand back; None to keep the rest, since nobody else would take or need the slots."""
+        state, slots = self._state, self._state.workers.slots
+        if state.agents == 1 and not (leased.unstarted and self._others_wait(leased)):
+            return None
+        seconds = state.slots.pace.seconds(leased.key[0])
+        in_a_slice = slots if seconds is None else int(slots * state.slice_seconds(leased) / max(seconds, 1e-6))
+        return share_size(max(slots, in_a_slice), leased.work.session.counters.pending, state.agents)
+
+    def _others_wait(self, leased: HeldBundle) -> bool:
+        """Whether a bundle of another session is ready."""
+        state, queue = self._state, self._state.plane.queue
+        try:
+            messages = queue.receive(state.identity.pool, LOOKED_AT, state.plane.clock.now()).messages
+            if messages:
+                queue.extend(messages, 0.0)
+        except GRID_FAILURES:
+            return False
+        return any(message.hint.session_id != leased.key[0] for message in messages)
+
+    # How
+
+    def _settle_one(self, leased: HeldBundle, *, share: int | None, delay_seconds: float = 0.0) -> None:
+        """Commit what is done; what runs stays ours under a new lease, the rest is kept or shared."""
+        state = self._state
+        if leased.settlement is None:
+            leased.settlement = plan(
+                state.plane,
+                leased,
+                share=share,
+                lease_seconds=state.settings.lease_seconds,
+                delay_seconds=delay_seconds,
+            )
+        leased.committing = True
+        state.calls.make(COMMIT, partial(apply, state.plane, leased, leased.settlement), partial(self._settled, leased))
+
+    def _settled(self, leased: HeldBundle, result: Result[SessionRecord]) -> None:
+        state = self._state
+        try:
+            record = result()
+        except LeaseLost:
+            self.abandon(leased, "refused")
+            return
+        except GRID_FAILURES as error:  # its fate is unknown: the same commit again later, until the lease runs out
+            state.condition.grid_failed(error)
+            leased.slice_at = state.plane.clock.monotonic() + state.plane.time_slice_seconds
+            return
+        finally:
+            leased.committing = False
+        if leased.failure is None:
+            state.condition.grid_answered()
+        if state.holds(leased):
+            del state.leases[leased.key]
+            if go_on(leased, record, state.settings.lease_seconds):
+                state.hold(leased)
+
+    # Letting go
+
+    def isolate(self, leased: HeldBundle) -> None:
+        """Hand a bundle's tasks back one by one."""
+        leased.stopping = True
+        leased.unstarted.extend(leased.work.bundle.indexes)
+        self._settle_one(leased, share=1)
+
+    def give_away(self, leased: HeldBundle) -> None:
+        """It cannot be run here now: hand back what has not begun, for others or for later."""
+        leased.stopping = True
+        self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
+
+    def give_all_away(self) -> None:
+        """Nothing can be run here now."""
+        for leased in self._free():
+            self.give_away(leased)
+
+    def hand_back(self, *, grace_is_over: bool) -> None:
+        """This agent leaves: hand back what has not begun, and, once the grace time is over, what runs."""
+        for leased in self._free():
+            if grace_is_over and leased.running:
+                unfinished = sorted([*leased.running, *leased.unstarted])
+                self._state.slots.stop(leased)
+                leased.running.clear()
+                leased.unstarted.clear()
+                leased.unstarted.extend(unfinished)
+                self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS)
+            elif leased.unstarted:
+                leased.stopping = True
+                self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS)
+
+    def stop(self, leased: HeldBundle) -> None:
+        """End a bundle's tasks: those with an outcome are committed, the others are not run."""
+        leased.stopping = True
+        self._state.slots.stop(leased)
+        leased.unstarted.clear()
+        leased.running.clear()
+        leased.retries.clear()
+
+    def abandon(self, leased: HeldBundle, why: str) -> None:
+        """The bundle is another's, or nobody's any more: drop it and its outcomes."""
+        state = self._state
+        if not state.holds(leased):
+            return  # it was dropped before
+        state.plane.metrics.add(metrics.BUNDLES_LOST, reason=why)
+        with leased.log_context:
+            _log.warning("a bundle is lost: %s", why, extra={"reason": why, "done": len(leased.outcomes)})
+        self.stop(leased)
+        del state.leases[leased.key]
+
+    def abandon_lapsed(self, now: float) -> None:
+        """Drop the bundles whose leases could not be renewed for so long that another may have them already."""
+        for leased in self._state.held():
+            if now >= leased.clock.trusted_until():
+                self.abandon(leased, "not_renewed")

@@ -1,0 +1,156 @@
+"""A bundle that an agent holds: which of its tasks are unstarted, running and done."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from htcgrid_core.codecs.outcomes import Outcome, Outcomes, decode_error
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.bundle import Child
+from htcgrid_core.domain.errors import GridError
+from htcgrid_core.domain.lease import LeaseClock
+from htcgrid_core.domain.log_context import LogContext
+from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.worker import FunctionRef
+from htcgrid_core.services.claim import Work
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A commit as it was planned: repeated as it is until its fate is known.
+
+    Attributes:
+        continuation: the child that stays with this agent, if any.
+        retried: tasks among the children that failed and run again.
+        planned_at: monotonic time from which its lease counts.
+    """
+
+    outcomes: Outcomes
+    children: tuple[Child, ...]
+    continuation: Child | None
+    planned_at: float
+    retried: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class HeldBundle:
+    """One lease and the tasks under it.
+
+    Attributes:
+        clock: how long the lease may be trusted.
+        message: the queue's, deleted with the commit.
+        offsets: where each event begins in the block.
+        shared: digest to file of the shared inputs.
+        corrupt: why its tasks cannot be run, if so.
+        failure: why what they need could not be fetched now, if so.
+        slice_at: monotonic time at which what is done is committed.
+        unstarted: tasks that no slot has been given.
+        running: tasks that a slot has been given; it may run them one after another.
+        outcomes: of tasks that ended.
+        retries: tasks that failed with attempts left, with their failures so far.
+        stopping: it gets no slots any more.
+        told: failed attempts that the log has a line of.
+        settlement: the commit whose fate is not known yet; what ends meanwhile belongs to its continuation.
+        committing: it is under way.
+    """
+
+    work: Work
+    function: FunctionRef
+    clock: LeaseClock
+    message: Message | None
+    offsets: list[int]
+    shared: dict[str, str]
+    corrupt: str = ""
+    failure: GridError | None = None
+    slice_at: float = float("inf")
+    unstarted: deque[int] = field(default_factory=deque)
+    running: set[int] = field(default_factory=set)
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    retries: dict[int, int] = field(default_factory=dict)
+    stopping: bool = False
+    told: int = 0
+    settlement: Settlement | None = None
+    committing: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Session and bundle."""
+        return self.work.bundle.session_id, self.work.bundle.bundle_id
+
+    @property
+    def log_context(self) -> LogContext:
+        """For lines of the log."""
+        session_id, bundle_id = self.key
+        spec = self.work.spec
+        return LogContext(session=session_id, bundle=bundle_id, trace_id=lambda: spec.trace(session_id).trace_id)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether agents have died with its task so often that the next death is its last."""
+        return self.work.bundle.crashes >= limits.CRASHES_BEFORE_ISOLATION
+
+    @property
+    def done(self) -> bool:
+        """Whether every task has ended for this lease."""
+        return not self.unstarted and not self.running
+
+    def take(self, count: int) -> list[int]:
+        """The next unstarted tasks, at most ``count``, that stand one behind another in the block."""
+        taken = [self.unstarted.popleft()]
+        while len(taken) < count and self.unstarted and self.unstarted[0] == taken[-1] + 1:
+            taken.append(self.unstarted.popleft())
+        self.running.update(taken)
+        return taken
+
+    def put_back(self, indexes: Iterable[int]) -> None:
+        """Tasks that were handed to a slot and did not begin there, ascending."""
+        returned = [index for index in indexes if index in self.running]
+        self.running.difference_update(returned)
+        self.unstarted.extendleft(reversed(returned))
+
+    def ended(self, outcomes: Outcomes) -> None:
+        """Take over outcomes; failures with attempts left become retries."""
+        self.running.difference_update(outcomes.indexes)
+        if not outcomes.failures:
+            if self.outcomes:
+                self.outcomes.extend(outcomes)
+            else:
+                self.outcomes = outcomes
+            return
+        for outcome in outcomes:
+            if not (outcome.failed and self._retried(outcome)):
+                self.outcomes.append(outcome)
+
+    def _retried(self, outcome: Outcome) -> bool:
+        failures = self.work.bundle.failures.get(outcome.index, 0) + 1
+        error = decode_error(outcome.payload)
+        is_retried = self.work.spec.retry.allows(failures, error.type)
+        self._tell(outcome, error.type, is_retried)
+        if not is_retried:
+            return False
+        self.retries[outcome.index] = failures
+        return True
+
+    def _tell(self, outcome: Outcome, error_type: str, is_retried: bool) -> None:
+        """A line for each of the first failures. Not what the error says: that may be a part of the event."""
+        self.told += 1
+        if self.told > limits.FIRST_ERRORS:
+            return
+        span = self.work.spec.trace(self.key[0]).attempt(self.key[0], outcome.index, outcome.attempt)
+        with self.log_context:
+            _log.info(
+                "an attempt failed",
+                extra={
+                    "task": outcome.index,
+                    "attempt": outcome.attempt,
+                    "span_id": span.span_id,
+                    "error": error_type,
+                    "seconds": round(outcome.seconds, 3),
+                    "is_retried": is_retried,
+                },
+            )

@@ -1,0 +1,105 @@
+"""From a claimed bundle to one whose function and shared inputs are verified and at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from htcgrid_core.agent.loop.held_bundles import HeldBundle
+from htcgrid_core.agent.lru import SharedLruCache
+from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, PACKAGE_PURPOSE, SHARED_PURPOSE, unseal
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload
+from htcgrid_core.domain.lease import LeaseClock
+from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.worker import FunctionRef
+from htcgrid_core.services.claim import Work
+from htcgrid_core.services.persist import persist
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOBS_VERIFIED = 1000  # that need not be read again
+
+
+class Verifier:
+    """Checks functions and shared inputs once each, before any worker loads them. May be used from many threads."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._verified_paths: SharedLruCache[str, str] = SharedLruCache(BLOBS_VERIFIED)
+        self._touched_at: SharedLruCache[str, float] = SharedLruCache(BLOBS_VERIFIED)
+
+    def function(self, spec: SessionSpec) -> str:
+        """File with a Python callable's signed cloudpickle, or package; empty if the function is a reference."""
+        key = spec.function.blob
+        purpose = PACKAGE_PURPOSE if spec.function.package else FUNCTION_PURPOSE
+        return "" if key is None else self._verified(key, purpose)
+
+    def shared(self, references: tuple[str, ...]) -> dict[str, str]:
+        """Digest to file, for ``digest.codec`` references."""
+        found = {}
+        for reference in references:
+            digest, _, codec = reference.partition(".")
+            found[digest] = self._verified(f"shared/{digest}", SHARED_PURPOSE if codec == "pickle" else "")
+        return found
+
+    def keep(self, leases: Sequence[HeldBundle]) -> None:
+        """What the tasks of bundles may still read stays on this machine's disk, and in the grid. In any thread."""
+        for leased in leases:
+            work = leased.work
+            if work.events is not None and not leased.corrupt:
+                with contextlib.suppress(CorruptPayload):  # the tasks that read it will say so
+                    self.function(work.spec)
+                    self.shared(work.events.shared)
+
+    def _verified(self, key: str, signed_for: str) -> str:
+        """The blob's file, which counts as used now; read the first time, and if it is fetched again."""
+        path = persist(self._plane, lambda: self._plane.blobs.path(key))
+        if self._verified_paths.get(key) != str(path):
+            data = _read(key, path)
+            if hashlib.sha256(data).hexdigest() != key.rpartition("/")[2]:
+                raise CorruptPayload(f"blob {key} does not have the digest that its name says")
+            if signed_for:
+                unseal(self._plane.key, "", signed_for, data)
+            self._verified_paths.put(key, str(path))
+        now = self._plane.clock.monotonic()
+        if now - (self._touched_at.get(key) or float("-inf")) >= limits.SWEEP_SECONDS:
+            with contextlib.suppress(*GRID_FAILURES):  # it is done again in an hour, and a month too late would do harm
+                self._plane.blobs.touch(key)
+            self._touched_at.put(key, now)
+        return str(path)
+
+
+def _read(key: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptPayload(f"blob {key} is missing, or cannot be read: {error}") from error
+
+
+def prepare(verifier: Verifier, work: Work, message: Message | None, clock: LeaseClock) -> HeldBundle:
+    """A claimed bundle as it is held; ``corrupt`` or ``failure`` says if something is wrong or cannot be fetched."""
+    spec, events = work.spec, work.events
+    callable_path, shared, corrupt, failure = "", {}, work.corrupt, work.failure
+    if events is not None:
+        try:
+            callable_path, shared = verifier.function(spec), verifier.shared(events.shared)
+        except CorruptPayload as error:
+            corrupt = str(error)
+        except GRID_FAILURES as error:
+            failure = error
+    return HeldBundle(
+        work=work,
+        function=FunctionRef(spec.worker_key, work.bundle.session_id, spec, callable_path),
+        clock=clock,
+        message=message,
+        offsets=[] if events is None else events.offsets(),
+        shared=shared,
+        corrupt=corrupt,
+        failure=failure,
+    )

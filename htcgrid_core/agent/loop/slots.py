@@ -1,0 +1,279 @@
+"""The slots of an agent: handing tasks out, collecting outcomes, time limits, and taking back what waits."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from htcgrid_core.agent.loop.held_bundles import HeldBundle
+from htcgrid_core.agent.loop.pace import Pace
+from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.breaker import Breaker
+from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.ports.clock import Clock
+from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, WorkerLost, WorkerPool
+
+TIMEOUT = "TaskTimeout"
+STOPPED = "Stopped"  # error type of a worker that the agent killed for no fault of the task
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A chunk on a slot.
+
+    Attributes:
+        pending: its tasks that have no outcome yet.
+    """
+
+    slot: int
+    leased: HeldBundle
+    indexes: list[int]
+    pending: set[int]
+
+
+class Slots:
+    """What runs where."""
+
+    def __init__(self, workers: WorkerPool, clock: Clock) -> None:
+        self.pace = Pace()
+        self._workers = workers
+        self._clock = clock
+        self._idle: deque[int] = deque(range(workers.slots))
+        self._queued: list[list[int]] = [[] for _ in range(workers.slots)]  # serials of each slot's chunks
+        self._flying: dict[int, InFlight] = {}
+        self._serial = 0
+        self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
+        self._load_failures: dict[str, tuple[Breaker, TaskError]] = {}  # by function
+
+    @property
+    def idle(self) -> int:
+        """Slots that run nothing."""
+        return len(self._idle)
+
+    @property
+    def busy(self) -> int:
+        """Slots that have a task."""
+        return self._workers.slots - len(self._idle)
+
+    def next_check(self) -> float | None:
+        """Monotonic time of the next time limit or straggler to look at."""
+        return self._checks[0][0] if self._checks else None
+
+    # Handing out
+
+    def hand_out(self, leases: Sequence[HeldBundle]) -> None:
+        """Give idle slots, and slots that soon will be, their next tasks.
+
+        In the order of the leases: while one waits for an idle slot, no later one queues behind what runs, or the slots
+        of a session whose pace is known would never be idle for one whose pace is not.
+        """
+        unstarted = sum(len(leased.unstarted) for leased in leases if not leased.stopping)
+        for leased in leases:
+            while leased.unstarted and not leased.stopping:
+                if self._known_broken(leased):
+                    break
+                slot = self._free_slot(leased, unstarted)
+                if slot is None:
+                    return
+                unstarted -= self._send(slot, leased)
+
+    def _free_slot(self, leased: HeldBundle, unstarted: int) -> int | None:
+        if self._idle:
+            return self._idle.popleft()
+        seconds = self.pace.seconds(leased.key[0])
+        if seconds is None or seconds > limits.QUEUE_BEHIND_SECONDS:
+            return None
+        if seconds > limits.CHUNK_SECONDS / 4 and unstarted <= self._workers.slots:
+            return None  # the last ones go to whichever slot is free first
+        # Queue a second chunk behind a running one, to hide the way there and back. Behind one of the same function,
+        # since a worker that is replaced for another environment takes what it runs with it.
+        enough = max(limits.CHUNK_SECONDS, 1.5 * seconds)
+        for slot, serials in enumerate(self._queued):
+            if len(serials) == 1:
+                flying = self._flying[serials[0]]
+                same = flying.leased.function.key == leased.function.key
+                if same and len(flying.pending) * seconds < enough:
+                    return slot
+        return None
+
+    def _send(self, slot: int, leased: HeldBundle) -> int:
+        """Hand over the next chunk of a bundle; return how many tasks it has."""
+        share = -(-len(leased.unstarted) // self._workers.slots)
+        indexes = leased.take(min(self.pace.chunk(leased.key[0]), share))
+        bundle, events = leased.work.bundle, leased.work.events
+        assert events is not None, "a corrupt bundle has no unstarted tasks"
+        first, last = indexes[0] - leased.work.first_index, indexes[-1] - leased.work.first_index
+        self._serial += 1
+        chunk = Chunk(
+            serial=self._serial,
+            function=leased.function,
+            indexes=indexes,
+            attempts=bundle.attempts(indexes),
+            lengths=events.lengths[first : last + 1],
+            data=events.data[leased.offsets[first] : leased.offsets[last + 1]],
+            shared=leased.shared,
+        )
+        self._flying[chunk.serial] = InFlight(slot, leased, indexes, set(indexes))
+        self._queued[slot].append(chunk.serial)
+        self._workers.run(slot, chunk)
+        now = self._clock.monotonic()
+        if leased.work.spec.task_timeout_seconds is not None:
+            heapq.heappush(self._checks, (now + leased.work.spec.task_timeout_seconds, chunk.serial))
+        if len(indexes) > 1 or len(self._queued[slot]) > 1:
+            heapq.heappush(self._checks, (now + limits.REVOKE_AFTER_SECONDS, chunk.serial))
+        return len(indexes)
+
+    def _known_broken(self, leased: HeldBundle) -> bool:
+        """Whether its function keeps failing to load: its tasks then fail the same way, without more workers."""
+        known = self._load_failures.get(leased.function.key)
+        if known is None or known[0].allows(self._clock.monotonic()):
+            return False
+        indexes = list(leased.unstarted)
+        leased.unstarted.clear()
+        for index in indexes:
+            self.fail(leased, index, known[1])
+        return True
+
+    # Collecting
+
+    def on_flushed(self, event: Flushed) -> None:
+        """A worker reports outcomes."""
+        flying = self._flying.get(event.serial)
+        if flying is None:
+            return  # all of it was taken back
+        leased, outcomes = flying.leased, event.outcomes
+        self._load_failures.pop(leased.function.key, None)
+        self.pace.measured(leased.key[0], sum(outcomes.seconds) / len(outcomes))
+        if not flying.pending.issuperset(outcomes.indexes):
+            outcomes = _only(outcomes, flying.pending)  # one was taken back just as it began: another slot has it
+        flying.pending.difference_update(outcomes.indexes)
+        leased.ended(outcomes)
+        self._forget_if_over(event.serial)
+
+    def on_lost(self, event: WorkerLost) -> None:
+        """A worker ended: charge the task that ran, put the others back."""
+        charged = None
+        if event.running is not None and event.error.type != STOPPED:
+            serial, position = event.running
+            flying = self._flying.get(serial)
+            if flying is not None and flying.indexes[position] in flying.pending and not _began_late(event, flying):
+                charged = (serial, flying.indexes[position])
+        if charged is not None:
+            flying = self._flying[charged[0]]
+            flying.pending.discard(charged[1])
+            self.fail(flying.leased, charged[1], event.error, event.seconds, event.stdout, event.stderr)
+        self.release(event.slot)
+
+    def on_load_failed(self, event: LoadFailed) -> None:
+        """A function could not be loaded: charged to the first task that wanted it."""
+        flying = self._flying.get(event.serial)
+        if flying is not None:
+            breaker, _ = self._load_failures.get(flying.leased.function.key, (Breaker(), event.error))
+            breaker.record_failure(self._clock.monotonic())
+            self._load_failures[flying.leased.function.key] = (breaker, event.error)
+            if flying.pending:
+                index = min(flying.pending)
+                flying.pending.discard(index)
+                self.fail(flying.leased, index, event.error)
+        self.release(event.slot)
+
+    def release(self, slot: int) -> None:
+        """A slot's worker is gone: its tasks without an outcome are unstarted again."""
+        for serial in reversed(self._queued[slot]):
+            flying = self._flying.pop(serial)
+            flying.leased.put_back(sorted(flying.pending))
+        if self._queued[slot]:
+            self._queued[slot].clear()
+            self._idle.append(slot)
+
+    def fail(
+        self, leased: HeldBundle, index: int, error: TaskError, seconds: float = 0.0, stdout: str = "", stderr: str = ""
+    ) -> None:
+        """A task failed without its worker saying so."""
+        started = self._clock.now() - seconds
+        outcome = Outcome(
+            index, True, leased.work.bundle.attempt(index), started, seconds, encode_error(error), stdout, stderr
+        )
+        alone = Outcomes()
+        alone.append(outcome)
+        leased.ended(alone)
+
+    def fail_finally(self, leased: HeldBundle, error: TaskError) -> None:
+        """No attempt can help: every task of the bundle is FAILED."""
+        for index in leased.work.bundle.indexes:
+            attempts = leased.work.bundle.attempt(index) - 1
+            leased.outcomes.append(Outcome(index, True, attempts, self._clock.now(), 0.0, encode_error(error), "", ""))
+
+    def _forget_if_over(self, serial: int) -> None:
+        flying = self._flying[serial]
+        if flying.pending:
+            return
+        del self._flying[serial]
+        self._queued[flying.slot].remove(serial)
+        if not self._queued[flying.slot]:
+            self._idle.append(flying.slot)
+
+    # Time and stopping
+
+    def check(self, now: float) -> None:
+        """Kill tasks over their time limit; take back what waits behind a long one."""
+        while self._checks and self._checks[0][0] <= now:
+            _, serial = heapq.heappop(self._checks)
+            flying = self._flying.get(serial)
+            if flying is not None:
+                again = self._check(serial, flying, now)
+                if again is not None:
+                    heapq.heappush(self._checks, (again, serial))
+
+    def _check(self, serial: int, flying: InFlight, now: float) -> float | None:
+        """Look at one chunk; return when to look again."""
+        running = self._workers.running(flying.slot)
+        timeout = flying.leased.work.spec.task_timeout_seconds
+        started = running[2] if running is not None and running[0] == serial else now
+        if timeout is not None and now - started >= timeout:
+            error = TaskError(TIMEOUT, f"Task timed out after {timeout:g} seconds")
+            self._workers.kill(flying.slot, error)
+            return None
+        usual = self.pace.seconds(flying.leased.key[0]) or 0.0
+        if self._idle and running is not None and now - running[2] >= limits.REVOKE_AFTER_SECONDS / 2 + usual:
+            self._take_back(flying.slot)
+        times = []
+        if len(flying.pending) > 1 or len(self._queued[flying.slot]) > 1:
+            times.append(now + limits.REVOKE_AFTER_SECONDS)
+        if timeout is not None:
+            times.append(max(started + timeout, now + 0.001))
+        return min(times) if times else None
+
+    def _take_back(self, slot: int) -> None:
+        for serial, position in self._workers.revoke(slot):
+            flying = self._flying.get(serial)
+            if flying is not None:
+                taken = [index for index in flying.indexes[position:] if index in flying.pending]
+                flying.pending.difference_update(taken)
+                flying.leased.put_back(taken)
+                self._forget_if_over(serial)
+
+    def stop(self, leased: HeldBundle) -> None:
+        """Kill what runs of a bundle; its tasks get no outcome. What else those workers held runs elsewhere."""
+        for slot in {flying.slot for flying in self._flying.values() if flying.leased is leased}:
+            self._workers.kill(slot, TaskError(STOPPED, "its session has ended or its lease is lost"))
+        for flying in self._flying.values():
+            if flying.leased is leased:
+                flying.pending.clear()  # the slot is free once the worker's end is reported
+
+
+def _began_late(event: WorkerLost, flying: InFlight) -> bool:
+    """Whether the worker was killed for the time of another task, which ended just then: this one is innocent."""
+    timeout = flying.leased.work.spec.task_timeout_seconds
+    return event.error.type == TIMEOUT and timeout is not None and event.seconds < timeout
+
+
+def _only(outcomes: Outcomes, wanted: set[int]) -> Outcomes:
+    kept = Outcomes()
+    for outcome in outcomes:
+        if outcome.index in wanted:
+            kept.append(outcome)
+    return kept

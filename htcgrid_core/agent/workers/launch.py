@@ -1,0 +1,48 @@
+"""A worker's process before it is one: sets its limits, unpacks its package, and becomes its command.
+
+The agent is not held up by a large package, and is not there where one is unpacked that should not be.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+BAD_PACKAGE = 65  # exit code: the package's fault, or the command's, not the machine's (EX_DATAERR of sysexits.h)
+
+
+def launcher(cache: Path, digest: str, package: str, limit_bytes: int, memory_mb: int | None) -> tuple[str, ...]:
+    """The command that prepares a package for the command behind it."""
+    arguments = (cache, digest, package, limit_bytes, memory_mb or 0, os.getpid())
+    return (sys.executable, "-P", "-m", "htcgrid_core.agent.workers.launch", *map(str, arguments))
+
+
+def main() -> None:
+    """``python -P -m ...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID COMMAND...``."""
+    from htcgrid_core.agent.workers.limits import confine
+    from htcgrid_core.agent.workers.unpacked_packages import BYTECODE, hold, task_folder
+    from htcgrid_core.domain.errors import InvalidPackage
+
+    cache, digest, package = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    limit_bytes, memory_mb, agent_pid = map(int, sys.argv[4:7])
+    command = sys.argv[7:]
+    confine(memory_mb)
+    if os.getppid() != agent_pid:
+        return  # the agent died before its death was a signal for us
+    try:
+        hold(cache, digest, package, limit_bytes)
+        os.chdir(task_folder(cache, digest))
+    except InvalidPackage as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the agent reads it
+        sys.exit(BAD_PACKAGE)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(cache / digest / BYTECODE)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - no shell, and what the function was deployed with
+    except OSError as error:
+        print(f"{command[0]} cannot be run: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(BAD_PACKAGE)
+
+
+if __name__ == "__main__":
+    main()

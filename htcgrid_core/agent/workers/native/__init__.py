@@ -1,0 +1,1 @@
+"""Native Python workers: long-lived processes, one a slot, that import handlers."""

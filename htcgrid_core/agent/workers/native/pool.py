@@ -1,0 +1,222 @@
+"""Native Python workers: long-lived child processes, one a slot, each in its own process group."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from htcgrid_core.agent.workers import captured_output
+from htcgrid_core.agent.workers.environment import surroundings
+from htcgrid_core.agent.workers.launch import BAD_PACKAGE
+from htcgrid_core.agent.workers.native.process import TOO_SLOW, Process, how_it_ended
+from htcgrid_core.domain import metrics
+from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.ports.doorbell import Bell
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
+from htcgrid_core.ports.worker import Chunk, FunctionRef, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost
+
+CAPTURE_CHECK_SECONDS = 1.0
+
+
+class NativeWorkers:
+    """A WorkerPool of child processes running ``worker_main``."""
+
+    def __init__(self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS) -> None:
+        self.slots = slots
+        self._count = count
+        self._bell = bell
+        self._processes: dict[int, Process] = {}
+        self._by_fd: dict[int, Process] = {}
+        self._poll = select.poll()
+        self._events: list[WorkerEvent] = []
+        self._last_serial = 0
+        self._capture_check_at = time.monotonic() + CAPTURE_CHECK_SECONDS
+        if bell is not None and bell.fileno() >= 0:
+            self._poll.register(bell.fileno(), select.POLLIN)
+
+    # The port
+
+    def run(self, slot: int, chunk: Chunk) -> None:
+        """Queue a chunk on a slot, starting or replacing its worker if need be."""
+        process = self._processes.get(slot)
+        if process is not None and process.surroundings != surroundings(chunk.function):
+            self._discard(process)
+            process = None
+        if process is None:
+            try:
+                process = self._start(slot, chunk.function)
+            except OSError as error:
+                self._events.append(StartFailed(slot, chunk.serial, f"a worker could not be started: {error}"))
+                return
+        self._last_serial = max(self._last_serial, chunk.serial)
+        process.give(chunk)
+        if process.has_unsent:
+            self._watch_writing(process)
+
+    def wait(self, timeout_seconds: float) -> list[WorkerEvent]:
+        """What happened; waits for the first event, a ring of the agent's bell, or the timeout."""
+        if not self._events:
+            for fd, flags in self._poll.poll(max(0.0, timeout_seconds) * 1000.0):
+                if self._bell is not None and fd == self._bell.fileno():
+                    self._bell.clear()
+                    self._events.append(Rung())
+                elif (process := self._by_fd.get(fd)) is not None:
+                    self._on_ready(process, fd, flags)
+            self._check_times()
+        events, self._events = self._events, []
+        return events
+
+    def running(self, slot: int) -> tuple[int, int, float] | None:
+        """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
+        process = self._processes.get(slot)
+        return None if process is None else process.gauge.running()
+
+    def revoke(self, slot: int) -> list[tuple[int, int]]:
+        """Take back what the slot has not begun."""
+        process = self._processes.get(slot)
+        if process is None:
+            return []
+        running = process.gauge.running()
+        if running is None:
+            return []  # between chunks: what is queued is about to begin
+        serial, position, _ = running
+        process.gauge.revoke(serial, position + 1, self._last_serial)
+        after = process.gauge.running()  # it may have begun the next one while the revocation was written
+        if after is not None and (after[0], after[1]) != (serial, position):
+            serial, position = after[0], after[1]
+        taken = []
+        for chunk in process.chunks:
+            if chunk.serial == serial and position + 1 < len(chunk.indexes):
+                taken.append((serial, position + 1))
+            elif chunk.serial > serial:
+                taken.append((chunk.serial, 0))
+        return taken
+
+    def kill(self, slot: int, error: TaskError) -> None:
+        """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
+        process = self._processes.get(slot)
+        if process is not None:
+            process.killed = error
+            process.kill()
+
+    def discard(self, slot: int) -> None:
+        """End the slot's worker, which runs nothing, without an event."""
+        process = self._processes.get(slot)
+        if process is not None:
+            self._discard(process)
+
+    def missing(self) -> str:
+        """Nothing: it starts its workers itself."""
+        return ""
+
+    def watch(self, fd: int) -> None:
+        """End a wait also when ``fd`` is readable."""
+        self._poll.register(fd, select.POLLIN)
+
+    def close(self) -> None:
+        """Kill every worker."""
+        for process in list(self._processes.values()):
+            self._discard(process)
+
+    # Processes
+
+    def _start(self, slot: int, function: FunctionRef) -> Process:
+        process = Process.start(slot, function)
+        self._count.add(metrics.WORKERS_STARTED, kind="native")
+        self._processes[slot] = process
+        for fd in process.descriptors:
+            self._by_fd[fd] = process
+            self._poll.register(fd, select.POLLIN)
+        return process
+
+    def _discard(self, process: Process) -> None:
+        """Kill a process and forget it, without an event."""
+        process.reap()
+        for fd in process.descriptors:
+            if self._by_fd.pop(fd, None) is not None:
+                self._poll.unregister(fd)
+        process.close()
+        if self._processes.get(process.slot) is process:
+            del self._processes[process.slot]
+
+    def _on_ready(self, process: Process, fd: int, flags: int) -> None:
+        if self._processes.get(process.slot) is not process:
+            return  # ended while this poll's earlier events were handled
+        if fd == process.pidfd:
+            self._on_exit(process)
+            return
+        if flags & select.POLLOUT:
+            process.write()
+            self._watch_writing(process)
+        if flags & ~select.POLLOUT and not self._read(process):
+            if process.pidfd < 0:
+                self._on_exit(process)
+            else:
+                self._poll.unregister(fd)  # closed, but its exit comes by the pidfd
+                self._by_fd.pop(fd)
+
+    def _read(self, process: Process) -> bool:
+        """Take in what has arrived; False at the end of the stream."""
+        flushed, is_open = process.read()
+        self._events += flushed
+        return is_open
+
+    def _watch_writing(self, process: Process) -> None:
+        fd = process.connection.fileno()
+        if fd in self._by_fd:
+            self._poll.modify(fd, select.POLLIN | (select.POLLOUT if process.has_unsent else 0))
+
+    def _on_exit(self, process: Process) -> None:
+        self._read(process)  # what it had sent before it ended
+        returncode = process.reap()
+        running = process.gauge.running()
+        stdout, stderr = captured_output.take(process.stdout), captured_output.take(process.stderr)
+        self._discard(process)
+        if process.stale and process.chunks:
+            for chunk in process.chunks:
+                self.run(process.slot, chunk)
+        elif process.chunks:
+            self._events.append(_how_lost(process, process.chunks[0], returncode, running, stdout, stderr))
+        elif process.killed is not None:
+            self._events.append(WorkerLost(process.slot, None, process.killed))
+
+    def _check_times(self) -> None:
+        now = time.monotonic()
+        if now < self._capture_check_at:
+            return
+        self._capture_check_at = now + CAPTURE_CHECK_SECONDS
+        for process in self._processes.values():
+            captured_output.bound(process.stdout)
+            captured_output.bound(process.stderr)
+            if process.is_late:
+                self.kill(process.slot, TOO_SLOW)
+
+
+def _how_lost(
+    process: Process,
+    first: Chunk,
+    returncode: int,
+    running: tuple[int, int, float] | None,
+    stdout: str,
+    stderr: str,
+) -> WorkerEvent:
+    """What the end of a worker that held chunks means.
+
+    Args:
+        first: the chunk that it was at.
+        running: the task that it ran, as ``Gauge.running`` says.
+    """
+    slot, killed = process.slot, process.killed
+    if process.load_error is not None:
+        return LoadFailed(slot, first.serial, process.load_error)
+    if process.loading_since is not None and running is None and killed in (None, TOO_SLOW):
+        how = killed.message if killed else how_it_ended(returncode)
+        if process.hello or returncode == BAD_PACKAGE:
+            message = f"the worker {how} while it loaded {first.function.spec.function.name}"
+            return LoadFailed(slot, first.serial, TaskError("InitError", message, stderr))
+        text = f"a worker {how} before it was ready: {stderr.strip() or '(it printed nothing)'}"
+        return StartFailed(slot, first.serial, text)
+    error = killed or TaskError("WorkerCrashed", f"the worker {how_it_ended(returncode)}", stderr)
+    at = None if running is None else running[:2]
+    seconds = 0.0 if running is None else time.monotonic() - running[2]
+    return WorkerLost(slot, at, error, seconds, stdout, stderr)

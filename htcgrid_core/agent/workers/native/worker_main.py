@@ -1,0 +1,306 @@
+"""The native Python worker: a child process of the agent that runs one task at a time.
+
+It imports as little as it can, so that it starts in tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import hashlib
+import json
+import os
+import select
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from htcgrid_core.agent.lru import LruCache
+from htcgrid_core.agent.workers import captured_output
+from htcgrid_core.agent.workers.context import Context
+from htcgrid_core.agent.workers.limits import confine
+from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native.loading import Sources, load
+from htcgrid_core.agent.workers.native.wire import Gauge, Kind
+from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.outcomes import Outcomes
+from htcgrid_core.codecs.shared import SharedInput, resolve_with, resolved
+from htcgrid_core.codecs.signing import SIGNATURE_BYTES
+from htcgrid_core.codecs.values import DECODERS, ENCODERS, encode_json_frugally, has_long_text
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.outcome import TaskError
+
+FLUSH_SECONDS = 0.002  # after which an outcome is sent although more tasks wait
+FUNCTIONS_KEPT = 256
+SHARED_INPUTS_KEPT = 8
+TRACEBACK_CHARACTERS = 16_000
+EXCEPTION_BYTES = 1 << 20
+READ_BYTES = 1 << 16
+
+
+class Worker:
+    """One worker's connection, function and unsent outcomes."""
+
+    def __init__(self, connection: socket.socket, gauge: Gauge) -> None:
+        self._connection = connection
+        self._inbox = connection.makefile("rb", READ_BYTES)
+        self._arrived = select.poll()
+        self._arrived.register(connection, select.POLLIN)
+        self._gauge = gauge
+        self._sources = Sources()
+        self._functions: LruCache[str, Callable[..., Any]] = LruCache(FUNCTIONS_KEPT)
+        self._shared: LruCache[str, Any] = LruCache(SHARED_INPUTS_KEPT)
+        self._shared_paths: dict[str, str] = {}
+        self._session_id = ""
+        self._asked: dict[str, Any] = {}  # the function that the agent named last
+        self._spec = self._asked  # the one that is loaded
+        self._function: Callable[..., Any] | None = None
+        self._lock = threading.Lock()  # the buffer and the sending end of the connection
+        self._buffer = Outcomes()  # of the chunk that is run
+        self._unsent = b""  # messages
+        self._serial = 0
+        self._waiting = threading.Event()
+        self._stdout, self._stderr = captured_output.Stream("stdout", 1), captured_output.Stream("stderr", 2)
+        self._pid, self._folder = os.getpid(), os.getcwd()
+
+    def serve(self) -> None:
+        """Obey the agent until it hangs up."""
+        resolve_with(self._resolve)
+        threading.Thread(target=self._flush_late, daemon=True).start()
+        self._send(wire.message(Kind.HELLO))
+        while True:
+            head = self._inbox.read(wire.HEAD.size)
+            if len(head) < wire.HEAD.size:
+                return
+            length, kind = wire.HEAD.unpack(head)
+            body = self._inbox.read(length)
+            if len(body) < length:
+                return
+            if kind == Kind.FUNCTION:
+                self._asked = json.loads(body)
+            elif not self._run(wire.unpack_chunk(body)):
+                return
+
+    # Functions
+
+    def _turn_to(self, session_id: str) -> bool:
+        """Make ready for the tasks of another session, or function; False if this worker has to end."""
+        self._flush()  # or what has ended would run again if this worker has to end
+        if self._sources.changed():
+            self._send(wire.message(Kind.STALE))
+            return False
+        with contextlib.suppress(OSError):  # the last session's handler may have left it, or deleted it
+            os.chdir(self._folder)
+        if self._asked is not self._spec and not self._load(self._asked):
+            return False
+        self._session_id = session_id
+        return True
+
+    def _load(self, spec: dict[str, Any]) -> bool:
+        function = self._functions.get(spec["key"])
+        if function is None:
+            try:
+                function = load(spec)
+            except BaseException as error:  # noqa: BLE001 - a module may even call sys.exit when imported
+                text = f"{spec['name']} could not be loaded: {_message(error)}"
+                described = json.loads(codec.encode_error(TaskError("InitError", text, _trace(error))))
+                printed = {"stdout": self._stdout.take(), "stderr": self._stderr.take()}
+                self._send(wire.json_message(Kind.LOAD_FAILED, {**described, **printed}))
+                return False
+            self._functions.put(spec["key"], function)
+            self._stdout.take()
+            self._stderr.take()
+        if spec["confirm"]:
+            self._send(wire.message(Kind.LOADED))
+        self._sources.note()
+        self._spec, self._function = spec, function
+        return True
+
+    def _resolve(self, reference: SharedInput) -> Any:
+        """A shared input, read once; the agent has verified its digest and signature."""
+        value = self._shared.get(reference.digest)
+        if value is None:
+            with open(self._shared_paths[reference.digest], "rb") as file:
+                data = file.read()
+            if hashlib.sha256(data).hexdigest() != reference.digest:  # its file has changed since the agent looked
+                raise CorruptPayload(f"shared input {reference.digest} does not have the digest that its name says")
+            if reference.codec == "pickle":
+                data = data[SIGNATURE_BYTES:]
+            value = data if reference.codec == "bytes" else DECODERS[reference.codec](data)
+            self._shared.put(reference.digest, value)
+        return value
+
+    # Tasks
+
+    def _run(self, chunk: wire.ChunkBody) -> bool:
+        """Run the tasks of a chunk; False if this worker has to end instead."""
+        is_other = chunk.session_id != self._session_id or self._asked is not self._spec
+        if is_other and not self._turn_to(chunk.session_id):
+            return False
+        self._serial = chunk.serial
+        self._shared_paths.update(chunk.shared)
+        at, last, has_shared = 0, len(chunk.indexes) - 1, bool(chunk.shared)
+        tasks = zip(chunk.indexes, chunk.attempts, chunk.lengths, strict=True)
+        for position, (index, attempt, length) in enumerate(tasks):
+            if self._gauge.is_revoked(chunk.serial, position):
+                break
+            started = time.monotonic()
+            self._gauge.begin(chunk.serial, position, started)
+            failed, result = self._call(chunk.data[at : at + length], index, attempt, started, has_shared)
+            at += length
+            seconds = time.monotonic() - started
+            stdout, stderr = self._stdout.take(), self._stderr.take()
+            with self._lock:
+                is_first = not self._buffer
+                self._buffer.add(index, failed, attempt, time.time() - seconds, seconds, result, stdout, stderr)
+            if is_first and position != last:
+                self._waiting.set()
+        self._gauge.rest()
+        if self._arrived.poll(0):
+            # With the next chunk there, these outcomes are sent beside its first task: whoever sends them wakes the
+            # agent, often on the very core that the task should begin on.
+            with self._lock:
+                self._pack_locked()
+            self._waiting.set()
+        else:
+            self._flush()
+        self._sources.note()  # what handlers import late
+        return True
+
+    def _call(self, payload: bytes, index: int, attempt: int, started: float, shared: bool) -> tuple[bool, bytes]:
+        """(failed, encoded result or error) of one task."""
+        spec, function = self._spec, self._function
+        assert function is not None, "a chunk never comes before its function"
+        try:
+            event = DECODERS[spec["codec"]](payload)
+            if shared and spec["codec"] == "json":
+                event = resolved(event)
+            if spec["call"] == "handler":
+                timeout = spec["task_timeout_seconds"]
+                deadline = None if timeout is None else started + timeout
+                context = Context(
+                    self._session_id, index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"],
+                    (spec["traceparent"], spec["tracestate"]),
+                )  # fmt: skip
+                context.labels, context.tenant_id = spec["labels"], spec["tenant"]
+                result = function(event, context)
+            elif spec["call"] == "event":
+                result = function(event)
+            else:
+                result = function(*event[0], **event[1])
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's failure too
+            self._end_if_child(error)
+            return True, self._encode_error(error)
+        self._end_if_child(None)
+        try:
+            frugal = spec["memory_mb"] and spec["codec"] == "json" and has_long_text(result)
+            encoded = encode_json_frugally(result) if frugal else ENCODERS[spec["codec"]](result)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
+            text = f"the handler returned a {type(result).__name__} that cannot be encoded: {_message(error)}"
+            return True, codec.encode_error(TaskError("InvalidResult", text))
+        if len(encoded) > limits.MAX_RESULT_BYTES:
+            text = (
+                f"the result has {len(encoded):,} bytes, over {limits.MAX_RESULT_BYTES:,}: store it, return its place"
+            )
+            return True, codec.encode_error(TaskError("InvalidResult", text))
+        return False, encoded
+
+    def _encode_error(self, error: BaseException) -> bytes:
+        described = TaskError(type(error).__name__, _message(error), _trace(error))
+        pickled = b""
+        if self._spec["codec"] == "pickle":
+            try:
+                pickled = ENCODERS["pickle"](error)
+            except Exception:  # noqa: BLE001 - not every exception can be pickled: its text travels all the same
+                pickled = b""
+        return codec.encode_error(described, pickled if len(pickled) <= EXCEPTION_BYTES else b"")
+
+    def _end_if_child(self, error: BaseException | None) -> None:
+        """A handler that forks comes back twice: the child is no worker, and ends as a script would."""
+        if os.getpid() == self._pid:
+            return
+        code = error.code if isinstance(error, SystemExit) else error
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+    # Outcomes
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._pack_locked()
+            if self._unsent:
+                self._connection.sendall(self._unsent)
+                self._unsent = b""
+
+    def _pack_locked(self) -> None:
+        if self._buffer:
+            self._unsent += wire.pack_outcomes(self._serial, codec.pack(self._buffer))
+            self._buffer = Outcomes()
+
+    def _flush_late(self) -> None:
+        """Send what waits behind the next task."""
+        while True:
+            self._waiting.wait()
+            self._waiting.clear()
+            time.sleep(FLUSH_SECONDS)
+            self._flush()
+
+    def _send(self, data: bytes) -> None:
+        with self._lock:
+            self._connection.sendall(data)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 - a __str__ that raises must not cost the worker
+        text = f"(its text raises {type(broken).__name__})"
+    if isinstance(error, SystemExit):
+        return f"the handler called sys.exit({text})"
+    return text[:TRACEBACK_CHARACTERS]
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback from the handler's first frame on."""
+    trace = error.__traceback__
+    here = __file__, load.__code__.co_filename
+    while trace is not None and trace.tb_frame.f_code.co_filename in here:
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception as broken:  # noqa: BLE001 - whatever the user's code raises
+        text = f"(its traceback raises {type(broken).__name__})"
+    if len(text) > TRACEBACK_CHARACTERS:
+        half = TRACEBACK_CHARACTERS // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+    return text
+
+
+def main() -> None:
+    """``python -P -m ...native.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
+    socket_fd, gauge_fd, agent_pid, memory_mb = map(int, sys.argv[1:5])
+    path = sys.argv[5:]
+    confine(memory_mb)
+    if os.getppid() != agent_pid:
+        return  # the agent died before PDEATHSIG was set
+    sys.argv = [sys.argv[0]]
+    sys.path[:0] = [entry for entry in path if entry not in sys.path]
+    faulthandler.enable()  # a segfault leaves its traceback on stderr, which the agent reads
+    connection = socket.socket(fileno=socket_fd)
+    gauge = Gauge(gauge_fd)
+    os.close(gauge_fd)
+    try:
+        Worker(connection, gauge).serve()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the agent hung up: nobody is left to tell
+    except OSError:
+        traceback.print_exc()
+        os._exit(1)  # a task has closed our descriptors; threads that it left behind must not keep us
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""One port of the Runtime API for a client that the agent did not start: a container beside it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass, field
+
+from htcgrid_core.agent.workers.runtime_api.connections import CONNECTIONS
+from htcgrid_core.agent.workers.runtime_api.http import Connection
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.function import Package, SidecarPort
+from htcgrid_core.ports.worker import Chunk
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The task that a sidecar was given.
+
+    Attributes:
+        connection: over which it was given.
+    """
+
+    slot: int
+    chunk: Chunk
+    position: int
+    started: float
+    connection: Connection
+
+
+@dataclass(slots=True)
+class Sidecar:
+    """A port, and what is known of its client.
+
+    Attributes:
+        parked: the connection that waits for the next task.
+        current: the task that it was given and has not answered.
+        heard_at: when it last answered or began to wait; None if it is gone, or runs what nobody waits for any more.
+        keeps: whether it was seen to use a connection for a second request, so that the end of one is its own end.
+        problem: its last init error.
+    """
+
+    where: SidecarPort
+    listener: socket.socket
+    connections: dict[int, Connection] = field(default_factory=dict)
+    parked: Connection | None = None
+    current: Given | None = None
+    heard_at: float | None = None
+    keeps: bool = False
+    problem: str = ""
+
+    @classmethod
+    def listen(cls, where: SidecarPort) -> Sidecar:
+        """Serve a port of the loopback interface, which containers of one pod share.
+
+        Raises:
+            GridUnavailable: it is taken, or may not be served.
+        """
+        try:
+            listener = socket.create_server((LOOPBACK, where.port), backlog=CONNECTIONS)
+        except OSError as error:
+            raise GridUnavailable(
+                f"port {where.port} for the sidecar of {where.name} cannot be served: {error}; is another agent on it?"
+            ) from error
+        listener.setblocking(False)
+        return cls(where, listener)
+
+    @property
+    def address(self) -> str:
+        """For people."""
+        return f"{LOOPBACK}:{self.listener.getsockname()[1]}"
+
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """What its client may call this machine; a page in a browser has another name for it."""
+        return self.address, self.address.replace(LOOPBACK, "localhost")
+
+    def serves(self, package: Package) -> bool:
+        """Whether it runs tasks of a deployed function."""
+        return package.function == self.where.function and self.where.version in (None, package.version)
+
+    def is_there(self, now: float) -> bool:
+        """Whether its client waits, runs a task, or has just answered one and will ask for the next."""
+        if self.parked is not None or self.current is not None:
+            return True
+        return self.heard_at is not None and now - self.heard_at < limits.SIDECAR_RETURN_SECONDS
+
+    def heard(self) -> None:
+        """Its client lives, and does what it should."""
+        self.heard_at = time.monotonic()
+        self.problem = ""
+
+    def gone(self) -> None:
+        """Its client has ended, or may as well have, until it asks for a task again."""
+        self.current = self.heard_at = None
+        self.keeps = False

@@ -1,0 +1,60 @@
+"""One call of a task, and the event that it becomes on the grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.client.schemas.objects import RunInput
+from prefect.futures import PrefectFuture
+from prefect.utilities.callables import parameters_to_args_kwargs
+
+from htcgrid_prefect.flow.futures import HTCGridFuture
+from htcgrid_prefect.flow.inputs import futures_in, with_results, with_states
+from htcgrid_prefect.shared.shipping import Shipment
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """What was submitted.
+
+    Attributes:
+        future: its own; its group's shipment runs it.
+        parameters: as Prefect passes them, with futures and annotations in them.
+        wait_for: futures, states and collections of them that it does not start before.
+        dependencies: upstream runs that Prefect has found in the parameters already.
+    """
+
+    future: HTCGridFuture[Any]
+    parameters: dict[str, Any]
+    wait_for: Any = None
+    dependencies: dict[str, set[RunInput]] | None = None
+
+    @property
+    def shipment(self) -> Shipment:
+        """What runs it."""
+        return self.future.group.shipment
+
+    def upstream(self) -> set[PrefectFuture[Any]]:
+        """The futures that it needs."""
+        found = futures_in(self.parameters)
+        return found | futures_in(list(self.wait_for)) if self.wait_for else found
+
+    def event(self) -> tuple[Any, ...]:
+        """What the worker is sent: the task run's id, then what it is called with.
+
+        Only once everything upstream has ended.
+
+        Raises:
+            UpstreamTaskError: something upstream did not complete, and there is no engine in the worker to say so.
+        """
+        run_id = self.future.task_run_id
+        if self.shipment.is_bare:
+            if self.wait_for:
+                with_results({"wait_for": list(self.wait_for)})
+            parameters = with_results(self.parameters)
+            if self.shipment.named_only:  # looking at the signature takes longer than sending the call
+                return run_id.bytes, (), parameters
+            return run_id.bytes, *parameters_to_args_kwargs(self.shipment.task.fn, parameters)
+        states = with_states(list(self.wait_for)) if self.wait_for else None
+        return run_id, with_states(self.parameters), states, self.dependencies

@@ -1,0 +1,43 @@
+"""From what the grid says of a task to how its task run ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.schemas.objects import State, StateDetails, StateType
+from prefect.states import Cancelled, Crashed, Failed
+
+from htcgrid_core import TaskError, TaskFailed, TaskOutcome, TaskState
+from htcgrid_prefect.shared.state_events import Change
+
+# Error types of the grid, rather than of what the task raised.
+LOST = frozenset({"WorkerCrashed", "AgentLost", "InitError", "CorruptPayload", "InvalidResult", "WorkerSetupFailed"})
+
+
+def ended_badly(session_id: str, task: TaskOutcome, details: StateDetails) -> State[None]:
+    """The state of a task that brought no result."""
+    if task.state is TaskState.CANCELLED:
+        return Cancelled(message=f"session {session_id} of the grid was cancelled", state_details=details)
+    error = task.error or TaskError("Unknown", "the grid gives no reason")
+    place = f"task {task.index} of session {session_id}, {task.attempts} attempt(s)"
+    if error.type == "TaskTimeout":
+        failure = TaskFailed(session_id, task.index, error)
+        return Failed(name="TimedOut", message=f"{error.message} ({place})", data=failure, state_details=details)
+    if error.type in LOST:
+        return Crashed(message=f"{error.type}: {error.message} ({place})", state_details=details)
+    raised = error.exception or TaskFailed(session_id, task.index, error)
+    message = f"Task run encountered an exception {error.type}: {error.message}"
+    return Failed(message=message, data=raised, state_details=details)
+
+
+def changes_of(task: TaskOutcome, submitted_at: datetime, state: State[None] | None) -> list[Change]:
+    """Every state that a bare task went through: ``state`` is its last one, None for Completed."""
+    changes = [Change(StateType.PENDING, "Pending", submitted_at)]
+    ended_at = datetime.now(UTC)
+    if task.started_at:
+        started_at = datetime.fromtimestamp(task.started_at, UTC)
+        ended_at = started_at + timedelta(seconds=task.duration_seconds)
+        changes.append(Change(StateType.RUNNING, "Running", started_at))
+    if state is None:
+        return [*changes, Change(StateType.COMPLETED, "Completed", ended_at)]
+    return [*changes, Change(state.type, state.name or "", max(ended_at, submitted_at), state.message)]

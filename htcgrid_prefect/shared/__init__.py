@@ -1,0 +1,1 @@
+"""What the flow's process and the workers share."""

@@ -1,0 +1,194 @@
+"""In a worker: one call of a task through Prefect's own engine, without an API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import cloudpickle
+import prefect.task_engine
+from prefect import Task
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State, StateDetails
+from prefect.context import (
+    AsyncClientContext,
+    FlowRunContext,
+    SettingsContext,
+    SyncClientContext,
+    TagsContext,
+    TaskRunContext,
+    hydrated_context,
+)
+from prefect.events.schemas.events import RelatedResource
+from prefect.settings import Profile, Settings
+from prefect.states import Crashed, exception_to_crashed_state
+from prefect.task_engine import run_task_async, run_task_sync
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.utilities.asyncutils import run_coro_as_sync
+
+from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
+from htcgrid_prefect.shared.state_events import Level
+from htcgrid_prefect.worker.recorder import RECORDER, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the calls of a session have in common; pickled once.
+
+    Attributes:
+        task: what runs.
+        flow_run, task_run: serialized contexts that the calls were made in, without secrets; empty for none.
+        tags: of ``with tags(...)`` around the calls.
+        deployment_id, deployment_parameters: of the flow run's deployment.
+        related: labels of the resources that every event of the flow run relates to.
+        nested: what runs tasks that the task itself submits.
+        level: what is reported.
+    """
+
+    task: Task[..., Any]
+    flow_run: dict[str, Any]
+    task_run: dict[str, Any]
+    tags: tuple[str, ...]
+    deployment_id: str | None
+    deployment_parameters: dict[str, Any] | None
+    related: list[dict[str, str]]
+    nested: TaskRunner[Any] | None
+    level: Level
+
+
+class Surroundings:
+    """What every call under the same settings needs: entered once, since it takes longer than a short task."""
+
+    def __init__(self) -> None:
+        self.context = contextvars.Context()
+        self._loop: asyncio.Runner | None = None
+        self.client = self.context.run(self._enter)
+
+    def _enter(self) -> SyncPrefectClient:
+        SettingsContext(profile=Profile(name="htcgrid", settings={}), settings=Settings()).__enter__()
+        with hydrated_context():  # completes the contexts' models
+            pass
+        RECORDER.install()
+        _without_slots()
+        return SyncClientContext().__enter__().client
+
+    @property
+    def loop(self) -> asyncio.Runner:
+        """An event loop for asynchronous tasks, whose client is in contexts copied from now on."""
+        if self._loop is None:
+            self._loop = asyncio.Runner()
+            self._loop.run(_enter_async_client(), context=self.context)
+        return self._loop
+
+
+@functools.lru_cache(maxsize=4)
+def surroundings(settings: frozenset[tuple[str, str]]) -> Surroundings:
+    """Those of the settings that are in the environment now."""
+    return Surroundings()
+
+
+class Engine:
+    """Runs the calls of one header, in a context that is made once."""
+
+    def __init__(self, header: Header, around: Surroundings) -> None:
+        self._header = header
+        self._related = [RelatedResource(labels) for labels in header.related]
+        self._nested = header.nested or ThreadPoolTaskRunner()
+        self._flow_run: FlowRunContext | None = None
+        self._task_run: TaskRunContext | None = None
+        self._loop = around.loop if header.task.isasync else None
+        self._base = around.context.copy()
+        self._base.run(self._enter, around.client)
+
+    def _enter(self, client: SyncPrefectClient) -> None:
+        """Enter, for good, what the calls have in common: tags and the deployment."""
+        header = self._header
+        if header.flow_run:
+            runner = self._nested.duplicate()
+            self._flow_run = FlowRunContext(**header.flow_run, client=client, task_runner=runner, detached=True)
+        if header.task_run:
+            self._task_run = TaskRunContext(**header.task_run, client=client)
+        TagsContext(current_tags=set(header.tags)).__enter__()
+        if header.deployment_id:
+            current_deployment_id.set(UUID(header.deployment_id))
+        if header.deployment_parameters:
+            current_deployment_parameters.set(header.deployment_parameters)
+
+    def run(self, run_id: UUID, parameters: dict[str, Any], wait_for: Any, dependencies: Any) -> Report:
+        """Run one call; what its task raises is in the state that it reports."""
+        RECORDER.begin(self._related)
+        call = {"task_run_id": run_id, "parameters": parameters, "wait_for": wait_for, "dependencies": dependencies}
+        state = self._base.copy().run(self._state_of, call)
+        try:
+            pickled = cloudpickle.dumps(state)
+        except Exception as error:  # noqa: BLE001 - whatever pickling the user's objects raises
+            state = self._unpicklable(state, error)
+            pickled = cloudpickle.dumps(state)
+        return Report(pickled, state.is_completed(), *RECORDER.kept(state, self._header.level))
+
+    def _state_of(self, call: dict[str, Any]) -> State[Any]:
+        with self._contexts():
+            try:
+                if not self._header.task.isasync:
+                    return _state(run_task_sync(self._header.task, return_type="state", **call))
+                assert self._loop is not None, "made with the header"
+                coroutine = run_task_async(self._header.task, return_type="state", **call)
+                return _state(self._loop.run(coroutine, context=contextvars.copy_context()))
+            except BaseException as error:  # noqa: BLE001 - the engine has reported the crash and raises it again
+                return run_coro_as_sync(exception_to_crashed_state(error)) or Crashed(message=repr(error))
+
+    @contextlib.contextmanager
+    def _contexts(self) -> Iterator[None]:
+        """Contexts of the run that the call was made in: fresh ones, since the engine writes into them."""
+        with contextlib.ExitStack() as stack:
+            if self._flow_run is not None:
+                runner = stack.enter_context(self._nested.duplicate())
+                update = {"task_runner": runner, "run_results": {}, "task_run_dynamic_keys": {}}
+                stack.enter_context(self._flow_run.model_copy(update=update))
+            if self._task_run is not None:
+                stack.enter_context(self._task_run.model_copy())
+            yield
+
+    def _unpicklable(self, state: State[Any], error: Exception) -> State[Any]:
+        what = "result" if state.is_completed() else "exception"
+        message = f"the task's {what} cannot be pickled, and so cannot leave the worker: {error}"
+        details = StateDetails(flow_run_id=state.state_details.flow_run_id, task_run_id=state.state_details.task_run_id)
+        if not state.is_completed():
+            message = f"{state.message} ({message})"
+        crashed: State[Any] = Crashed(message=message, timestamp=state.timestamp, state_details=details)
+        if not state.is_completed():
+            crashed = crashed.model_copy(update={"type": state.type, "name": state.name})
+        RECORDER.replace_last_state(crashed)
+        return crashed
+
+
+def _state(found: Any) -> State[Any]:
+    assert isinstance(found, State), f"the engine was asked for a state and returned a {type(found).__name__}"
+    return found
+
+
+async def _enter_async_client() -> None:
+    await AsyncClientContext().__aenter__()
+
+
+def _without_slots() -> None:
+    """Tags ask the API for a concurrency slot at each task run; there is no API here."""
+
+    @contextlib.contextmanager
+    def free(*args: Any, **kwargs: Any) -> Iterator[None]:
+        yield
+
+    @contextlib.asynccontextmanager
+    async def afree(*args: Any, **kwargs: Any) -> Any:
+        yield
+
+    for name, replacement in (("_concurrency", free), ("_aconcurrency", afree)):
+        if not hasattr(prefect.task_engine, name):
+            raise RuntimeError(f"prefect.task_engine has no {name}: this version of Prefect is not known")
+        setattr(prefect.task_engine, name, replacement)
