@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from htcgrid_core.agent.loop.condition import Condition
+from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.domain.errors import InvalidInput
 
 _TEXT = "text/plain; charset=utf-8"
@@ -19,9 +19,9 @@ class Health:
     """Serves in a thread of its own, so that it answers whatever the agent's loop does.
 
     Args:
-        condition: the agent's.
+        readiness: the agent's.
         page: writes the metrics as Prometheus reads them.
-        stuck_seconds: without a turn of the loop, after which the agent is not alive.
+        stuck_seconds: without an iteration of the loop, after which the agent is not alive.
         host, port: where to listen; port 0 for any that is free.
 
     Raises:
@@ -30,14 +30,14 @@ class Health:
 
     def __init__(
         self,
-        condition: Condition,
+        readiness: Readiness,
         page: Callable[[], bytes],
         *,
         stuck_seconds: float,
         host: str,
         port: int,
     ) -> None:
-        self._condition = condition
+        self._condition = readiness
         self._page = page
         self._stuck_seconds = stuck_seconds
         try:
@@ -71,7 +71,7 @@ class Health:
 
     def _dead(self) -> str:
         seconds = self._condition.stuck_seconds()
-        return f"its loop has made no turn for {seconds:.0f} s" if seconds > self._stuck_seconds else ""
+        return f"its loop has made no iteration for {seconds:.0f} s" if seconds > self._stuck_seconds else ""
 
 
 def _handler(answer: Callable[[str], tuple[HTTPStatus, str, bytes]]) -> type[BaseHTTPRequestHandler]:

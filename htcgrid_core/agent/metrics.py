@@ -9,12 +9,12 @@ from htcgrid_core.ports.metrics import Metrics
 
 def show(agent: Agent, count: Metrics) -> None:
     """Have the gauges of one agent read from now on."""
-    condition = agent.condition
+    readiness = agent.readiness
     count.read(metrics.SLOTS, lambda: agent.slots)
     count.read(metrics.SLOTS_BUSY, lambda: agent.busy)
     count.read(metrics.LEASES, lambda: agent.leases)
     count.read(metrics.AGENTS, lambda: agent.agents)
-    count.read(metrics.READY, lambda: not condition.unready())
-    count.read(metrics.DRAINING, lambda: condition.draining)
-    count.read(metrics.BREAKER_OPEN, lambda: condition.grid_is_open, of="grid")
-    count.read(metrics.BREAKER_OPEN, lambda: condition.workers_are_open, of="workers")
+    count.read(metrics.READY, lambda: not readiness.unready())
+    count.read(metrics.DRAINING, lambda: readiness.draining)
+    count.read(metrics.BREAKER_OPEN, lambda: readiness.grid_is_open, of="grid")
+    count.read(metrics.BREAKER_OPEN, lambda: readiness.workers_are_open, of="workers")

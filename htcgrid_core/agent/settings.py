@@ -23,8 +23,8 @@ class AgentIdentity:
 class AgentSettings:
     """An agent's times, in seconds.
 
-    ``look_seconds``: between looks at whether a ring means that a session here was cancelled; infinite where no ring
-    can mean that, since nobody rings from another machine.
+    ``look_seconds``: between looks at whether a ring of the doorbell means that a session here was cancelled; infinite
+    where no ring can mean that, since nobody rings from another machine.
     """
 
     lease_seconds: float = limits.LEASE_SECONDS

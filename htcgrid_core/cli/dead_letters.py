@@ -37,7 +37,7 @@ def list_(url: str, as_json: bool, limit: int) -> None:
             "pool": letter.pool,
             "session": letter.hint.session_id if letter.hint else None,
             "bundle": letter.hint.bundle_id if letter.hint else None,
-            "sent_again": letter.burials,
+            "sent_again": letter.redrives,
             "sent_at": letter.sent_at,
         }
         for letter in letters

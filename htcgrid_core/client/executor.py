@@ -25,7 +25,7 @@ from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.ports.doorbell import COMMITS
 from htcgrid_core.services import results
-from htcgrid_core.services.cutting import EncodedEvent
+from htcgrid_core.services.bundling import EncodedEvent
 
 if TYPE_CHECKING:
     from htcgrid_core.client.grid import Grid

@@ -20,7 +20,7 @@ from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, seal
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput
 from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 Call = Literal["handler", "event", "args"]
 
@@ -94,7 +94,7 @@ def from_callable(
         raise InvalidInput(f"{name} cannot be sent to the grid: {type(error).__name__}: {error}") from error
     sealed = seal(plane.key, "", FUNCTION_PURPOSE, pickled)
     key = f"functions/{hashlib.sha256(sealed).hexdigest()}"
-    persist(plane, lambda: plane.blobs.put(key, sealed))
+    with_retries(plane, lambda: plane.blobs.put(key, sealed))
     return FunctionSpec(name=name[:512], blob=key, call=call or _call_of(function), environment=environment)
 
 

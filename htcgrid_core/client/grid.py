@@ -23,8 +23,8 @@ from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of
+from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.measure import Measurement, measure
-from htcgrid_core.services.persist import persist
 from htcgrid_core.services.results import unfinished_events
 from htcgrid_core.services.submit import submit
 
@@ -207,7 +207,7 @@ class Grid:
         if kind == "pickle":
             data = seal(self.plane.key, "", SHARED_PURPOSE, data)
         digest = hashlib.sha256(data).hexdigest()
-        persist(self.plane, lambda: self.plane.blobs.put(f"shared/{digest}", data))
+        with_retries(self.plane, lambda: self.plane.blobs.put(f"shared/{digest}", data))
         return SharedInput(digest, kind)
 
     # Functions

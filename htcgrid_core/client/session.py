@@ -16,8 +16,8 @@ from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.session_store import AuditEntry, OutcomePage
 from htcgrid_core.services import cancel, results
+from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.find_task import find_task
-from htcgrid_core.services.persist import persist
 
 if TYPE_CHECKING:
     from htcgrid_core.client.deployment import Deployment
@@ -336,7 +336,7 @@ class Session:
             SessionNotFound: its retention time has passed.
         """
         now = self.plane.clock.now()
-        self._record = persist(self.plane, lambda: self.plane.store.adopt(self.id, owner, now))
+        self._record = with_retries(self.plane, lambda: self.plane.store.adopt(self.id, owner, now))
         return progress_of(self._record)
 
     def cancel(self, reason: str = "cancelled by its user", *, owner: str | None = None) -> Progress:

@@ -97,7 +97,7 @@ def serve(
         if count is not None and health is not None:
             show(agent, count)
             stuck_seconds, (on, port) = settings.stuck_seconds, health
-            pages = Health(agent.condition, count.page, stuck_seconds=stuck_seconds, host=on, port=port)
+            pages = Health(agent.readiness, count.page, stuck_seconds=stuck_seconds, host=on, port=port)
             undo.callback(pages.close)
             where = pages.address
         ready(identity, where)

@@ -11,7 +11,7 @@ from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.plane import CloudPlane, open_cloud
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.services.dead_letters import Buried, bury
+from htcgrid_core.services.dead_letters import HandledDeadLetters, handle_dead_letters
 from htcgrid_core.services.reconcile import Reconciled, reconcile
 from htcgrid_core.services.sweep import Swept, is_time, sweep
 
@@ -31,13 +31,13 @@ class Tick:
     """What one tick did."""
 
     sessions: Reconciled
-    dead_letters: Buried
+    dead_letters: HandledDeadLetters
     swept: Swept | None
 
 
 def tick(cloud: CloudPlane, every_seconds: float = limits.RECONCILE_TICK_SECONDS, *, thorough: bool = False) -> Tick:
     """One tick; idempotent, and many may do it at once. Arguments as for ``reconcile``; a thorough one sweeps, too."""
-    letters = bury(cloud.plane, cloud.dead_letters)
+    letters = handle_dead_letters(cloud.plane, cloud.dead_letters)
     sessions = reconcile(cloud.plane, every_seconds, thorough=thorough)
     return Tick(sessions, letters, sweep(cloud.plane) if thorough or is_time(cloud.plane, every_seconds) else None)
 

@@ -13,7 +13,7 @@ LOCAL_RECONCILE_TICK_SECONDS: Final = 1.0
 SUBMIT_STALL_SECONDS: Final = 1800.0  # a SUBMITTED session without a write for this long is aborted
 WRONG_CLOCK_SECONDS: Final = 600.0  # by which clocks may be wrong, each way, without a submission being aborted
 DRAIN_GRACE_SECONDS: Final = 25.0
-STUCK_SECONDS: Final = 150.0  # without a turn of its loop, after which an agent says that it is not healthy
+STUCK_SECONDS: Final = 150.0  # without an iteration of its loop, after which an agent says that it is not healthy
 
 # Slicing and bundle sizes
 TIME_SLICE_SECONDS: Final = 2.0
@@ -49,7 +49,7 @@ CHUNK_SECONDS: Final = 0.010  # work handed to a worker at once, by the pace jus
 QUEUE_BEHIND_SECONDS: Final = 0.25  # a worker gets its next task while it runs one, if tasks are shorter than this
 BACKLOG_SECONDS: Final = 0.050  # work an agent keeps unstarted so that its slots never wait for a claim
 BACKLOG_TASKS: Final = 512
-ROSTER_READS_A_BEAT: Final = 30.0  # by all agents of a grid together: each reads what all of them say
+AGENT_LIST_READS_A_BEAT: Final = 30.0  # by all agents of a grid together: each reads what all of them say
 REVOKE_AFTER_SECONDS: Final = 0.1  # tasks queued behind one that runs this long go to another slot
 CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the first and the last half
 CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before

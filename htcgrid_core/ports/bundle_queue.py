@@ -57,7 +57,7 @@ class BundleQueue(Protocol):
         """The rank that is being served: where a new session begins. 0 for a queue that keeps no order."""
 
     def sharers(self, pool: str, tenant: str) -> int:
-        """Live sessions of a tenant, which share its turns; 0 for a queue that keeps no order."""
+        """Live sessions of a tenant, which get one share together; 0 for a queue that keeps no order."""
 
     def may_have_lost(self, pool: str) -> bool:
         """Whether what was sent and has not come may be lost: as far as is known, nothing waits there."""

@@ -15,14 +15,14 @@ class DeadLetter:
 
     Attributes:
         hint: None if it is not one of ours.
-        burials: how often it was taken out of here before.
+        redrives: how often it was taken out of here, and sent again, before.
         text: what it says, for people.
         sent_at: wall clock, seconds.
     """
 
     pool: str
     hint: Hint | None
-    burials: int
+    redrives: int
     text: str
     sent_at: float
     receipt: Any = None
@@ -35,7 +35,7 @@ class DeadLetters(Protocol):
         """Some of them, which nobody else receives for a while."""
 
     def redrive(self, letters: Sequence[DeadLetter]) -> None:
-        """Send hints to their pool's agents again, one burial older, and delete the letters."""
+        """Send hints to their pool's agents again, one redrive more, and delete the letters."""
 
     def delete(self, letters: Sequence[DeadLetter]) -> None:
         """They are dealt with."""

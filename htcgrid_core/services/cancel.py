@@ -6,7 +6,7 @@ from htcgrid_core.domain.lifecycle import SessionEvent
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 
 def cancel(
@@ -22,7 +22,7 @@ def cancel(
     """
     now = plane.clock.now()
     plane.store.session(session_id, now)
-    record = persist(
+    record = with_retries(
         plane,
         lambda: plane.store.advance(session_id, SessionEvent.CANCEL, now=now, actor=actor, reason=reason, owner=owner),
     )

@@ -16,8 +16,8 @@ from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Refusal, Refused
 from htcgrid_core.services import payloads
-from htcgrid_core.services.parts import Parts, pays
-from htcgrid_core.services.persist import forget, persist
+from htcgrid_core.services.call_retries import delete_message, with_retries
+from htcgrid_core.services.range_reads import RangeReader, range_pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def claim(
     agent_id: str,
     lease_seconds: float,
     spec_of: Callable[[SessionRecord], SessionSpec],
-    unannounced: Callable[[Sequence[Hint]], Sequence[Hint]] = list,
+    not_resent: Callable[[Sequence[Hint]], Sequence[Hint]] = list,
 ) -> Work | None:
     """Lease the hinted bundle; None if there is nothing to do for it here.
 
@@ -58,11 +58,11 @@ def claim(
 
     Args:
         spec_of: parses a session's spec, from a cache.
-        unannounced: those of such children's hints that the caller has not sent lately.
+        not_resent: those of such children's hints that the caller has not sent lately.
     """
     hint = message.hint
     token, now = plane.token(), plane.clock.now()
-    answer = persist(
+    answer = with_retries(
         plane,
         lambda: plane.store.claim(
             hint.session_id, hint.bundle_id, token=token, owner=agent_id, now=now, until=now + lease_seconds
@@ -70,14 +70,14 @@ def claim(
     )
     plane.metrics.add(metrics.CLAIMS, answer=answer.reason if isinstance(answer, Refused) else "granted")
     if isinstance(answer, Refused):
-        if unsent := unannounced(answer.children):
+        if unsent := not_resent(answer.children):
             record = plane.store.session(hint.session_id, now)
             priority = spec_of(record).priority
             children = [replace(child, priority=priority) for child in unsent]
-            persist(plane, lambda: plane.queue.send(record.pool, children))
+            with_retries(plane, lambda: plane.queue.send(record.pool, children))
             plane.doorbell.ring(WORK)
         if answer.reason is Refusal.OVER:
-            forget(plane, message)
+            delete_message(plane, message)
         return None
     spec = spec_of(answer.session)
     block = answer.block
@@ -95,6 +95,6 @@ def claim(
 def _events(plane: Plane, bundle: Bundle, spec: SessionSpec, block: Block) -> frames.Frames:
     """The events of a block; of a large one that the bundle has a part of, only those of its tasks."""
     where = (plane, bundle.session_id, spec, payloads.EVENTS, block.payload)
-    if not pays(block.payload, len(bundle.indexes) / block.count):
+    if not range_pays(block.payload, len(bundle.indexes) / block.count):
         return frames.unpack(payloads.load(*where))
-    return frames.unpack_some(Parts(*where), [index - block.first_index for index in bundle.indexes])
+    return frames.unpack_some(RangeReader(*where), [index - block.first_index for index in bundle.indexes])

@@ -14,9 +14,9 @@ from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Commit
 from htcgrid_core.services import payloads
+from htcgrid_core.services.call_retries import delete_message, with_retries
 from htcgrid_core.services.claim import Work
 from htcgrid_core.services.finalize import finalize
-from htcgrid_core.services.persist import forget, persist
 
 
 def commit(
@@ -44,7 +44,7 @@ def commit(
         failed=failed,
         children=tuple(children),
     )
-    record = persist(plane, lambda: plane.store.commit(write))
+    record = with_retries(plane, lambda: plane.store.commit(write))
     _count(plane, outcomes, write)
     ready = [
         Hint(child.bundle.session_id, child.bundle.bundle_id, child.bundle.not_before, spec.priority)
@@ -52,10 +52,10 @@ def commit(
         if child.lease is None
     ]
     if ready:
-        persist(plane, lambda: plane.queue.send(spec.pool, ready))
+        with_retries(plane, lambda: plane.queue.send(spec.pool, ready))
         plane.doorbell.ring(WORK)
     if message is not None:
-        forget(plane, message)
+        delete_message(plane, message)
     ended = finalize(plane, record)
     plane.doorbell.ring(COMMITS)
     return ended

@@ -1,4 +1,4 @@
-"""Bury: dead letters are sent again a few times; what comes back even then ends its tasks FAILED, with the reason."""
+"""Dead letters are redriven a few times; what comes back even then ends its tasks FAILED, with the reason."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.ports.dead_letters import DeadLetter, DeadLetters
 from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.claim import claim
 from htcgrid_core.services.commit import commit
-from htcgrid_core.services.persist import persist
 
 _log = logging.getLogger(__name__)
 
-BURIALS = 3  # deaths of one message that may have been bad luck: agents that looked and had no room
+MAX_REDRIVES = 3  # deaths of one message that may have been bad luck: agents that looked and had no room
 LETTERS_A_TICK = 100
 LEASE_SECONDS = 30.0
 ACTOR = "dead letters"
 
 
 @dataclass
-class Buried:
+class HandledDeadLetters:
     """What was done with dead letters."""
 
     redriven: int = 0
@@ -33,36 +33,36 @@ class Buried:
     dropped: int = 0
 
 
-def bury(plane: Plane, dead_letters: DeadLetters) -> Buried:
+def handle_dead_letters(plane: Plane, dead_letters: DeadLetters) -> HandledDeadLetters:
     """Deal with dead letters that there are now, up to a hundred."""
-    done = Buried()
+    done = HandledDeadLetters()
     while done.redriven + done.failed + done.dropped < LETTERS_A_TICK:
-        letters = persist(plane, lambda: dead_letters.receive(10))
+        letters = with_retries(plane, lambda: dead_letters.receive(10))
         if not letters:
             break
         for letter in letters:
-            _bury_one(plane, dead_letters, letter, done)
+            _handle(plane, dead_letters, letter, done)
     for what in metrics.DEAD_LETTERS.labels["what"]:
         plane.metrics.add(metrics.DEAD_LETTERS, getattr(done, what), what=what)
     return done
 
 
-def _bury_one(plane: Plane, dead_letters: DeadLetters, letter: DeadLetter, done: Buried) -> None:
+def _handle(plane: Plane, dead_letters: DeadLetters, letter: DeadLetter, done: HandledDeadLetters) -> None:
     hint = letter.hint
     if hint is not None:
-        fields = {"session": hint.session_id, "bundle": hint.bundle_id, "burials": letter.burials}
+        fields = {"session": hint.session_id, "bundle": hint.bundle_id, "redrives": letter.redrives}
         _log.warning("a dead letter", extra=fields)
     if hint is None:
         done.dropped += 1
-    elif letter.burials < BURIALS:
-        persist(plane, lambda: dead_letters.redrive([letter]))
+    elif letter.redrives < MAX_REDRIVES:
+        with_retries(plane, lambda: dead_letters.redrive([letter]))
         done.redriven += 1
         return
     elif _fail(plane, hint, letter):
         done.failed += 1
     else:
         done.dropped += 1  # done, or leased: the reconciler sends it again if it lapses
-    persist(plane, lambda: dead_letters.delete([letter]))
+    with_retries(plane, lambda: dead_letters.delete([letter]))
 
 
 def _fail(plane: Plane, hint: Hint, letter: DeadLetter) -> bool:
@@ -72,7 +72,7 @@ def _fail(plane: Plane, hint: Hint, letter: DeadLetter) -> bool:
         return False
     text = (
         f"bundle {hint.bundle_id} was delivered to agents again and again, and none of them finished with it; "
-        f"its message was taken out of the dead-letter queue of pool {letter.pool!r} {letter.burials + 1} times"
+        f"its message was taken out of the dead-letter queue of pool {letter.pool!r} {letter.redrives + 1} times"
     )
     outcomes, error, now = Outcomes(), encode_error(TaskError("DeadLettered", text)), plane.clock.now()
     for index in work.bundle.indexes:

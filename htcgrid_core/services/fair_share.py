@@ -1,15 +1,15 @@
-"""Turns: how far apart a session's bundles rank, so that neither sessions nor tenants hold others up."""
+"""Fair share: how far apart a session's bundles rank, so that neither sessions nor tenants hold others up."""
 
 from __future__ import annotations
 
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 
 def stride(plane: Plane, spec: SessionSpec, *, newcomers: int = 0) -> float:
-    """The rank from one turn of a session to its next: that of its priority, times the sessions that share its turns.
+    """From the rank of a bundle to that of its session's next: the priority's, times the sessions that share with it.
 
     Those are all of its tenant's that are live now. Who names no tenant shares with nobody.
 
@@ -19,4 +19,4 @@ def stride(plane: Plane, spec: SessionSpec, *, newcomers: int = 0) -> float:
     own = limits.RANK_STRIDE[spec.priority]
     if spec.tenant == DEFAULT_TENANT:
         return own
-    return own * max(1, newcomers + persist(plane, lambda: plane.queue.sharers(spec.pool, spec.tenant)))
+    return own * max(1, newcomers + with_retries(plane, lambda: plane.queue.sharers(spec.pool, spec.tenant)))

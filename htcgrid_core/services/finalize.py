@@ -8,7 +8,7 @@ from htcgrid_core.domain.errors import IllegalTransition
 from htcgrid_core.domain.session import SessionRecord, verdict
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def finalize(plane: Plane, record: SessionRecord, actor: str = "grid") -> Sessio
     if over is None:
         return record
     try:
-        ended = persist(
+        ended = with_retries(
             plane,
             lambda: plane.store.advance(record.session_id, over.event, now=now, actor=actor, reason=over.reason),
         )

@@ -11,7 +11,7 @@ from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import results
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 TRIES = 3
 
@@ -30,7 +30,7 @@ def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int
         raise InvalidInput(f"session {record.session_id} has {total:,} tasks, numbered from 0: {index} is none of them")
     root = _block_of(plane, record, index).root
     for _ in range(TRIES):
-        for page in persist(plane, partial(plane.store.root_pages, record.session_id, root, root + 1)):
+        for page in with_retries(plane, partial(plane.store.root_pages, record.session_id, root, root + 1)):
             for outcome in results.some_outcomes(plane, record.session_id, spec, page, lambda each, _: each == index):
                 return results.task_of(spec, outcome, page.agent)
         if record.ended:
@@ -39,7 +39,7 @@ def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int
             if task.index == index:
                 return task
         # Neither done nor open, so it went from one to the other, or to another bundle, between the reads.
-        record = persist(plane, partial(plane.store.session, record.session_id, plane.clock.now()))
+        record = with_retries(plane, partial(plane.store.session, record.session_id, plane.clock.now()))
     return TaskOutcome(index, TaskState.RUNNING)
 
 
@@ -50,7 +50,7 @@ def _block_of(plane: Plane, record: SessionRecord, index: int) -> Block:
         high = min(high, record.bundles - 1)
     while low <= high:
         middle = (low + high) // 2
-        found = persist(plane, partial(plane.store.blocks, record.session_id, middle, 1, events=False))
+        found = with_retries(plane, partial(plane.store.blocks, record.session_id, middle, 1, events=False))
         if not found or found[0].first_index > index:
             high = middle - 1
         elif found[0].first_index + found[0].count <= index:

@@ -13,7 +13,7 @@ from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal, unseal
 from htcgrid_core.domain.errors import CorruptPayload, FunctionNotFound
 from htcgrid_core.domain.function import REGISTERED_NAME, FunctionVersion
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 REGISTRY = "registry/"
 REMOVED = ".removed"
@@ -33,10 +33,10 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
     while True:
         usable, last = _numbers(plane, draft.function)
         if usable and (latest := deployed(plane, draft.function, usable[-1])).asks_the_same_as(draft):
-            is_there = persist(plane, partial(plane.blobs.touch, latest.blob))
+            is_there = with_retries(plane, partial(plane.blobs.touch, latest.blob))
             if is_there:
                 return latest
-        persist(plane, lambda: plane.blobs.put(blob, sealed))
+        with_retries(plane, lambda: plane.blobs.put(blob, sealed))
         update = {"version": last + 1, "blob": blob, "deployed_at": plane.clock.now()}
         version = draft.model_copy(update=update)
         if _written_first(plane, version):
@@ -70,7 +70,7 @@ def deployed(plane: Plane, function: str, version: int) -> FunctionVersion:
     Raises:
         CorruptPayload: it never was, or its entry was damaged, or not written by a holder of this grid's key.
     """
-    data = persist(plane, lambda: plane.blobs.get(_key(function, version)))
+    data = with_retries(plane, lambda: plane.blobs.get(_key(function, version)))
     body = unseal(plane.key, "", _purpose(function, version), data)
     try:
         return FunctionVersion.model_validate_json(body)
@@ -85,13 +85,13 @@ def versions(plane: Plane, function: str) -> list[FunctionVersion]:
 
 def catalogue(plane: Plane) -> list[FunctionVersion]:
     """The latest version of each function, by name."""
-    found = _parsed(persist(plane, lambda: plane.blobs.keys(REGISTRY)))
+    found = _parsed(with_retries(plane, lambda: plane.blobs.keys(REGISTRY)))
     return [deployed(plane, name, max(usable)) for name, (usable, _) in sorted(found.items()) if usable]
 
 
 def everything(plane: Plane) -> list[FunctionVersion]:
     """All versions that can be used, of all functions."""
-    found = _parsed(persist(plane, lambda: plane.blobs.keys(REGISTRY)))
+    found = _parsed(with_retries(plane, lambda: plane.blobs.keys(REGISTRY)))
     return [deployed(plane, name, number) for name, (usable, _) in sorted(found.items()) for number in sorted(usable)]
 
 
@@ -106,7 +106,7 @@ def remove(plane: Plane, function: str, version: int | None = None) -> list[int]
         resolve(plane, function)  # which says why there is none
     for number in removed:
         key = _key(function, number) + REMOVED
-        persist(plane, lambda key=key: plane.blobs.put(key, b""))  # type: ignore[misc]  # a default is no argument
+        with_retries(plane, lambda key=key: plane.blobs.put(key, b""))  # type: ignore[misc]  # a default is no argument
     return removed
 
 
@@ -125,7 +125,7 @@ def _numbers(plane: Plane, function: str) -> tuple[list[int], int]:
             f"{function!r} is not a function's name: write it as module.handler, or as NAME or NAME:VERSION of one "
             "that was deployed"
         )
-    keys = persist(plane, lambda: plane.blobs.keys(f"{REGISTRY}{function}/"))
+    keys = with_retries(plane, lambda: plane.blobs.keys(f"{REGISTRY}{function}/"))
     usable, last = _parsed(keys).get(function, (set(), 0))
     return sorted(usable), last
 
@@ -144,8 +144,8 @@ def _written_first(plane: Plane, version: FunctionVersion) -> bool:
     key = _key(version.function, version.version)
     body = version.model_dump_json().encode()
     sealed = seal(plane.key, "", _purpose(version.function, version.version), body)
-    persist(plane, lambda: plane.blobs.put(key, sealed))
-    return persist(plane, lambda: plane.blobs.get(key)) == sealed
+    with_retries(plane, lambda: plane.blobs.put(key, sealed))
+    return with_retries(plane, lambda: plane.blobs.get(key)) == sealed
 
 
 def _listed(numbers: list[int]) -> str:

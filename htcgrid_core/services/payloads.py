@@ -15,7 +15,7 @@ from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 T = TypeVar("T")
 
@@ -30,11 +30,11 @@ def store(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: b
     if _is_small(plane, spec, packed):
         return _inline(plane, session_id, spec, what, packed)
     blob = _sealed_table(plane, session_id, spec, what, packed) + packed
-    persist(plane, lambda: plane.blobs.put(key, blob))
+    with_retries(plane, lambda: plane.blobs.put(key, blob))
     return Payload.blob(key, len(blob))
 
 
-def store_together(
+def store_in_one_blob(
     plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Sequence[bytes], key: str
 ) -> list[Payload]:
     """Inline those that are small; the others share a blob, since each write of one takes its time and its price.
@@ -47,7 +47,7 @@ def store_together(
     if large:
         blob = b"".join(part for data in large for part in (_sealed_table(plane, session_id, spec, what, data), data))
         key += f"-{hashlib.blake2b(blob, digest_size=16).hexdigest()}"
-        persist(plane, lambda: plane.blobs.put(key, blob))
+        with_retries(plane, lambda: plane.blobs.put(key, blob))
     stored, at = [], 0
     for data in packed:
         if _is_small(plane, spec, data):
@@ -91,9 +91,9 @@ def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: P
 def _load_blob(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> bytes:
     key, at = key_of(session_id, what, payload), payload.at
     if at is None:
-        data = persist(plane, lambda: plane.blobs.get(key))
+        data = with_retries(plane, lambda: plane.blobs.get(key))
     else:
-        data = persist(plane, lambda: plane.blobs.get_range(key, at, payload.size))
+        data = with_retries(plane, lambda: plane.blobs.get_range(key, at, payload.size))
     _check_size(session_id, what, payload, data)
     table = table_in(plane, session_id, spec, what, payload, data)
     body = data[table.at :]

@@ -14,8 +14,8 @@ from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.finalize import finalize
-from htcgrid_core.services.persist import persist
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
         thorough: re-send all of them.
     """
     done = Reconciled()
-    live = persist(plane, plane.store.live_sessions)
+    live = with_retries(plane, plane.store.live_sessions)
     _show(plane, live)
     for record in live:
         done.live += 1
@@ -58,7 +58,7 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
                     done.ended += 1
                 elif plane.clock.now() - record.updated_at >= tick_seconds:
                     done.resent += _resend(plane, record, float("inf") if thorough else tick_seconds)
-    for session_id in persist(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
+    for session_id in with_retries(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
         plane.blobs.delete_prefix(f"sessions/{session_id}/")
         done.expired += 1
     if done.ended or done.aborted or done.resent or done.expired:
@@ -90,7 +90,7 @@ def _abort_if_stalled(plane: Plane, record: SessionRecord) -> bool:
 
 def _drain_if_free(plane: Plane, record: SessionRecord) -> bool:
     """CANCELLED once no agent can still be running its tasks."""
-    if persist(plane, lambda: plane.store.has_live_lease(record.session_id, plane.clock.now())):
+    if with_retries(plane, lambda: plane.store.has_live_lease(record.session_id, plane.clock.now())):
         return False
     _advance(plane, record, SessionEvent.DRAIN, record.reason)
     return True
@@ -99,7 +99,7 @@ def _drain_if_free(plane: Plane, record: SessionRecord) -> bool:
 def _advance(plane: Plane, record: SessionRecord, event: SessionEvent, reason: str) -> None:
     now = plane.clock.now()
     with contextlib.suppress(IllegalTransition):  # it went on since it was read; the next tick sees where it is
-        persist(
+        with_retries(
             plane,
             lambda: plane.store.advance(record.session_id, event, now=now, actor="reconciler", reason=reason),
         )
@@ -109,19 +109,19 @@ def _advance(plane: Plane, record: SessionRecord, event: SessionEvent, reason: s
 def _resend(plane: Plane, record: SessionRecord, tick_seconds: float) -> int:
     """Announce what is ready again: all if nothing waits in the queue, else with a chance of one in n after n ticks.
 
-    Messages that wait for their turn must not be joined by copies that fill the queue. This way an hour of waiting, 360
+    Messages that wait behind others must not be joined by copies that fill the queue. This way an hour of waiting, 360
     ticks, makes six copies; but what was lost does not come late because it is late.
     """
     now = plane.clock.now()
-    ready = persist(plane, lambda: plane.store.runnable(record.session_id, now, RESEND_LIMIT))
+    ready = with_retries(plane, lambda: plane.store.runnable(record.session_id, now, RESEND_LIMIT))
     hints = [
         hint for hint in ready if plane.rng.random() * (now - max(hint.not_before, record.updated_at)) < tick_seconds
     ]
-    if len(hints) < len(ready) and persist(plane, lambda: plane.queue.may_have_lost(record.pool)):
+    if len(hints) < len(ready) and with_retries(plane, lambda: plane.queue.may_have_lost(record.pool)):
         hints = ready
     if hints:
         priority = SessionSpec.model_validate_json(record.spec).priority
         hints = [replace(hint, priority=priority) for hint in hints]
-        persist(plane, lambda: plane.queue.send(record.pool, hints))
+        with_retries(plane, lambda: plane.queue.send(record.pool, hints))
         plane.doorbell.ring(WORK)
     return len(hints)

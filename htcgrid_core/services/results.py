@@ -18,9 +18,9 @@ from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import OutcomePage
 from htcgrid_core.services import payloads
-from htcgrid_core.services.cutting import EncodedEvent
-from htcgrid_core.services.parts import Parts, pays
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.bundling import EncodedEvent
+from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.range_reads import RangeReader, range_pays
 
 PAGES_AT_ONCE = 16
 ROOTS_AT_ONCE = 8
@@ -35,8 +35,8 @@ def some_outcomes(
     plane: Plane, session_id: str, spec: SessionSpec, page: OutcomePage, wanted: Callable[[int, bool], bool]
 ) -> list[Outcome]:
     """The outcomes of one page of which ``wanted(index, failed)`` is true; of a large page no more is read."""
-    if pays(page.payload):
-        found = codec.unpack_some(Parts(plane, session_id, spec, payloads.OUTCOMES, page.payload), wanted)
+    if range_pays(page.payload):
+        found = codec.unpack_some(RangeReader(plane, session_id, spec, payloads.OUTCOMES, page.payload), wanted)
     else:
         found = page_outcomes(plane, session_id, spec, page)
     return [outcome for outcome in found if wanted(outcome.index, outcome.failed)]
@@ -60,7 +60,7 @@ def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "") -> TaskOutcome
 
 def pages_after(plane: Plane, session_id: str, cursor: int, *, failed_only: bool = False) -> list[OutcomePage]:
     """The next pages in commit order."""
-    return persist(
+    return with_retries(
         plane,
         lambda: plane.store.outcome_pages(session_id, cursor, PAGES_AT_ONCE, failed_only=failed_only),
     )
@@ -86,7 +86,7 @@ def in_index_order(plane: Plane, record: SessionRecord, spec: SessionSpec) -> It
         if not tasks:
             return  # of a session that was never acknowledged, what was written
         last = max(tasks) + 1
-        pages = persist(plane, partial(plane.store.root_pages, record.session_id, root, last))
+        pages = with_retries(plane, partial(plane.store.root_pages, record.session_id, root, last))
         by_root = {number: list(group) for number, group in groupby(pages, key=lambda page: page.root)}
         for number, indexes in tasks.items():
             found = {
@@ -103,7 +103,9 @@ def _tasks_of_roots(plane: Plane, record: SessionRecord, first_root: int) -> dic
     """The tasks of the next few root bundles."""
     if record.bundles == 1:
         return {0: range(record.counters.total)}
-    blocks = persist(plane, partial(plane.store.blocks, record.session_id, first_root, ROOTS_AT_ONCE, events=False))
+    blocks = with_retries(
+        plane, partial(plane.store.blocks, record.session_id, first_root, ROOTS_AT_ONCE, events=False)
+    )
     return {block.root: range(block.first_index, block.first_index + block.count) for block in blocks}
 
 
@@ -116,7 +118,7 @@ def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) ->
         if outcome is not None and not outcome.failed:
             continue
         while events is None or index >= first + count:
-            (block,) = persist(plane, partial(plane.store.blocks, record.session_id, root, 1))
+            (block,) = with_retries(plane, partial(plane.store.blocks, record.session_id, root, 1))
             first, count, root = block.first_index, block.count, root + 1
             if index < first + count:
                 packed = payloads.load(plane, record.session_id, spec, payloads.EVENTS, block.payload)
@@ -128,7 +130,7 @@ def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) ->
 def events_in_order(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[Any]:
     """Every event in index order, decoded; references to shared inputs stay references."""
     root = 0
-    while blocks := persist(plane, partial(plane.store.blocks, record.session_id, root, ROOTS_AT_ONCE)):
+    while blocks := with_retries(plane, partial(plane.store.blocks, record.session_id, root, ROOTS_AT_ONCE)):
         for block in blocks:
             packed = payloads.load(plane, record.session_id, spec, payloads.EVENTS, block.payload)
             yield from map(DECODERS[spec.codec], frames.unpack(packed).payloads())
@@ -138,7 +140,7 @@ def events_in_order(plane: Plane, record: SessionRecord, spec: SessionSpec) -> I
 def open_tasks(plane: Plane, record: SessionRecord) -> Iterator[TaskOutcome]:
     """The tasks that have no outcome, from the bundles they are in; empty for an ended session."""
     after = ""
-    while bundles := persist(plane, partial(plane.store.open_bundles, record.session_id, after, 100)):
+    while bundles := with_retries(plane, partial(plane.store.open_bundles, record.session_id, after, 100)):
         for found in bundles:
             state = _open_state(record, found.bundle, leased=found.lease is not None)
             for index in found.bundle.indexes:

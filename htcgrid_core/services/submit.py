@@ -18,10 +18,10 @@ from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import WHOLE_BUNDLES
 from htcgrid_core.services import payloads
-from htcgrid_core.services.cutting import Cut, Digest, buffered, cuts_of, recut
+from htcgrid_core.services.bundling import Digest, EncodedBundle, buffered, encode_bundles, rebundle
+from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
-from htcgrid_core.services.persist import persist
 
 WRITE_BYTES = 4 << 20  # of events in one write: so long it holds the store's lock, and so many are held in memory
 WRITE_BUNDLES = 64
@@ -63,8 +63,8 @@ def submit(
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
     known_total = len(events) if isinstance(events, Sized) else None
-    cuts = _in_use(plane, spec, cuts_of(spec, events, known_total))
-    head, is_whole = buffered(cuts)
+    bundles = _in_use(plane, spec, encode_bundles(spec, events, known_total))
+    head, is_whole = buffered(bundles)
     now = plane.clock.now()
     draft = SessionRecord(
         session_id=session_id,
@@ -79,21 +79,21 @@ def submit(
         retention_seconds=spec.retention_seconds,
     )
     # First: a queue that is not to be used is told now.
-    front = Front(persist(plane, lambda: plane.queue.front(spec.pool)), stride(plane, spec, newcomers=1))
+    front = Front(with_retries(plane, lambda: plane.queue.front(spec.pool)), stride(plane, spec, newcomers=1))
     if is_whole and len(head) <= WHOLE_BUNDLES:
         record = _write_whole(plane, draft, spec, front, head, idempotent)
     else:
-        record = persist(plane, lambda: plane.store.create_session(draft))
+        record = with_retries(plane, lambda: plane.store.create_session(draft))
     if record.spec == draft.spec:
         stored = spec
     else:
         stored = SessionSpec.model_validate_json(record.spec)
         if stored.identity() != spec.identity():
             raise _conflict(session_id)
-    everything: Iterator[Cut] = chain(head, cuts)
+    everything: Iterator[EncodedBundle] = chain(head, bundles)
     if (stored.agents, stored.bundle_size) != (spec.agents, spec.bundle_size):
-        # An earlier try cut other bundles: cut the same ones again from the same encoded events.
-        everything = recut(stored, everything, known_total)
+        # An earlier try made other bundles: make the same ones again from the same encoded events.
+        everything = rebundle(stored, everything, known_total)
     if record.acknowledged:
         if idempotent:
             record = _same(record, stored, Digest(), everything)
@@ -101,32 +101,32 @@ def submit(
         record = _write(plane, record, stored, front, everything, Digest() if idempotent else None, progress)
     plane.doorbell.ring(WORK)
     if durable:
-        persist(plane, plane.store.sync)  # while agents begin
+        with_retries(plane, plane.store.sync)  # while agents begin
     if progress is not None:
         progress(record.counters.total)
     return record
 
 
-def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[Cut]) -> SessionRecord:
+def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[EncodedBundle]) -> SessionRecord:
     """An acknowledged session, if its events are those in ``digest`` and ``rest``."""
-    for cut in rest:
-        digest.update(cut.events)
+    for bundle in rest:
+        digest.update(bundle.events)
     if record.digest != digest.value(spec):
         raise _conflict(record.session_id)
     return record
 
 
 def _write_whole(
-    plane: Plane, draft: SessionRecord, spec: SessionSpec, front: Front, cuts: list[Cut], idempotent: bool
+    plane: Plane, draft: SessionRecord, spec: SessionSpec, front: Front, bundles: list[EncodedBundle], idempotent: bool
 ) -> SessionRecord:
     """A small session in one step."""
     digest = Digest()
     if idempotent:
-        for cut in cuts:
-            digest.update(cut.events)
-    pairs = _bundles(plane, draft.session_id, spec, 0, cuts, front)
-    tolerated = spec.tolerated_failures(sum(len(cut.events) for cut in cuts))
-    record = persist(
+        for encoded in bundles:
+            digest.update(encoded.events)
+    pairs = _roots(plane, draft.session_id, spec, 0, bundles, front)
+    tolerated = spec.tolerated_failures(sum(len(encoded.events) for encoded in bundles))
+    record = with_retries(
         plane,
         lambda: plane.store.create_whole(
             draft, pairs, digest=digest.value(spec) if idempotent else "", tolerated=tolerated
@@ -134,7 +134,7 @@ def _write_whole(
     )
     if record.state is SessionState.RUNNING:
         hints = [Hint(draft.session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in pairs]
-        persist(plane, lambda: plane.queue.send(spec.pool, hints))
+        with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
     return record
 
 
@@ -143,52 +143,52 @@ def _write(
     record: SessionRecord,
     spec: SessionSpec,
     front: Front,
-    cuts: Iterable[Cut],
+    bundles: Iterable[EncodedBundle],
     digest: Digest | None,
     progress: Callable[[int], None] | None,
 ) -> SessionRecord:
     session_id = record.session_id
-    total = roots = 0
-    cuts = iter(cuts)
+    total = written = 0
+    bundles = iter(bundles)
     try:
-        batch: list[Cut] = []
+        batch: list[EncodedBundle] = []
         batch_bytes = 0
-        for cut in cuts:
+        for encoded in bundles:
             if digest is not None:
-                digest.update(cut.events)
-            batch.append(cut)
-            batch_bytes += sum(map(len, cut.events))
-            total += len(cut.events)
+                digest.update(encoded.events)
+            batch.append(encoded)
+            batch_bytes += sum(map(len, encoded.events))
+            total += len(encoded.events)
             if total > limits.MAX_SESSION_TASKS:
                 raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
             if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
-                _put(plane, spec, session_id, _bundles(plane, session_id, spec, roots, batch, front))
+                _put(plane, spec, session_id, _roots(plane, session_id, spec, written, batch, front))
                 plane.doorbell.ring(WORK)
-                roots += len(batch)
+                written += len(batch)
                 batch, batch_bytes = [], 0
                 if progress is not None:
                     progress(total)
         if batch:
-            _put(plane, spec, session_id, _bundles(plane, session_id, spec, roots, batch, front))
-            roots += len(batch)
+            _put(plane, spec, session_id, _roots(plane, session_id, spec, written, batch, front))
+            written += len(batch)
         if digest is not None:
-            written = persist(plane, lambda: plane.store.session(session_id, plane.clock.now()))
-            if not written.acknowledged and written.counters.total != total:
+            before = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))
+            if not before.acknowledged and before.counters.total != total:
                 raise _conflict(session_id)  # an earlier try under this token wrote more than this one has
     except IllegalTransition:
-        found = persist(plane, lambda: plane.store.session(session_id, plane.clock.now()))
+        found = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))
         if digest is None or not found.acknowledged:
             raise
-        return _same(found, spec, digest, cuts)  # another submitter under this token was quicker
+        return _same(found, spec, digest, bundles)  # another submitter under this token was quicker
     except BaseException as error:
         _give_up(plane, session_id, error, resumable=digest is not None)
         raise
     body = digest.value(spec) if digest is not None else ""
-    acknowledged = persist(
+    acknowledged = with_retries(
         plane,
         lambda: plane.store.acknowledge(
             session_id,
-            bundles=roots,
+            bundles=written,
             digest=body,
             tolerated=spec.tolerated_failures(total),
             now=plane.clock.now(),
@@ -218,43 +218,43 @@ def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: 
 
 
 def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
-    persist(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
+    with_retries(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
     hints = [Hint(session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in batch]
-    persist(plane, lambda: plane.queue.send(spec.pool, hints))
+    with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
 
 
-def _bundles(
-    plane: Plane, session_id: str, spec: SessionSpec, first_root: int, cuts: Sequence[Cut], front: Front
+def _roots(
+    plane: Plane, session_id: str, spec: SessionSpec, first_root: int, bundles: Sequence[EncodedBundle], front: Front
 ) -> list[tuple[Bundle, Block]]:
-    """The roots of some cuts; of their events, those that are too large for rows are stored."""
-    packed = [frames.pack(cut.events, cut.shared) for cut in cuts]
+    """Root bundles and their blocks; of their events, those that are too large for rows are stored."""
+    packed = [frames.pack(encoded.events, encoded.shared) for encoded in bundles]
     key = f"sessions/{session_id}/events/{root_id(first_root)}"
-    stored = payloads.store_together(plane, session_id, spec, payloads.EVENTS, packed, key)
+    stored = payloads.store_in_one_blob(plane, session_id, spec, payloads.EVENTS, packed, key)
     pairs = []
-    for root, (cut, payload) in enumerate(zip(cuts, stored, strict=True), first_root):
-        count = len(cut.events)
-        indexes = range(cut.first_index, cut.first_index + count)
+    for root, (encoded, payload) in enumerate(zip(bundles, stored, strict=True), first_root):
+        count = len(encoded.events)
+        indexes = range(encoded.first_index, encoded.first_index + count)
         rank = front.rank + (root + 0.5) * front.stride
         bundle = Bundle(session_id, root_id(root), root, indexes, rank=rank)
-        pairs.append((bundle, Block(root, cut.first_index, count, payload)))
+        pairs.append((bundle, Block(root, encoded.first_index, count, payload)))
     return pairs
 
 
-def _in_use(plane: Plane, spec: SessionSpec, cuts: Iterator[Cut]) -> Iterator[Cut]:
+def _in_use(plane: Plane, spec: SessionSpec, bundles: Iterator[EncodedBundle]) -> Iterator[EncodedBundle]:
     """Set back the clocks of the blobs that a session refers to, before what refers to them is written."""
     blob = spec.function.blob
-    if blob is not None and not persist(plane, lambda: plane.blobs.touch(blob)):
+    if blob is not None and not with_retries(plane, lambda: plane.blobs.touch(blob)):
         raise InvalidInput(f"function {spec.function.name} is not in this grid any more: deploy or submit it anew")
     touched: set[str] = set()
-    for cut in cuts:
-        for digest in {reference.partition(".")[0] for reference in cut.shared} - touched:
-            if not persist(plane, lambda key=f"shared/{digest}": plane.blobs.touch(key)):  # type: ignore[misc]
+    for bundle in bundles:
+        for digest in {reference.partition(".")[0] for reference in bundle.shared} - touched:
+            if not with_retries(plane, lambda key=f"shared/{digest}": plane.blobs.touch(key)):  # type: ignore[misc]
                 raise InvalidInput(
                     f"shared input {digest} is not in this grid: it was put into another one, or deleted after "
                     f"{limits.UNUSED_BLOB_SECONDS / 86400:.0f} days without use; put it again"
                 )
             touched.add(digest)
-        yield cut
+        yield bundle
 
 
 def _conflict(session_id: str) -> SessionConflict:

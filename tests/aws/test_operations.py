@@ -22,7 +22,7 @@ from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.cloud.reconcile import handler, tick
 from htcgrid_core.domain.errors import AccessDenied, IncompatibleGrid, InvalidInput
 from htcgrid_core.ports.bundle_queue import Hint
-from htcgrid_core.services.dead_letters import BURIALS
+from htcgrid_core.services.dead_letters import MAX_REDRIVES
 from tests.aws.emulators import Account
 from tests.aws.grids import NAME, CloudUnderTest, clients_of, settings_of, url_of
 from tests.e2e.support import ended, eventually
@@ -125,7 +125,7 @@ class TestReconciler:
 
 
 class TestDeadLetters:
-    def _bury(self, cloud: CloudUnderTest, *bodies: str) -> None:
+    def _dead_letter(self, cloud: CloudUnderTest, *bodies: str) -> None:
         dead = open_cloud(parse_aws(cloud.url)).parameter.queues["default"].dead
         for body in bodies:
             cloud.account.sqs().send_message(QueueUrl=dead, MessageBody=body)
@@ -134,10 +134,10 @@ class TestDeadLetters:
         session = aws_grid.submit(DOUBLE, range(4), bundle_size=2)
         hint = Hint(session.id, "00000000")
         cloud = open_cloud(parse_aws(aws_cloud.url))
-        for burials in range(BURIALS):
-            self._bury(aws_cloud, messages.write(hint, burials))
+        for redrives in range(MAX_REDRIVES):
+            self._dead_letter(aws_cloud, messages.write(hint, redrives))
             assert tick(cloud).dead_letters.redriven == 1
-        self._bury(aws_cloud, messages.write(hint, BURIALS), "nobody's")
+        self._dead_letter(aws_cloud, messages.write(hint, MAX_REDRIVES), "nobody's")
         done = tick(cloud).dead_letters
         assert (done.failed, done.dropped) == (1, 1)
         failed = list(session.tasks("FAILED"))
@@ -146,7 +146,7 @@ class TestDeadLetters:
         assert "dead-letter queue of pool 'default'" in failed[0].error.message  # type: ignore[union-attr]
         aws_cloud.start_agent()
         assert (ended(session).state, ended(session).completed) == ("FAILED", 2)
-        self._bury(aws_cloud, messages.write(hint, BURIALS))
+        self._dead_letter(aws_cloud, messages.write(hint, MAX_REDRIVES))
         assert tick(cloud).dead_letters.dropped == 1, "its bundle is done"
         assert cloud.dead_letters.count("default") == 0
         cloud.close()
@@ -176,7 +176,7 @@ class TestDeadLetters:
         session = aws_grid.submit(DOUBLE, range(2), bundle_size=2)
         for url in aws_cloud.account.sqs().list_queues()["QueueUrls"]:
             aws_cloud.account.sqs().purge_queue(QueueUrl=url)
-        self._bury(aws_cloud, messages.write(Hint(session.id, "00000000")), "nobody's")
+        self._dead_letter(aws_cloud, messages.write(Hint(session.id, "00000000")), "nobody's")
         listed = aws_cloud.run("dlq", "list", "--json")
         views = [json.loads(line) for line in listed.stdout.splitlines()]
         assert {view["session"] for view in views} == {session.id, None}, listed.stderr

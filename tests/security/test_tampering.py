@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, SessionState, TaskFailed, TaskState, connect
-from htcgrid_core.agent.loop.preparing import Verifier
+from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
@@ -152,7 +152,7 @@ class TestFunctionsAndSharedInputs:
     def test_whatever_is_not_under_its_digest(self, plane: Plane, bomb: Bomb) -> None:
         import hashlib
 
-        verifier = Verifier(plane)
+        verifier = BlobVerifier(plane)
         good = seal(KEY, "", FUNCTION_PURPOSE, b"code")
         key = f"functions/{hashlib.sha256(good).hexdigest()}"
         plane.blobs.put(key, bomb.data)
@@ -176,17 +176,17 @@ class TestFunctionsAndSharedInputs:
         key = f"functions/{hashlib.sha256(data).hexdigest()}"
         plane.blobs.put(key, data)
         with pytest.raises(SignatureInvalid):
-            Verifier(plane).function(spec(function={"name": "x:y", "blob": key}))
+            BlobVerifier(plane).function(spec(function={"name": "x:y", "blob": key}))
         reference = f"{hashlib.sha256(data).hexdigest()}.pickle"
         plane.blobs.put(f"shared/{reference.removesuffix('.pickle')}", data)
         if data != seal(KEY, "", SHARED_PURPOSE, bomb.data):
             with pytest.raises(SignatureInvalid):
-                Verifier(plane).shared((reference,))
+                BlobVerifier(plane).shared((reference,))
 
     @pytest.mark.parametrize("reference", ["../key.bytes", "../../etc/passwd.bytes", "/etc/passwd.json", ".json", "x"])
     def test_references_stay_where_shared_inputs_are(self, plane: Plane, reference: str) -> None:
         with pytest.raises(CorruptPayload):
-            Verifier(plane).shared((reference,))
+            BlobVerifier(plane).shared((reference,))
 
 
 class TestAgent:

@@ -1,4 +1,4 @@
-"""Calls in threads: each lane by itself, results in the loop's own thread."""
+"""Calls in threads: each bulkhead by itself, results in the loop's own thread."""
 
 from __future__ import annotations
 

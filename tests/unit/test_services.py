@@ -19,13 +19,13 @@ from htcgrid_core.domain.session import Counters, SessionRecord
 from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import AgentRecord
-from htcgrid_core.services import persist as persist_module
+from htcgrid_core.services import call_retries
+from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.cancel import cancel
 from htcgrid_core.services.claim import claim
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.measure import measure
-from htcgrid_core.services.persist import persist
 from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.renew import renew
 from htcgrid_core.services.submit import submit
@@ -49,7 +49,7 @@ def now_of(plane: Plane) -> SessionRecord:
 
 class TestPersist:
     def test_as_often_as_it_takes(self, plane: Plane, clock: ManualClock) -> None:
-        for failures in range(persist_module.TRIES):
+        for failures in range(call_retries.TRIES):
             left = [GridUnavailable("not yet")] * failures
 
             def call(left: list[GridUnavailable] = left) -> str:
@@ -58,8 +58,8 @@ class TestPersist:
                 return "done"
 
             before = clock.now()
-            assert persist(plane, call) == "done"
-            longest = sum(persist_module.BASE_SECONDS * 4.0**attempt for attempt in range(1, failures + 1))
+            assert with_retries(plane, call) == "done"
+            longest = sum(call_retries.BASE_SECONDS * 4.0**attempt for attempt in range(1, failures + 1))
             assert 0 <= clock.now() - before <= longest
 
     def test_but_not_for_ever(self, plane: Plane) -> None:
@@ -70,8 +70,8 @@ class TestPersist:
             raise GridUnavailable("never")
 
         with pytest.raises(GridUnavailable, match="never"):
-            persist(plane, call)
-        assert len(calls) == persist_module.TRIES
+            with_retries(plane, call)
+        assert len(calls) == call_retries.TRIES
 
     def test_and_only_what_may_help(self, plane: Plane) -> None:
         calls = []
@@ -81,7 +81,7 @@ class TestPersist:
             raise LeaseLost("gone")
 
         with pytest.raises(LeaseLost):
-            persist(plane, call)
+            with_retries(plane, call)
         assert len(calls) == 1
 
 
@@ -135,8 +135,8 @@ class TestClaim:
         sent.clear()
         spied = replace(plane, queue=Spy())
         again = partial(claim, spied, Message(FIRST), agent_id="a", lease_seconds=1.0, spec_of=parse)
-        assert again(unannounced=lambda _: []) is None
-        assert sent == [[FIRST]]  # they were announced lately
+        assert again(not_resent=lambda _: []) is None
+        assert sent == [[FIRST]]  # they were resent lately
 
     def test_a_hint_of_what_is_leased_is_kept(self, plane: Plane) -> None:
         send(plane)

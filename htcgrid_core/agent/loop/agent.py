@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
 from htcgrid_core.agent.loop.calls import Calls, InlineCalls
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.loop.claims import Claims
 from htcgrid_core.agent.loop.commits import Commits
-from htcgrid_core.agent.loop.condition import Condition
 from htcgrid_core.agent.loop.heartbeats import Heartbeats
-from htcgrid_core.agent.loop.preparing import Verifier
+from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.agent.loop.slots import STOPPED, TIMEOUT, Slots
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
@@ -50,7 +50,7 @@ class Agent:
             calls: how it makes calls that may take long; inline by default.
         """
         self.identity = identity
-        self.condition = Condition(plane.clock)
+        self.readiness = Readiness(plane.clock)
         self._plane = plane
         self._workers = workers
         self._settings = settings or AgentSettings()
@@ -62,19 +62,20 @@ class Agent:
             identity,
             self._settings,
             self._calls,
-            self.condition,
+            self.readiness,
             self._slots,
             worked_at=plane.clock.monotonic(),
         )
-        verifier = Verifier(plane)
+        verifier = BlobVerifier(plane)
         self._commits = Commits(self._state)
         self._claims = Claims(self._state, self._commits, verifier)
         self._heartbeats = Heartbeats(self._state, self._commits, verifier)
-        self._look = Chore(float("inf"), self._heartbeats.look, float("inf"))
-        aside = [
-            Chore(chore.every_seconds, partial(self._heartbeats.aside, chore.action), chore.due_at) for chore in chores
+        self._session_check = Chore(float("inf"), self._heartbeats.check_sessions, float("inf"))
+        background = [
+            Chore(chore.every_seconds, partial(self._heartbeats.in_background, chore.action), chore.due_at)
+            for chore in chores
         ]
-        self._chores = (self._look, *aside)
+        self._chores = (self._session_check, *background)
         self._drain_until: float | None = None
 
     # Life
@@ -89,7 +90,7 @@ class Agent:
 
     def drain(self) -> None:
         """Take no more work, hand back what has not begun, give what runs its grace time. Safe in a signal handler."""
-        self.condition.draining = True
+        self.readiness.draining = True
         if self._drain_until is None:
             self._drain_until = self._plane.clock.monotonic() + self._settings.drain_grace_seconds
 
@@ -128,7 +129,7 @@ class Agent:
     def step(self) -> None:
         """Do what is to do, wait for what happens next, and handle it."""
         clock = self._plane.clock
-        self.condition.turn(self._workers.missing())
+        self.readiness.begin_iteration(self._workers.missing())
         self._do_what_is_due()
         if self._drain_until is None:
             self._claims.claim()
@@ -139,9 +140,9 @@ class Agent:
         self._calls.collect()
         now = clock.monotonic()
         self._slots.check(now)
-        self._state.hand_out()  # before any call to the grid: slots must not wait for it
+        self._state.dispatch()  # before any call to the grid: slots must not wait for it
         self._commits.abandon_lapsed(now)
-        self._commits.settle(now)
+        self._commits.commit_due(now)
 
     def _do_what_is_due(self) -> None:
         clock, state = self._plane.clock, self._state
@@ -171,7 +172,7 @@ class Agent:
         count = self._plane.metrics
         match event:
             case Flushed():
-                self.condition.worker_answered()
+                self.readiness.worker_answered()
                 self._slots.on_flushed(event)
             case WorkerLost():
                 count.add(metrics.WORKERS_LOST, reason=_WHY_LOST.get(event.error.type, "crashed"))
@@ -183,11 +184,11 @@ class Agent:
                 self._slots.on_load_failed(event)
             case StartFailed():
                 count.add(metrics.WORKERS_LOST, reason="start_failed")
-                self.condition.worker_failed(event.reason)
+                self.readiness.worker_failed(event.reason)
                 self._slots.release(event.slot)
-                if self.condition.missing or self.condition.workers_are_open:
+                if self.readiness.missing or self.readiness.workers_are_open:
                     self._commits.give_all_away()
             case Rung():
                 self._claims.rung()
-                if self._state.leases and self._look.due_at == float("inf"):
-                    self._look.due_at = self._plane.clock.monotonic() + self._settings.look_seconds
+                if self._state.leases and self._session_check.due_at == float("inf"):
+                    self._session_check.due_at = self._plane.clock.monotonic() + self._settings.look_seconds

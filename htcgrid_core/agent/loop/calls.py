@@ -14,8 +14,8 @@ Result = Callable[[], T]  # returns what a call returned, or raises what it rais
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """Calls that wait for each other and for no others.
+class Bulkhead:
+    """Calls that wait for each other and for no others (the bulkhead pattern).
 
     Attributes:
         threads: calls made at the same time.
@@ -29,20 +29,20 @@ class Lane:
 
 # A heartbeat is never behind a queue of commits, nor a commit behind a claim that fetches a large function. Few
 # threads: each call to AWS takes a millisecond of the interpreter, and more of them wait for each other.
-CLAIM = Lane("claim", 8, 8)
-COMMIT = Lane("commit", 16, 16)  # which share calls, where they are of one session
-HEARTBEAT = Lane("heartbeat", 1, 1)
-CHORE = Lane("chore", 1, 1)
+CLAIM = Bulkhead("claim", 8, 8)
+COMMIT = Bulkhead("commit", 16, 16)  # which share calls, where they are of one session
+HEARTBEAT = Bulkhead("heartbeat", 1, 1)
+CHORE = Bulkhead("chore", 1, 1)
 
 
 class Calls(Protocol):
     """Makes calls, and tells the agent's loop what became of them."""
 
-    def make(self, lane: Lane, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+    def make(self, bulkhead: Bulkhead, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
         """Make ``call``; ``done`` gets its result in the agent's own thread, now or in ``collect``."""
 
-    def room(self, lane: Lane) -> int:
-        """How many more calls a lane takes before it is as deep as it should be."""
+    def room(self, bulkhead: Bulkhead) -> int:
+        """How many more calls a bulkhead takes before it is as deep as it should be."""
 
     def collect(self) -> None:
         """Hand over the results that there are."""
@@ -54,13 +54,13 @@ class Calls(Protocol):
 class InlineCalls:
     """Each call is made at once, in the loop: for planes that answer within a fraction of a millisecond."""
 
-    def make(self, lane: Lane, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+    def make(self, bulkhead: Bulkhead, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
         """Make it where the result is asked for."""
         done(call)
 
-    def room(self, lane: Lane) -> int:
+    def room(self, bulkhead: Bulkhead) -> int:
         """A call that is made is over."""
-        return lane.depth
+        return bulkhead.depth
 
     def collect(self) -> None:
         """Nothing is ever left."""
@@ -70,7 +70,7 @@ class InlineCalls:
 
 
 class ThreadedCalls:
-    """Each lane has threads of its own, so that the loop waits for none of its calls.
+    """Each bulkhead has threads of its own, so that the loop waits for none of its calls.
 
     Args:
         ring: wakes the loop; called from any thread.
@@ -79,31 +79,31 @@ class ThreadedCalls:
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._under_way: Counter[str] = Counter()  # by lane; the loop's alone
-        self._ended: deque[tuple[Lane, Future[Any], Callable[[Result[Any]], object]]] = deque()
+        self._under_way: Counter[str] = Counter()  # by bulkhead; the loop's alone
+        self._ended: deque[tuple[Bulkhead, Future[Any], Callable[[Result[Any]], object]]] = deque()
 
-    def make(self, lane: Lane, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
-        """Have a thread of the lane make it."""
-        pool = self._pools.get(lane.name)
+    def make(self, bulkhead: Bulkhead, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+        """Have a thread of the bulkhead make it."""
+        pool = self._pools.get(bulkhead.name)
         if pool is None:
-            pool = ThreadPoolExecutor(lane.threads, thread_name_prefix=f"htcgrid-{lane.name}")
-            self._pools[lane.name] = pool
-        self._under_way[lane.name] += 1
-        pool.submit(call).add_done_callback(partial(self._end, lane, done))
+            pool = ThreadPoolExecutor(bulkhead.threads, thread_name_prefix=f"htcgrid-{bulkhead.name}")
+            self._pools[bulkhead.name] = pool
+        self._under_way[bulkhead.name] += 1
+        pool.submit(call).add_done_callback(partial(self._end, bulkhead, done))
 
-    def _end(self, lane: Lane, done: Callable[[Result[Any]], object], future: Future[Any]) -> None:
-        self._ended.append((lane, future, done))
+    def _end(self, bulkhead: Bulkhead, done: Callable[[Result[Any]], object], future: Future[Any]) -> None:
+        self._ended.append((bulkhead, future, done))
         self._ring()
 
-    def room(self, lane: Lane) -> int:
+    def room(self, bulkhead: Bulkhead) -> int:
         """Places left."""
-        return lane.depth - self._under_way[lane.name]
+        return bulkhead.depth - self._under_way[bulkhead.name]
 
     def collect(self) -> None:
         """Hand over the results that there are."""
         while self._ended:
-            lane, future, done = self._ended.popleft()
-            self._under_way[lane.name] -= 1
+            bulkhead, future, done = self._ended.popleft()
+            self._under_way[bulkhead.name] -= 1
             done(future.result)
 
     def close(self) -> None:

@@ -6,12 +6,12 @@ import logging
 from functools import partial
 from math import ceil
 
-from htcgrid_core.agent.loop.announcements import Announcements
+from htcgrid_core.agent.loop.blob_verifier import BlobVerifier, prepare
 from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, Result
 from htcgrid_core.agent.loop.commits import Commits
-from htcgrid_core.agent.loop.held_bundles import HeldBundle
+from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
 from htcgrid_core.agent.loop.pending_claims import PendingClaims
-from htcgrid_core.agent.loop.preparing import Verifier, prepare
+from htcgrid_core.agent.loop.resent_hints import ResentHints
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.lru import SharedLruCache
 from htcgrid_core.domain import limits, metrics
@@ -36,12 +36,12 @@ class Claims:
         verifier: of the blobs that tasks read.
     """
 
-    def __init__(self, state: AgentState, commits: Commits, verifier: Verifier) -> None:
+    def __init__(self, state: AgentState, commits: Commits, verifier: BlobVerifier) -> None:
         self._state = state
         self._commits = commits
         self._verifier = verifier
-        self._expecting = PendingClaims()
-        self._announced = Announcements(state.plane.clock, limits.LEASE_SECONDS)
+        self._pending = PendingClaims()
+        self._resent = ResentHints(state.plane.clock, limits.LEASE_SECONDS)
         self._specs: SharedLruCache[str, SessionSpec] = SharedLruCache(SPECS_CACHED)
         self._begun = 0  # bundles
         self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
@@ -49,7 +49,7 @@ class Claims:
     @property
     def under_way(self) -> int:
         """Claims that have not been answered."""
-        return self._expecting.claims
+        return self._pending.claims
 
     def rung(self) -> None:
         """There may be work."""
@@ -64,11 +64,11 @@ class Claims:
     def _wants_work(self) -> bool:
         """Whether slots may soon run out of tasks to begin."""
         state = self._state
-        if not state.condition.may_claim:
+        if not state.readiness.may_claim:
             return False
         if state.calls.room(CLAIM) <= 0 or state.calls.room(COMMIT) <= 0:
             return False  # what is done comes first
-        unstarted = self._expecting.tasks
+        unstarted = self._pending.tasks
         for leased in state.leases.values():
             if leased.suspect:
                 return False  # if it kills this agent, too, no other suspect is here to be charged with it
@@ -80,7 +80,7 @@ class Claims:
         slots = self._state.slots
         if slots.idle:
             return 0
-        paces = [slots.pace.seconds(session_id) for session_id in {key[0] for key in self._state.leases}]
+        paces = [slots.durations.expected(session_id) for session_id in {key[0] for key in self._state.leases}]
         known = [seconds for seconds in paces if seconds is not None]
         if not known:
             return 0
@@ -99,7 +99,7 @@ class Claims:
                 waiting, begun = list(received.messages), self._begun
                 state.plane.metrics.add(metrics.HINTS, len(waiting))
                 while waiting and clock.monotonic() >= self._wake_at:
-                    if (self._begun > begun or self._expecting.claims) and not self._wants_work():
+                    if (self._begun > begun or self._pending.claims) and not self._wants_work():
                         break
                     self._claim_one(waiting.pop(0))
                 if waiting:
@@ -113,25 +113,25 @@ class Claims:
                 if received.wake_at is not None:
                     pause = min(pause, max(0.0, received.wake_at - clock.now()))
                 self._wake_at = clock.monotonic() + pause
-            elif self._begun == begun and not self._expecting.claims:  # others were quicker, or the hints are stale
+            elif self._begun == begun and not self._pending.claims:  # others were quicker, or the hints are stale
                 self._wake_at = max(self._wake_at, clock.monotonic() + state.plane.rng.uniform(0.0, 0.01))
             if state.is_heartbeat_due:
                 return
 
     def _grid_failed(self, error: Exception) -> None:
-        self._state.condition.grid_failed(error)
+        self._state.readiness.grid_failed(error)
         self._wake_at = self._state.plane.clock.monotonic() + self._state.settings.poll_seconds
 
     def _claim_one(self, message: Message) -> None:
-        self._expecting.begin(message.hint.session_id)
+        self._pending.begin(message.hint.session_id)
         self._state.calls.make(CLAIM, partial(self._lease, message), partial(self._claimed, message))
 
-    def _lease(self, message: Message) -> HeldBundle | None:
+    def _lease(self, message: Message) -> LeasedBundle | None:
         """Claim a bundle and have all that it needs at hand. May run in any thread."""
         with LogContext(session=message.hint.session_id, bundle=message.hint.bundle_id):
             return self._lease_hinted(message)
 
-    def _lease_hinted(self, message: Message) -> HeldBundle | None:
+    def _lease_hinted(self, message: Message) -> LeasedBundle | None:
         state, settings = self._state, self._state.settings
         before = state.plane.clock.monotonic()
         work = claim(
@@ -140,7 +140,7 @@ class Claims:
             agent_id=state.identity.agent_id,
             lease_seconds=settings.lease_seconds,
             spec_of=self._spec_of,
-            unannounced=self._announced.others,
+            not_resent=self._resent.not_recent,
         )
         if work is None:
             return None
@@ -155,7 +155,7 @@ class Claims:
 
     # Beginning
 
-    def _claimed(self, message: Message, result: Result[HeldBundle | None]) -> None:
+    def _claimed(self, message: Message, result: Result[LeasedBundle | None]) -> None:
         leased = None
         try:
             leased = result()
@@ -163,14 +163,14 @@ class Claims:
             self._grid_failed(error)
             return
         finally:
-            self._expecting.end(message.hint.session_id, len(leased.work.bundle.indexes) if leased else 0)
+            self._pending.end(message.hint.session_id, len(leased.work.bundle.indexes) if leased else 0)
         if leased is None:
-            self._state.condition.grid_answered()
+            self._state.readiness.grid_answered()
         else:
             self._begin(leased)
-            self._state.hand_out()  # its first task runs while the next bundle is claimed
+            self._state.dispatch()  # its first task runs while the next bundle is claimed
 
-    def _begin(self, leased: HeldBundle) -> None:
+    def _begin(self, leased: LeasedBundle) -> None:
         """Take a claimed bundle in hand."""
         state, bundle = self._state, leased.work.bundle
         if _log.isEnabledFor(logging.DEBUG):
@@ -182,11 +182,11 @@ class Claims:
         state.hold(leased)
         if leased.failure is not None:
             # Kept, its lease would lapse, and that would count as the death of an agent.
-            state.condition.grid_failed(leased.failure)
+            state.readiness.grid_failed(leased.failure)
             leased.unstarted.extend(bundle.indexes)
             self._commits.give_away(leased)
             return
-        state.condition.grid_answered()
+        state.readiness.grid_answered()
         if bundle.crashes >= limits.CRASHES_BEFORE_ISOLATION and len(bundle.indexes) > 1:
             # Agents died with it: its tasks go on one by one, so that the one that kills is found and fails alone.
             self._commits.isolate(leased)

@@ -6,8 +6,8 @@ import logging
 from functools import partial
 
 from htcgrid_core.agent.loop.calls import COMMIT, Result
-from htcgrid_core.agent.loop.held_bundles import HeldBundle
-from htcgrid_core.agent.loop.settling import apply, go_on, plan
+from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
+from htcgrid_core.agent.loop.planned_commit import apply, become_continuation, plan
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.bundle import share_size
@@ -27,45 +27,45 @@ class Commits:
 
     # When
 
-    def settle(self, now: float) -> None:
+    def commit_due(self, now: float) -> None:
         """Commit what is to be committed at monotonic time ``now``."""
         for leased in self._free():
-            if self._settle_if_due(leased, now) and self._state.is_heartbeat_due:
+            if self._commit_if_due(leased, now) and self._state.is_heartbeat_due:
                 return  # where a commit takes long, many of them must not cost the leases of the others
 
-    def _free(self) -> list[HeldBundle]:
+    def _free(self) -> list[LeasedBundle]:
         """Bundles without a commit under way."""
         return [leased for leased in self._state.held() if not leased.committing]
 
-    def _settle_if_due(self, leased: HeldBundle, now: float) -> bool:
+    def _commit_if_due(self, leased: LeasedBundle, now: float) -> bool:
         """Commit what is to be committed now; whether there was anything."""
-        if leased.settlement is not None:
+        if leased.planned is not None:
             if now < leased.slice_at:
                 return False
-            self._settle_one(leased, share=None)
+            self._commit(leased, share=None)
             return True
         if leased.done:
-            self._settle_one(leased, share=None)
+            self._commit(leased, share=None)
             return True
         if now < leased.slice_at and leased.outcomes.size < limits.COMMIT_BYTES:
             return False
         share = self._share(leased)
         if leased.outcomes or leased.retries or (leased.unstarted and share is not None):
-            self._settle_one(leased, share=share)
+            self._commit(leased, share=share)
         else:
             leased.slice_at = now + self._state.slice_seconds(leased)
         return True
 
-    def _share(self, leased: HeldBundle) -> int | None:
+    def _share(self, leased: LeasedBundle) -> int | None:
         """Tasks of one child to hand back; None to keep the rest, since nobody else would take or need the slots."""
         state, slots = self._state, self._state.workers.slots
         if state.agents == 1 and not (leased.unstarted and self._others_wait(leased)):
             return None
-        seconds = state.slots.pace.seconds(leased.key[0])
+        seconds = state.slots.durations.expected(leased.key[0])
         in_a_slice = slots if seconds is None else int(slots * state.slice_seconds(leased) / max(seconds, 1e-6))
         return share_size(max(slots, in_a_slice), leased.work.session.counters.pending, state.agents)
 
-    def _others_wait(self, leased: HeldBundle) -> bool:
+    def _others_wait(self, leased: LeasedBundle) -> bool:
         """Whether a bundle of another session is ready."""
         state, queue = self._state, self._state.plane.queue
         try:
@@ -78,11 +78,11 @@ class Commits:
 
     # How
 
-    def _settle_one(self, leased: HeldBundle, *, share: int | None, delay_seconds: float = 0.0) -> None:
+    def _commit(self, leased: LeasedBundle, *, share: int | None, delay_seconds: float = 0.0) -> None:
         """Commit what is done; what runs stays ours under a new lease, the rest is kept or shared."""
         state = self._state
-        if leased.settlement is None:
-            leased.settlement = plan(
+        if leased.planned is None:
+            leased.planned = plan(
                 state.plane,
                 leased,
                 share=share,
@@ -90,9 +90,9 @@ class Commits:
                 delay_seconds=delay_seconds,
             )
         leased.committing = True
-        state.calls.make(COMMIT, partial(apply, state.plane, leased, leased.settlement), partial(self._settled, leased))
+        state.calls.make(COMMIT, partial(apply, state.plane, leased, leased.planned), partial(self._committed, leased))
 
-    def _settled(self, leased: HeldBundle, result: Result[SessionRecord]) -> None:
+    def _committed(self, leased: LeasedBundle, result: Result[SessionRecord]) -> None:
         state = self._state
         try:
             record = result()
@@ -100,30 +100,30 @@ class Commits:
             self.abandon(leased, "refused")
             return
         except GRID_FAILURES as error:  # its fate is unknown: the same commit again later, until the lease runs out
-            state.condition.grid_failed(error)
+            state.readiness.grid_failed(error)
             leased.slice_at = state.plane.clock.monotonic() + state.plane.time_slice_seconds
             return
         finally:
             leased.committing = False
         if leased.failure is None:
-            state.condition.grid_answered()
+            state.readiness.grid_answered()
         if state.holds(leased):
             del state.leases[leased.key]
-            if go_on(leased, record, state.settings.lease_seconds):
+            if become_continuation(leased, record, state.settings.lease_seconds):
                 state.hold(leased)
 
     # Letting go
 
-    def isolate(self, leased: HeldBundle) -> None:
+    def isolate(self, leased: LeasedBundle) -> None:
         """Hand a bundle's tasks back one by one."""
         leased.stopping = True
         leased.unstarted.extend(leased.work.bundle.indexes)
-        self._settle_one(leased, share=1)
+        self._commit(leased, share=1)
 
-    def give_away(self, leased: HeldBundle) -> None:
+    def give_away(self, leased: LeasedBundle) -> None:
         """It cannot be run here now: hand back what has not begun, for others or for later."""
         leased.stopping = True
-        self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
+        self._commit(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
 
     def give_all_away(self) -> None:
         """Nothing can be run here now."""
@@ -139,12 +139,12 @@ class Commits:
                 leased.running.clear()
                 leased.unstarted.clear()
                 leased.unstarted.extend(unfinished)
-                self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS)
+                self._commit(leased, share=limits.MAX_BUNDLE_TASKS)
             elif leased.unstarted:
                 leased.stopping = True
-                self._settle_one(leased, share=limits.MAX_BUNDLE_TASKS)
+                self._commit(leased, share=limits.MAX_BUNDLE_TASKS)
 
-    def stop(self, leased: HeldBundle) -> None:
+    def stop(self, leased: LeasedBundle) -> None:
         """End a bundle's tasks: those with an outcome are committed, the others are not run."""
         leased.stopping = True
         self._state.slots.stop(leased)
@@ -152,7 +152,7 @@ class Commits:
         leased.running.clear()
         leased.retries.clear()
 
-    def abandon(self, leased: HeldBundle, why: str) -> None:
+    def abandon(self, leased: LeasedBundle, why: str) -> None:
         """The bundle is another's, or nobody's any more: drop it and its outcomes."""
         state = self._state
         if not state.holds(leased):

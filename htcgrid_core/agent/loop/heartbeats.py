@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
 from htcgrid_core.agent.loop.calls import CHORE, HEARTBEAT, Result
 from htcgrid_core.agent.loop.commits import Commits
-from htcgrid_core.agent.loop.held_bundles import HeldBundle
-from htcgrid_core.agent.loop.preparing import Verifier
+from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
@@ -25,7 +25,7 @@ class Heartbeats:
         verifier: of the blobs that its tasks may read.
     """
 
-    def __init__(self, state: AgentState, commits: Commits, verifier: Verifier) -> None:
+    def __init__(self, state: AgentState, commits: Commits, verifier: BlobVerifier) -> None:
         self._state = state
         self._commits = commits
         self._verifier = verifier
@@ -37,7 +37,7 @@ class Heartbeats:
             return  # the one before has not been answered
         held = [(leased, leased.work) for leased in state.held()]
         if not held:
-            self._say()
+            self._report()
             return
         state.worked_at = before = state.plane.clock.monotonic()
         leases = [(work.bundle, work.lease) for _, work in held]
@@ -47,8 +47,8 @@ class Heartbeats:
             lambda result: state.tolerating(lambda: self._renewed(held, before, result)),
         )
 
-    def look(self) -> None:
-        """Something rang: beat now if a session here has ended or is being cancelled."""
+    def check_sessions(self) -> None:
+        """The doorbell rang: beat now if a session here has ended or is being cancelled."""
         plane = self._state.plane
         session_ids = sorted({session_id for session_id, _ in self._state.leases})
         for at in range(0, len(session_ids), limits.PROGRESS_BATCH):
@@ -59,11 +59,11 @@ class Heartbeats:
                 self.beat()
                 return
 
-    def _renewed(self, held: Sequence[tuple[HeldBundle, Work]], before: float, result: Result[list[Renewed]]) -> None:
+    def _renewed(self, held: Sequence[tuple[LeasedBundle, Work]], before: float, result: Result[list[Renewed]]) -> None:
         state = self._state
         for (leased, work), answer in zip(held, result(), strict=True):
             if not state.holds(leased):
-                continue  # it was settled meanwhile
+                continue  # it was committed meanwhile
             if leased.committing and SESSION.is_terminal(answer.session_state):
                 continue  # ended by this very commit, perhaps; its own answer tells
             if SESSION.is_terminal(answer.session_state):
@@ -72,42 +72,46 @@ class Heartbeats:
             if leased.work is work:
                 if answer.held:
                     leased.clock.renewed_at = before
-                elif leased.settlement is None:  # else the commit's own answer tells whose the lease was
+                elif leased.planned is None:  # else the commit's own answer tells whose the lease was
                     self._commits.abandon(leased, "refused")
                     continue
             if answer.session_state is SessionState.CANCELLING:
                 self._commits.stop(leased)
         messages = [leased.message for leased in state.held() if leased.message is not None]
         state.plane.queue.extend(messages, state.settings.lease_seconds)
-        # Not in the heartbeat's lane: it may have to fetch something large.
-        self.aside(partial(self._verifier.keep, state.held()))
-        self._say()
+        # Not in the heartbeat's bulkhead: it may have to fetch something large.
+        self.in_background(partial(self._verifier.keep, state.held()))
+        self._report()
 
-    def aside(self, action: Callable[[], object]) -> None:
+    def in_background(self, action: Callable[[], object]) -> None:
         """Make a call of which nobody wants to know more than that the grid could be reached; one at a time."""
         if self._state.calls.room(CHORE) > 0:
             self._state.calls.make(CHORE, action, self._state.tolerating)
 
-    def _say(self) -> None:
+    def _report(self) -> None:
         state, who = self._state, self._state.identity
-        problem = state.condition.missing or state.condition.problem
+        problem = state.readiness.missing or state.readiness.problem
         slots, busy, now = state.workers.slots, state.slots.busy, state.plane.clock.now()
         record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, busy, now, problem)
-        state.calls.make(HEARTBEAT, partial(self._tell, record), lambda told: state.tolerating(lambda: self._see(told)))
+        state.calls.make(
+            HEARTBEAT,
+            partial(self._send_report, record),
+            lambda answer: state.tolerating(lambda: self._reported(answer)),
+        )
 
-    def _tell(self, record: AgentRecord) -> list[AgentRecord]:
+    def _send_report(self, record: AgentRecord) -> list[AgentRecord]:
         """Say what this agent does, and hear of the others, in a large fleet not each time. May run in any thread."""
         plane = self._state.plane
         plane.store.beat(record)
-        if plane.rng.random() * self._state.agents >= limits.ROSTER_READS_A_BEAT:
+        if plane.rng.random() * self._state.agents >= limits.AGENT_LIST_READS_A_BEAT:
             return []
         try:
             return plane.store.agents(record.beat_at)
         except GridUnavailable:  # when many come at once; the beat itself is through, and another one asks again
             return []
 
-    def _see(self, told: Result[list[AgentRecord]]) -> None:
-        agents = told()
-        self._state.condition.heartbeat_answered()
+    def _reported(self, answer: Result[list[AgentRecord]]) -> None:
+        agents = answer()
+        self._state.readiness.heartbeat_answered()
         if agents:
             self._state.agents = max(1, sum(agent.pool == self._state.identity.pool for agent in agents))

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from htcgrid_core.agent.loop.held_bundles import HeldBundle
-from htcgrid_core.agent.loop.pace import Pace
+from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
+from htcgrid_core.agent.loop.task_durations import TaskDurations
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.breaker import Breaker
@@ -21,7 +21,7 @@ STOPPED = "Stopped"  # error type of a worker that the agent killed for no fault
 
 
 @dataclass(slots=True)
-class InFlight:
+class DispatchedChunk:
     """A chunk on a slot.
 
     Attributes:
@@ -29,7 +29,7 @@ class InFlight:
     """
 
     slot: int
-    leased: HeldBundle
+    leased: LeasedBundle
     indexes: list[int]
     pending: set[int]
 
@@ -38,12 +38,12 @@ class Slots:
     """What runs where."""
 
     def __init__(self, workers: WorkerPool, clock: Clock) -> None:
-        self.pace = Pace()
+        self.durations = TaskDurations()
         self._workers = workers
         self._clock = clock
         self._idle: deque[int] = deque(range(workers.slots))
         self._queued: list[list[int]] = [[] for _ in range(workers.slots)]  # serials of each slot's chunks
-        self._flying: dict[int, InFlight] = {}
+        self._dispatched: dict[int, DispatchedChunk] = {}
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
         self._load_failures: dict[str, tuple[Breaker, TaskError]] = {}  # by function
@@ -64,11 +64,11 @@ class Slots:
 
     # Handing out
 
-    def hand_out(self, leases: Sequence[HeldBundle]) -> None:
+    def dispatch(self, leases: Sequence[LeasedBundle]) -> None:
         """Give idle slots, and slots that soon will be, their next tasks.
 
         In the order of the leases: while one waits for an idle slot, no later one queues behind what runs, or the slots
-        of a session whose pace is known would never be idle for one whose pace is not.
+        of a session whose durations is known would never be idle for one whose durations is not.
         """
         unstarted = sum(len(leased.unstarted) for leased in leases if not leased.stopping)
         for leased in leases:
@@ -80,10 +80,10 @@ class Slots:
                     return
                 unstarted -= self._send(slot, leased)
 
-    def _free_slot(self, leased: HeldBundle, unstarted: int) -> int | None:
+    def _free_slot(self, leased: LeasedBundle, unstarted: int) -> int | None:
         if self._idle:
             return self._idle.popleft()
-        seconds = self.pace.seconds(leased.key[0])
+        seconds = self.durations.expected(leased.key[0])
         if seconds is None or seconds > limits.QUEUE_BEHIND_SECONDS:
             return None
         if seconds > limits.CHUNK_SECONDS / 4 and unstarted <= self._workers.slots:
@@ -93,16 +93,16 @@ class Slots:
         enough = max(limits.CHUNK_SECONDS, 1.5 * seconds)
         for slot, serials in enumerate(self._queued):
             if len(serials) == 1:
-                flying = self._flying[serials[0]]
-                same = flying.leased.function.key == leased.function.key
-                if same and len(flying.pending) * seconds < enough:
+                dispatched = self._dispatched[serials[0]]
+                same = dispatched.leased.function.key == leased.function.key
+                if same and len(dispatched.pending) * seconds < enough:
                     return slot
         return None
 
-    def _send(self, slot: int, leased: HeldBundle) -> int:
+    def _send(self, slot: int, leased: LeasedBundle) -> int:
         """Hand over the next chunk of a bundle; return how many tasks it has."""
         share = -(-len(leased.unstarted) // self._workers.slots)
-        indexes = leased.take(min(self.pace.chunk(leased.key[0]), share))
+        indexes = leased.take(min(self.durations.chunk(leased.key[0]), share))
         bundle, events = leased.work.bundle, leased.work.events
         assert events is not None, "a corrupt bundle has no unstarted tasks"
         first, last = indexes[0] - leased.work.first_index, indexes[-1] - leased.work.first_index
@@ -116,7 +116,7 @@ class Slots:
             data=events.data[leased.offsets[first] : leased.offsets[last + 1]],
             shared=leased.shared,
         )
-        self._flying[chunk.serial] = InFlight(slot, leased, indexes, set(indexes))
+        self._dispatched[chunk.serial] = DispatchedChunk(slot, leased, indexes, set(indexes))
         self._queued[slot].append(chunk.serial)
         self._workers.run(slot, chunk)
         now = self._clock.monotonic()
@@ -126,7 +126,7 @@ class Slots:
             heapq.heappush(self._checks, (now + limits.REVOKE_AFTER_SECONDS, chunk.serial))
         return len(indexes)
 
-    def _known_broken(self, leased: HeldBundle) -> bool:
+    def _known_broken(self, leased: LeasedBundle) -> bool:
         """Whether its function keeps failing to load: its tasks then fail the same way, without more workers."""
         known = self._load_failures.get(leased.function.key)
         if known is None or known[0].allows(self._clock.monotonic()):
@@ -141,15 +141,15 @@ class Slots:
 
     def on_flushed(self, event: Flushed) -> None:
         """A worker reports outcomes."""
-        flying = self._flying.get(event.serial)
-        if flying is None:
+        dispatched = self._dispatched.get(event.serial)
+        if dispatched is None:
             return  # all of it was taken back
-        leased, outcomes = flying.leased, event.outcomes
+        leased, outcomes = dispatched.leased, event.outcomes
         self._load_failures.pop(leased.function.key, None)
-        self.pace.measured(leased.key[0], sum(outcomes.seconds) / len(outcomes))
-        if not flying.pending.issuperset(outcomes.indexes):
-            outcomes = _only(outcomes, flying.pending)  # one was taken back just as it began: another slot has it
-        flying.pending.difference_update(outcomes.indexes)
+        self.durations.record(leased.key[0], sum(outcomes.seconds) / len(outcomes))
+        if not dispatched.pending.issuperset(outcomes.indexes):
+            outcomes = _only(outcomes, dispatched.pending)  # one was taken back just as it began: another slot has it
+        dispatched.pending.difference_update(outcomes.indexes)
         leased.ended(outcomes)
         self._forget_if_over(event.serial)
 
@@ -158,39 +158,49 @@ class Slots:
         charged = None
         if event.running is not None and event.error.type != STOPPED:
             serial, position = event.running
-            flying = self._flying.get(serial)
-            if flying is not None and flying.indexes[position] in flying.pending and not _began_late(event, flying):
-                charged = (serial, flying.indexes[position])
+            dispatched = self._dispatched.get(serial)
+            if (
+                dispatched is not None
+                and dispatched.indexes[position] in dispatched.pending
+                and not _began_late(event, dispatched)
+            ):
+                charged = (serial, dispatched.indexes[position])
         if charged is not None:
-            flying = self._flying[charged[0]]
-            flying.pending.discard(charged[1])
-            self.fail(flying.leased, charged[1], event.error, event.seconds, event.stdout, event.stderr)
+            dispatched = self._dispatched[charged[0]]
+            dispatched.pending.discard(charged[1])
+            self.fail(dispatched.leased, charged[1], event.error, event.seconds, event.stdout, event.stderr)
         self.release(event.slot)
 
     def on_load_failed(self, event: LoadFailed) -> None:
         """A function could not be loaded: charged to the first task that wanted it."""
-        flying = self._flying.get(event.serial)
-        if flying is not None:
-            breaker, _ = self._load_failures.get(flying.leased.function.key, (Breaker(), event.error))
+        dispatched = self._dispatched.get(event.serial)
+        if dispatched is not None:
+            breaker, _ = self._load_failures.get(dispatched.leased.function.key, (Breaker(), event.error))
             breaker.record_failure(self._clock.monotonic())
-            self._load_failures[flying.leased.function.key] = (breaker, event.error)
-            if flying.pending:
-                index = min(flying.pending)
-                flying.pending.discard(index)
-                self.fail(flying.leased, index, event.error)
+            self._load_failures[dispatched.leased.function.key] = (breaker, event.error)
+            if dispatched.pending:
+                index = min(dispatched.pending)
+                dispatched.pending.discard(index)
+                self.fail(dispatched.leased, index, event.error)
         self.release(event.slot)
 
     def release(self, slot: int) -> None:
         """A slot's worker is gone: its tasks without an outcome are unstarted again."""
         for serial in reversed(self._queued[slot]):
-            flying = self._flying.pop(serial)
-            flying.leased.put_back(sorted(flying.pending))
+            dispatched = self._dispatched.pop(serial)
+            dispatched.leased.put_back(sorted(dispatched.pending))
         if self._queued[slot]:
             self._queued[slot].clear()
             self._idle.append(slot)
 
     def fail(
-        self, leased: HeldBundle, index: int, error: TaskError, seconds: float = 0.0, stdout: str = "", stderr: str = ""
+        self,
+        leased: LeasedBundle,
+        index: int,
+        error: TaskError,
+        seconds: float = 0.0,
+        stdout: str = "",
+        stderr: str = "",
     ) -> None:
         """A task failed without its worker saying so."""
         started = self._clock.now() - seconds
@@ -201,20 +211,20 @@ class Slots:
         alone.append(outcome)
         leased.ended(alone)
 
-    def fail_finally(self, leased: HeldBundle, error: TaskError) -> None:
+    def fail_finally(self, leased: LeasedBundle, error: TaskError) -> None:
         """No attempt can help: every task of the bundle is FAILED."""
         for index in leased.work.bundle.indexes:
             attempts = leased.work.bundle.attempt(index) - 1
             leased.outcomes.append(Outcome(index, True, attempts, self._clock.now(), 0.0, encode_error(error), "", ""))
 
     def _forget_if_over(self, serial: int) -> None:
-        flying = self._flying[serial]
-        if flying.pending:
+        dispatched = self._dispatched[serial]
+        if dispatched.pending:
             return
-        del self._flying[serial]
-        self._queued[flying.slot].remove(serial)
-        if not self._queued[flying.slot]:
-            self._idle.append(flying.slot)
+        del self._dispatched[serial]
+        self._queued[dispatched.slot].remove(serial)
+        if not self._queued[dispatched.slot]:
+            self._idle.append(dispatched.slot)
 
     # Time and stopping
 
@@ -222,26 +232,26 @@ class Slots:
         """Kill tasks over their time limit; take back what waits behind a long one."""
         while self._checks and self._checks[0][0] <= now:
             _, serial = heapq.heappop(self._checks)
-            flying = self._flying.get(serial)
-            if flying is not None:
-                again = self._check(serial, flying, now)
+            dispatched = self._dispatched.get(serial)
+            if dispatched is not None:
+                again = self._check(serial, dispatched, now)
                 if again is not None:
                     heapq.heappush(self._checks, (again, serial))
 
-    def _check(self, serial: int, flying: InFlight, now: float) -> float | None:
+    def _check(self, serial: int, dispatched: DispatchedChunk, now: float) -> float | None:
         """Look at one chunk; return when to look again."""
-        running = self._workers.running(flying.slot)
-        timeout = flying.leased.work.spec.task_timeout_seconds
+        running = self._workers.running(dispatched.slot)
+        timeout = dispatched.leased.work.spec.task_timeout_seconds
         started = running[2] if running is not None and running[0] == serial else now
         if timeout is not None and now - started >= timeout:
             error = TaskError(TIMEOUT, f"Task timed out after {timeout:g} seconds")
-            self._workers.kill(flying.slot, error)
+            self._workers.kill(dispatched.slot, error)
             return None
-        usual = self.pace.seconds(flying.leased.key[0]) or 0.0
+        usual = self.durations.expected(dispatched.leased.key[0]) or 0.0
         if self._idle and running is not None and now - running[2] >= limits.REVOKE_AFTER_SECONDS / 2 + usual:
-            self._take_back(flying.slot)
+            self._take_back(dispatched.slot)
         times = []
-        if len(flying.pending) > 1 or len(self._queued[flying.slot]) > 1:
+        if len(dispatched.pending) > 1 or len(self._queued[dispatched.slot]) > 1:
             times.append(now + limits.REVOKE_AFTER_SECONDS)
         if timeout is not None:
             times.append(max(started + timeout, now + 0.001))
@@ -249,25 +259,25 @@ class Slots:
 
     def _take_back(self, slot: int) -> None:
         for serial, position in self._workers.revoke(slot):
-            flying = self._flying.get(serial)
-            if flying is not None:
-                taken = [index for index in flying.indexes[position:] if index in flying.pending]
-                flying.pending.difference_update(taken)
-                flying.leased.put_back(taken)
+            dispatched = self._dispatched.get(serial)
+            if dispatched is not None:
+                taken = [index for index in dispatched.indexes[position:] if index in dispatched.pending]
+                dispatched.pending.difference_update(taken)
+                dispatched.leased.put_back(taken)
                 self._forget_if_over(serial)
 
-    def stop(self, leased: HeldBundle) -> None:
+    def stop(self, leased: LeasedBundle) -> None:
         """Kill what runs of a bundle; its tasks get no outcome. What else those workers held runs elsewhere."""
-        for slot in {flying.slot for flying in self._flying.values() if flying.leased is leased}:
+        for slot in {dispatched.slot for dispatched in self._dispatched.values() if dispatched.leased is leased}:
             self._workers.kill(slot, TaskError(STOPPED, "its session has ended or its lease is lost"))
-        for flying in self._flying.values():
-            if flying.leased is leased:
-                flying.pending.clear()  # the slot is free once the worker's end is reported
+        for dispatched in self._dispatched.values():
+            if dispatched.leased is leased:
+                dispatched.pending.clear()  # the slot is free once the worker's end is reported
 
 
-def _began_late(event: WorkerLost, flying: InFlight) -> bool:
+def _began_late(event: WorkerLost, dispatched: DispatchedChunk) -> bool:
     """Whether the worker was killed for the time of another task, which ended just then: this one is innocent."""
-    timeout = flying.leased.work.spec.task_timeout_seconds
+    timeout = dispatched.leased.work.spec.task_timeout_seconds
     return event.error.type == TIMEOUT and timeout is not None and event.seconds < timeout
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from htcgrid_core.agent.loop.calls import Calls
-from htcgrid_core.agent.loop.condition import Condition
-from htcgrid_core.agent.loop.held_bundles import HeldBundle
+from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
+from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.agent.loop.slots import Slots
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits
@@ -34,43 +34,43 @@ class AgentState:
     identity: AgentIdentity
     settings: AgentSettings
     calls: Calls
-    condition: Condition
+    readiness: Readiness
     slots: Slots
     worked_at: float
     heartbeat_at: float = float("-inf")
-    leases: dict[tuple[str, str], HeldBundle] = field(default_factory=dict)
+    leases: dict[tuple[str, str], LeasedBundle] = field(default_factory=dict)
     agents: int = 1
 
-    def held(self) -> list[HeldBundle]:
+    def held(self) -> list[LeasedBundle]:
         """The bundles that it holds now: what is done with one may change which they are."""
         return list(self.leases.values())
 
-    def hold(self, leased: HeldBundle) -> None:
+    def hold(self, leased: LeasedBundle) -> None:
         """Take a bundle in hand, for a slice of time that begins with its lease."""
         leased.slice_at = leased.clock.renewed_at + self.slice_seconds(leased)
         self.leases[leased.key] = leased
 
-    def holds(self, leased: HeldBundle) -> bool:
-        """Whether a bundle has not been settled or dropped meanwhile."""
+    def holds(self, leased: LeasedBundle) -> bool:
+        """Whether a bundle has not been committed or dropped meanwhile."""
         return self.leases.get(leased.key) is leased
 
-    def hand_out(self) -> None:
+    def dispatch(self) -> None:
         """Give slots their next tasks."""
-        self.slots.hand_out(self.held())
+        self.slots.dispatch(self.held())
 
     def tolerating(self, action: Callable[[], object]) -> None:
         """Do what is repeated anyway: a grid that cannot be used now is no reason to drop running tasks."""
         try:
             action()
         except GRID_FAILURES as error:
-            self.condition.grid_failed(error)
+            self.readiness.grid_failed(error)
 
     @property
     def is_heartbeat_due(self) -> bool:
         """Whether whoever makes many calls should leave off for a heartbeat."""
         return self.plane.clock.monotonic() >= self.heartbeat_at
 
-    def slice_seconds(self, leased: HeldBundle) -> float:
+    def slice_seconds(self, leased: LeasedBundle) -> float:
         """After which what is done of a bundle is committed, and what has not begun is shared.
 
         The more agents, the longer, or they would commit too often. But no more than half of what is left to do for
@@ -78,9 +78,9 @@ class AgentState:
         """
         fleet = min(limits.MAX_SLICE_SECONDS, self.agents * limits.SLICE_SECONDS_AN_AGENT)
         longest = max(self.plane.time_slice_seconds, fleet)
-        pace = self.slots.pace.seconds(leased.key[0])
-        if pace is None or self.agents == 1:
+        durations = self.slots.durations.expected(leased.key[0])
+        if durations is None or self.agents == 1:
             return longest
         # Those that are done and not committed yet count as pending: half a slice's on average.
-        left = pace * leased.work.session.counters.pending / (self.agents * self.workers.slots) - longest / 2
+        left = durations * leased.work.session.counters.pending / (self.agents * self.workers.slots) - longest / 2
         return min(longest, max(self.plane.time_slice_seconds * SHORTEST_SLICE, left / 2))

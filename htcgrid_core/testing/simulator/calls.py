@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from htcgrid_core.agent.loop.calls import Lane, Result
+from htcgrid_core.agent.loop.calls import Bulkhead, Result
 from htcgrid_core.testing.simulator.world import Actor, Crash, World
 
 T = TypeVar("T")
@@ -23,41 +23,41 @@ class SimulatedCalls:
         self._under_way: Counter[str] = Counter()
         self._threads: Counter[str] = Counter()
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
-        self._ended: deque[tuple[Lane, Result[Any], Done]] = deque()
+        self._ended: deque[tuple[Bulkhead, Result[Any], Done]] = deque()
         self._actors: list[Actor] = []
 
-    def make(self, lane: Lane, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
-        """Have an actor make it, once the lane has a thread for it."""
-        self._under_way[lane.name] += 1
-        self._waiting.setdefault(lane.name, deque()).append(partial(self._run, lane, call, done))
-        if self._threads[lane.name] < lane.threads:
-            self._threads[lane.name] += 1
-            self._actors.append(self._world.spawn(f"{self._agent.name}/{lane.name}", partial(self._work, lane)))
+    def make(self, bulkhead: Bulkhead, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+        """Have an actor make it, once the bulkhead has a thread for it."""
+        self._under_way[bulkhead.name] += 1
+        self._waiting.setdefault(bulkhead.name, deque()).append(partial(self._run, bulkhead, call, done))
+        if self._threads[bulkhead.name] < bulkhead.threads:
+            self._threads[bulkhead.name] += 1
+            self._actors.append(self._world.spawn(f"{self._agent.name}/{bulkhead.name}", partial(self._work, bulkhead)))
 
-    def _work(self, lane: Lane) -> None:
-        while waiting := self._waiting.get(lane.name):
+    def _work(self, bulkhead: Bulkhead) -> None:
+        while waiting := self._waiting.get(bulkhead.name):
             waiting.popleft()()
-        self._threads[lane.name] -= 1
+        self._threads[bulkhead.name] -= 1
         self._actors.remove(self._world.current)
 
-    def _run(self, lane: Lane, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+    def _run(self, bulkhead: Bulkhead, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
         try:
             answer = call()
         except (Exception, Crash) as error:  # noqa: BLE001 - raised again in the agent's loop
-            self._ended.append((lane, partial(_raise, error), done))
+            self._ended.append((bulkhead, partial(_raise, error), done))
         else:
-            self._ended.append((lane, lambda: answer, done))
+            self._ended.append((bulkhead, lambda: answer, done))
         self._world.ring(self._agent)
 
-    def room(self, lane: Lane) -> int:
+    def room(self, bulkhead: Bulkhead) -> int:
         """Places left."""
-        return lane.depth - self._under_way[lane.name]
+        return bulkhead.depth - self._under_way[bulkhead.name]
 
     def collect(self) -> None:
         """Hand over the results that there are."""
         while self._ended:
-            lane, result, done = self._ended.popleft()
-            self._under_way[lane.name] -= 1
+            bulkhead, result, done = self._ended.popleft()
+            self._under_way[bulkhead.name] -= 1
             done(result)
 
     def close(self) -> None:

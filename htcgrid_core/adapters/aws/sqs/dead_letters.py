@@ -59,7 +59,7 @@ class SqsDeadLetters:
                 continue
             url = getattr(self._queues[letter.pool], letter.hint.priority)
             entry = {
-                "MessageBody": messages.write(letter.hint, letter.burials + 1),
+                "MessageBody": messages.write(letter.hint, letter.redrives + 1),
                 "MessageGroupId": messages.group(letter.hint),
             }
             self._send(self._clients.sqs.send_message_batch, url, [entry])
@@ -96,5 +96,5 @@ def _letter(pool: str, url: str, message: Mapping[str, Any]) -> DeadLetter:
     letter = messages.read(message["Body"])
     sent_at = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
     receipt = Receipt(url, message["ReceiptHandle"], time.monotonic() + HIDDEN_SECONDS)
-    hint, burials = (None, 0) if letter is None else (letter.hint, letter.burials)
-    return DeadLetter(pool, hint, burials, message["Body"], sent_at, receipt)
+    hint, redrives = (None, 0) if letter is None else (letter.hint, letter.burials)
+    return DeadLetter(pool, hint, redrives, message["Body"], sent_at, receipt)

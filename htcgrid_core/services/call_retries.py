@@ -17,7 +17,7 @@ TRIES = 4
 BASE_SECONDS = 0.05
 
 
-def persist(plane: Plane, call: Callable[[], T]) -> T:
+def with_retries(plane: Plane, call: Callable[[], T]) -> T:
     """Return what ``call`` returns, trying again after GridUnavailable with full jitter.
 
     Raises:
@@ -32,7 +32,7 @@ def persist(plane: Plane, call: Callable[[], T]) -> T:
     return call()
 
 
-def forget(plane: Plane, message: Message) -> None:
+def delete_message(plane: Plane, message: Message) -> None:
     """Delete a message whose bundle is over; one that stays comes again, and is found to be over again."""
     try:
         plane.queue.delete([message])

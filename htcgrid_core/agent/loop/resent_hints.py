@@ -1,4 +1,4 @@
-"""What an agent has announced lately, so that stale messages do not breed.
+"""The hints that an agent has sent again lately, so that stale messages do not breed.
 
 Each message of a bundle that is done asks for its children's messages to be sent again, and each copy of theirs asks
 for that of their own children. Where many copies are about, an agent would send more than it takes.
@@ -15,7 +15,7 @@ from htcgrid_core.ports.clock import Clock
 HINTS = 10_000  # that are remembered
 
 
-class Announcements:
+class ResentHints:
     """Hints that this agent has sent again within the last ``seconds``. May be used from many threads.
 
     One that is lost all the same is sent again by the reconciler.
@@ -26,7 +26,7 @@ class Announcements:
         self._seconds = seconds
         self._at: SharedLruCache[tuple[str, str], float] = SharedLruCache(HINTS)
 
-    def others(self, hints: Sequence[Hint]) -> list[Hint]:
+    def not_recent(self, hints: Sequence[Hint]) -> list[Hint]:
         """Those of the hints that were not sent again lately, and now are."""
         now = self._clock.monotonic()
         due = [hint for hint in hints if now - (self._at.get(_key(hint)) or float("-inf")) >= self._seconds]

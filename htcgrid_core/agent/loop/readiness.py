@@ -1,4 +1,4 @@
-"""Whether an agent can work, and if not, why: what its breakers, its drain and its last turn say."""
+"""Whether an agent can work, and if not, why; and when its loop last went round, for liveness."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from htcgrid_core.ports.clock import Clock
 _log = logging.getLogger(__name__)
 
 
-class Condition:
+class Readiness:
     """Of one agent. Written by its loop, read by anybody: other threads see one value or the next.
 
     Attributes:
-        turned_at: monotonic time at which the loop began its last turn.
+        iteration_began_at: monotonic time at which the loop began its last iteration.
         heard: whether the grid has ever taken a heartbeat of this agent.
         draining: whether it was asked to leave.
         problem: why workers cannot start; empty if they can.
-        missing: what has to come before it can work, as of its last turn; empty if nothing has.
+        missing: what has to come before it can work, as of its last iteration; empty if nothing has.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._grid, self._workers = Breaker(), Breaker()
         self._trouble = ""
-        self.turned_at = clock.monotonic()
+        self.iteration_began_at = clock.monotonic()
         self.heard = False
         self.draining = False
         self._drain_is_told = False
         self.problem = ""
         self.missing = ""
 
-    def turn(self, missing: str = "") -> None:
-        """The loop begins a turn."""
+    def begin_iteration(self, missing: str = "") -> None:
+        """The loop begins an iteration."""
         self.missing = missing
-        self.turned_at = self._clock.monotonic()
+        self.iteration_began_at = self._clock.monotonic()
         if self.draining and not self._drain_is_told:  # whoever asked was in a signal handler, and could not tell
             self._drain_is_told = True
             _log.info("draining: no more work is taken")
@@ -104,5 +104,5 @@ class Condition:
         return ""
 
     def stuck_seconds(self) -> float:
-        """How long ago the loop began its last turn."""
-        return self._clock.monotonic() - self.turned_at
+        """How long ago the loop began its last iteration."""
+        return self._clock.monotonic() - self.iteration_began_at

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class PlannedCommit:
     """A commit as it was planned: repeated as it is until its fate is known.
 
     Attributes:
@@ -38,7 +38,7 @@ class Settlement:
 
 
 @dataclass(slots=True, eq=False)
-class HeldBundle:
+class LeasedBundle:
     """One lease and the tasks under it.
 
     Attributes:
@@ -54,8 +54,8 @@ class HeldBundle:
         outcomes: of tasks that ended.
         retries: tasks that failed with attempts left, with their failures so far.
         stopping: it gets no slots any more.
-        told: failed attempts that the log has a line of.
-        settlement: the commit whose fate is not known yet; what ends meanwhile belongs to its continuation.
+        failures_logged: failed attempts that the log has a line of.
+        planned: the commit whose fate is not known yet; what ends meanwhile belongs to its continuation.
         committing: it is under way.
     """
 
@@ -73,8 +73,8 @@ class HeldBundle:
     outcomes: Outcomes = field(default_factory=Outcomes)
     retries: dict[int, int] = field(default_factory=dict)
     stopping: bool = False
-    told: int = 0
-    settlement: Settlement | None = None
+    failures_logged: int = 0
+    planned: PlannedCommit | None = None
     committing: bool = False
 
     @property
@@ -130,16 +130,16 @@ class HeldBundle:
         failures = self.work.bundle.failures.get(outcome.index, 0) + 1
         error = decode_error(outcome.payload)
         is_retried = self.work.spec.retry.allows(failures, error.type)
-        self._tell(outcome, error.type, is_retried)
+        self._log_failure(outcome, error.type, is_retried)
         if not is_retried:
             return False
         self.retries[outcome.index] = failures
         return True
 
-    def _tell(self, outcome: Outcome, error_type: str, is_retried: bool) -> None:
+    def _log_failure(self, outcome: Outcome, error_type: str, is_retried: bool) -> None:
         """A line for each of the first failures. Not what the error says: that may be a part of the event."""
-        self.told += 1
-        if self.told > limits.FIRST_ERRORS:
+        self.failures_logged += 1
+        if self.failures_logged > limits.FIRST_ERRORS:
             return
         span = self.work.spec.trace(self.key[0]).attempt(self.key[0], outcome.index, outcome.attempt)
         with self.log_context:

@@ -6,21 +6,21 @@ from htcgrid_core.agent.lru import LruCache
 from htcgrid_core.domain import limits
 
 WEIGHT = 0.25  # of the newest measurement
-SESSIONS = 10_000  # whose pace is remembered
+SESSIONS = 10_000  # whose durations are remembered
 
 
-class Pace:
+class TaskDurations:
     """Exponentially weighted seconds a task, by session."""
 
     def __init__(self) -> None:
         self._seconds: LruCache[str, float] = LruCache(SESSIONS)
 
-    def measured(self, session_id: str, mean_seconds: float) -> None:
+    def record(self, session_id: str, mean_seconds: float) -> None:
         """Take in the mean duration of some tasks that ended."""
         known = self._seconds.get(session_id)
         self._seconds.put(session_id, mean_seconds if known is None else known + WEIGHT * (mean_seconds - known))
 
-    def seconds(self, session_id: str) -> float | None:
+    def expected(self, session_id: str) -> float | None:
         """Expected seconds of one task; None before the first ended."""
         return self._seconds.get(session_id)
 

@@ -1,4 +1,4 @@
-"""Cutting: a vector of events into the encoded events of bundles, the same ones whoever cuts it again."""
+"""Bundling: a vector of events into the encoded events of bundles, the same ones whoever does it again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EncodedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class EncodedBundle:
     """The encoded events of one bundle and the shared inputs they refer to."""
 
     first_index: int
@@ -34,7 +34,7 @@ class Cut:
 
 @dataclass
 class Digest:
-    """Of the events, however they are cut into bundles."""
+    """Of the events, however they are bundled."""
 
     data: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     lengths: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
@@ -50,8 +50,8 @@ class Digest:
         return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
 
 
-def cuts_of(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iterator[Cut]:
-    """Encode events and cut them into bundles."""
+def encode_bundles(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iterator[EncodedBundle]:
+    """Encode events, and make bundles of them."""
     encode = ENCODERS[spec.codec]
     iterator = iter(events)
     first = 0
@@ -80,26 +80,26 @@ def cuts_of(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iter
                     break
         if not packed:
             return
-        yield Cut(first, packed, tuple(sorted(shared)))
+        yield EncodedBundle(first, packed, tuple(sorted(shared)))
         first += len(packed)
 
 
-def recut(spec: SessionSpec, cuts: Iterable[Cut], total: int | None) -> Iterator[Cut]:
-    """The same events in the bundles that ``spec`` makes."""
+def rebundle(spec: SessionSpec, bundles: Iterable[EncodedBundle], total: int | None) -> Iterator[EncodedBundle]:
+    """The same encoded events in the bundles that ``spec`` makes."""
     events: list[bytes] = []
     shared: set[str] = set()
     first = size = 0
-    for cut in cuts:
-        shared.update(cut.shared)
-        for data in cut.events:
+    for bundle in bundles:
+        shared.update(bundle.shared)
+        for data in bundle.events:
             events.append(data)
             size += len(data)
             if len(events) >= _target(spec, total, first) or size >= limits.MAX_BUNDLE_BYTES:
-                yield Cut(first, events, tuple(sorted(shared)))
+                yield EncodedBundle(first, events, tuple(sorted(shared)))
                 first += len(events)
                 events, size = [], 0
     if events:
-        yield Cut(first, events, tuple(sorted(shared)))
+        yield EncodedBundle(first, events, tuple(sorted(shared)))
 
 
 def _target(spec: SessionSpec, total: int | None, so_far: int) -> int:
@@ -109,13 +109,13 @@ def _target(spec: SessionSpec, total: int | None, so_far: int) -> int:
     return bundle_size(so_far if total is None else total, spec.agents)
 
 
-def buffered(cuts: Iterator[Cut]) -> tuple[list[Cut], bool]:
-    """Cuts of the first few megabytes, and whether that is all; encoding finds bad input before anything is written."""
-    head: list[Cut] = []
+def buffered(bundles: Iterator[EncodedBundle]) -> tuple[list[EncodedBundle], bool]:
+    """Bundles of the first few megabytes, and whether that is all; bad input is found before anything is written."""
+    head: list[EncodedBundle] = []
     size = 0
-    for cut in cuts:
-        head.append(cut)
-        size += sum(map(len, cut.events)) + 64 * len(cut.events)
+    for bundle in bundles:
+        head.append(bundle)
+        size += sum(map(len, bundle.events)) + 64 * len(bundle.events)
         if size >= limits.SUBMIT_BUFFER_BYTES:
             return head, False
     return head, True

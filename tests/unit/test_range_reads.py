@@ -27,11 +27,11 @@ from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
 from htcgrid_core.services.commit import commit
-from htcgrid_core.services.parts import Parts, pays
+from htcgrid_core.services.range_reads import RangeReader, range_pays
 from tests.hands import children, events_of, finish, run, take
 from tests.planes import StillDeployment, spec
 
-ID = "s-parts"
+ID = "s-reader"
 KEY = f"sessions/{ID}/events/00000000"
 EVENTS = [f"event {n} ".encode() * 2000 for n in range(40)]  # of some 20 KB
 CODECS = ("json", "pickle")
@@ -51,7 +51,7 @@ class Counted(FileBlobs):
 
 
 class InMemory:
-    """A source of parts."""
+    """A source of reader."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self.size = data, len(data)
@@ -87,7 +87,7 @@ class Flipped:
 
 @pytest.fixture(autouse=True)
 def cheap_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that parts pay off in payloads of less than a megabyte."""
+    """So that reader pay off in payloads of less than a megabyte."""
     monkeypatch.setattr(limits, "RANGE_PAYS_BYTES", PIECE_BYTES)
 
 
@@ -145,7 +145,7 @@ class TestParts:
         payload = self.stored(large, name)
         for number in range(len(EVENTS)):
             blobs.reads.clear()
-            found = frames.unpack_some(self.parts(large, name, payload), [number])
+            found = frames.unpack_some(self.reader(large, name, payload), [number])
             assert found.payloads()[number] == EVENTS[number]
             assert len(blobs.reads) <= 2
             assert sum(blobs.reads) <= pieces.table_bytes(payload.size) + 3 * PIECE_BYTES < payload.size / 3
@@ -153,10 +153,10 @@ class TestParts:
     def test_what_is_near_is_one_call(self, large: Plane, blobs: Counted) -> None:
         payload = self.stored(large, "json")
         blobs.reads.clear()
-        frames.unpack_some(self.parts(large, "json", payload), range(5, 35, 2))
+        frames.unpack_some(self.reader(large, "json", payload), range(5, 35, 2))
         assert len(blobs.reads) == 2
         blobs.reads.clear()
-        frames.unpack_some(self.parts(large, "json", payload), [5, 20, 35])
+        frames.unpack_some(self.reader(large, "json", payload), [5, 20, 35])
         assert len(blobs.reads) == 4
 
     @pytest.mark.parametrize("name", CODECS)
@@ -164,7 +164,7 @@ class TestParts:
         payload = self.stored(large, name)
         for bit in range(8 * pieces.table_bytes(payload.size)):
             with self.flipped(blobs, bit), pytest.raises(CorruptPayload):
-                self.parts(large, name, payload)
+                self.reader(large, name, payload)
 
     @pytest.mark.parametrize("name", CODECS)
     def test_any_bit_of_what_is_read(self, large: Plane, blobs: Counted, name: str) -> None:
@@ -176,7 +176,7 @@ class TestParts:
             number = rng.randrange(len(EVENTS))
             with self.flipped(blobs, rng.randrange(8 * payload.size)):
                 try:
-                    found = frames.unpack_some(self.parts(large, name, payload), [number])
+                    found = frames.unpack_some(self.reader(large, name, payload), [number])
                 except CorruptPayload:
                     told += 1
                 else:
@@ -194,30 +194,30 @@ class TestParts:
         for seal in (whole[:SEAL_BYTES], b"\0" * SEAL_BYTES, hashlib.sha256(table).digest()):
             blobs.path(KEY).write_bytes(seal + table + body)
             with pytest.raises(SignatureInvalid):
-                self.parts(large, "pickle", payload)
+                self.reader(large, "pickle", payload)
 
     def test_another_length(self, large: Plane, blobs: Counted) -> None:
         payload = self.stored(large, "json")
         for size in (0, 1, 43, 44, PIECE_BYTES, payload.size - 1, payload.size + 1, 2 * payload.size):
             with pytest.raises(CorruptPayload):
-                self.parts(large, "json", replace(payload, size=size))
+                self.reader(large, "json", replace(payload, size=size))
         for length in (0, 44, payload.size - 1):
             whole = blobs.path(KEY).read_bytes()
             blobs.path(KEY).write_bytes(whole[:length])
             with pytest.raises(CorruptPayload):
-                frames.unpack_some(self.parts(large, "json", payload), [len(EVENTS) - 1])
+                frames.unpack_some(self.reader(large, "json", payload), [len(EVENTS) - 1])
             blobs.path(KEY).write_bytes(whole)
 
     @pytest.mark.parametrize("length", [1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES])
     def test_any_length(self, large: Plane, length: int) -> None:
         body = random.Random(length).randbytes(length)
         payload = payloads.store(large, ID, spec(), payloads.EVENTS, body, KEY)
-        parts = Parts(large, ID, spec(), payloads.EVENTS, payload)
-        assert parts.size == length
+        reader = RangeReader(large, ID, spec(), payloads.EVENTS, payload)
+        assert reader.size == length
         for start in range(0, length, PIECE_BYTES // 2 + 1):
-            assert parts.read(start, length) == body[start:]
+            assert reader.read(start, length) == body[start:]
         with pytest.raises(CorruptPayload):
-            parts.read(0, length + 1)
+            reader.read(0, length + 1)
         assert payloads.load(large, ID, spec(), payloads.EVENTS, payload) == body
 
     def test_damaged_once_on_its_way(self, large: Plane, blobs: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ class TestParts:
             return bytes([data[0] ^ 1]) + data[1:] if damaged[-1] else data
 
         monkeypatch.setattr(blobs, "get_range", once)
-        assert frames.unpack_some(self.parts(large, "json", payload), [39]).payloads()[39] == EVENTS[39]
+        assert frames.unpack_some(self.reader(large, "json", payload), [39]).payloads()[39] == EVENTS[39]
         assert damaged.count(True) == 2
 
     @staticmethod
@@ -239,8 +239,8 @@ class TestParts:
         return payloads.store(plane, ID, spec(codec=name), payloads.EVENTS, frames.pack(EVENTS), KEY)
 
     @staticmethod
-    def parts(plane: Plane, name: str, payload: Payload) -> Parts:
-        return Parts(plane, ID, spec(codec=name), payloads.EVENTS, payload)
+    def reader(plane: Plane, name: str, payload: Payload) -> RangeReader:
+        return RangeReader(plane, ID, spec(codec=name), payloads.EVENTS, payload)
 
     @staticmethod
     def flipped(blobs: Counted, bit: int) -> Flipped:
@@ -266,13 +266,13 @@ class TestTogether:
     def test_parts_of_one(self, plane: Plane, blobs: Counted) -> None:
         plane = replace(plane, blobs=blobs, inline_payload_bytes=1000)
         last, packed = self.stored(plane, "json")[-1], self.PACKED[-1]
-        parts = Parts(plane, ID, spec(), payloads.EVENTS, last)
-        assert parts.read(66_000, 66_100) == packed[66_000:66_100]
-        assert parts.read(0, parts.size) == packed
+        reader = RangeReader(plane, ID, spec(), payloads.EVENTS, last)
+        assert reader.read(66_000, 66_100) == packed[66_000:66_100]
+        assert reader.read(0, reader.size) == packed
 
     def test_a_single_large_one_has_a_blob_of_its_own(self, plane: Plane) -> None:
         plane = replace(plane, inline_payload_bytes=1000)
-        _, large = payloads.store_together(plane, ID, spec(), payloads.EVENTS, self.PACKED[1:3], KEY)
+        _, large = payloads.store_in_one_blob(plane, ID, spec(), payloads.EVENTS, self.PACKED[1:3], KEY)
         assert large.key is not None
         assert (large.at, len(plane.blobs.get(large.key))) == (None, large.size)
 
@@ -280,7 +280,7 @@ class TestTogether:
         """What a try that failed has left under the same root is never taken for what was written after it."""
         plane = replace(plane, inline_payload_bytes=0)
         first, second = (
-            payloads.store_together(plane, ID, spec(), payloads.EVENTS, packed, KEY)
+            payloads.store_in_one_blob(plane, ID, spec(), payloads.EVENTS, packed, KEY)
             for packed in (self.PACKED[:2], self.PACKED[1::-1])
         )
         assert not {payload.key for payload in first} & {payload.key for payload in second}
@@ -319,7 +319,7 @@ class TestTogether:
         assert list(session.results()) == [20_000] * 320
 
     def stored(self, plane: Plane, codec: str) -> list[Payload]:
-        return payloads.store_together(plane, ID, spec(codec=codec), payloads.EVENTS, self.PACKED, KEY)
+        return payloads.store_in_one_blob(plane, ID, spec(codec=codec), payloads.EVENTS, self.PACKED, KEY)
 
     def loaded(self, plane: Plane, codec: str, payload: Payload) -> bytes:
         return payloads.load(plane, ID, spec(codec=codec), payloads.EVENTS, payload)
@@ -370,6 +370,6 @@ class TestReaders:
 
 
 def test_inline_payloads_have_no_parts() -> None:
-    assert not pays(Payload.inline(b"x" * (5 << 20)))
-    assert pays(Payload.blob(KEY, 5 << 20))
-    assert not pays(Payload.blob(KEY, 5 << 20), share=1.0)
+    assert not range_pays(Payload.inline(b"x" * (5 << 20)))
+    assert range_pays(Payload.blob(KEY, 5 << 20))
+    assert not range_pays(Payload.blob(KEY, 5 << 20), share=1.0)

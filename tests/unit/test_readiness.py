@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core.agent.loop.agent import Agent
-from htcgrid_core.agent.loop.condition import Condition
+from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
@@ -87,20 +87,20 @@ def test_a_grid_that_fails_is_asked_less_and_less_often(
     agent: Agent, plane: Plane, clock: ManualClock, trouble: Trouble, error: GridError
 ) -> None:
     well = claims(agent, clock, trouble, MINUTE)
-    assert not agent.condition.unready()
+    assert not agent.readiness.unready()
 
     trouble.error = error
     first, second, third = (claims(agent, clock, trouble, 5 * MINUTE) for _ in range(3))
     assert first <= well  # five minutes of trouble cost no more than a minute of work
     assert second < first
     assert third <= second
-    assert agent.condition.grid_is_open
-    assert str(error) in agent.condition.unready()
+    assert agent.readiness.grid_is_open
+    assert str(error) in agent.readiness.unready()
 
     trouble.error = None
     before = done(plane, clock)
     steps(agent, clock, limits.BREAKER_COOLDOWN_CAP_SECONDS)
-    assert not agent.condition.unready()
+    assert not agent.readiness.unready()
     assert done(plane, clock) > before
 
 
@@ -114,7 +114,7 @@ def test_heartbeats_that_get_through_do_not_close_the_breaker(
     assert claims(agent, clock, trouble, 5 * MINUTE) < well / 2
     trouble.error = None
     steps(agent, clock, 2 * limits.HEARTBEAT_SECONDS)
-    assert not agent.condition.unready()  # the first heartbeat after the trouble lets it try
+    assert not agent.readiness.unready()  # the first heartbeat after the trouble lets it try
 
 
 def test_a_grid_that_fails_once_in_a_while_opens_nothing(agent: Agent, clock: ManualClock, trouble: Trouble) -> None:
@@ -124,39 +124,39 @@ def test_a_grid_that_fails_once_in_a_while_opens_nothing(agent: Agent, clock: Ma
         agent.step()
         trouble.error = None
         steps(agent, clock, 10.0)
-        assert not agent.condition.grid_is_open
+        assert not agent.readiness.grid_is_open
 
 
 def test_workers_that_run_do_not_hide_a_grid_that_fails(clock: ManualClock) -> None:
-    condition = Condition(clock)
+    readiness = Readiness(clock)
     for _ in range(limits.BREAKER_THRESHOLD):
-        condition.grid_failed(GridUnavailable("throttled"))
-        condition.worker_answered()
-    assert condition.grid_is_open
-    assert not condition.workers_are_open
+        readiness.grid_failed(GridUnavailable("throttled"))
+        readiness.worker_answered()
+    assert readiness.grid_is_open
+    assert not readiness.workers_are_open
 
 
 def test_why_an_agent_is_not_ready(clock: ManualClock) -> None:
-    condition = Condition(clock)
-    assert condition.unready() == "its first heartbeat is not through yet"
-    condition.heartbeat_answered()
-    assert condition.unready() == ""
+    readiness = Readiness(clock)
+    assert readiness.unready() == "its first heartbeat is not through yet"
+    readiness.heartbeat_answered()
+    assert readiness.unready() == ""
     for _ in range(limits.BREAKER_THRESHOLD):
-        condition.worker_failed("no memory")
-    assert condition.unready() == "workers cannot start: no memory"
-    condition.worker_answered()
-    assert condition.unready() == ""
-    condition.draining = True
-    assert condition.unready() == "it is draining"
-    assert not condition.may_claim
+        readiness.worker_failed("no memory")
+    assert readiness.unready() == "workers cannot start: no memory"
+    readiness.worker_answered()
+    assert readiness.unready() == ""
+    readiness.draining = True
+    assert readiness.unready() == "it is draining"
+    assert not readiness.may_claim
 
 
 def test_a_loop_that_makes_no_turn_is_stuck(clock: ManualClock) -> None:
-    condition = Condition(clock)
+    readiness = Readiness(clock)
     clock.pass_(100.0)
-    assert condition.stuck_seconds() == 100.0
-    condition.turn()
-    assert condition.stuck_seconds() == 0.0
+    assert readiness.stuck_seconds() == 100.0
+    readiness.begin_iteration()
+    assert readiness.stuck_seconds() == 0.0
 
 
 def test_blobs_that_cannot_be_fetched_cost_no_task(plane: Plane, clock: ManualClock, trouble: Trouble) -> None:
@@ -187,11 +187,11 @@ def test_blobs_that_cannot_be_fetched_open_the_breaker(plane: Plane, clock: Manu
 
 def test_a_heartbeat_lets_one_claim_try(clock: ManualClock) -> None:
     """The grid is back as soon as a heartbeat gets through; a claim that fails then shuts it off again at once."""
-    condition = Condition(clock)
+    readiness = Readiness(clock)
     for _ in range(2 * limits.BREAKER_THRESHOLD):
-        condition.grid_failed(GridUnavailable("throttled"))
-    assert condition.grid_is_open
-    condition.heartbeat_answered()
-    assert condition.may_claim
-    condition.grid_failed(GridUnavailable("throttled"))
-    assert condition.grid_is_open
+        readiness.grid_failed(GridUnavailable("throttled"))
+    assert readiness.grid_is_open
+    readiness.heartbeat_answered()
+    assert readiness.may_claim
+    readiness.grid_failed(GridUnavailable("throttled"))
+    assert readiness.grid_is_open

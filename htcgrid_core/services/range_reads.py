@@ -12,15 +12,15 @@ from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
-from htcgrid_core.services.persist import persist
+from htcgrid_core.services.call_retries import with_retries
 
 
-def pays(payload: Payload, share: float = 0.0) -> bool:
+def range_pays(payload: Payload, share: float = 0.0) -> bool:
     """Whether reading ``share`` of a payload by range takes less time than reading it whole, for one call more."""
     return payload.data is None and payload.size * (1.0 - share) > limits.RANGE_PAYS_BYTES
 
 
-class Parts:
+class RangeReader:
     """The body of a payload in the blob store. The first call brings its table and its first piece."""
 
     def __init__(self, plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> None:
@@ -73,7 +73,7 @@ class Parts:
             self._pieces[number] = data[at : at + PIECE_BYTES]
 
     def _get(self, start: int, length: int) -> bytes:
-        data = persist(self._plane, lambda: self._plane.blobs.get_range(self._key, self._at + start, length))
+        data = with_retries(self._plane, lambda: self._plane.blobs.get_range(self._key, self._at + start, length))
         if len(data) != length:
             raise CorruptPayload(f"{self._text}: {len(data)} bytes of {length} from {start} on")
         return data

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from htcgrid_core.agent.loop.held_bundles import HeldBundle
+from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
 from htcgrid_core.agent.lru import SharedLruCache
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, PACKAGE_PURPOSE, SHARED_PURPOSE, unseal
 from htcgrid_core.domain import limits
@@ -17,8 +17,8 @@ from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.worker import FunctionRef
+from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.claim import Work
-from htcgrid_core.services.persist import persist
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BLOBS_VERIFIED = 1000  # that need not be read again
 
 
-class Verifier:
+class BlobVerifier:
     """Checks functions and shared inputs once each, before any worker loads them. May be used from many threads."""
 
     def __init__(self, plane: Plane) -> None:
@@ -48,7 +48,7 @@ class Verifier:
             found[digest] = self._verified(f"shared/{digest}", SHARED_PURPOSE if codec == "pickle" else "")
         return found
 
-    def keep(self, leases: Sequence[HeldBundle]) -> None:
+    def keep(self, leases: Sequence[LeasedBundle]) -> None:
         """What the tasks of bundles may still read stays on this machine's disk, and in the grid. In any thread."""
         for leased in leases:
             work = leased.work
@@ -59,7 +59,7 @@ class Verifier:
 
     def _verified(self, key: str, signed_for: str) -> str:
         """The blob's file, which counts as used now; read the first time, and if it is fetched again."""
-        path = persist(self._plane, lambda: self._plane.blobs.path(key))
+        path = with_retries(self._plane, lambda: self._plane.blobs.path(key))
         if self._verified_paths.get(key) != str(path):
             data = _read(key, path)
             if hashlib.sha256(data).hexdigest() != key.rpartition("/")[2]:
@@ -82,7 +82,7 @@ def _read(key: str, path: Path) -> bytes:
         raise CorruptPayload(f"blob {key} is missing, or cannot be read: {error}") from error
 
 
-def prepare(verifier: Verifier, work: Work, message: Message | None, clock: LeaseClock) -> HeldBundle:
+def prepare(verifier: BlobVerifier, work: Work, message: Message | None, clock: LeaseClock) -> LeasedBundle:
     """A claimed bundle as it is held; ``corrupt`` or ``failure`` says if something is wrong or cannot be fetched."""
     spec, events = work.spec, work.events
     callable_path, shared, corrupt, failure = "", {}, work.corrupt, work.failure
@@ -93,7 +93,7 @@ def prepare(verifier: Verifier, work: Work, message: Message | None, clock: Leas
             corrupt = str(error)
         except GRID_FAILURES as error:
             failure = error
-    return HeldBundle(
+    return LeasedBundle(
         work=work,
         function=FunctionRef(spec.worker_key, work.bundle.session_id, spec, callable_path),
         clock=clock,
