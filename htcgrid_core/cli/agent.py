@@ -139,7 +139,7 @@ def _on_aws(
     from htcgrid_core.cloud.address import parse_aws
     from htcgrid_core.cloud.agent import serve
     from htcgrid_core.cloud.logs import configure
-    from htcgrid_core.local.daemon import available_cores
+    from htcgrid_core.local.agent_processes import available_cores
 
     address, wanted = parse_aws(url), slots or available_cores()
 
@@ -156,7 +156,7 @@ def _local(
     url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float, sidecars: tuple[SidecarPort, ...]
 ) -> None:
     from htcgrid_core.client.connect import parse_local
-    from htcgrid_core.local.daemon import serve
+    from htcgrid_core.local.agent_processes import serve
     from htcgrid_core.local.directory import open_plane
 
     if pool != "default":

@@ -28,7 +28,7 @@ def up(url: str, as_json: bool, detach: bool) -> None:
     left or died are started again; Ctrl-C closes the console only.
     """
     from htcgrid_core.client.connect import parse_local
-    from htcgrid_core.local.daemon import running_agents
+    from htcgrid_core.local.agent_processes import running_agents
 
     directory, fleet = parse_local(url)
     with connected(url) as grid:
@@ -93,7 +93,7 @@ def down(url: str, as_json: bool, timeout: float | None) -> None:
     come as soon as anybody submits or waits.
     """
     from htcgrid_core.client.connect import parse_local
-    from htcgrid_core.local.daemon import running_agents, stop_agents
+    from htcgrid_core.local.agent_processes import running_agents, stop_agents
 
     directory, _ = parse_local(url)
     before = running_agents(directory)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import UnknownGrid
-from htcgrid_core.local.daemon import Fleet
+from htcgrid_core.local.agent_processes import Fleet
 from htcgrid_core.local.directory import Directory
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Sessions: what is asked for, what the row says, and when it is over."""
+"""Sessions: what is asked for, and what the row says."""
 
 from __future__ import annotations
 
@@ -182,14 +182,6 @@ class SessionRecord:
         return SESSION.is_terminal(self.state)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """That a session is over, and why."""
-
-    event: SessionEvent
-    reason: str = ""
-
-
 def whole(draft: SessionRecord, blocks: Sequence[Block], *, digest: str, tolerated: int | None) -> SessionRecord:
     """The RUNNING row of a session that is written in one step with all its blocks."""
     return replace(
@@ -200,25 +192,3 @@ def whole(draft: SessionRecord, blocks: Sequence[Block], *, digest: str, tolerat
         digest=digest,
         tolerated=tolerated,
     )
-
-
-def verdict(record: SessionRecord, now: float) -> Verdict | None:
-    """Whether a RUNNING session is over at wall-clock time ``now``; None if it goes on.
-
-    Each condition, once true, stays true, so whoever sees it first may write it.
-    """
-    if record.state is not SessionState.RUNNING:
-        return None
-    counters = record.counters
-    if record.tolerated is not None and counters.failed > record.tolerated:
-        return Verdict(
-            SessionEvent.FAIL,
-            f"{counters.failed} of {counters.total} tasks failed, over the threshold of {record.tolerated}",
-        )
-    if counters.pending == 0:
-        if counters.failed and record.tolerated is None:
-            return Verdict(SessionEvent.FAIL, f"{counters.failed} of {counters.total} tasks failed")
-        return Verdict(SessionEvent.COMPLETE)
-    if record.deadline_at is not None and now >= record.deadline_at:
-        return Verdict(SessionEvent.FAIL, f"its deadline passed with {counters.pending} tasks unfinished")
-    return None

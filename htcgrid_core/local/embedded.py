@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from htcgrid_core.domain import limits
-from htcgrid_core.local.daemon import Fleet, ensure_agents
+from htcgrid_core.local.agent_processes import Fleet, ensure_agents
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.doorbell import COMMITS, Bell
 

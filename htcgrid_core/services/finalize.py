@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from htcgrid_core.domain.errors import IllegalTransition
-from htcgrid_core.domain.session import SessionRecord, verdict
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.session_end import verdict
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries

@@ -13,9 +13,9 @@ from htcgrid_core.adapters.aws.dynamodb.schema import create_table
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.metrics import CATALOGUE, OTHER
 from tests.aws.emulators import REGION
+from tests.aws.faulty_proxy import TroubledAws, troubled
 from tests.aws.grids import NAME, CloudUnderTest
 from tests.aws.pages import Pages
-from tests.aws.troubled import TroubledAws, troubled
 from tests.e2e.support import ended, eventually
 
 FAIL_ODD, GATE, DOUBLE = (f"tests.e2e.handlers.{name}" for name in ("fail_odd", "gate", "double"))

@@ -33,7 +33,7 @@ from tests.aws.emulators import Account
 from tests.aws.grids import clients_of
 from tests.aws.meter import Meter
 from tests.aws.stores import TABLE, make_table, store_of
-from tests.hands import parse, work_on
+from tests.manual_agent import parse, work_on
 from tests.planes import KEY, ManualClock
 
 SQS_CALLS_A_BUNDLE = 2.1  # a tenth of a batch to send it; to receive and to delete it, a call each at worst

@@ -11,8 +11,8 @@ from htcgrid_core import Grid, InvalidInput, connect
 from htcgrid_core.domain import limits
 from htcgrid_core.services.sweep import sweep
 from tests.aws.emulators import Account
+from tests.aws.faulty_proxy import TroubledAws, troubled
 from tests.aws.grids import CloudUnderTest, cloud
-from tests.aws.troubled import TroubledAws, troubled
 from tests.e2e.support import ended
 from tests.runtimes.conftest import FUNCTIONS
 

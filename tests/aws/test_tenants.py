@@ -9,7 +9,7 @@ from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.services.commit import commit
 from tests.aws.grids import CloudUnderTest
-from tests.hands import run, take
+from tests.manual_agent import run, take
 
 
 def test_keys_begin_with_the_tenant(aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:

@@ -28,7 +28,7 @@ def adopt_orphans() -> None:
 
 
 def reap_until(pid: int) -> None:
-    """Wait for the case, and bury orphans meanwhile."""
+    """Wait for the case, and reap orphans meanwhile."""
     while True:
         ended, _ = os.waitpid(-1, 0)
         if ended == pid:
@@ -46,11 +46,11 @@ def end_descendants() -> None:
                 (process.kill if late else process.terminate)()
             except psutil.NoSuchProcess:
                 continue
-        bury()
+        reap()
         time.sleep(TICK_S if late else 1.0)
 
 
-def bury() -> None:
+def reap() -> None:
     """Reap every child that has ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:

@@ -1,7 +1,7 @@
 """Two proxies in front of an emulator: AWS as it is on a bad day.
 
 ``microburst`` (https://github.com/pingedbrain/microburst) throttles, resets connections and loses replies after the
-write was applied; ``mischief`` fails batches in part and delivers messages twice.
+write was applied; ``misbehaviour`` fails batches in part and delivers messages twice.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Faults:
 
     account: Account
     upstream: str
-    _mischief: str
+    _misbehaviour: str
 
     def begin(self, rules: Sequence[Rule] = RULES) -> None:
         """From now on calls fail by these rules."""
@@ -59,16 +59,16 @@ class Faults:
     def calm(self) -> None:
         """From now on none does."""
         self.begin(())
-        self._ask(f"{self._mischief}/_mischief/calm", "POST")
+        self._ask(f"{self._misbehaviour}/_misbehaviour/calm", "POST")
 
     def replay(self) -> int:
         """Send every message again that was ever sent; how many there were."""
-        return int(self._ask(f"{self._mischief}/_mischief/replay", "POST")["sent"])
+        return int(self._ask(f"{self._misbehaviour}/_misbehaviour/replay", "POST")["sent"])
 
     def done(self) -> Counter[str]:
         """What was done to calls, and how often."""
         fired = self._ask(f"{self.account.url}/_microburst/fired?limit=100000", "GET")
-        found = Counter(self._ask(f"{self._mischief}/_mischief/done", "POST")["done"])
+        found = Counter(self._ask(f"{self._misbehaviour}/_misbehaviour/done", "POST")["done"])
         found.update(f"{event['service']} {event['action']}" for event in fired)
         return found
 
@@ -89,10 +89,10 @@ def faulty(account: Account, seed: int) -> Iterator[Faults]:
     inner, outer = free_port(), free_port()
     urls = [f"http://127.0.0.1:{port}" for port in (inner, outer)]
     environment = {**clean_environment(), "PYTHONPATH": str(REPOSITORY)}
-    mischief = [sys.executable, "-m", "tests.chaos.mischief", str(inner), account.url, str(seed)]
+    misbehaviour = [sys.executable, "-m", "tests.chaos.misbehaving_proxy", str(inner), account.url, str(seed)]
     burst = [*MICROBURST, "--host", "127.0.0.1", "--port", str(outer), "--upstream", urls[0]]
     with (
-        server(mischief, environment, urls[0], "/_ministack/health") as inner_url,
+        server(misbehaviour, environment, urls[0], "/_ministack/health") as inner_url,
         server(burst, clean_environment(), urls[1], "/_microburst/health") as url,
     ):
         yield Faults(Account(url, account.id), account.url, inner_url)

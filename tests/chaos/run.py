@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from htcgrid_core import Grid, GridUnavailable
+from tests.chaos.chaos_monkey import ChaosMonkey
 from tests.chaos.handlers import work
 from tests.chaos.observer import ALWAYS_POSSIBLE, Observed
 from tests.chaos.submitter import PADDING, RETRY
-from tests.chaos.tormentor import Tormentor
 from tests.chaos.vectors import events
 from tests.e2e.support import GUARD_SECONDS, REPOSITORY, eventually, is_alive
 
 T = TypeVar("T")
 
-SETTLE_SECONDS = 120.0  # a guard against waiting for ever, once nobody is tormented any more
+SETTLE_SECONDS = 120.0  # a guard against waiting for ever, once nobody is disturbed any more
 KILLED_SUBMITS = 3
 
 
@@ -65,10 +65,10 @@ class Run:
     sessions: list[Observed] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
 
-    def torment(self, tormentor: Tormentor, seconds: float) -> None:
-        """Submit, cancel and kill submitters while somebody torments the agents."""
+    def disturb(self, monkey: ChaosMonkey, seconds: float) -> None:
+        """Submit, cancel and kill submitters while somebody disturbs the agents."""
         began = time.monotonic()
-        with tormentor:
+        with monkey:
             self.submit_and_kill()
             while time.monotonic() - began < seconds:
                 if self.keep_going() < self.shape.live:
@@ -78,7 +78,7 @@ class Run:
                 if self.rng.random() < 0.02 and self.done["submitter killed"] < seconds / 5:
                     self.submit_and_kill()
                 time.sleep(self.shape.look_seconds)
-        print(dict(tormentor.done), dict(self.done))
+        print(dict(monkey.done), dict(self.done))
 
     def settle(self) -> None:
         """Wait for the end of all sessions."""

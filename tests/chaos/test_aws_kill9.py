@@ -21,9 +21,9 @@ from htcgrid_core.cloud.plane import CloudPlane, open_cloud
 from htcgrid_core.testing.contracts.facts import assert_counters_exact
 from tests.aws.emulators import Account
 from tests.aws.grids import CloudUnderTest, cloud, url_of
+from tests.chaos.chaos_monkey import ChaosMonkey
 from tests.chaos.faults import Faults, faulty
 from tests.chaos.run import SETTLE_SECONDS, Run, Shape
-from tests.chaos.tormentor import Tormentor
 from tests.e2e.support import eventually
 
 SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "12"))
@@ -83,14 +83,14 @@ def test_every_promise_holds_while_agents_are_killed_and_calls_fail(
 ) -> None:
     print(f"HTCGRID_CHAOS_SEED={SEED}")  # shown if it fails
     agents = Agents(troubled)
-    tormentor = Tormentor(agents.pids, troubled.url, SEED, pause_seconds=(0.5, 2.0))
+    monkey = ChaosMonkey(agents.pids, troubled.url, SEED, pause_seconds=(0.5, 2.0))
     sound = open_cloud(parse_aws(url_of(aws_account)))
     with connect(troubled.url) as grid:
         run = Run(troubled.url, grid, random.Random(SEED), tmp_path / "trace", agents.keep, SHAPE, troubled.environment)
         faults.begin()
         try:
             for _ in range(MOST_ROUNDS):  # a busy machine makes few calls in one
-                run.torment(tormentor, SECONDS)
+                run.disturb(monkey, SECONDS)
                 if len(faults.done()) > KINDS_OF_TROUBLE:
                     break
             print(dict(faults.done()))
@@ -111,6 +111,6 @@ def test_every_promise_holds_while_agents_are_killed_and_calls_fail(
     print(f"{replayed} messages replayed; agents ended with {sorted(set(agents.left))}")
     assert "Traceback" not in troubled.logs(), "an agent broke instead of waiting for better times"
     done = faults.done()
-    assert min(tormentor.done["kill"], tormentor.done["stop"], run.done["submitter killed"]) >= 2, "too little chaos"
+    assert min(monkey.done["kill"], monkey.done["stop"], run.done["submitter killed"]) >= 2, "too little chaos"
     assert len(done) > KINDS_OF_TROUBLE, f"too little trouble: {done}"
     sound.close()

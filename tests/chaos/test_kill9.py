@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core import connect
-from htcgrid_core.local.daemon import running_agents
+from htcgrid_core.local.agent_processes import running_agents
+from tests.chaos.chaos_monkey import ChaosMonkey
 from tests.chaos.run import SETTLE_SECONDS, Run
-from tests.chaos.tormentor import Tormentor
 from tests.e2e.support import directory_of, fresh_grid
 
 SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "20"))
@@ -36,11 +36,11 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_every_promise_holds_while_agents_and_submitters_are_killed(url: str, tmp_path: Path) -> None:
     print(f"HTCGRID_CHAOS_SEED={SEED}")  # shown if it fails
     directory = directory_of(url)
-    tormentor = Tormentor(partial(running_agents, directory), str(directory.root), SEED)
+    monkey = ChaosMonkey(partial(running_agents, directory), str(directory.root), SEED)
     with connect(url) as grid:
         run = Run(url, grid, random.Random(SEED), tmp_path / "trace", grid.deployment.wake)
-        run.torment(tormentor, SECONDS)
+        run.disturb(monkey, SECONDS)
         run.settle()
         run.assert_promises()
     run.assert_executions_agree(at_least=1000, workers=6)
-    assert min(tormentor.done["kill"], tormentor.done["stop"], run.done["submitter killed"]) >= 2, "too little chaos"
+    assert min(monkey.done["kill"], monkey.done["stop"], run.done["submitter killed"]) >= 2, "too little chaos"

@@ -16,7 +16,7 @@ import psutil
 
 from htcgrid_core import Progress, Session, connect
 from htcgrid_core.client.connect import parse_local
-from htcgrid_core.local.daemon import running_agents, stop_agents
+from htcgrid_core.local.agent_processes import running_agents, stop_agents
 from htcgrid_core.local.directory import Directory
 
 T = TypeVar("T")

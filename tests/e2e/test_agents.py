@@ -12,7 +12,7 @@ import pytest
 
 from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, connect
 from htcgrid_core.domain import limits
-from htcgrid_core.local.daemon import Fleet, ensure_agents, running_agents, stop_agents
+from htcgrid_core.local.agent_processes import Fleet, ensure_agents, running_agents, stop_agents
 from htcgrid_core.local.settings import AgentTimes
 from htcgrid_core.ports.session_store import AgentRecord
 from tests.e2e.support import (

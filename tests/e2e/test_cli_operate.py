@@ -14,7 +14,7 @@ import pytest
 from htcgrid_core import connect
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
-from htcgrid_core.local.daemon import running_agents
+from htcgrid_core.local.agent_processes import running_agents
 from htcgrid_core.services.cancel import cancel
 from htcgrid_core.services.submit import submit
 from tests.e2e.command_line import PROGRAM, CommandLine

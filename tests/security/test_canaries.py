@@ -15,7 +15,7 @@ from htcgrid_core.domain.errors import GridError
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.bundle_queue import Hint
 from tests.e2e.support import REPOSITORY, directory_of, ended, fresh_grid
-from tests.hands import take
+from tests.manual_agent import take
 from tests.planes import StillDeployment
 
 CANARY = "canary-5d2f7e"

@@ -14,7 +14,7 @@ import pytest
 from htcgrid_core import Grid, SignatureInvalid
 from htcgrid_core.codecs.signing import seal
 from htcgrid_core.domain.retry import RetryPolicy
-from htcgrid_core.local.daemon import stop_agents
+from htcgrid_core.local.agent_processes import stop_agents
 from htcgrid_core.local.directory import Directory
 from tests.e2e.support import fresh_grid
 

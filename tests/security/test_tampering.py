@@ -22,7 +22,7 @@ from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
 from tests.e2e.support import ended, fresh_grid
-from tests.hands import finish, take
+from tests.manual_agent import finish, take
 from tests.planes import KEY, StillDeployment, spec
 from tests.security.bomb import Bomb
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from htcgrid_core.client.connect import connect, parse_local
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, UnknownGrid
-from htcgrid_core.local.daemon import Fleet
+from htcgrid_core.local.agent_processes import Fleet
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.range_reads import RangeReader, range_pays
-from tests.hands import children, events_of, finish, run, take
+from tests.manual_agent import children, events_of, finish, run, take
 from tests.planes import StillDeployment, spec
 
 ID = "s-reader"

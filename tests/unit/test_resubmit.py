@@ -15,7 +15,7 @@ from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.reconcile import reconcile
-from tests.hands import finish, work_on
+from tests.manual_agent import finish, work_on
 from tests.planes import StillDeployment
 
 ONCE = RetryPolicy(max_attempts=1)

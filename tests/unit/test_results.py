@@ -24,7 +24,7 @@ from htcgrid_core.services import payloads, results
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.submit import submit
 from tests.faults import calls_of
-from tests.hands import children, run, take
+from tests.manual_agent import children, run, take
 from tests.planes import spec
 
 ID = "s-results"

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
-from htcgrid_core.domain.session import Counters, SessionRecord, verdict
+from htcgrid_core.domain.session import Counters, SessionRecord
+from htcgrid_core.domain.session_end import verdict
 from tests.planes import spec
 
 NOW = 1000.0

@@ -19,7 +19,7 @@ from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts.facts import assert_counters_exact, assert_history_chains
 from tests.faults import Crash, calls_of, failing_at
-from tests.hands import finish, parse, work_on
+from tests.manual_agent import finish, parse, work_on
 from tests.planes import memory_plane, spec
 
 ID = "t-0123456789"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from htcgrid_core.local.daemon import Fleet
+from htcgrid_core.local.agent_processes import Fleet
 from htcgrid_core.local.directory import Directory
 from htcgrid_core.local.doctor import database, running, storage, surroundings
 from htcgrid_core.local.doctor.finding import Finding, Findings, Verdict, ok, problem, warning

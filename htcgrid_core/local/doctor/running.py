@@ -13,7 +13,7 @@ from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
-from htcgrid_core.local.daemon import Fleet, ensure_agents, running_agents
+from htcgrid_core.local.agent_processes import Fleet, ensure_agents, running_agents
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.local.doctor import noop
 from htcgrid_core.local.doctor.finding import Finding, Findings, ok, problem, warning

@@ -20,7 +20,7 @@ from statistics import median
 
 from tests.airflow.system.bench_deferred import deferred
 from tests.airflow.system.conftest import DAGS
-from tests.airflow.system.counted import CALLS, LATE
+from tests.airflow.system.counting_triggerer import CALLS, LATE
 from tests.airflow.system.rest import AirflowApi, eventually
 from tests.airflow.system.stack import Stack, running
 from tests.e2e.support import fresh_grid

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.airflow.system.counted import CALLS, LATE
+from tests.airflow.system.counting_triggerer import CALLS, LATE
+from tests.airflow.system.event_loop_lag import Late, read, told
 from tests.airflow.system.handlers import GATE
-from tests.airflow.system.late import Late, read, told
 from tests.airflow.system.rest import eventually
 from tests.airflow.system.stack import HEALTH, Stack
 
@@ -43,7 +43,7 @@ class Watched:
         self.calls = Path(stack.env[CALLS])
         self.calls.touch()
         stack["triggerer"].stop()
-        stack.run("triggerer", [sys.executable, "-m", "tests.airflow.system.counted"])
+        stack.run("triggerer", [sys.executable, "-m", "tests.airflow.system.counting_triggerer"])
         eventually(lambda: stack.api.healthy(*HEALTH), "healthy again")
 
     def seen(self) -> Seen:

@@ -1,4 +1,4 @@
-"""A server under test: started on a leash, killed with everything below it."""
+"""A server under test: started under a supervisor, killed with everything below it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 REPOSITORY = Path(__file__).parents[3]
-LEASH = Path(__file__).with_name("leash.py")
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 def free_port() -> int:
@@ -31,7 +31,7 @@ class Server:
         self.log = log
         with log.open("ab") as output:
             self._leash = subprocess.Popen(
-                [sys.executable, str(LEASH), *command],
+                [sys.executable, str(SUPERVISOR), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

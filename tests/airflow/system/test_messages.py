@@ -11,8 +11,8 @@ import pytest
 from htcgrid_core import Grid, connect
 from tests.airflow.system.conftest import AWS_ACCOUNT
 from tests.airflow.system.kills import Held
-from tests.airflow.system.line import Line
 from tests.airflow.system.rest import eventually
+from tests.airflow.system.severable_proxy import Line
 from tests.airflow.system.stack import Stack
 from tests.aws.emulators import Account, ministack
 from tests.aws.grids import cloud

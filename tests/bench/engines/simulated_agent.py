@@ -18,7 +18,7 @@ from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
-from htcgrid_core.local.daemon import _lock, _lock_path  # whoever holds it is the agent that clients look for
+from htcgrid_core.local.agent_processes import _lock, _lock_path  # whoever holds it is the agent that clients look for
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.services.reconcile import reconcile

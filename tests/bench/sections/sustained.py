@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from htcgrid_core import connect
-from htcgrid_core.local.daemon import running_agents
+from htcgrid_core.local.agent_processes import running_agents
 from htcgrid_core.local.directory import Directory
 from tests.bench.case import Metrics, Note
 from tests.bench.engines.simulated_agent import READY

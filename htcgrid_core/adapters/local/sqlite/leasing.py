@@ -10,7 +10,8 @@ from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.domain.errors import LeaseLost
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.payload import Payload
-from htcgrid_core.domain.session import SessionRecord, verdict
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.session_end import verdict
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import (
     Claimed,

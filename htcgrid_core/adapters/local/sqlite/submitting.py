@@ -11,7 +11,8 @@ from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.errors import IllegalTransition, SessionConflict
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
-from htcgrid_core.domain.session import SessionRecord, verdict, whole
+from htcgrid_core.domain.session import SessionRecord, whole
+from htcgrid_core.domain.session_end import verdict
 
 
 class Submitting:

@@ -1,4 +1,4 @@
-"""``python -m tests.aws.distance URL SECONDS``: a way to an emulator that takes as long as one within a region.
+"""``python -m tests.aws.latency_proxy URL SECONDS``: a way to an emulator that takes as long as one within a region.
 
 Prints its own URL, and forwards whatever comes, each piece after so many seconds, in its order.
 """
@@ -63,7 +63,7 @@ def away(url: str, seconds: float) -> Iterator[str]:
     if not seconds:
         yield url
         return
-    command = [sys.executable, "-m", "tests.aws.distance", url, str(seconds)]
+    command = [sys.executable, "-m", "tests.aws.latency_proxy", url, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         try:

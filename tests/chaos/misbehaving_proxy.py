@@ -1,5 +1,5 @@
 """A proxy in front of an AWS emulator that does what AWS may do and no emulator does: ``python -m
-tests.chaos.mischief PORT UPSTREAM SEED``.
+tests.chaos.misbehaving_proxy PORT UPSTREAM SEED``.
 
 Batches are carried out in part, or reported as failed although they were carried out; messages come twice, at once or
 much later. Nothing else is touched: what is lost or refused altogether is for another proxy.
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 Change = Callable[[Json], None]
 
 
-class Mischief:
+class Misbehaviour:
     """What is done to which call; used by all threads.
 
     Attributes:
@@ -90,7 +90,10 @@ class Mischief:
             answer["Successful"] = [e for e in answer.get("Successful", ()) if e["Id"] not in ids]
             answer["Failed"] = [
                 *(e for e in answer.get("Failed", ()) if e["Id"] not in ids),
-                *({"Id": name, "Code": "InternalError", "SenderFault": False, "Message": "mischief"} for name in ids),
+                *(
+                    {"Id": name, "Code": "InternalError", "SenderFault": False, "Message": "misbehaviour"}
+                    for name in ids
+                ),
             ]
 
         return change
@@ -116,11 +119,11 @@ def _nothing(answer: Json) -> None:
 
 
 class Server(Proxy):
-    """A proxy that does mischief."""
+    """A proxy that does misbehaviour."""
 
-    def __init__(self, port: int, upstream: str, mischief: Mischief) -> None:
+    def __init__(self, port: int, upstream: str, misbehaviour: Misbehaviour) -> None:
         super().__init__(port, upstream, Handler)
-        self.mischief = mischief
+        self.misbehaviour = misbehaviour
 
 
 class Handler(Forwarder):
@@ -130,7 +133,7 @@ class Handler(Forwarder):
 
     def do_POST(self) -> None:
         body = self.body()
-        if self.path.startswith("/_mischief/"):
+        if self.path.startswith("/_misbehaviour/"):
             self._control(self.path.rpartition("/")[2])
             return
         target = self.headers.get("X-Amz-Target", "")
@@ -138,7 +141,7 @@ class Handler(Forwarder):
             self.answer(*self.ask(self.command, self.path, body))
             return
         asked = json.loads(body)
-        change = self.server.mischief.plan(target, asked)
+        change = self.server.misbehaviour.plan(target, asked)
         if asked.get("Entries") == []:  # nothing of it was carried out
             status, headers, answer = 200, {"Content-Type": "application/x-amz-json-1.0"}, b"{}"
         else:
@@ -146,21 +149,21 @@ class Handler(Forwarder):
         if status == 200:
             told = json.loads(answer or b"{}")
             change(told)
-            if told.get("Messages") and self.server.mischief.again(target):
+            if told.get("Messages") and self.server.misbehaviour.again(target):
                 self._deliver_again(asked["QueueUrl"], told["Messages"])
-            for url, entry in self.server.mischief.old(target):
+            for url, entry in self.server.misbehaviour.old(target):
                 self._send(url, [entry])
             answer = json.dumps(told).encode()
         self.answer(status, headers, answer)
 
     def _control(self, action: str) -> None:
-        mischief = self.server.mischief
+        misbehaviour = self.server.misbehaviour
         if action == "calm":
-            mischief.is_calm = True
+            misbehaviour.is_calm = True
         if action == "replay":
-            for url, entry in mischief.everything():
+            for url, entry in misbehaviour.everything():
                 self._send(url, [entry])
-        told = {"done": mischief.done, "sent": len(mischief.everything())}
+        told = {"done": misbehaviour.done, "sent": len(misbehaviour.everything())}
         self.answer(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
 
     def _deliver_again(self, url: str, messages: list[Json]) -> None:
@@ -178,4 +181,4 @@ class Handler(Forwarder):
 
 if __name__ == "__main__":
     port, upstream, seed = sys.argv[1:]
-    Server(int(port), upstream, Mischief(int(seed))).serve_forever()
+    Server(int(port), upstream, Misbehaviour(int(seed))).serve_forever()

@@ -28,11 +28,11 @@ def end_descendants() -> None:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
-        bury()
+        reap()
         time.sleep(0.02)
 
 
-def bury() -> None:
+def reap() -> None:
     """Reap every child that has ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
@@ -41,10 +41,10 @@ def bury() -> None:
         return
 
 
-def bury_for_ever() -> None:
+def reap_for_ever() -> None:
     """Orphans that end must not stay as zombies: others ask whether they still run."""
     while True:
-        bury()
+        reap()
         time.sleep(0.1)
 
 
@@ -53,9 +53,9 @@ def main(command: list[str]) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # not subprocess's own reaping: a child that ended is buried with the orphans
+    # not subprocess's own reaping: a child that ended is reaped with the orphans
     subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    threading.Thread(target=bury_for_ever, daemon=True).start()
+    threading.Thread(target=reap_for_ever, daemon=True).start()
     sys.stdin.read()
     end_descendants()
 

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.__main__ import main
 
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
-from tests.airflow.system.late import noted_in
+from tests.airflow.system.event_loop_lag import noted_in
 
 CALLS, LATE = "STORE_CALLS", "LATE_LOOPS"  # name the files, in the environment
 

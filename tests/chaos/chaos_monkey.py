@@ -17,8 +17,8 @@ PAUSE_SECONDS = (0.3, 1.5)  # between strikes
 STOPPED_SECONDS = (0.2, 4.0)  # shorter and longer than a lease
 
 
-class Tormentor:
-    """A thread that torments the agents of one grid while a ``with`` block lasts; several may follow each other.
+class ChaosMonkey:
+    """A thread that disturbs the agents of one grid while a ``with`` block lasts; several may follow each other.
 
     Args:
         running: process ids of the agents there are.
@@ -43,9 +43,9 @@ class Tormentor:
         self._rng = random.Random(seed)
         self._stopped: dict[int, float] = {}  # pid to the monotonic time at which it goes on
 
-    def __enter__(self) -> Tormentor:
+    def __enter__(self) -> ChaosMonkey:
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._torment)
+        self._thread = threading.Thread(target=self._disturb)
         self._thread.start()
         return self
 
@@ -58,7 +58,7 @@ class Tormentor:
             self._signal(pid, signal.SIGCONT)
         self._stopped.clear()
 
-    def _torment(self) -> None:
+    def _disturb(self) -> None:
         strike_at = time.monotonic()
         while not self._over.wait(0.05):
             now = time.monotonic()

@@ -136,7 +136,7 @@ def ensure_agents(directory: Directory, fleet: Fleet) -> None:
 def _start(directory: Directory, number: int, fleet: Fleet) -> None:
     log = directory.agents / f"{number}.log"
     command = [
-        sys.executable, "-P", "-m", "htcgrid_core.local.daemon", str(directory.root), str(number),
+        sys.executable, "-P", "-m", "htcgrid_core.local.agent_processes", str(directory.root), str(number),
         str(fleet.slots_each), str(fleet.idle_seconds),
     ]  # fmt: skip
     ready_read, ready_write = os.pipe()
@@ -289,7 +289,7 @@ def _serve_once(
 
 
 def main() -> None:
-    """``python -m htcgrid_core.local.daemon DIRECTORY NUMBER SLOTS IDLE_SECONDS READY_FD``."""
+    """``python -m htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS IDLE_SECONDS READY_FD``."""
     root, number, slots, idle_seconds, ready_fd = sys.argv[1:]
     try:
         serve(Directory(Path(root)), int(number), int(slots), float(idle_seconds), int(ready_fd))
