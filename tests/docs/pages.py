@@ -45,6 +45,15 @@ def blocks(page: str) -> list[Block]:
     return found
 
 
+def with_outputs(page: str) -> list[tuple[Block, str | None]]:
+    """The fenced blocks of a page, each with what the page shows that it prints."""
+    found = blocks(page)
+    return [
+        (block, following.code if following is not None and following.note == "output" else None)
+        for block, following in zip(found, [*found[1:], None], strict=True)
+    ]
+
+
 def prose(page: str) -> str:
     """A page without its fenced blocks."""
     return _FENCE.sub("", page)

@@ -13,22 +13,21 @@ import sys
 import types
 from pathlib import Path
 
-from tests.docs.pages import Block, blocks
+from tests.docs.pages import Block, with_outputs
 
 
 def main(page: Path) -> None:
     """Run the page."""
     namespace = types.ModuleType("__main__")
     sys.modules["__main__"] = namespace  # what a block defines is found, and pickled, as in a script
-    found = blocks(page.read_text())
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for block, shown in with_outputs(page.read_text()):
         if block.note.startswith("file: "):
             Path(block.note.removeprefix("file: ")).write_text(block.code)
         elif block.is_run:
             printed = _run(page, block, namespace)
-            if following is not None and following.note == "output":
-                assert printed.strip() == following.code.strip(), (
-                    f"{page.name}, line {block.line} printed:\n{printed}\nnot, as the page says:\n{following.code}"
+            if shown is not None:
+                assert printed.strip() == shown.strip(), (
+                    f"{page.name}, line {block.line} printed:\n{printed}\nnot, as the page says:\n{shown}"
                 )
 
 
