@@ -77,7 +77,7 @@ AGENT_START_SECONDS: Final = 60.0  # an embedded agent that is not ready by then
 AGENT_IDLE_SECONDS: Final = 60.0  # an embedded agent with nothing to do leaves after this long
 
 # Fairness between sessions: each bundle of a session ranks one stride after the one before (stride scheduling), the
-# first half a stride after what is being served: before the next turn of those that are under way.
+# first half a stride after what is being served: before the next bundles of those that are under way.
 RANK_STRIDE: Final = {"high": 0.1, "normal": 1.0, "low": 10.0}
 
 RETENTION_SECONDS: Final = 7 * 24 * 3600.0

@@ -65,6 +65,13 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def tables(page: str, heading: str) -> list[list[list[str]]]:
+    """The tables below a heading of the second level, each as the cells of its rows, without their head."""
+    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", prose(page), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"(?:^\|.*\n)+", section[1] if section else "", re.MULTILINE)
+    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in rows.splitlines()[2:]] for rows in found]
+
+
 def links(page: str) -> list[str]:
     """Targets of the page's links."""
     return [match["target"] for match in _LINK.finditer(prose(page))]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import anchors, links, named_files, named_tests
+from tests.docs.pages import anchors, links, named_files, named_tests, tables
 from tools.docs.__main__ import GENERATORS
 from tools.docs.places import REPOSITORY, documents
 from tools.docs.sections import filled, names
@@ -30,6 +31,28 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_named_files_exist(page: Path) -> None:
     missing = [str(path) for path in named_files(page.read_text()) if not (REPOSITORY / path).exists()]
     assert not missing
+
+
+def test_where_things_are_is_true() -> None:
+    """Each question of the architecture's table is answered by files that exist."""
+    (table,) = tables((REPOSITORY / "docs" / "architecture.md").read_text(), "Where is ...?")
+    assert len(table) >= 12
+    for question, answer in table:
+        paths = list(named_files(answer))
+        assert paths, f"{question} has no file"
+        assert all((REPOSITORY / path).is_file() for path in paths), question
+
+
+def test_the_glossary_has_the_words_that_the_documents_use() -> None:
+    """A word that is only in the glossary is not one of ours."""
+    protocol = (REPOSITORY / "docs" / "protocol.md").read_text()
+    (glossary,) = tables(protocol, "Glossary")
+    words = [row[0] for row in glossary]
+    assert words
+    assert len(set(words)) == len(words)
+    text = protocol.partition("## Glossary")[0] + (REPOSITORY / "docs" / "architecture.md").read_text()
+    unused = [word for word in words if not re.search(rf"\b{word}(s|es)?\b", text, re.IGNORECASE)]
+    assert not unused
 
 
 @every_page

@@ -385,7 +385,7 @@ def test_high_priority_goes_first(grid: Grid, tmp_path: Path, closed_gate: Path)
 
 
 def test_a_short_session_is_not_stuck_behind_a_long_one(grid: Grid, closed_gate: Path, tmp_path: Path) -> None:
-    """Bundles of sessions of the same priority take turns."""
+    """Bundles of sessions of the same priority share the slots."""
     order = tmp_path / "order"
     blockers = grid.submit(GATE, [{"n": n, "gate": str(closed_gate)} for n in range(2)], bundle_size=1)
     eventually(lambda: len(list(blockers.tasks(state="RUNNING"))) == 2, "both slots are taken")

@@ -1,4 +1,4 @@
-"""Sessions take turns on the slots of one agent, in virtual time."""
+"""Fair share: sessions on the slots of one agent, in virtual time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG, SHORT = 3000, 4
 MANY, TASKS = 8, 256  # sessions of the tenant that has many
 
 
-class TurnsGrid:
+class FairShareGrid:
     """One agent on the local queue, in virtual time; ``begun`` are the events of its tasks in the order they began."""
 
     def __init__(self, seconds: float) -> None:
@@ -68,7 +68,7 @@ class TurnsGrid:
 @pytest.mark.parametrize("function", ["same", "other"])
 def test_a_short_session_gets_slots_beside_a_long_one(bundle_size: int | None, seconds: float, function: str) -> None:
     """Though the long one's pace is known, and its tasks might always queue behind those that run."""
-    grid = TurnsGrid(seconds)
+    grid = FairShareGrid(seconds)
 
     def client(name: str, tasks: int, function: str) -> None:
         spec = SessionSpec(function=FunctionSpec(name=function), agents=1, bundle_size=bundle_size)
@@ -83,14 +83,14 @@ def test_a_short_session_gets_slots_beside_a_long_one(bundle_size: int | None, s
     world.run(world.now + LONG * seconds, lambda: grid.live() == 0)
     world.close()
     last = max(number for number, event in enumerate(begun) if event == b'"short"')
-    assert (last - before) * seconds / SLOTS < 4 * SLICE_SECONDS, "each of its two bundles waits for a turn"
+    assert (last - before) * seconds / SLOTS < 4 * SLICE_SECONDS, "each of its two bundles waits for a slice"
 
 
 @pytest.mark.parametrize("bundle_size", [4, 64])
 @pytest.mark.parametrize("tenants", [False, True], ids=["no tenants", "tenants"])
-def test_a_tenant_with_many_sessions_has_the_turns_of_one(bundle_size: int, tenants: bool) -> None:
+def test_a_tenant_with_many_sessions_has_the_share_of_one(bundle_size: int, tenants: bool) -> None:
     """Another tenant's one session gets its share beside them: without tenants a ninth, with them at least a fifth."""
-    grid = TurnsGrid(0.02)
+    grid = FairShareGrid(0.02)
 
     def client(tenant: str, number: int) -> None:
         named = tenant if tenants else DEFAULT_TENANT

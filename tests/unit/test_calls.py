@@ -18,7 +18,7 @@ class Loop:
         self.rung = threading.Semaphore(0)
         self.calls = ThreadedCalls(self.rung.release)
 
-    def turn(self) -> None:
+    def wait_and_collect(self) -> None:
         assert self.rung.acquire(timeout=WAIT_SECONDS)
         self.calls.collect()
 
@@ -31,7 +31,7 @@ def test_results_arrive_in_the_loop() -> None:
 
     loop.calls.make(CLAIM, threading.current_thread, done)
     assert loop.calls.room(CLAIM) == CLAIM.depth - 1
-    loop.turn()
+    loop.wait_and_collect()
     assert threads[0] is not threading.current_thread()
     assert threads[1] is threading.current_thread()
     assert loop.calls.room(CLAIM) == CLAIM.depth
@@ -49,7 +49,7 @@ def test_what_a_call_raises_is_raised_where_its_result_is_asked_for() -> None:
             result()
 
     loop.calls.make(COMMIT, call, done)
-    loop.turn()
+    loop.wait_and_collect()
     loop.calls.close()
 
 
@@ -59,10 +59,10 @@ def test_a_lane_that_is_full_holds_up_no_other() -> None:
         loop.calls.make(COMMIT, lambda: go_on.wait(WAIT_SECONDS), lambda result: result())
     assert loop.calls.room(COMMIT) == 0
     loop.calls.make(HEARTBEAT, lambda: True, lambda result: beaten.append(result()))
-    loop.turn()
+    loop.wait_and_collect()
     assert beaten == [True]
     go_on.set()
     for _ in range(COMMIT.depth):
-        loop.turn()
+        loop.wait_and_collect()
     assert loop.calls.room(COMMIT) == COMMIT.depth
     loop.calls.close()

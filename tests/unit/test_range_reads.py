@@ -138,7 +138,7 @@ class TestSome:
                 continue
 
 
-class TestParts:
+class TestRangeReader:
     @pytest.mark.parametrize("name", CODECS)
     def test_few_bytes_are_read(self, large: Plane, blobs: Counted, name: str) -> None:
         """The first piece, which begins with the lengths, and the pieces that the payload is in."""

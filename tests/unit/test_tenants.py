@@ -1,4 +1,4 @@
-"""Tenants: whose turns a session takes, and what its id says of it."""
+"""Tenants: whose share a session has, and what its id says of it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_resubmitted_session_is_the_same_tenants(grid: Grid) -> None:
     assert tenant_of(grid.resubmit(session).id) == "mine"
 
 
-def test_live_sessions_of_a_tenant_share_its_turns(grid: Grid) -> None:
+def test_live_sessions_of_a_tenant_get_one_share(grid: Grid) -> None:
     own = limits.RANK_STRIDE["normal"]
     for sharers in range(1, 4):
         grid.submit("math.sqrt", [1], tenant="mine")
