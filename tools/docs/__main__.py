@@ -14,12 +14,7 @@ from tools.docs.sections import filled
 GENERATORS: dict[str, Callable[[], str]] = {
     "architecture-picture": architecture.picture,
     "architecture-table": architecture.table,
-    "domain-files": partial(architecture.files, "domain"),
-    "ports-files": partial(architecture.files, "ports"),
-    "services-files": partial(architecture.files, "services"),
-    "agent-files": partial(architecture.files, "agent"),
-    "adapters-files": partial(architecture.files, "adapters"),
-    "client-files": partial(architecture.files, "client"),
+    **{f"{package.name}-files": partial(architecture.files, package) for package in architecture.packages()},
     "session-lifecycle": lifecycle.session,
     "task-lifecycle": lifecycle.task,
     "limits": numbers.tables,

@@ -12,6 +12,7 @@ from tools.docs.docstrings import Docstring
 from tools.docs.places import PACKAGE, REPOSITORY
 
 ROOT = PACKAGE.name
+ENGINES = ("htcgrid_airflow", "htcgrid_prefect")
 Imports = dict[str, set[str]]
 
 
@@ -92,9 +93,14 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def files(package: str) -> str:
+def packages() -> list[Path]:
+    """The packages whose files are listed: the core from the bottom up, and the adapters of workflow engines."""
+    core = [PACKAGE / name for row in reversed(layers()) for name in row]
+    return [*core, *(REPOSITORY / name for name in ENGINES)]
+
+
+def files(root: Path) -> str:
     """A package's modules, one line each, those of its folders behind its own."""
-    root = PACKAGE / package
     paths = [path for path in root.rglob("*.py") if path != root / "__init__.py"]
     rows = [
         f"| {_named(path, root)} | {summary(path)} |" for path in sorted(paths, key=lambda path: _place(path, root))

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 
 _SECTION = re.compile(
-    r"(?P<head><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<tail><!-- end of (?P=name) -->)", re.DOTALL
+    r"(?P<head><!-- generated: (?P<name>[a-z_-]+) -->\n).*?(?P<tail><!-- end of (?P=name) -->)", re.DOTALL
 )
-_HEAD = re.compile(r"<!-- generated: ([a-z-]+) -->")
+_HEAD = re.compile(r"<!-- generated: ([a-z_-]+) -->")
 
 
 def names(page: str) -> list[str]:
