@@ -20,7 +20,7 @@ class SharedArrays:
         self._grid = grid
         self._max_nbytes = max_nbytes
         # The array beside its reference: while it is kept, its id is nobody else's.
-        self._known: dict[int, tuple[Any, SharedInput]] = {}
+        self._shared: dict[int, tuple[Any, SharedInput]] = {}
 
     def replaced(self, items: list[tuple[Any, tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
         """The same calls, with references in place of large arrays."""
@@ -34,11 +34,11 @@ class SharedArrays:
     def _stored(self, value: Any) -> Any:
         if not self._is_large(value):
             return value
-        if id(value) not in self._known:
+        if id(value) not in self._shared:
             read_only = value.view()
             read_only.flags.writeable = False
-            self._known[id(value)] = value, self._grid.put(read_only, codec="pickle")
-        return self._known[id(value)][1]
+            self._shared[id(value)] = value, self._grid.put(read_only, codec="pickle")
+        return self._shared[id(value)][1]
 
     def _is_large(self, value: Any) -> bool:
         array = sys.modules["numpy"].ndarray

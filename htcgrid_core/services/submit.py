@@ -124,7 +124,7 @@ def _write_whole(
     if idempotent:
         for encoded in bundles:
             digest.update(encoded.events)
-    pairs = _roots(plane, draft.session_id, spec, 0, bundles, front)
+    pairs = _root_bundles(plane, draft.session_id, spec, 0, bundles, front)
     tolerated = spec.tolerated_failures(sum(len(encoded.events) for encoded in bundles))
     record = with_retries(
         plane,
@@ -162,14 +162,14 @@ def _write(
             if total > limits.MAX_SESSION_TASKS:
                 raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
             if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
-                _put(plane, spec, session_id, _roots(plane, session_id, spec, written, batch, front))
+                _put(plane, spec, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
                 plane.doorbell.ring(WORK)
                 written += len(batch)
                 batch, batch_bytes = [], 0
                 if progress is not None:
                     progress(total)
         if batch:
-            _put(plane, spec, session_id, _roots(plane, session_id, spec, written, batch, front))
+            _put(plane, spec, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
             written += len(batch)
         if digest is not None:
             before = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))
@@ -223,7 +223,7 @@ def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bun
     with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
 
 
-def _roots(
+def _root_bundles(
     plane: Plane, session_id: str, spec: SessionSpec, first_root: int, bundles: Sequence[EncodedBundle], front: Front
 ) -> list[tuple[Bundle, Block]]:
     """Root bundles and their blocks; of their events, those that are too large for rows are stored."""

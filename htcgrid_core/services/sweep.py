@@ -46,11 +46,11 @@ def sweep(plane: Plane) -> Swept:
         done.problem = f"packages are kept, since it is not known which are deployed: {error}"
     else:
         done.deleted += blobs.delete_unused(PACKAGES, before, deployed.__contains__)
-    done.deleted += blobs.delete_unused(SESSIONS, before, _Known(plane))
+    done.deleted += blobs.delete_unused(SESSIONS, before, _SessionExists(plane))
     return done
 
 
-class _Known:
+class _SessionExists:
     """Whether the session of a blob exists: a crash may have left the blobs of one that does not."""
 
     def __init__(self, plane: Plane) -> None:

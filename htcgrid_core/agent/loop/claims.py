@@ -81,10 +81,10 @@ class Claims:
         if slots.idle:
             return 0
         paces = [slots.durations.expected(session_id) for session_id in {key[0] for key in self._state.leases}]
-        known = [seconds for seconds in paces if seconds is not None]
-        if not known:
+        measured = [seconds for seconds in paces if seconds is not None]
+        if not measured:
             return 0
-        in_time = ceil(self._state.workers.slots * limits.BACKLOG_SECONDS / max(*known, 1e-6))
+        in_time = ceil(self._state.workers.slots * limits.BACKLOG_SECONDS / max(*measured, 1e-6))
         return min(limits.BACKLOG_TASKS, in_time)
 
     # Asking

@@ -1,7 +1,7 @@
 """The hints that an agent has sent again lately, so that stale messages do not breed.
 
 Each message of a bundle that is done asks for its children's messages to be sent again, and each copy of theirs asks
-for that of their own children. Where many copies are about, an agent would send more than it takes.
+for that of their own children. Where there are many copies, an agent would send more than it takes.
 """
 
 from __future__ import annotations

@@ -68,12 +68,12 @@ class Slots:
         """Give idle slots, and slots that soon will be, their next tasks.
 
         In the order of the leases: while one waits for an idle slot, no later one queues behind what runs, or the slots
-        of a session whose durations is known would never be idle for one whose durations is not.
+        of a session whose durations are known would never be idle for one whose durations are not.
         """
         unstarted = sum(len(leased.unstarted) for leased in leases if not leased.stopping)
         for leased in leases:
             while leased.unstarted and not leased.stopping:
-                if self._known_broken(leased):
+                if self._fails_to_load(leased):
                     break
                 slot = self._free_slot(leased, unstarted)
                 if slot is None:
@@ -126,15 +126,15 @@ class Slots:
             heapq.heappush(self._checks, (now + limits.REVOKE_AFTER_SECONDS, chunk.serial))
         return len(indexes)
 
-    def _known_broken(self, leased: LeasedBundle) -> bool:
+    def _fails_to_load(self, leased: LeasedBundle) -> bool:
         """Whether its function keeps failing to load: its tasks then fail the same way, without more workers."""
-        known = self._load_failures.get(leased.function.key)
-        if known is None or known[0].allows(self._clock.monotonic()):
+        failure = self._load_failures.get(leased.function.key)
+        if failure is None or failure[0].allows(self._clock.monotonic()):
             return False
         indexes = list(leased.unstarted)
         leased.unstarted.clear()
         for index in indexes:
-            self.fail(leased, index, known[1])
+            self.fail(leased, index, failure[1])
         return True
 
     # Collecting

@@ -17,8 +17,8 @@ class TaskDurations:
 
     def record(self, session_id: str, mean_seconds: float) -> None:
         """Take in the mean duration of some tasks that ended."""
-        known = self._seconds.get(session_id)
-        self._seconds.put(session_id, mean_seconds if known is None else known + WEIGHT * (mean_seconds - known))
+        before = self._seconds.get(session_id)
+        self._seconds.put(session_id, mean_seconds if before is None else before + WEIGHT * (mean_seconds - before))
 
     def expected(self, session_id: str) -> float | None:
         """Expected seconds of one task; None before the first ended."""
