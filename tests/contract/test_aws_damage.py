@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb import item_payloads
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import values
 from htcgrid_core.adapters.aws.dynamodb.schema import SORT
 from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
@@ -192,12 +192,12 @@ def test_every_bit_of_an_inline_payload(stored: Stored) -> None:
     unpackers: list[tuple[str, Callable[[bytes], object]]] = [("R", frames.unpack), ("B", outcomes_codec.unpack)]
     for letter, unpack in unpackers:
         (item,) = (values(raw) for raw in stored.items(letter))
-        good = load(stored, items.payload_of(item))
+        good = load(stored, item_payloads.payload_of(item))
         unpack(good)
         assert item["p"][0] == 1, "it is deflated"
         for data in flipped(item["p"]):
             try:
-                found = load(stored, items.payload_of({**item, "p": data}))
+                found = load(stored, item_payloads.payload_of({**item, "p": data}))
                 unpack(found)
             except CorruptPayload:
                 continue
