@@ -214,7 +214,7 @@ def test_messages_make_nobody_do_anything_else(stored: Stored) -> None:
     """Whatever bundle it names then: nothing is claimed that is not there to be claimed."""
     before = everything(stored.plane.store, SESSION)
     body = messages.write(replace(HINT, not_before=1.5, priority="low"))
-    hints = [letter.hint for data in flipped(body.encode()) if (letter := messages.read(data.decode("latin-1")))]
+    hints = [content.hint for data in flipped(body.encode()) if (content := messages.read(data.decode("latin-1")))]
     assert len(hints) > 8, "digits of its numbers become others"
     names = {(hint.session_id, hint.bundle_id) for hint in hints if hint is not None} - {(SESSION, HINT.bundle_id)}
     for session_id, bundle_id in names:
