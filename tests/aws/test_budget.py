@@ -163,7 +163,7 @@ class TestCalculator:
     @pytest.mark.parametrize("bundle_size", [1, 8])
     def test_write_units_of_a_session(self, metered: Metered, bundle_size: int) -> None:
         reported: list[float] = []
-        events = metered.plane.store._table._client().meta.events  # type: ignore[attr-defined]  # a DynamoStore
+        events = metered.plane.store.table.client().meta.events  # type: ignore[attr-defined]  # a DynamoStore
         for operation in ("PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems"):
             events.register(f"before-parameter-build.dynamodb.{operation}", _ask)
             events.register(f"after-call.dynamodb.{operation}", partial(_note, reported))
@@ -173,7 +173,7 @@ class TestCalculator:
     @pytest.mark.parametrize("size", [100, 1023, 1024, 1025, 2049, 8000])
     @pytest.mark.parametrize("transactional", [False, True])
     def test_write_units_of_sizes(self, metered: Metered, size: int, transactional: bool) -> None:
-        db = metered.plane.store._table._client()  # type: ignore[attr-defined]  # a DynamoStore
+        db = metered.plane.store.table.client()  # type: ignore[attr-defined]  # a DynamoStore
         item: dict[str, dict[str, Any]] = {"pk": {"S": "p"}, "sk": {"S": "s"}, "live": {"S": "L"}, "v": {"B": b""}}
         item["v"] = {"B": b"x" * (size - capacity.item_bytes(item))}
         if transactional:
@@ -185,7 +185,7 @@ class TestCalculator:
 
     def test_ministack_does_not_count_reads(self, metered: Metered) -> None:
         """If this fails, ministack has learnt it: compare reads, too."""
-        db = metered.plane.store._table._client()  # type: ignore[attr-defined]  # a DynamoStore
+        db = metered.plane.store.table.client()  # type: ignore[attr-defined]  # a DynamoStore
         item: dict[str, dict[str, Any]] = {"pk": {"S": "p"}, "sk": {"S": "s"}, "v": {"B": b"x" * 9000}}
         db.put_item(TableName=TABLE, Item=item)
         key = {name: item[name] for name in ("pk", "sk")}

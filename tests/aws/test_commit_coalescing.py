@@ -83,7 +83,7 @@ def at_once(store: DynamoStore, gate: Gate, commits: list[Callable[[], SessionRe
         first = pool.submit(tried, commits[0])
         assert gate.held.wait(30)
         others = [pool.submit(tried, commit) for commit in commits[1:]]
-        waiting = store._commits._waiting
+        waiting = store._committing._commits._waiting
         eventually(lambda: sum(map(len, waiting.values())), lambda count: count == len(others))
         gate.open()
         return [future.result() for future in (first, *others)]

@@ -9,6 +9,7 @@ import pytest
 from htcgrid_core import connect
 from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.keys import session_key
 from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import Counters
@@ -28,7 +29,7 @@ def test_two_thousand_sessions_are_waited_for_with_twenty_calls_a_poll(aws_cloud
         meter = Meter(aws_cloud.account, "")
         meter.count(session)
         ids = [f"s-{number:04d}" for number in range(SESSIONS)]
-        table = grid.plane.store._table  # type: ignore[attr-defined]  # a DynamoStore
+        table = grid.plane.store.table  # type: ignore[attr-defined]  # a DynamoStore
         table.put_many([_row(session_id) for session_id in ids])
         meter.calls.clear()
         for poll in range(1, 3):
@@ -43,5 +44,5 @@ def _row(session_id: str) -> Item:
     counters = Counters(total=3)
     record = replace(given.record(session_id), state=SessionState.RUNNING, counters=counters, bundles=1)
     row = items.new_session(record, "00000000", 1)
-    partition, sort = items.session_key(session_id)
+    partition, sort = session_key(session_id)
     return {PARTITION: partition, SORT: sort, **row, "ok": 1, "pend": 2, "hist": []}

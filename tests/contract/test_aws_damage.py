@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb import item_payloads
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import values
 from htcgrid_core.adapters.aws.dynamodb.schema import SORT
 from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
@@ -192,12 +192,12 @@ def test_every_bit_of_an_inline_payload(stored: Stored) -> None:
     unpackers: list[tuple[str, Callable[[bytes], object]]] = [("R", frames.unpack), ("B", outcomes_codec.unpack)]
     for letter, unpack in unpackers:
         (item,) = (values(raw) for raw in stored.items(letter))
-        good = load(stored, items.payload_of(item))
+        good = load(stored, item_payloads.payload_of(item))
         unpack(good)
         assert item["p"][0] == 1, "it is deflated"
         for data in flipped(item["p"]):
             try:
-                found = load(stored, items.payload_of({**item, "p": data}))
+                found = load(stored, item_payloads.payload_of({**item, "p": data}))
                 unpack(found)
             except CorruptPayload:
                 continue
@@ -214,7 +214,7 @@ def test_messages_make_nobody_do_anything_else(stored: Stored) -> None:
     """Whatever bundle it names then: nothing is claimed that is not there to be claimed."""
     before = everything(stored.plane.store, SESSION)
     body = messages.write(replace(HINT, not_before=1.5, priority="low"))
-    hints = [letter.hint for data in flipped(body.encode()) if (letter := messages.read(data.decode("latin-1")))]
+    hints = [content.hint for data in flipped(body.encode()) if (content := messages.read(data.decode("latin-1")))]
     assert len(hints) > 8, "digits of its numbers become others"
     names = {(hint.session_id, hint.bundle_id) for hint in hints if hint is not None} - {(SESSION, HINT.bundle_id)}
     for session_id, bundle_id in names:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core.adapters.aws.dynamodb import ending, leasing
+from htcgrid_core.adapters.aws.dynamodb import leasing, sealing
 from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
 from htcgrid_core.adapters.local.sqlite.database import Database
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 class TestStore(ClaimContract, CommitContract):
     @pytest.fixture
     def store(self, moto_account: Account, monkeypatch: pytest.MonkeyPatch) -> DynamoStore:
-        for module in (ending, leasing):
+        for module in (leasing, sealing):
             monkeypatch.setattr(module, "THREADS", 1)
         make_table(moto_account)
         return store_of(moto_account)

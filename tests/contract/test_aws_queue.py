@@ -35,7 +35,7 @@ HIDDEN_SECONDS = 30.0
 def queues_of(account: Account, pool: str) -> PoolQueues:
     """Queues without dead letters."""
     sqs = account.sqs()
-    urls = {line: sqs.create_queue(QueueName=f"{pool}-{line}")["QueueUrl"] for line in PoolQueues.model_fields}
+    urls = {name: sqs.create_queue(QueueName=f"{pool}-{name}")["QueueUrl"] for name in PoolQueues.model_fields}
     return PoolQueues(**urls)
 
 
@@ -97,19 +97,19 @@ def hints(count: int, priority: Priority = "normal", session_id: str = "s-test")
 class TestPriorities:
     @pytest.mark.parametrize("priority", ["high", "normal", "low"])
     def test_whoever_waits_hears_of_every_priority(self, queue: SqsQueue, priority: Priority) -> None:
-        """Also while the agent's one long poll waits at another line."""
+        """Also while the agent's one long poll waits at another queue."""
         assert not queue.receive("default", 8, time.time()).messages
         receiver = queue._receivers["default"]
-        eventually(lambda: receiver._turns.asked, lambda asked: not asked)  # it has seen all of them empty
+        eventually(lambda: receiver._polling.asked, lambda asked: not asked)  # it has seen all of them empty
         queue.send("default", hints(1, priority))
         assert [message.hint.priority for message in taken(queue)] == [priority]
 
     def test_high_goes_first_and_low_is_not_starved(self) -> None:
         """While there is work of every priority."""
-        turns = PriorityPolling()
-        lines = [turns.next(0.0)[0] for _ in range(1110)]
-        assert Counter(lines) == {"high": 1000, "normal": 100, "low": 10}
-        assert lines[0] == "high"
+        polling = PriorityPolling()
+        asked = [polling.next(0.0)[0] for _ in range(1110)]
+        assert Counter(asked) == {"high": 1000, "normal": 100, "low": 10}
+        assert asked[0] == "high"
 
     def test_a_flood_of_high_does_not_starve_low(self, queue: SqsQueue, calls: Counter[str]) -> None:
         """However fast it comes: what is taken is sent again at once, and low is asked once in 111 times."""
@@ -156,7 +156,7 @@ class TestPriorities:
     def test_an_idle_minute_costs_few_calls(
         self, queue: SqsQueue, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One call in the time of a long poll, once every line was seen empty; here of one second."""
+        """One call in the time of a long poll, once every queue was seen empty; here of one second."""
         monkeypatch.setattr(receiver, "LONG_POLL_SECONDS", 1)
         polls = 4
         until = time.monotonic() + polls
@@ -166,27 +166,27 @@ class TestPriorities:
         assert 1 < calls["ReceiveMessage"] <= len(PRIORITIES) + polls
         assert calls.total() == calls["ReceiveMessage"]
 
-    def test_an_idle_agent_waits_at_one_line_and_makes_no_other_call(self) -> None:
-        turns = PriorityPolling()
+    def test_an_idle_agent_waits_at_one_queue_and_makes_no_other_call(self) -> None:
+        polling = PriorityPolling()
         calls = []
         now = 0.0
         for _ in range(10):
-            line, wait = turns.next(now)
-            calls.append((line, wait))
-            turns.empty(line, wait)
+            priority, wait = polling.next(now)
+            calls.append((priority, wait))
+            polling.empty(priority, wait)
             now += 20.0 if wait else 0.01
         assert calls == [("high", False), ("normal", False), ("low", False), *[("normal", True)] * 7]
 
-    def test_a_busy_agent_looks_again_at_a_line_that_was_empty(self) -> None:
-        turns = PriorityPolling()
+    def test_a_busy_agent_looks_again_at_a_queue_that_was_empty(self) -> None:
+        polling = PriorityPolling()
         asked: list[str] = []
         for tenth in range(100):
-            line, wait = turns.next(tenth / 10)
-            asked.append(line)
-            if line == "normal":
-                turns.found(line, tenth / 10)
+            priority, wait = polling.next(tenth / 10)
+            asked.append(priority)
+            if priority == "normal":
+                polling.found(priority, tenth / 10)
             else:
-                turns.empty(line, wait)
+                polling.empty(priority, wait)
         assert asked.count("high") == 10 / AGAIN_SECONDS
         assert asked.count("normal") > 80
 
@@ -264,7 +264,7 @@ class TestForgedMessages:
 
     def test_what_was_written_is_read(self) -> None:
         for hint in (Hint("s-test", "00000001"), Hint("t-0123", "00000001.ab12", 1234.5, "low")):
-            assert messages.read(messages.write(hint, 2)) == messages.Letter(hint, 2)
+            assert messages.read(messages.write(hint, 2)) == messages.Content(hint, 2)
 
 
 def test_depth_by_queue_and_state(queue: SqsQueue) -> None:

@@ -13,6 +13,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 
+from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb.keys import session_key
 from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import AccessDenied, GridUnavailable, LeaseLost, UnknownGrid
@@ -367,16 +369,16 @@ class TestTrouble:
 
 
 class TestLanes:
-    def test_a_long_log_is_moved_into_the_directory(self, store: DynamoStore, sound: DynamoStore, client: Any) -> None:
+    def test_a_long_log_is_moved_into_the_page_order(self, store: DynamoStore, sound: DynamoStore, client: Any) -> None:
         """The item that every commit writes stays small, and the order stays."""
-        bundles = 70
+        bundles, row = 70, session_key(SESSION)
         given.running(store, [1] * bundles)
         largest = 0
         for number in range(bundles):
             held = given.claimed(store, root_id(number), f"token-{number}")
             store.commit(given.commit(held, [number]))
-            place = store._places[SESSION]
-            counters = store._table.get_many(place.counter_keys(), ("log",))
+            place = items.place_of(SESSION, store.table.get_many([row])[row])
+            counters = store.table.get_many(place.counter_keys(), ("log",))
             largest = max(largest, *(len(item.get("log", ())) for item in counters.values()), 0)
         assert largest <= 16
         pages = sound.outcome_pages(SESSION, 0, FULL_PAGE)

@@ -25,11 +25,11 @@ CHOSEN = next(name for name in (f"{number:08d}" for number in range(99)) if is_t
 NOW = 1000.0
 
 
-class TestTogether:
+class TestCoalescer:
     def test_one_call_for_all_that_waited_and_no_more_than_fit(self) -> None:
         parts: list[list[int]] = []
         begun, go_on = threading.Event(), threading.Event()
-        joined: Coalescer[int, int] = Coalescer(4)
+        coalescer: Coalescer[int, int] = Coalescer(4)
 
         def call(some: Sequence[int]) -> list[int | Exception]:
             parts.append(list(some))
@@ -38,10 +38,10 @@ class TestTogether:
             return [ValueError("five") if part == 5 else -part for part in some]
 
         with ThreadPoolExecutor(7) as pool:
-            first = pool.submit(joined.go, "key", 0, 1, call)
+            first = pool.submit(coalescer.run, "key", 0, 1, call)
             assert begun.wait(30)
-            others = [pool.submit(joined.go, "key", part, 1, call) for part in range(1, 7)]
-            eventually(lambda: len(joined._waiting.get("key", ())), lambda count: count == 6)
+            others = [pool.submit(coalescer.run, "key", part, 1, call) for part in range(1, 7)]
+            eventually(lambda: len(coalescer._waiting.get("key", ())), lambda count: count == 6)
             go_on.set()
             assert first.result() == 0
             for part, future in enumerate(others, 1):
@@ -52,59 +52,61 @@ class TestTogether:
                     assert future.result() == -part
         assert sorted(map(len, parts)) == [1, 2, 4]
         assert sorted(part for some in parts for part in some) == list(range(7))
-        assert joined._waiting == {}
+        assert coalescer._waiting == {}
 
     def test_what_a_call_raises_is_raised_for_each(self) -> None:
         def call(some: Sequence[int]) -> list[int | Exception]:
             raise KeyError(some[0])
 
         with pytest.raises(KeyError):
-            Coalescer[int, int](4).go("key", 1, 9, call)
+            Coalescer[int, int](4).run("key", 1, 9, call)
 
 
 def done(bundle_id: str, *, failed: int = 0, now: float = NOW) -> Commit:
     return Commit("s", bundle_id, "token", now, None, 1 - failed, failed)
 
 
-class TestWorking:
+class TestHeldLeases:
     @pytest.fixture
     def time(self) -> list[float]:
         return [0.0]
 
     @pytest.fixture
-    def working(self, time: list[float]) -> HeldLeases:
+    def held_leases(self, time: list[float]) -> HeldLeases:
         """Three leases, and counters that were just read."""
         found = HeldLeases(lambda: time[0])
         for name in (*PLAIN[:3], CHOSEN):
             found.leased("place", name, NOW + 30.0, NOW)
-        found.read("place")
+        found.counters_read("place")
         return found
 
-    def test_other_leases_say_that_it_goes_on(self, working: HeldLeases) -> None:
-        assert not working.committed("place", 8, [done(PLAIN[0])])
-        assert not working.committed("place", 8, [done(PLAIN[1]), done(PLAIN[2])])
-        assert working.committed("place", 8, [done(CHOSEN)])
-        assert (working._held, working._read_at) == ({}, {})
+    def test_other_leases_say_that_it_goes_on(self, held_leases: HeldLeases) -> None:
+        assert not held_leases.committed("place", 8, [done(PLAIN[0])])
+        assert not held_leases.committed("place", 8, [done(PLAIN[1]), done(PLAIN[2])])
+        assert held_leases.committed("place", 8, [done(CHOSEN)])
+        assert (held_leases._held, held_leases._read_at) == ({}, {})
 
-    def test_lapsed_ones_do_not(self, working: HeldLeases) -> None:
-        assert working.committed("place", 8, [done(PLAIN[0], now=NOW + 30.0)])
+    def test_lapsed_ones_do_not(self, held_leases: HeldLeases) -> None:
+        assert held_leases.committed("place", 8, [done(PLAIN[0], now=NOW + 30.0)])
 
-    def test_children_do(self, working: HeldLeases) -> None:
+    def test_children_do(self, held_leases: HeldLeases) -> None:
         lease = Lease(2, "next", NOW + 30.0, "agent")
         child = Child(Bundle("s", f"{PLAIN[0]}.a", 0, (0,), {}, 0, 0.0, 0.0), lease)
-        working.released("place", [*PLAIN[1:3], CHOSEN])
-        working.leased("place", PLAIN[5], NOW + 30.0, NOW)
-        assert not working.committed("place", 8, [replace(done(PLAIN[0]), children=(child,))])
-        assert set(working._held["place"]) == {PLAIN[5], f"{PLAIN[0]}.a"}
+        held_leases.released("place", [*PLAIN[1:3], CHOSEN])
+        held_leases.leased("place", PLAIN[5], NOW + 30.0, NOW)
+        assert not held_leases.committed("place", 8, [replace(done(PLAIN[0]), children=(child,))])
+        assert set(held_leases._held["place"]) == {PLAIN[5], f"{PLAIN[0]}.a"}
 
-    def test_counters_that_are_old_a_failure_and_one_in_sixteen(self, working: HeldLeases, time: list[float]) -> None:
-        assert working.committed("place", 8, [done(PLAIN[0], failed=1)])
-        assert working.committed("place", 8, [done(CHOSEN)])
+    def test_counters_that_are_old_a_failure_and_one_in_sixteen(
+        self, held_leases: HeldLeases, time: list[float]
+    ) -> None:
+        assert held_leases.committed("place", 8, [done(PLAIN[0], failed=1)])
+        assert held_leases.committed("place", 8, [done(CHOSEN)])
         time[0] += 8 * FRESH_SECONDS_A_LANE + 0.1
-        assert working.committed("place", 8, [done(PLAIN[1])])
+        assert held_leases.committed("place", 8, [done(PLAIN[1])])
 
-    def test_another_place_is_another(self, working: HeldLeases) -> None:
-        assert working.committed("elsewhere", 8, [done(PLAIN[0])])
+    def test_another_place_is_another(self, held_leases: HeldLeases) -> None:
+        assert held_leases.committed("elsewhere", 8, [done(PLAIN[0])])
 
 
 @pytest.mark.parametrize(("agents", "lanes"), [(1, FEWEST), (64, 16), (3125, MOST)])
@@ -112,15 +114,15 @@ def test_lanes_of(agents: int, lanes: int) -> None:
     assert lanes_of(SessionSpec(function=FunctionSpec(name="a.b"), agents=agents).text) == lanes
 
 
-class TestSeen:
+class TestRowCache:
     def test_what_was_read_meanwhile_may_have_the_change_already(self) -> None:
         """Counting it twice would end a session before its last task."""
-        seen: RowCache[int] = RowCache()
-        assert seen.add("s", seen.number("s"), lambda known: known + 1) is None
-        seen.put("s", 10)
-        before = seen.number("s")
-        assert seen.add("s", before, lambda known: known + 1) == 11
-        assert seen.add("s", before, lambda known: known + 1) == 12
-        seen.put("s", 12)
-        assert seen.add("s", before, lambda known: known + 1) is None
-        assert seen.get("s") == 12
+        cache: RowCache[int] = RowCache()
+        assert cache.add("s", cache.number("s"), lambda known: known + 1) is None
+        cache.put("s", 10)
+        before = cache.number("s")
+        assert cache.add("s", before, lambda known: known + 1) == 11
+        assert cache.add("s", before, lambda known: known + 1) == 12
+        cache.put("s", 12)
+        assert cache.add("s", before, lambda known: known + 1) is None
+        assert cache.get("s") == 12

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb import item_payloads, items, keys
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import attributes, values
 from htcgrid_core.adapters.aws.dynamodb.capacity import item_bytes, read_units, write_units
-from htcgrid_core.adapters.aws.dynamodb.items import Place
+from htcgrid_core.adapters.aws.dynamodb.keys import Place
 from htcgrid_core.domain.bundle import Bundle, Child
 from htcgrid_core.domain.errors import ResultTooLarge
 from htcgrid_core.domain.lease import Lease
@@ -29,7 +29,7 @@ SPEC = (
 PLACE = Place("s-book", "0123abcd", 16, 604800.0)
 
 
-class TestWire:
+class TestAttributeValues:
     @examples(
         st.dictionaries(
             st.text(min_size=1, max_size=9),
@@ -51,12 +51,12 @@ class TestRows:
     @examples(st.binary(max_size=4000), st.booleans())
     def test_payloads(self, data: bytes, repeated: bool) -> None:
         payload = Payload.inline(data * 20 if repeated else data)
-        assert items.payload_of(values(attributes(items.payload_attributes(payload)))) == payload
+        assert item_payloads.payload_of(values(attributes(item_payloads.payload_attributes(payload)))) == payload
 
     def test_payloads_that_do_not_fit(self) -> None:
         """Never an item over 400 KB."""
         with pytest.raises(ResultTooLarge, match="blob store"):
-            items.payload_attributes(Payload.inline(random.Random(1).randbytes(500_000)))
+            item_payloads.payload_attributes(Payload.inline(random.Random(1).randbytes(500_000)))
 
     def test_sessions(self) -> None:
         record = replace(given.record(name="book", deadline_at=given.NOW + 9.5), reason="")
@@ -68,7 +68,7 @@ class TestRows:
         written = bytes.fromhex(
             "01abc6166940072567e6a5d33cd692f2f3b371c69c31d8f14326e63232d333f0c61b302e8bb381515a9458024c0b548d45a35a00"
         )
-        assert items.inflated(written, items._SPEC_DICTIONARY) == SPEC
+        assert item_payloads.inflated(written, items._SPEC_DICTIONARY) == SPEC
         assert len(SPEC) > 5 * len(written)
 
     @examples(st.lists(st.integers(0, 10**7), min_size=1, max_size=300, unique=True), st.booleans())
@@ -91,7 +91,7 @@ class TestRows:
 
     @pytest.mark.parametrize("forged", ["", "x", "0", "00000001x", "0000000١", "-0000001", "000000001", "../0000.1"])
     def test_ids_that_are_none(self, forged: str) -> None:
-        assert items.root_of(forged) == -1
+        assert keys.root_of(forged) == -1
 
     def test_neighbouring_roots_share_a_lane(self) -> None:
         lanes = [PLACE.lane_of(root) for root in range(8 * 16 * 2)]

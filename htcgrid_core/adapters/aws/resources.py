@@ -47,9 +47,9 @@ class Resources:
         """The table's name."""
         return f"htcgrid-{self._name}"
 
-    def queue(self, pool: str, line: str) -> str:
-        """A queue's name."""
-        return f"htcgrid-{self._name}-{pool}-{line}"
+    def queue(self, pool: str, priority: str) -> str:
+        """The name of a pool's queue of a priority, or of ``dead`` letters."""
+        return f"htcgrid-{self._name}-{pool}-{priority}"
 
     def bucket(self) -> str:
         """The bucket's name, which must be its own in all accounts."""
@@ -102,9 +102,9 @@ class Resources:
         with aws_errors(f"SQS queue {urls['dead']}"):
             attributes = sqs.get_queue_attributes(QueueUrl=urls["dead"], AttributeNames=["QueueArn"])["Attributes"]
         redrive = {"deadLetterTargetArn": attributes["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
-        for line in ("high", "normal", "low"):
-            urls[line] = self._make_queue(
-                self.queue(pool, line),
+        for priority in ("high", "normal", "low"):
+            urls[priority] = self._make_queue(
+                self.queue(pool, priority),
                 {
                     **common,
                     "VisibilityTimeout": str(int(limits.LEASE_SECONDS)),
@@ -205,8 +205,8 @@ class Resources:
             urls = [url for page in pages for url in page.get("QueueUrls", ())]
         for url in urls:
             queue = url.rpartition("/")[2]
-            pool, _, line = queue.removeprefix(prefix).rpartition("-")
-            if not pool or line not in PoolQueues.model_fields:
+            pool, _, priority = queue.removeprefix(prefix).rpartition("-")
+            if not pool or priority not in PoolQueues.model_fields:
                 continue
             with aws_errors(f"SQS queue {queue}"):
                 try:

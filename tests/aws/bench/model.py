@@ -16,9 +16,10 @@ from typing import Any
 from htcgrid_core.adapters.aws.dynamodb.agents import FEW_IN_FIRST, PARTS, part_of
 from htcgrid_core.adapters.aws.dynamodb.capacity import WRITE_UNIT_BYTES, read_units
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
-from htcgrid_core.adapters.aws.dynamodb.items import GROUP_ROOTS, root_of
+from htcgrid_core.adapters.aws.dynamodb.keys import GROUP_ROOTS, root_of
 from htcgrid_core.adapters.aws.dynamodb.lanes import lanes_of
-from htcgrid_core.adapters.aws.dynamodb.table import BATCH_WRITE, TRIES, longest_pause
+from htcgrid_core.adapters.aws.dynamodb.retries import TRIES, longest_pause
+from htcgrid_core.adapters.aws.dynamodb.table import BATCH_WRITE
 from htcgrid_core.adapters.aws.sqs.batches import BATCH
 from htcgrid_core.adapters.aws.sqs.batches import THREADS as QUEUE_THREADS
 from htcgrid_core.adapters.local.sqlite.database import Database
@@ -119,12 +120,12 @@ class ModelledStore(SqliteStore):
     def __init__(self, world: World, database: Database) -> None:
         super().__init__(database)
         self._world = world
-        self._roster: tuple[float, list[AgentRecord]] = (float("-inf"), [])
+        self._last_read: tuple[float, list[AgentRecord]] = (float("-inf"), [])
         self._lanes: dict[str, int] = {}
-        self._working: dict[str, HeldLeases] = {}  # of each agent
+        self._held_leases: dict[str, HeldLeases] = {}  # of each agent
         self._owners: dict[str, str] = {}  # of leases, by their tokens
         self._fleets: dict[str, int] = {}  # as agents know them
-        self._seen: set[tuple[str, str]] = set()  # agents that know a session's counters
+        self._informed: set[tuple[str, str]] = set()  # agents that know a session's counters
         self.dynamo = Dynamo(world)
 
     def create_session(self, record: SessionRecord) -> SessionRecord:
@@ -145,8 +146,8 @@ class ModelledStore(SqliteStore):
     def claim(self, session_id: str, bundle_id: str, **wish: Any) -> Claimed | Refused:
         """A read of row, block and bundle, an agent's first one also of all lanes, and a write of the bundle."""
         lane, known = self._lane(session_id, bundle_id), (wish["owner"], session_id)
-        lanes = {} if known in self._seen else self._all_lanes(session_id)
-        self._seen.add(known)
+        lanes = {} if known in self._informed else self._all_lanes(session_id)
+        self._informed.add(known)
         self.dynamo.call(DYNAMODB_SECONDS, {}, {session_id: 1, **lanes, lane: lanes.get(lane, 0) + 2})
         answer = super().claim(session_id, bundle_id, **wish)
         self.dynamo.call(DYNAMODB_SECONDS, {lane: 1})
@@ -155,8 +156,8 @@ class ModelledStore(SqliteStore):
         return answer
 
     def _leased(self, session_id: str, bundle_id: str, lease: Lease) -> None:
-        working = self._working.setdefault(lease.owner, HeldLeases(lambda: self._world.now))
-        working.leased(session_id, bundle_id, lease.until, self._world.now)
+        held_leases = self._held_leases.setdefault(lease.owner, HeldLeases(lambda: self._world.now))
+        held_leases.leased(session_id, bundle_id, lease.until, self._world.now)
         self._owners[lease.token] = lease.owner
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
@@ -182,13 +183,13 @@ class ModelledStore(SqliteStore):
         self.dynamo.call(TRANSACTION_SECONDS, writes, item=counters)
         record = super().commit(commit)
         del self._owners[commit.token]
-        working = self._working[owner]
+        held_leases = self._held_leases[owner]
         for child in commit.children:
             if child.lease is not None:
                 self._leased(commit.session_id, child.bundle.bundle_id, child.lease)
-        if working.committed(commit.session_id, self._lanes.get(commit.session_id, 1), [commit]):
+        if held_leases.committed(commit.session_id, self._lanes.get(commit.session_id, 1), [commit]):
             self.dynamo.call(DYNAMODB_SECONDS, {}, {commit.session_id: 1, **self._all_lanes(commit.session_id)})
-            working.read(commit.session_id)
+            held_leases.counters_read(commit.session_id)
         return record
 
     def _all_lanes(self, session_id: str) -> dict[str, int]:
@@ -205,9 +206,9 @@ class ModelledStore(SqliteStore):
 
     def agents(self, now: float) -> list[AgentRecord]:
         """One read of all agents; what it finds is at most a second old, since reading it is slow here."""
-        if self._world.now - self._roster[0] >= 1.0:
-            self._roster = (self._world.now, super().agents(now))
-        found = self._roster[1]
+        if self._world.now - self._last_read[0] >= 1.0:
+            self._last_read = (self._world.now, super().agents(now))
+        found = self._last_read[1]
         parts = PARTS if len(found) > PARTS * FEW_IN_FIRST else 1
         for part in range(parts):
             units = read_units(AGENT_BYTES * len(found) // parts, consistent=False)

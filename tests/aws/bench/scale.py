@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from htcgrid_core.adapters.aws.dynamodb.table import TRIES
+from htcgrid_core.adapters.aws.dynamodb.retries import TRIES
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings

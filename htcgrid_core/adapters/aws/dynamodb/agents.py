@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT, TTL
-from htcgrid_core.adapters.aws.dynamodb.session_rows import Rows
+from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.domain import limits
 from htcgrid_core.ports.session_store import AgentRecord
 
@@ -20,11 +20,13 @@ LARGE_FLEET = 1000  # agents, from which on they write to all parts
 FEW_IN_FIRST = 60  # that many or less in the first part, an eighth of a large fleet and more, mean that it is not large
 
 
-class Roster(Rows):
-    """The part of the store that knows the agents."""
+class AgentRecords:
+    """Writes, reads and deletes agents' records."""
 
-    _fleet: int  # agents that there were when they were last read
-    _parts: dict[str, int]  # where agents of this process wrote last
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._fleet = 0  # agents that there were when they were last read
+        self._parts: dict[str, int] = {}  # where agents of this process wrote last
 
     def beat(self, agent: AgentRecord) -> None:
         """Write what an agent says of itself."""
@@ -42,12 +44,12 @@ class Roster(Rows):
         if before not in (None, part):
             self._table.delete((_partition(before), agent.agent_id))
 
-    def forget_agent(self, agent_id: str) -> None:
+    def forget(self, agent_id: str) -> None:
         """An agent has left."""
         part = self._parts.pop(agent_id, part_of(agent_id, self._fleet))
         self._table.delete((_partition(part), agent_id))
 
-    def agents(self, now: float) -> list[AgentRecord]:
+    def live(self, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time; it may lag by a second, for half the price."""
         found = list(self._read(0))
         if len(found) > FEW_IN_FIRST:

@@ -20,7 +20,7 @@ from htcgrid_core.adapters.aws.dynamodb.schema import (
 
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 
-Attributes = Mapping[str, Mapping[str, Any]]  # an item as the wire has it
+Attributes = Mapping[str, Mapping[str, Any]]  # an item as attribute values
 _INDEXES = ((BY_TIME_KEY, SUBMITTED_AT), (LIVE_KEY, PARTITION), (ENDED_KEY, EXPIRES_AT))
 
 

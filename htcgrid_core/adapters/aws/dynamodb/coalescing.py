@@ -1,4 +1,4 @@
-"""Calls of several threads made as one: who finds a call under way waits for it, and then goes with all who waited."""
+"""Request coalescing: threads that find a call under way wait for it, and then share the next one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 P = TypeVar("P")
 R = TypeVar("R")
 
-TURNS = 64  # locks that all keys share; which keys share one is of no matter
+LOCKS = 64  # locks that all keys share; which keys share one is of no matter
 
 
 @dataclass(eq=False, slots=True)
@@ -34,10 +34,10 @@ class Coalescer(Generic[P, R]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = Lock()
-        self._turns = [Lock() for _ in range(TURNS)]
+        self._under_way = [Lock() for _ in range(LOCKS)]
         self._waiting: dict[Hashable, deque[_Waiting[P, R]]] = {}
 
-    def go(self, key: Hashable, part: P, weight: int, call: Callable[[Sequence[P]], Sequence[R | Exception]]) -> R:
+    def run(self, key: Hashable, part: P, weight: int, call: Callable[[Sequence[P]], Sequence[R | Exception]]) -> R:
         """The answer to one part.
 
         Args:
@@ -47,7 +47,7 @@ class Coalescer(Generic[P, R]):
         mine: _Waiting[P, R] = _Waiting(part, weight)
         with self._lock:
             self._waiting.setdefault(key, deque()).append(mine)
-        with self._turns[hash(key) % TURNS]:
+        with self._under_way[hash(key) % LOCKS]:
             while not mine.answer.done():
                 _make(self._next(key), call)
         return mine.answer.result()

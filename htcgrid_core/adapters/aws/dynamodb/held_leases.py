@@ -1,4 +1,4 @@
-"""What a process works on: by its own leases it knows, without reading, that a session cannot be over yet."""
+"""The leases that a process holds: by them it knows, without reading, that a session cannot be over yet."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class HeldLeases:
                 self._held.pop(place, None)
                 self._read_at.pop(place, None)
 
-    def read(self, place: Hashable) -> None:
+    def counters_read(self, place: Hashable) -> None:
         """All counters of a session were read just now."""
         with self._lock:
             if len(self._read_at) >= SESSIONS:

@@ -8,25 +8,20 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.item_payloads import deflated, inflated, payload_attributes, payload_of
+from htcgrid_core.adapters.aws.dynamodb.keys import Place, root_of
 from htcgrid_core.adapters.aws.dynamodb.schema import BY_TIME_KEY, LIVE_KEY, TTL
-from htcgrid_core.adapters.aws.dynamodb.table import Key
 from htcgrid_core.domain.bundle import Block, Bundle, Child
-from htcgrid_core.domain.errors import ResultTooLarge
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import Counters, SessionRecord
 from htcgrid_core.ports.session_store import AuditEntry, OutcomePage
 
-PAYLOAD_BYTES = 350_000  # in an item, of DynamoDB's 400 KB
-UNFINISHED_SECONDS = 60 * 86400.0  # rows of a session that never ends are kept so long beside its retention time
 ENDED_SLACK_SECONDS = 7 * 86400.0  # an ended session's row waits so long for whoever deletes its blobs
-GROUP_ROOTS = 8  # neighbouring roots share a partition, since they are read together
-_DEFLATE_FROM_BYTES = 200
 # What most specs have in common. Part of the format: what was deflated with it can be read with another only if that
 # ends with it, since references count from the end.
 _SPEC_DICTIONARY = (
@@ -37,71 +32,6 @@ _SPEC_DICTIONARY = (
     b'"priority":"normal","pool":"default","labels":{},"parent_id":null,"retention_seconds":604800.0,'
     b'"bundle_size":null,"agents":1}'
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a session's items are.
-
-    Attributes:
-        generation: of the session's row; another try under the same id has another one, and so other items.
-        lanes: over how many partitions bundles, counters and logs are spread.
-        retention_seconds: how long after its end the session can be read.
-    """
-
-    session_id: str
-    generation: str
-    lanes: int
-    retention_seconds: float
-
-    def lane_of(self, root: int) -> int:
-        """The lane of a root bundle and all its descendants."""
-        return root // GROUP_ROOTS % self.lanes
-
-    def partition(self, lane: int) -> str:
-        """The partition key of a lane."""
-        return f"{self.session_id}#{self.generation}#{lane:02d}"
-
-    def counter_key(self, lane: int) -> Key:
-        """The item with a lane's counters and log: the session's row itself if there is one lane only."""
-        return session_key(self.session_id) if self.lanes == 1 else (self.partition(lane), "C")
-
-    def counter_keys(self) -> list[Key]:
-        """Of all lanes."""
-        return [self.counter_key(lane) for lane in range(self.lanes)]
-
-    def block_key(self, root: int) -> Key:
-        """A root bundle with its events; never changed."""
-        return self.partition(self.lane_of(root)), block_sort(root)
-
-    def bundle_key(self, bundle_id: str) -> Key:
-        """A bundle's lease, and in the end its outcomes; a root has none until it is first claimed."""
-        return self.partition(self.lane_of(root_of(bundle_id))), f"B#{bundle_id}"
-
-    @property
-    def directory(self) -> str:
-        """The partition key of the directory of pages."""
-        return f"{self.session_id}#{self.generation}#D"
-
-    def ttl(self, now: float) -> int:
-        """When DynamoDB may delete an item written at ``now``."""
-        return int(min(now + self.retention_seconds + UNFINISHED_SECONDS, 1e11))
-
-
-def session_key(session_id: str) -> Key:
-    """A session's row."""
-    return f"S#{session_id}", "S"
-
-
-def block_sort(root: int) -> str:
-    """The sort key of a root's events."""
-    return f"R#{root:08d}"
-
-
-def root_of(bundle_id: str) -> int:
-    """The root that a bundle descends from; -1 if that is no bundle's id."""
-    number = bundle_id.partition(".")[0]
-    return int(number) if len(number) == 8 and number.isascii() and number.isdigit() else -1
 
 
 # Sessions
@@ -249,55 +179,6 @@ def page_of(item: Item, cursor: int) -> OutcomePage:
     return OutcomePage(
         cursor, root_of(bundle_id), bundle_id, item["e"], item["o"], payload_of(item), item["ok"], item.get("bad", 0)
     )
-
-
-# Payloads
-
-
-def payload_attributes(payload: Payload) -> dict[str, Any]:
-    """A payload in its item: as it is, deflated if that is shorter, or by its key.
-
-    Raises:
-        ResultTooLarge: it does not fit into an item; such payloads belong into the blob store.
-    """
-    if payload.data is None:
-        at = {} if payload.at is None else {"ka": payload.at}
-        return {"k": payload.key, "sz": payload.size, **at}
-    packed = deflated(payload.data)
-    if len(packed) > PAYLOAD_BYTES:
-        raise ResultTooLarge(
-            f"a payload of {payload.size:,} bytes does not fit into an item of DynamoDB: it belongs into the blob store"
-        )
-    return {"p": packed, "sz": payload.size}
-
-
-def payload_of(item: Item) -> Payload:
-    """The payload as it was written."""
-    if "k" in item:
-        return Payload.blob(item["k"], item["sz"], item.get("ka"))
-    try:
-        data = inflated(item["p"])
-    except zlib.error:
-        data = b""  # it is damaged, and so has not its size: who loads it says of what session and bundle it was
-    return Payload(data, None, item["sz"])
-
-
-def deflated(data: bytes, dictionary: bytes = b"") -> bytes:
-    """Compressed if that is shorter; a first byte tells."""
-    if len(data) >= _DEFLATE_FROM_BYTES:
-        packer = zlib.compressobj(1, wbits=-15, zdict=dictionary) if dictionary else zlib.compressobj(1, wbits=-15)
-        packed = packer.compress(data) + packer.flush()
-        if len(packed) < len(data):
-            return b"\1" + packed
-    return b"\0" + data
-
-
-def inflated(data: bytes, dictionary: bytes = b"") -> bytes:
-    """What was given to ``deflated``."""
-    if data[:1] == b"\0":
-        return data[1:]
-    unpacker = zlib.decompressobj(wbits=-15, zdict=dictionary) if dictionary else zlib.decompressobj(wbits=-15)
-    return unpacker.decompress(data[1:]) + unpacker.flush()
 
 
 def _float(value: Any) -> float | None:

@@ -1,4 +1,8 @@
-"""How many lanes a session has: so many that transactions of all agents that its pool can reach seldom meet."""
+"""How many lanes a session has: so many that transactions of all agents that its pool can reach seldom meet.
+
+A lane is a partition of several over which a session's bundles and counters are spread: write sharding, as DynamoDB's
+documents call it.
+"""
 
 from __future__ import annotations
 

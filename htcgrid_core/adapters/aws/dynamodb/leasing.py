@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
-from htcgrid_core.adapters.aws.dynamodb.items import Place, root_of
+from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
+from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
+from htcgrid_core.adapters.aws.dynamodb.keys import Place, root_of
 from htcgrid_core.adapters.aws.dynamodb.schema import TTL
-from htcgrid_core.adapters.aws.dynamodb.session_rows import Row, Rows
-from htcgrid_core.adapters.aws.dynamodb.table import ConditionFailed, Write
+from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
+from htcgrid_core.adapters.aws.dynamodb.table import Table
+from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.ports.bundle_queue import Hint
@@ -32,8 +35,14 @@ class _Wish:
     until: float
 
 
-class Leasing(Rows):
-    """The part of the store that agents lease bundles with."""
+class Leasing:
+    """Leases bundles to agents, and notes what this process holds."""
+
+    def __init__(self, table: Table, rows: SessionRows, held_leases: HeldLeases, early_children: EarlyChildren) -> None:
+        self._table = table
+        self._rows = rows
+        self._held_leases = held_leases
+        self._early_children = early_children
 
     def claim(
         self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
@@ -42,11 +51,11 @@ class Leasing(Rows):
         wish = _Wish(token, owner, now, until)
         root = root_of(bundle_id)
         for _ in range(TRIES):
-            place = self._place(session_id)
+            place = self._rows.place(session_id)
             if place is None or root < 0:
                 return Refused(Refusal.OVER)
             keys = (place.block_key(root), place.bundle_key(bundle_id))
-            row, (block, item) = self._with_row(place, keys)
+            row, (block, item) = self._rows.find_with(place, keys)
             if row is None or row.place == place:
                 answer = self._claim(row, block, item, bundle_id, wish)
                 if answer is not None:
@@ -56,7 +65,11 @@ class Leasing(Rows):
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Move leases' ends; one answer for each, in order."""
         ids = list(dict.fromkeys(renewal.session_id for renewal in renewals))
-        rows = {row.session_id: row for at in range(0, len(ids), 100) for row in self._rows_only(ids[at : at + 100])}
+        rows = {
+            row.session_id: row
+            for at in range(0, len(ids), 100)
+            for row in self._rows.find_without_lanes(ids[at : at + 100])
+        }
 
         def renew(renewal: Renewal) -> Renewed:
             row = rows.get(renewal.session_id)
@@ -82,13 +95,13 @@ class Leasing(Rows):
         try:
             self._table.write(write)
         except ConditionFailed:
-            self._working.released(place, [renewal.bundle_id])
+            self._held_leases.released(place, [renewal.bundle_id])
             return False
-        self._working.leased(place, renewal.bundle_id, renewal.until, renewal.until)
+        self._held_leases.leased(place, renewal.bundle_id, renewal.until, renewal.until)
         return True
 
     def _claim(
-        self, row: Row | None, block: Item | None, item: Item | None, bundle_id: str, wish: _Wish
+        self, row: SessionRow | None, block: Item | None, item: Item | None, bundle_id: str, wish: _Wish
     ) -> Claimed | Refused | None:
         """One try; None if another was quicker."""
         if row is None or row.state not in CLAIMABLE or items.is_sealing(row.item):
@@ -98,7 +111,7 @@ class Leasing(Rows):
         place, held = row.place, item or {}
         if "d" in held:
             return Refused(Refusal.OVER, self._ready_children(place, held))
-        if not self._born(place, [held]):
+        if not self._early_children.born(place, [held]):
             return Refused(Refusal.OVER)
         step = _step(held, wish)
         if isinstance(step, Refused):
@@ -119,7 +132,7 @@ class Leasing(Rows):
         lease = items.lease_of(leased)
         if lease is None:
             raise CorruptPayload(f"bundle {bundle_id} of session {row.session_id} was leased and has no lease")
-        self._working.leased(place, bundle_id, wish.until, wish.now)
+        self._held_leases.leased(place, bundle_id, wish.until, wish.now)
         return Claimed(items.bundle_of(place, bundle_id, leased, block), lease, items.block_of(block), row.record)
 
     def _ready_children(self, place: Place, parent: Item) -> tuple[Hint, ...]:
@@ -137,7 +150,7 @@ class Leasing(Rows):
 
 
 def _step(held: Item, wish: _Wish) -> tuple[str, str, Item] | Refused:
-    """The condition and the update by which a bundle is leased as it was seen, or why it is not."""
+    """The condition and the update by which a bundle is leased as it was read, or why it is not."""
     if "t" not in held:
         if held.get("nb", 0.0) > wish.now:
             return Refused(Refusal.EARLY)
@@ -145,6 +158,6 @@ def _step(held: Item, wish: _Wish) -> tuple[str, str, Item] | Refused:
     if held["t"] == wish.token:  # the same claim, repeated
         return "#t = :token AND attribute_not_exists(#d)", "", {}
     if held["u"] <= wish.now:
-        condition = "#t = :seen AND #u <= :now AND attribute_not_exists(#d)"
-        return condition, " ADD #e :one, #c :one", {"one": 1, "seen": held["t"], "now": wish.now}
+        condition = "#t = :lapsed AND #u <= :now AND attribute_not_exists(#d)"
+        return condition, " ADD #e :one, #c :one", {"one": 1, "lapsed": held["t"], "now": wish.now}
     return Refused(Refusal.LEASED)

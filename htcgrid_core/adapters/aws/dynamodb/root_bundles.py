@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
-from htcgrid_core.adapters.aws.dynamodb.ending import Ending
-from htcgrid_core.adapters.aws.dynamodb.items import Place, session_key
+from htcgrid_core.adapters.aws.dynamodb.keys import Place, session_key
 from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT
-from htcgrid_core.adapters.aws.dynamodb.session_rows import Row
-from htcgrid_core.adapters.aws.dynamodb.table import ConditionFailed, Write
+from htcgrid_core.adapters.aws.dynamodb.sealing import Sealing
+from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow
+from htcgrid_core.adapters.aws.dynamodb.table import Table
+from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import GridUnavailable, IllegalTransition, SessionConflict
 from htcgrid_core.domain.lifecycle import SessionState
@@ -27,17 +28,21 @@ TRIES = 20
 Roots = Sequence[tuple[Bundle, Block]]
 
 
-class WritingRoots(Ending):
-    """The part of the store that writes a session's tasks."""
+class RootBundles:
+    """Writes the tasks of sessions that are being submitted."""
 
-    def put_bundles(self, session_id: str, bundles: Roots, now: float) -> None:
+    def __init__(self, table: Table, sealing: Sealing) -> None:
+        self._table = table
+        self._sealing = sealing
+
+    def put(self, session_id: str, bundles: Roots, now: float) -> None:
         """Write roots and their blocks and add their tasks to the total; those that exist are left alone.
 
         What was put and not counted (its submitter died) is nobody's yet, and is counted when the same roots come
         again.
         """
         for _ in range(TRIES):
-            row = self._settled(session_id)
+            row = self._sealing.settled(session_id)
             if row.state is not SessionState.SUBMITTED:
                 raise IllegalTransition(f"session {session_id} is {row.state}, so it takes no more tasks")
             counted = row.item["w"]
@@ -49,7 +54,7 @@ class WritingRoots(Ending):
                 return
         raise GridUnavailable(f"session {session_id}: others keep adding to it; try again")
 
-    def _write_new(self, row: Row, new: Roots, now: float) -> bool:
+    def _write_new(self, row: SessionRow, new: Roots, now: float) -> bool:
         """Announce, write and count; False if another changed the row meanwhile."""
         try:
             announced = self._announce(row, b"".join(_digest(block) for _, block in new))
@@ -59,7 +64,7 @@ class WritingRoots(Ending):
             return False
         return True
 
-    def _announce(self, row: Row, digests: bytes) -> bytes:
+    def _announce(self, row: SessionRow, digests: bytes) -> bytes:
         """Say which roots come next, unless the row does; what it says then."""
         said: bytes = row.item.get("next", b"")
         if said.startswith(digests):
@@ -69,7 +74,7 @@ class WritingRoots(Ending):
         self._table.write(_write(row, said, "SET #next = :digests", {"digests": digests}))
         return digests
 
-    def _count(self, row: Row, new: Roots, announced: bytes, now: float) -> None:
+    def _count(self, row: SessionRow, new: Roots, announced: bytes, now: float) -> None:
         """Add the tasks of roots that are written; what else was announced stays so."""
         tasks, rest = sum(block.count for _, block in new), announced[DIGEST_BYTES * len(new) :]
         arguments = {"new": row.item["w"] + len(new), "now": now, "tasks": tasks, "rest": rest}
@@ -94,8 +99,8 @@ def root_item(place: Place, bundle: Bundle, block: Block, now: float) -> Item:
     return {PARTITION: partition, SORT: sort, **items.new_block(bundle, block, place.ttl(now))}
 
 
-def _write(row: Row, announced: bytes, update: str, arguments: Item) -> Write:
-    """A change of a row that takes more tasks, and is as it was seen."""
+def _write(row: SessionRow, announced: bytes, update: str, arguments: Item) -> Write:
+    """A change of a row that takes more tasks, and is as it was read."""
     return Write(
         session_key(row.session_id),
         "#gen = :gen AND #st = :submitted AND #w = :counted AND attribute_not_exists(#ending) AND "

@@ -1,4 +1,4 @@
-"""Sessions' rows as a process saw them last, and what it has committed since.
+"""Sessions' rows as a process read them last, and what it has committed since.
 
 Never more than was committed, or a session would end before its time: a commit is added to what was read before it
 began only, since what was read later may have it already.

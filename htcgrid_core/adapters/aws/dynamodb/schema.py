@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import CreateTableInputTypeDef, UpdateTimeToLiveInputTypeDef
 
 PARTITION, SORT = "pk", "sk"
+Key = tuple[str, str]  # an item's values of both
 BY_TIME_KEY, SUBMITTED_AT = "all", "at"  # every session, by the time of its submission
 LIVE_KEY = "live"  # sessions that have not ended
 ENDED_KEY, EXPIRES_AT = "ended", "exp"  # sessions that have, by the time at which they may be deleted

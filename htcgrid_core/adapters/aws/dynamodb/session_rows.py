@@ -10,10 +10,10 @@ from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.coalescing import Coalescer
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
-from htcgrid_core.adapters.aws.dynamodb.items import Place, session_key
+from htcgrid_core.adapters.aws.dynamodb.keys import Place, session_key
 from htcgrid_core.adapters.aws.dynamodb.row_cache import RowCache
-from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT
-from htcgrid_core.adapters.aws.dynamodb.table import Key, Table
+from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT, Key
+from htcgrid_core.adapters.aws.dynamodb.table import BATCH_READ, Table
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.domain.session import SessionRecord
@@ -23,7 +23,7 @@ PLACES = 4096  # sessions whose places a process remembers
 
 
 @dataclass(frozen=True)
-class Row:
+class SessionRow:
     """One session as it was read.
 
     Attributes:
@@ -66,7 +66,7 @@ class Row:
         """The row as the port returns it."""
         return items.record_of(self.session_id, self.item, self.lanes)
 
-    def counting(self, place: Place, number: int, commits: Sequence[Commit]) -> Row:
+    def counting(self, place: Place, number: int, commits: Sequence[Commit]) -> SessionRow:
         """The same row after commits of one lane; unchanged if they are of another generation."""
         if self.place != place:
             return self
@@ -88,55 +88,62 @@ def _counting(counters: Item, commits: Sequence[Commit]) -> Item:
     return found | ({"pend": counters["pend"] - completed - failed} if "pend" in counters else {})
 
 
-class Rows:
-    """The part of the store that the others read sessions with."""
+class SessionRows:
+    """Reads rows, and remembers where each session's items are.
 
-    _table: Table
-    _places: dict[str, Place]
-    _seen: RowCache[Row]
-    _working: HeldLeases
-    _reads: Coalescer[Sequence[Key], dict[Key, Item]]
+    Args:
+        cache: keeps what was read, for commits that need not read.
+        held_leases: are told when a session's counters were read.
+    """
 
-    def _find(self, session_id: str) -> Row | None:
+    def __init__(self, table: Table, cache: RowCache[SessionRow], held_leases: HeldLeases) -> None:
+        self._table = table
+        self._cache = cache
+        self._held_leases = held_leases
+        self._places: dict[str, Place] = {}
+        self._reads: Coalescer[Sequence[Key], dict[Key, Item]] = Coalescer(BATCH_READ)
+
+    def find(self, session_id: str) -> SessionRow | None:
         """A session's row with its counters; None if there is none."""
-        found = self._find_many([session_id])
+        found = self.find_many([session_id])
         return found[0] if found else None
 
-    def _get(self, session_id: str) -> Row:
+    def get(self, session_id: str) -> SessionRow:
         """A session's row with its counters.
 
         Raises:
             SessionNotFound: there is none.
         """
-        row = self._find(session_id)
+        row = self.find(session_id)
         if row is None:
             raise SessionNotFound(session_id)
         return row
 
-    def _with_row(self, place: Place, keys: Sequence[Key]) -> tuple[Row | None, list[Item | None]]:
-        """Items of a session together with its row, in one call, and with what other threads ask for just now.
+    def find_with(self, place: Place, keys: Sequence[Key]) -> tuple[SessionRow | None, list[Item | None]]:
+        """A session's row together with items of it, in one call, and with what other threads ask for just now.
 
-        The counters of several lanes are those that this process saw last, since reading them costs more than all else.
+        The counters of several lanes are those that this process read last, since reading them costs more than all
+        else.
         """
         own = session_key(place.session_id)
-        seen = self._seen.get(place.session_id)
-        along = place.counter_keys() if place.lanes > 1 and (seen is None or seen.place != place) else []
+        cached = self._cache.get(place.session_id)
+        along = place.counter_keys() if place.lanes > 1 and (cached is None or cached.place != place) else []
         asked = [own, *keys, *along]
-        found = self._reads.go("claims", asked, len(asked), self._read_together)
+        found = self._reads.run("claims", asked, len(asked), self._read_coalesced)
         row = self._row(place.session_id, found, were_read=bool(along)) if own in found else None
         return row, [found.get(key) for key in keys]
 
-    def _read_together(self, asked: Sequence[Sequence[Key]]) -> list[dict[Key, Item] | Exception]:
+    def _read_coalesced(self, asked: Sequence[Sequence[Key]]) -> list[dict[Key, Item] | Exception]:
         found = self._table.get_many([key for keys in asked for key in keys])
         return [found] * len(asked)
 
-    def _rows_only(self, session_ids: Sequence[str]) -> list[Row]:
+    def find_without_lanes(self, session_ids: Sequence[str]) -> list[SessionRow]:
         """Up to a hundred rows without the counters of their lanes: for their states and places."""
         found = self._table.get_many([session_key(session_id) for session_id in session_ids])
         known = [session_id for session_id in session_ids if session_key(session_id) in found]
         return [self._row(session_id, found, were_read=False) for session_id in known]
 
-    def _find_many(self, session_ids: Sequence[str]) -> list[Row]:
+    def find_many(self, session_ids: Sequence[str]) -> list[SessionRow]:
         """Rows in the order asked for, unknown ones left out: one call for a hundred, and one for the lanes."""
         places = [place for session_id in session_ids if (place := self._places.get(session_id)) and place.lanes > 1]
         keys = [session_key(session_id) for session_id in session_ids]
@@ -157,41 +164,32 @@ class Rows:
         found |= self._table.get_many(missing)
         return [self._row(row.session_id, found, were_read=True) for row in rows]
 
-    def _row(self, session_id: str, found: dict[Key, Item], *, were_read: bool) -> Row:
-        """A row of what was read; if several lanes were not, with what was seen of them last."""
+    def _row(self, session_id: str, found: dict[Key, Item], *, were_read: bool) -> SessionRow:
+        """A row of what was read; if several lanes were not, with those that are in the cache."""
         item = found[session_key(session_id)]
         place = items.place_of(session_id, item)
         if len(self._places) >= PLACES:
             self._places.clear()
         self._places[session_id] = place
         if place.lanes == 1:
-            row = Row(session_id, item)
+            row = SessionRow(session_id, item)
         elif were_read:
-            row = Row(session_id, item, [found[key] for key in place.counter_keys() if key in found])
+            row = SessionRow(session_id, item, [found[key] for key in place.counter_keys() if key in found])
         else:
-            seen = self._seen.get(session_id)
-            return Row(session_id, item, seen.lanes if seen is not None and seen.place == place else ())
-        self._working.read(place)
-        self._seen.put(session_id, row)
+            cached = self._cache.get(session_id)
+            return SessionRow(session_id, item, cached.lanes if cached is not None and cached.place == place else ())
+        self._held_leases.counters_read(place)
+        self._cache.put(session_id, row)
         return row
 
-    def _place(self, session_id: str) -> Place | None:
+    def place(self, session_id: str) -> Place | None:
         """Where a session's items are, remembered from an earlier read; every write checks that it still is so."""
         place = self._places.get(session_id)
         if place is None:
-            row = self._find(session_id)
+            row = self.find(session_id)
             place = None if row is None else row.place
         return place
 
-    def _born(self, place: Place, found: Sequence[Item]) -> list[Item]:
-        """Those bundles whose commit has happened: the many children of one are written before it."""
-        parents = {item["par"] for item in found if "par" in item}
-        if not parents:
-            return list(found)
-        done = self._table.get_many([place.bundle_key(parent) for parent in parents], ("t", "d"))
-
-        def is_born(item: Item) -> bool:
-            parent = done.get(place.bundle_key(item["par"]), {})
-            return "d" in parent and parent["t"] == item["pt"]
-
-        return [item for item in found if "par" not in item or is_born(item)]
+    def forget_place(self, session_id: str) -> None:
+        """Read it anew next time: the session may have been made anew."""
+        self._places.pop(session_id, None)

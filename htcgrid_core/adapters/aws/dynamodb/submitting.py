@@ -6,11 +6,15 @@ import secrets
 from dataclasses import replace
 
 from htcgrid_core.adapters.aws.dynamodb import items
-from htcgrid_core.adapters.aws.dynamodb.items import Place, audit_text, session_key
+from htcgrid_core.adapters.aws.dynamodb.items import audit_text
+from htcgrid_core.adapters.aws.dynamodb.keys import Place, session_key
 from htcgrid_core.adapters.aws.dynamodb.lanes import lanes_of
-from htcgrid_core.adapters.aws.dynamodb.root_bundles import Roots, WritingRoots, root_item
+from htcgrid_core.adapters.aws.dynamodb.root_bundles import Roots, root_item
 from htcgrid_core.adapters.aws.dynamodb.schema import LIVE_KEY
-from htcgrid_core.adapters.aws.dynamodb.table import ConditionFailed, Write
+from htcgrid_core.adapters.aws.dynamodb.sealing import Sealing
+from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRows
+from htcgrid_core.adapters.aws.dynamodb.table import Table
+from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import SessionRecord, whole
@@ -18,11 +22,22 @@ from htcgrid_core.domain.session import SessionRecord, whole
 TRIES = 20
 
 
-class Submitting(WritingRoots):
-    """The part of the store that submit writes."""
+class Submitting:
+    """Creates and acknowledges sessions.
 
-    _lanes: int | None
-    _whole_lanes: int
+    Args:
+        lanes: of each session; if that is not said, as many as its agents need.
+        whole_lanes: of sessions that are written in one step.
+    """
+
+    def __init__(
+        self, table: Table, rows: SessionRows, sealing: Sealing, *, lanes: int | None, whole_lanes: int
+    ) -> None:
+        self._table = table
+        self._rows = rows
+        self._sealing = sealing
+        self._lanes = lanes
+        self._whole_lanes = whole_lanes
 
     def create_session(self, record: SessionRecord) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists; return the row as it then is."""
@@ -47,15 +62,12 @@ class Submitting(WritingRoots):
         ]
         return self._create(running, place.generation, place.lanes, history)
 
-    def sync(self) -> None:
-        """Nothing: DynamoDB answers a write when it is durable."""
-
     def acknowledge(
         self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is."""
         for _ in range(TRIES):
-            row = self._settled(session_id)
+            row = self._sealing.settled(session_id)
             if row.record.acknowledged:
                 return row.record
             after = SESSION.advance(row.state, SessionEvent.ACKNOWLEDGE)
@@ -91,7 +103,7 @@ class Submitting(WritingRoots):
             if found.get("gen") == generation:
                 return record  # its reply was lost
             if LIVE_KEY in found or "ack" in found:
-                return self._get(record.session_id).record
+                return self._rows.get(record.session_id).record
             # It ended before it was acknowledged (or was deleted just now): it makes way for another try.
             condition = "#gen = :before" if found else "attribute_not_exists(#pk)"
             arguments = {"before": found["gen"]} if found else {}

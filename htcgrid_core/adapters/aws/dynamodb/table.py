@@ -1,67 +1,22 @@
-"""Calls of one DynamoDB table, with the grid's errors, whole batches and the conditions that failed told apart."""
+"""One DynamoDB table: reads and conditional writes of items, with whole batches and failed conditions told apart."""
 
 from __future__ import annotations
 
-import random
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING, Any
 
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item, attribute, attributes, values
-from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT
-from htcgrid_core.adapters.aws.errors import code_of, grid_error, is_throttle
-from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.adapters.aws.dynamodb.retries import RetriedCalls, WriteRefused
+from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT, Key
+from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write, key_attributes, request_of
+from htcgrid_core.adapters.aws.errors import grid_error
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Key = tuple[str, str]
-T = TypeVar("T")
-
-_NAME, _ARGUMENT = re.compile(r"#(\w+)"), re.compile(r":(\w+)")
 BATCH_READ, BATCH_WRITE, TRANSACTION = 100, 25, 100  # DynamoDB's limits, in items
-TRIES = 8
-BASE_SECONDS, CAP_SECONDS = 0.01, 1.0
 _AGAIN = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-
-
-class ConditionFailed(Exception):
-    """A condition did not hold; nothing was written.
-
-    Attributes:
-        items: for each item of the write, in order, what it is if its condition failed, and None if it did not.
-    """
-
-    def __init__(self, items: Sequence[Item | None]) -> None:
-        super().__init__(f"conditions failed: {[item is not None for item in items]}")
-        self.items = list(items)
-
-    @property
-    def item(self) -> Item:
-        """The item of a single write as it is; empty if there is none."""
-        return self.items[0] or {}
-
-
-@dataclass(frozen=True)
-class Write:
-    """One conditional write of one item.
-
-    Attributes:
-        condition: an expression (empty for none) in which every attribute is ``#name`` and every argument ``:name``.
-        update: an update expression, likewise; None puts ``item``.
-        arguments: values by their names; those that no expression uses are not sent.
-    """
-
-    key: Key
-    condition: str
-    update: str | None = None
-    item: Item = field(default_factory=dict)
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Table:
@@ -70,19 +25,21 @@ class Table:
     Args:
         client: gives boto3's client, one for each process.
         name: of the table.
+        sleep: waits before a call is tried again, for a number of seconds.
     """
 
     def __init__(self, client: Callable[[], DynamoDBClient], name: str, *, sleep: Callable[[float], None]) -> None:
-        self._client = client
+        self.client = client
         self.name = name
-        self._sleep = sleep
-        self._rng = random.SystemRandom()
+        self._calls = RetriedCalls(client, name, sleep)
 
     # Reading
 
     def get(self, key: Key) -> Item | None:
         """One item, as the last write left it."""
-        answer = self._call(lambda db: db.get_item(TableName=self.name, Key=_key(key), ConsistentRead=True))
+        answer = self._calls.call(
+            lambda db: db.get_item(TableName=self.name, Key=key_attributes(key), ConsistentRead=True)
+        )
         return values(answer["Item"]) if "Item" in answer else None
 
     def get_many(self, keys: Sequence[Key], names: Sequence[str] = ()) -> dict[Key, Item]:
@@ -99,14 +56,14 @@ class Table:
             request["ExpressionAttributeNames"] = {f"#{at}": name for at, name in enumerate(read)}
         keys = list(dict.fromkeys(keys))
         for at in range(0, len(keys), BATCH_READ):
-            left = [_key(key) for key in keys[at : at + BATCH_READ]]
-            for attempt in self._attempts_at_all(left, "read all of a batch"):
-                answer = self._call(partial(_batch_get, items={self.name: {**request, "Keys": list(left)}}))
+            left = [key_attributes(key) for key in keys[at : at + BATCH_READ]]
+            for attempt in self._calls.attempts_at_all(left, "read all of a batch"):
+                answer = self._calls.call(partial(_batch_get, items={self.name: {**request, "Keys": list(left)}}))
                 for raw in answer["Responses"].get(self.name, ()):
                     item = values(raw)
                     found[item[PARTITION], item[SORT]] = item
                 left[:] = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())
-                self._pause(attempt if left else None)
+                self._calls.pause(attempt if left else None)
         return found
 
     def query(
@@ -173,7 +130,7 @@ class Table:
 
     def _pages(self, request: dict[str, Any]) -> Iterator[Item]:
         while True:
-            answer = self._call(partial(_query, request=request))
+            answer = self._calls.call(partial(_query, request=request))
             yield from map(values, answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
@@ -189,11 +146,11 @@ class Table:
         """
         try:
             if write.update is None:
-                self._call(partial(_put, request=self._parameters(write)))
+                self._calls.call(partial(_put, request=request_of(write, self.name)))
                 return {}
-            request = {**self._parameters(write), "ReturnValues": "ALL_NEW"}
-            return values(self._call(partial(_update, request=request))["Attributes"])
-        except _Refused as refused:
+            request = {**request_of(write, self.name), "ReturnValues": "ALL_NEW"}
+            return values(self._calls.call(partial(_update, request=request))["Attributes"])
+        except WriteRefused as refused:
             answer: Any = refused.error.response
             raise ConditionFailed([values(answer.get("Item", {}))]) from None
 
@@ -203,110 +160,32 @@ class Table:
         Raises:
             ConditionFailed: with the items whose conditions failed.
         """
-        items = [{"Put" if write.update is None else "Update": self._parameters(write)} for write in writes]
-        for attempt in self._attempts("write while others write the same items"):
+        items = [{"Put" if write.update is None else "Update": request_of(write, self.name)} for write in writes]
+        for attempt in self._calls.attempts("write while others write the same items"):
             try:
-                self._call(partial(_transact, items=items))
+                self._calls.call(partial(_transact, items=items))
                 return
-            except _Refused as refused:
+            except WriteRefused as refused:
                 reasons = refused.error.response.get("CancellationReasons", [])
                 codes = {reason.get("Code") for reason in reasons}
                 if "ConditionalCheckFailed" in codes:
                     raise ConditionFailed([_failed(reason) for reason in reasons]) from None
                 if not codes & _AGAIN:
-                    raise grid_error(refused.error, self._resource()) from refused.error
-                self._pause(attempt)
+                    raise grid_error(refused.error, self._calls.resource) from refused.error
+                self._calls.pause(attempt)
 
     def put_many(self, items: Sequence[Item]) -> None:
         """Put items that nobody else writes, 25 in one call."""
         for at in range(0, len(items), BATCH_WRITE):
             left = [{"PutRequest": {"Item": attributes(item)}} for item in items[at : at + BATCH_WRITE]]
-            for attempt in self._attempts_at_all(left, "write all of a batch"):
-                answer = self._call(partial(_batch_write, items={self.name: list(left)}))
+            for attempt in self._calls.attempts_at_all(left, "write all of a batch"):
+                answer = self._calls.call(partial(_batch_write, items={self.name: list(left)}))
                 left[:] = answer.get("UnprocessedItems", {}).get(self.name, ())
-                self._pause(attempt if left else None)
+                self._calls.pause(attempt if left else None)
 
     def delete(self, key: Key) -> None:
         """Delete an item, if it is there."""
-        self._call(lambda db: db.delete_item(TableName=self.name, Key=_key(key)))
-
-    def _parameters(self, write: Write) -> dict[str, Any]:
-        parameters: dict[str, Any] = {
-            "TableName": self.name,
-            **({"ConditionExpression": write.condition} if write.condition else {}),
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        expressions = f"{write.condition} {write.update or ''}"
-        names, arguments = set(_NAME.findall(expressions)), set(_ARGUMENT.findall(expressions))
-        if names:
-            parameters["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
-        if arguments:
-            parameters["ExpressionAttributeValues"] = {
-                f":{name}": attribute(write.arguments[name]) for name in arguments
-            }
-        if write.update is None:
-            partition, sort = write.key
-            return {**parameters, "Item": attributes({PARTITION: partition, SORT: sort, **write.item})}
-        return {**parameters, "Key": _key(write.key), "UpdateExpression": write.update}
-
-    # Calling
-
-    def _call(self, call: Callable[[DynamoDBClient], T]) -> T:
-        for attempt in self._attempts("be heard, since AWS throttles it"):
-            try:
-                return call(self._client())
-            except ClientError as error:
-                if code_of(error) in ("ConditionalCheckFailedException", "TransactionCanceledException"):
-                    raise _Refused(error) from None
-                if not is_throttle(error):
-                    raise grid_error(error, self._resource()) from error
-                self._pause(attempt)
-            except BotoCoreError as error:
-                raise grid_error(error, self._resource()) from error
-        raise AssertionError("the attempts end with an error")
-
-    def _attempts(self, what: str) -> Iterator[int]:
-        yield from range(TRIES)
-        raise GridUnavailable(f"{self._resource()}: this process could not {what}, {TRIES} times; try again")
-
-    def _attempts_at_all(self, left: Sequence[Any], what: str) -> Iterator[int]:
-        """Attempts until nothing is left; what was done in part is done by the next one, or the one after."""
-        attempts, before = self._attempts(what), len(left)
-        attempt = next(attempts)
-        while left:
-            yield attempt
-            attempt = next(attempts) if len(left) >= before else attempt
-            before = len(left)
-
-    def _pause(self, attempt: int | None) -> None:
-        if attempt is None:
-            return
-        self._sleep(self._rng.uniform(0.0, longest_pause(attempt)))
-
-    def _resource(self) -> str:
-        return f"DynamoDB table {self.name} in {self._client().meta.region_name}"
-
-
-class _Refused(Exception):
-    """A condition or a conflict, before it is looked at."""
-
-    def __init__(self, error: ClientError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def longest_pause(attempt: int) -> float:
-    """Seconds after an attempt that failed, the first of which is number 0."""
-    return min(CAP_SECONDS, BASE_SECONDS * 3.0**attempt)
-
-
-def pause(seconds: float) -> None:
-    """Wait before a call is tried again."""
-    time.sleep(seconds)
-
-
-def _key(key: Key) -> dict[str, dict[str, Any]]:
-    return attributes({PARTITION: key[0], SORT: key[1]})
+        self._calls.call(lambda db: db.delete_item(TableName=self.name, Key=key_attributes(key)))
 
 
 def _failed(reason: Any) -> Item | None:

@@ -1,4 +1,4 @@
-"""What an agent need not wait for: deletes and visibility times, sent by a thread of their own, ten in a call."""
+"""Acknowledgements of messages, for which no agent waits: deletes and visibility times, ten in a call of a thread."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """Something to tell a queue.
+class Acknowledgement:
+    """What a queue is told of a message, or a bell for who waits there.
 
     Attributes:
         due_at: monotonic time by which it should be sent.
@@ -53,16 +53,16 @@ class Errand:
 
 
 class Acknowledgements:
-    """Sends errands in batches.
+    """Sends acknowledgements in batches.
 
-    An errand that fails for good is dropped: a message that is not deleted or hidden comes once more, and whoever
+    One that fails for good is dropped: a message that is not deleted or hidden comes once more, and whoever
     receives it finds its bundle done or leased. So old receipt handles, which AWS may accept or refuse, need no care.
     """
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._changed = threading.Condition()
-        self._errands: list[Errand] = []
+        self._waiting: list[Acknowledgement] = []
         self._thread: threading.Thread | None = None
         self._is_closing = False
         self.dropped = 0
@@ -70,27 +70,27 @@ class Acknowledgements:
     def delete(self, receipts: Sequence[Receipt]) -> None:
         """Delete messages, soon."""
         due_at = time.monotonic() + LINGER_SECONDS
-        self._add([Errand("delete", receipt.url, due_at, receipt.handle) for receipt in receipts])
+        self._add([Acknowledgement("delete", receipt.url, due_at, receipt.handle) for receipt in receipts])
 
     def hide(self, receipts: Sequence[Receipt], seconds: int) -> None:
         """Keep messages from being delivered for ``seconds`` from now."""
         now = time.monotonic()
-        self._add([Errand("hide", receipt.url, now, receipt.handle, seconds) for receipt in receipts])
+        self._add([Acknowledgement("hide", receipt.url, now, receipt.handle, seconds) for receipt in receipts])
 
     def hand_back(self, receipts: Sequence[Receipt]) -> None:
         """Have messages delivered at once, and ring whoever waits elsewhere."""
         self.hide(receipts, 0)
         now = time.monotonic()
-        self._add([Errand("bell", receipt.bell_url, now) for receipt in receipts if receipt.bell_url])
+        self._add([Acknowledgement("bell", receipt.bell_url, now) for receipt in receipts if receipt.bell_url])
 
-    def _add(self, errands: Sequence[Errand]) -> None:
-        if not errands:
+    def _add(self, acknowledgements: Sequence[Acknowledgement]) -> None:
+        if not acknowledgements:
             return
         with self._changed:
-            self._errands += errands
+            self._waiting += acknowledgements
             if self._thread is None:
                 self._is_closing = False
-                self._thread = threading.Thread(target=self._run, name="htcgrid-outbox", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="htcgrid-acknowledgements", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
@@ -107,50 +107,50 @@ class Acknowledgements:
             if batch:
                 self._send(batch)
 
-    def _next_batch(self) -> list[Errand] | None:
-        """Errands of one kind for one queue; empty to look again, None at the end."""
+    def _next_batch(self) -> list[Acknowledgement] | None:
+        """Acknowledgements of one kind for one queue; empty to look again, None at the end."""
         with self._changed:
-            if not self._errands and self._is_closing:
+            if not self._waiting and self._is_closing:
                 self._thread = None
                 return None
-            kinds: dict[tuple[str, str], list[Errand]] = {}
-            for errand in self._errands:
-                kinds.setdefault((errand.action, errand.url), []).append(errand)
+            kinds: dict[tuple[str, str], list[Acknowledgement]] = {}
+            for one in self._waiting:
+                kinds.setdefault((one.action, one.url), []).append(one)
             now = time.monotonic()
             for found in kinds.values():
                 if len(found) >= BATCH or found[0].due_at <= now or self._is_closing:
                     batch = found[:BATCH]
                     taken = set(map(id, batch))
-                    self._errands = [errand for errand in self._errands if id(errand) not in taken]
+                    self._waiting = [one for one in self._waiting if id(one) not in taken]
                     return batch
-            self._changed.wait(min((e.due_at for e in self._errands), default=now + 60.0) - now)
+            self._changed.wait(min((one.due_at for one in self._waiting), default=now + 60.0) - now)
             return []
 
-    def _send(self, batch: list[Errand]) -> None:
+    def _send(self, batch: list[Acknowledgement]) -> None:
         try:
             with aws_errors(f"SQS queue {batch[0].url}"):
                 failed = self._call(batch).get("Failed", ())
         except GridError:
             failed = [{"Id": str(number), "SenderFault": False} for number in range(len(batch))]
         for entry in failed:
-            errand = batch[int(entry["Id"])]
-            if entry.get("SenderFault") or errand.tries + 1 == TRIES:
+            acknowledgement = batch[int(entry["Id"])]
+            if entry.get("SenderFault") or acknowledgement.tries + 1 == TRIES:
                 self.dropped += 1
                 continue
-            due_at = time.monotonic() + LINGER_SECONDS * 2.0**errand.tries
+            due_at = time.monotonic() + LINGER_SECONDS * 2.0**acknowledgement.tries
             with self._changed:
-                self._errands.append(replace(errand, due_at=due_at, tries=errand.tries + 1))
+                self._waiting.append(replace(acknowledgement, due_at=due_at, tries=acknowledgement.tries + 1))
 
-    def _call(self, batch: list[Errand]) -> Mapping[str, Any]:
+    def _call(self, batch: list[Acknowledgement]) -> Mapping[str, Any]:
         sqs, url, action = self._clients.sqs, batch[0].url, batch[0].action
         entries: list[Any] = [{"Id": str(number)} for number in range(len(batch))]
-        for entry, errand in zip(entries, batch, strict=True):
+        for entry, acknowledgement in zip(entries, batch, strict=True):
             if action == "bell":
                 entry["MessageBody"] = messages.BELL
                 continue
-            entry["ReceiptHandle"] = errand.handle
+            entry["ReceiptHandle"] = acknowledgement.handle
             if action == "hide":
-                entry["VisibilityTimeout"] = errand.seconds
+                entry["VisibilityTimeout"] = acknowledgement.seconds
         if action == "bell":
             return sqs.send_message_batch(QueueUrl=url, Entries=entries)
         if action == "hide":

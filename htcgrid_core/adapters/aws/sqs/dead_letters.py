@@ -93,8 +93,8 @@ class SqsDeadLetters:
 
 
 def _letter(pool: str, url: str, message: Mapping[str, Any]) -> DeadLetter:
-    letter = messages.read(message["Body"])
+    content = messages.read(message["Body"])
     sent_at = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
     receipt = Receipt(url, message["ReceiptHandle"], time.monotonic() + HIDDEN_SECONDS)
-    hint, redrives = (None, 0) if letter is None else (letter.hint, letter.burials)
+    hint, redrives = (None, 0) if content is None else (content.hint, content.burials)
     return DeadLetter(pool, hint, redrives, message["Body"], sent_at, receipt)

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, Priority, tenant_of
 from htcgrid_core.ports.bundle_queue import Hint
 
-BELL = '{"bell":1}'  # in the line that idle agents wait at: look at the others
+BELL = '{"bell":1}'  # in the queue that idle agents wait at: look at the others
 
 
-class Body(BaseModel):
+class HintBody(BaseModel):
     """A hint as JSON. Whoever may send to a queue may write anything into it, so that all of it is checked."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -26,7 +26,7 @@ class Body(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Content:
     """What a message says.
 
     Attributes:
@@ -59,12 +59,12 @@ def group(hint: Hint) -> str:
     return hint.session_id if tenant == DEFAULT_TENANT else tenant
 
 
-def read(text: str) -> Letter | None:
+def read(text: str) -> Content | None:
     """What a message says; None if none of us wrote it."""
     if text == BELL:
-        return Letter(None)
+        return Content(None)
     try:
-        body = Body.model_validate_json(text)
+        body = HintBody.model_validate_json(text)
     except ValidationError:
         return None
-    return Letter(Hint(body.session, body.bundle, body.not_before, body.priority), body.burials)
+    return Content(Hint(body.session, body.bundle, body.not_before, body.priority), body.burials)

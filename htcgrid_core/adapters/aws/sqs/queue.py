@@ -73,13 +73,13 @@ class SqsQueue:
             GridUnavailable: not all were accepted; sending all of them again does no harm.
         """
         queues, now = self._of(pool), self._wall()
-        lines: dict[str, list[Hint]] = {}
+        by_priority: dict[str, list[Hint]] = {}
         for hint in hints:
-            lines.setdefault(hint.priority, []).append(hint)
-        for line, of_line in lines.items():
-            self._send(getattr(queues, line), [_entry(hint, now) for hint in of_line])
-            if line != WAITED_AT:
-                self._ring_bells(queues, [_delay(hint, now) for hint in of_line])
+            by_priority.setdefault(hint.priority, []).append(hint)
+        for priority, same in by_priority.items():
+            self._send(getattr(queues, priority), [_entry(hint, now) for hint in same])
+            if priority != WAITED_AT:
+                self._ring_bells(queues, [_delay(hint, now) for hint in same])
 
     def _send(self, url: str, entries: Sequence[Entry]) -> None:
         def call(batch: Sequence[Any]) -> Mapping[str, Any]:
@@ -89,7 +89,7 @@ class SqsQueue:
         send_all(call, entries, f"SQS queue {url}")
 
     def _ring_bells(self, queues: PoolQueues, delays: Sequence[int]) -> None:
-        """Tell agents that wait at the one line that there is something in another: up to ten, in one call."""
+        """Tell agents that wait at the one queue that there is something in another: up to ten, in one call."""
         entries = [{"MessageBody": messages.BELL, "DelaySeconds": delay} for delay in sorted(delays)[:BATCH]]
         self._send(getattr(queues, WAITED_AT), entries)
 
@@ -124,7 +124,7 @@ class SqsQueue:
             return self._receivers[pool]
 
     def depth(self, pool: str) -> dict[tuple[str, str], int]:
-        """LogContext how many messages there are in a pool's queues, by queue and state; a call each.
+        """How many messages there are in a pool's queues, by queue and state; a call each.
 
         Raises:
             GridUnavailable: SQS does not say.

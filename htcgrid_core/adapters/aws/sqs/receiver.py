@@ -77,7 +77,7 @@ class Receiver:
         self._ring = ring
         self._wall = wall
         self._metrics = metrics
-        self._turns = PriorityPolling()
+        self._polling = PriorityPolling()
         self._changed = threading.Condition()
         self._held: deque[Held] = deque()
         self._appetite = 1
@@ -177,16 +177,16 @@ class Receiver:
             self._acknowledgements.hand_back([held.message.receipt for held in old])
 
     def _fetch(self) -> None:
-        """Ask one line after the other; the last of them until something comes or the time is over."""
+        """Ask one queue after the other; the last of them until something comes or the time is over."""
         while not self._is_closed:
-            line, wait = self._turns.next(time.monotonic())
-            came, is_empty = self._receive(line, wait)
+            priority, wait = self._polling.next(time.monotonic())
+            came, is_empty = self._receive(priority, wait)
             if came:
-                self._turns.found(line, time.monotonic())
+                self._polling.found(priority, time.monotonic())
                 self._keep(came)
                 return
             if is_empty:
-                self._turns.empty(line, wait)
+                self._polling.empty(priority, wait)
                 if wait:
                     return
 
@@ -203,10 +203,10 @@ class Receiver:
         else:
             self._ring()
 
-    def _receive(self, line: Priority, wait: bool) -> tuple[list[Message], bool]:
-        """What one line gives to the agent, and whether there was nothing at all in it, not even a bell."""
-        url = str(getattr(self._queues, line))
-        bell_url = "" if line == WAITED_AT else self._queues.normal
+    def _receive(self, priority: Priority, wait: bool) -> tuple[list[Message], bool]:
+        """What one queue gives to the agent, and whether there was nothing at all in it, not even a bell."""
+        url = str(getattr(self._queues, priority))
+        bell_url = "" if priority == WAITED_AT else self._queues.normal
         hidden_until = time.monotonic() + self._hidden_seconds
         answer = self._clients.sqs.receive_message(
             QueueUrl=url,
@@ -219,18 +219,18 @@ class Receiver:
         found = answer.get("Messages", ())
         for message in found:
             receipt = Receipt(url, message["ReceiptHandle"], hidden_until, bell_url)
-            letter = messages.read(message["Body"])
-            if letter is None or letter.hint is None:
+            content = messages.read(message["Body"])
+            if content is None or content.hint is None:
                 self._acknowledgements.delete([receipt])
-                if letter is not None:
-                    self._turns.all(time.monotonic())  # a bell: there may be something in another line
+                if content is not None:
+                    self._polling.all(time.monotonic())  # a bell: there may be something in another queue
                 continue
-            early = letter.hint.not_before - self._wall()
+            early = content.hint.not_before - self._wall()
             if early > EARLY_SECONDS:  # SQS delays by 15 minutes at most
                 self._acknowledgements.hide([receipt], min(MAX_HIDDEN_SECONDS, int(early)))
             else:
-                came.append(Message(letter.hint, receipt))
-                self._metrics.observe(QUEUE_WAIT_SECONDS, _waited_seconds(message, letter.hint))
+                came.append(Message(content.hint, receipt))
+                self._metrics.observe(QUEUE_WAIT_SECONDS, _waited_seconds(message, content.hint))
         return came, not found
 
 

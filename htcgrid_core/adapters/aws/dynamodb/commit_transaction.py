@@ -1,0 +1,103 @@
+"""The transaction of commits of one session: its writes, and which of the commits their conditions refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.item_payloads import payload_attributes
+from htcgrid_core.adapters.aws.dynamodb.keys import Place
+from htcgrid_core.adapters.aws.dynamodb.page_order import log_entry
+from htcgrid_core.adapters.aws.dynamodb.schema import TTL
+from htcgrid_core.adapters.aws.dynamodb.table import TRANSACTION
+from htcgrid_core.adapters.aws.dynamodb.writes import Write
+from htcgrid_core.domain.bundle import Child
+from htcgrid_core.ports.session_store import Commit
+
+COMMITS_WEIGHT = TRANSACTION - 1  # one item is the counters
+CHILDREN_IN_TRANSACTION = TRANSACTION - 2
+WEIGHT_BYTES = 32_000  # of outcomes, which weigh as much as another item: a transaction takes 4 MB
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CommitPart:
+    """One commit, as a part of a transaction: its bundle, then its children."""
+
+    commit: Commit
+    place: Place
+    writes: Sequence[Write]
+
+    @property
+    def weight(self) -> int:
+        """In items of a transaction."""
+        outcomes = self.commit.outcomes
+        return len(self.writes) + (0 if outcomes is None else outcomes.size // WEIGHT_BYTES)
+
+
+def commit_part(place: Place, commit: Commit, children: Sequence[Child]) -> CommitPart:
+    """A commit with those of its children that its transaction creates."""
+    return CommitPart(commit, place, [_done(place, commit), *(_put(place, child, commit) for child in children)])
+
+
+def sorted_out(parts: Sequence[CommitPart], found: Sequence[Item | None]) -> tuple[set[CommitPart], set[CommitPart]]:
+    """Of a transaction whose conditions failed: the parts that are lost, and those that were written before.
+
+    Args:
+        found: for each write, the counters' first, the item that broke its condition.
+    """
+    is_closed, rest = found[0] is not None, iter(found[1:])
+    lost, before = set[CommitPart](), set[CommitPart]()
+    for part in parts:
+        broken = list(islice(rest, len(part.writes)))
+        bundle = broken[0]
+        if bundle is not None and "d" in bundle and bundle["t"] == part.commit.token:
+            before.add(part)
+        elif is_closed or any(item is not None for item in broken):
+            lost.add(part)
+    return lost, before
+
+
+def _done(place: Place, commit: Commit) -> Write:
+    """The bundle's item: done under its token, with its outcomes and the names of its children."""
+    fields: Item = {"d": True, TTL: place.ttl(commit.now)}
+    if commit.children:
+        fields["kids"] = items.children_text([child.bundle.bundle_id for child in commit.children])
+    if commit.outcomes is not None:
+        fields |= {"ok": commit.completed, "bad": commit.failed, **payload_attributes(commit.outcomes)}
+    return Write(
+        place.bundle_key(commit.bundle_id),
+        "#t = :token AND attribute_not_exists(#d)",
+        "SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+        arguments={"token": commit.token, **fields},
+    )
+
+
+def _put(place: Place, child: Child, commit: Commit) -> Write:
+    """A child's item."""
+    item = items.new_child(child, place.ttl(commit.now))
+    return Write(place.bundle_key(child.bundle.bundle_id), "attribute_not_exists(#pk)", item=item)
+
+
+def counters_write(place: Place, lane: int, commits: Sequence[Commit]) -> Write:
+    """The counters of a lane, or of the session's row if that is the only one."""
+    completed, failed = sum(commit.completed for commit in commits), sum(commit.failed for commit in commits)
+    now = max(commit.now for commit in commits)
+    entries = [log_entry(commit.bundle_id, commit.failed) for commit in commits if commit.outcomes is not None]
+    arguments: dict[str, Any] = {"now": now, "ok": completed, "bad": failed}
+    sets, adds = "#upd = :now", "#ok :ok, #bad :bad"
+    if entries:
+        sets += ", #log = list_append(if_not_exists(#log, :none), :entries)"
+        arguments |= {"none": [], "entries": entries}
+    if place.lanes == 1:
+        condition = "#gen = :gen AND attribute_exists(#live)"
+        adds += ", #pend :pend"
+        arguments |= {"gen": place.generation, "pend": -completed - failed}
+    else:
+        condition = "attribute_not_exists(#closed)"
+        sets += f", #{TTL} = :ttl"
+        arguments["ttl"] = place.ttl(now)
+    return Write(place.counter_key(lane), condition, f"SET {sets} ADD {adds}", arguments=arguments)
