@@ -18,7 +18,7 @@ Imports = dict[str, set[str]]
 def layers() -> list[list[str]]:
     """The packages from the top down, as import-linter's contract has them; those in a row do not import each other."""
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
-    (contract,) = (each for each in settings["contracts"] if each["type"] == "layers")
+    (contract,) = (each for each in settings["contracts"] if each.get("containers") == [ROOT])
     return [[name.strip() for name in row.split("|")] for row in contract["layers"]]
 
 
@@ -92,9 +92,9 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def files(package: str) -> str:
-    """A package's modules, one line each, those of its folders behind its own."""
-    root = PACKAGE / package
+def files(folder: str) -> str:
+    """The modules of a folder of the repository, one line each, those of its own folders behind its own."""
+    root = REPOSITORY / folder
     paths = [path for path in root.rglob("*.py") if path != root / "__init__.py"]
     rows = [
         f"| {_named(path, root)} | {summary(path)} |" for path in sorted(paths, key=lambda path: _place(path, root))
