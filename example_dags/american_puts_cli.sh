@@ -13,7 +13,7 @@ export HTCGRID_URL=${HTCGRID_URL:-local://}
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$out"
 
-python -m longstaff_schwartz events \
+python -m longstaff_schwartz_cli events \
     --paths "${PATHS:-100000}" --batch "${BATCH:-25000}" --seed "${SEED:-2001}" > "$out/events.jsonl"
 
 session=$(htcgrid submit longstaff_schwartz.price --events "$out/events.jsonl" --json |
@@ -21,4 +21,4 @@ session=$(htcgrid submit longstaff_schwartz.price --events "$out/events.jsonl" -
 
 htcgrid watch "$session"
 htcgrid results "$session" --output "$out/results.jsonl"
-python -m longstaff_schwartz report "$out/results.jsonl" "$out/events.jsonl" --out "$out"
+python -m longstaff_schwartz_cli report "$out/results.jsonl" "$out/events.jsonl" --out "$out"

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import longstaff_schwartz as model
 from htcgrid_core import connect
-from longstaff_schwartz_report import add_simulation_options, conclude
+from longstaff_schwartz_cli import add_simulation_options
+from longstaff_schwartz_report import conclude
 
 
 def main() -> int:

@@ -21,7 +21,6 @@ is hidden by the standard errors of 100,000 paths a row; whoever asks for many m
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from statistics import NormalDist
 from time import perf_counter
@@ -308,9 +307,3 @@ def finite_difference(
             value = solve_banded((1, 1), implicit, explicit, check_finite=False)
         value = np.maximum(value, payoff)
     return float(value[half_width])
-
-
-if __name__ == "__main__":
-    from longstaff_schwartz_report import main
-
-    sys.exit(main())

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.function import FunctionVersion as FunctionVersion
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
-    from htcgrid_core.domain.outcome import TaskError as TaskError
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
+    from htcgrid_core.domain.task_error import TaskError as TaskError
 
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
@@ -73,7 +73,7 @@ _HOMES = {
     "FunctionVersion": "htcgrid_core.domain.function",
     "SessionState": "htcgrid_core.domain.lifecycle",
     "TaskState": "htcgrid_core.domain.lifecycle",
-    "TaskError": "htcgrid_core.domain.outcome",
+    "TaskError": "htcgrid_core.domain.task_error",
     "TaskOutcome": "htcgrid_core.domain.outcome",
     "RetryPolicy": "htcgrid_core.domain.retry",
     **dict.fromkeys(_ERRORS, "htcgrid_core.domain.errors"),

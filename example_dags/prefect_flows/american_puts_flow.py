@@ -23,7 +23,8 @@ from htcgrid_prefect import HTCGridTaskRunner
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the model is shared with the other examples
 
 import longstaff_schwartz as model
-from longstaff_schwartz_report import add_simulation_options, compare, conclude
+from longstaff_schwartz_cli import add_simulation_options
+from longstaff_schwartz_report import compare, conclude
 
 
 @task(retries=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from htcgrid_core.domain.outcome import TaskError
+    from htcgrid_core.domain.task_error import TaskError
 
 
 class GridError(Exception):
@@ -28,6 +28,10 @@ class InvalidEvent(InvalidInput):
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(f"event {index} cannot be submitted: {reason}")
         self.index = index
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return InvalidEvent, (self.index, self._reason)
 
 
 class FunctionNotFound(InvalidInput):
@@ -64,6 +68,9 @@ class SessionNotFound(GridError, LookupError):
     def __init__(self, session_id: str) -> None:
         super().__init__(f"session {session_id!r} does not exist on this grid; `htcgrid sessions` lists those that do")
         self.session_id = session_id
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return SessionNotFound, (self.session_id,)
 
 
 class SessionConflict(GridError):

@@ -1,4 +1,4 @@
-"""What one attempt of a task came to."""
+"""What a task came to."""
 
 from __future__ import annotations
 
@@ -6,24 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from htcgrid_core.domain.lifecycle import TaskState
-
-
-@dataclass(frozen=True, slots=True)
-class TaskError:
-    """Why an attempt failed, in the terms of Lambda's error bodies.
-
-    Attributes:
-        type: the exception's class name, or one of ours: TaskTimeout, WorkerCrashed, InitError, AgentLost,
-            InvalidResult, CorruptPayload, Cancelled.
-        message: one sentence.
-        traceback: the handler's traceback, or an empty string.
-        exception: what a Python callable raised, where it could be pickled.
-    """
-
-    type: str
-    message: str
-    traceback: str = ""
-    exception: BaseException | None = None
+from htcgrid_core.domain.task_error import TaskError as TaskError
 
 
 @dataclass(frozen=True, slots=True)

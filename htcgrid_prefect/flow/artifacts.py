@@ -22,7 +22,7 @@ KEY_CHARACTERS = 100
 class SessionArtifacts:
     """The artifacts of one session.
 
-    A server that does not answer does not stop a session: it is told once in the log, and the session goes on.
+    A server that does not answer does not stop a session: the log says so once, and the session goes on.
 
     Args:
         interval_seconds: how often the progress is updated.
@@ -37,7 +37,7 @@ class SessionArtifacts:
         self._failures_shown = failures_shown
         self._progress_id: UUID | None = None
         self._due = 0.0
-        self._is_told = False
+        self._has_warned = False
 
     def begin(self, progress: Progress) -> str | None:
         """Show the progress from now on; returns where, if Prefect's UI is known."""
@@ -46,7 +46,7 @@ class SessionArtifacts:
                 progress=_percent(progress), key=artifact_key(progress.name), description=_text(progress), _sync=True
             )
         except Exception as error:  # noqa: BLE001 - whatever the API's client raises
-            self._tell(error)
+            self._warn_once(error)
             return None
         self._progress_id = cast(UUID, created)
         self._due = time.monotonic() + self._interval
@@ -63,7 +63,7 @@ class SessionArtifacts:
                 self._progress_id, progress=_percent(progress), description=_text(progress), _sync=True
             )
         except Exception as error:  # noqa: BLE001 - whatever the API's client raises
-            self._tell(error)
+            self._warn_once(error)
 
     def failures(self, session: Session) -> None:
         """List the first failed tasks in a table, if there are any."""
@@ -87,11 +87,11 @@ class SessionArtifacts:
                 table=rows, key=f"{artifact_key(progress.name)}-failures", description=text, _sync=True
             )
         except Exception as error:  # noqa: BLE001 - whatever the API's client raises
-            self._tell(error)
+            self._warn_once(error)
 
-    def _tell(self, error: Exception) -> None:
-        if not self._is_told:
-            self._is_told = True
+    def _warn_once(self, error: Exception) -> None:
+        if not self._has_warned:
+            self._has_warned = True
             self._logger.warning(
                 "Prefect's server does not take the session's artifacts: %s: %s", type(error).__name__, error
             )

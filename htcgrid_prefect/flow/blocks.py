@@ -1,14 +1,12 @@
 """The block that names a grid, and how sessions are submitted to it."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
 
 from htcgrid_core import Grid, RetryPolicy, connect
-from htcgrid_prefect.shared.settings import HTCGridSettings
+from htcgrid_prefect.flow.settings import HTCGridSettings
 
 try:
     from prefect_aws import AwsCredentials
@@ -47,6 +45,10 @@ class HTCGrid(Block):
             return sum(run_session("pricing.handler", trades, grid=grid))
         ```
     """
+
+    # In pickles: the public name, wherever its file is. Annotations are no strings here: pydantic would look for their
+    # names there.
+    __module__ = "htcgrid_prefect"
 
     _block_type_name: ClassVar[str] = "HTC-Grid"
     _block_type_slug: ClassVar[str] = "htcgrid"

@@ -11,7 +11,7 @@ from prefect.utilities.callables import parameters_to_args_kwargs
 
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.inputs import futures_in, with_results, with_states
-from htcgrid_prefect.shared.shipping import Shipment
+from htcgrid_prefect.flow.remote_task import RemoteTask
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +19,7 @@ class Call:
     """What was submitted.
 
     Attributes:
-        future: its own; its group's shipment runs it.
+        future: its own; the remote task of its group runs it.
         parameters: as Prefect passes them, with futures and annotations in them.
         wait_for: futures, states and collections of them that it does not start before.
         dependencies: upstream runs that Prefect has found in the parameters already.
@@ -31,9 +31,9 @@ class Call:
     dependencies: dict[str, set[RunInput]] | None = None
 
     @property
-    def shipment(self) -> Shipment:
+    def remote_task(self) -> RemoteTask:
         """What runs it."""
-        return self.future.group.shipment
+        return self.future.group.remote_task
 
     def upstream(self) -> set[PrefectFuture[Any]]:
         """The futures that it needs."""
@@ -49,12 +49,12 @@ class Call:
             UpstreamTaskError: something upstream did not complete, and there is no engine in the worker to say so.
         """
         run_id = self.future.task_run_id
-        if self.shipment.is_bare:
+        if self.remote_task.is_bare:
             if self.wait_for:
                 with_results({"wait_for": list(self.wait_for)})
             parameters = with_results(self.parameters)
-            if self.shipment.named_only:  # looking at the signature takes longer than sending the call
+            if self.remote_task.named_only:  # looking at the signature takes longer than sending the call
                 return run_id.bytes, (), parameters
-            return run_id.bytes, *parameters_to_args_kwargs(self.shipment.task.fn, parameters)
+            return run_id.bytes, *parameters_to_args_kwargs(self.remote_task.task.fn, parameters)
         states = with_states(list(self.wait_for)) if self.wait_for else None
         return run_id, with_states(self.parameters), states, self.dependencies

@@ -1,4 +1,4 @@
-"""Concurrency limits of tags: the flow's process takes a slot for each task run, since workers have no API."""
+"""Concurrency limits of tags: the flow's process acquires a slot for each task run, since workers have no API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect.logging import get_logger
 
 from htcgrid_prefect.flow.calls import Call
 
-LEASE_SECONDS = 60.0  # as Prefect's engine; a process that is killed gives its slots back after so long
+LEASE_SECONDS = 60.0  # as Prefect's engine; the slots of a process that is killed are free after so long
 RENEW_EVERY_SECONDS = LEASE_SECONDS / 3
 ASK_EVERY_SECONDS = 0.5
 LOCKED = 423
@@ -37,8 +37,8 @@ def limits_of(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 @dataclass(slots=True, eq=False)
-class Held:
-    """A slot of each limit of a call.
+class SlotLease:
+    """A call's lease on a slot of each of its limits.
 
     Attributes:
         renew_at: when the lease is to be renewed, on the monotonic clock.
@@ -49,33 +49,33 @@ class Held:
     renew_at: float
 
 
-class SlotKeeper:
-    """Lets calls of tasks with limited tags go when a slot is free, and gives it back when they have ended.
+class ConcurrencySlots:
+    """Acquires slots for calls of tasks with limited tags, and releases them when the calls have ended.
 
     Args:
-        release: lets a call go.
+        acquired: called with each call that has its slots.
     """
 
-    def __init__(self, release: Callable[[Call], None]) -> None:
-        self._release = release
+    def __init__(self, acquired: Callable[[Call], None]) -> None:
+        self._acquired = acquired
         self._lock = threading.Lock()
         self._waiting: list[Call] = []
-        self._held: list[Held] = []
+        self._leases: list[SlotLease] = []
         self._news = threading.Event()
         self._closed = False
-        self._is_told = False
+        self._has_warned = False
         context = contextvars.copy_context()  # settings are in it
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="htcgrid-slots", daemon=True)
         self._thread.start()
 
-    def hold(self, call: Call) -> None:
-        """Keep a call until there is a slot for it."""
+    def acquire(self, call: Call) -> None:
+        """Wait for slots for a call; returns at once."""
         with self._lock:
             self._waiting.append(call)
         self._news.set()
 
     def close(self) -> None:
-        """Give back what is held; whoever waits is not let go any more."""
+        """Release all slots; whoever waits gets none any more."""
         self._closed = True
         self._news.set()
         self._thread.join()
@@ -84,55 +84,55 @@ class SlotKeeper:
         with get_client(sync_client=True) as client:
             while not self._closed:
                 with self._lock:
-                    is_idle = not (self._waiting or self._held)
+                    is_idle = not (self._waiting or self._leases)
                 self._news.wait(None if is_idle else ASK_EVERY_SECONDS)
                 self._news.clear()
-                self._give_back(client, [held for held in self._held if held.call.future.done()])
+                self._release(client, [lease for lease in self._leases if lease.call.future.done()])
                 self._renew(client)
-                self._take(client)
-            self._give_back(client, self._held)
+                self._acquire_all(client)
+            self._release(client, self._leases)
 
-    def _take(self, client: SyncPrefectClient) -> None:
+    def _acquire_all(self, client: SyncPrefectClient) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, []
         full: set[tuple[str, ...]] = set()
-        left = []
+        still_waiting = []
         for call in waiting:
-            limits = call.shipment.limits
+            limits = call.remote_task.limits
             if call.future.done():  # cancelled meanwhile
                 continue
-            if self._closed or limits in full or not self._taken(client, call):
+            if self._closed or limits in full or not self._acquire(client, call):
                 full.add(limits)
-                left.append(call)
+                still_waiting.append(call)
         with self._lock:
-            self._waiting = left + self._waiting
+            self._waiting = still_waiting + self._waiting
 
-    def _taken(self, client: SyncPrefectClient, call: Call) -> bool:
+    def _acquire(self, client: SyncPrefectClient, call: Call) -> bool:
         holder = ConcurrencyLeaseHolder(type="task_run", id=call.future.task_run_id)
-        names = list(call.shipment.limits)
+        names = list(call.remote_task.limits)
         answer = self._asked(
             lambda: client.increment_concurrency_slots_with_lease(names, 1, "concurrency", LEASE_SECONDS, holder)
         )
         if answer is None:
             return False
-        held = Held(call, UUID(answer.json()["lease_id"]), time.monotonic() + RENEW_EVERY_SECONDS)
-        self._held.append(held)
+        lease_id = UUID(answer.json()["lease_id"])
+        self._leases.append(SlotLease(call, lease_id, time.monotonic() + RENEW_EVERY_SECONDS))
         call.future.add_done_callback(lambda _: self._news.set())
-        self._release(call)
+        self._acquired(call)
         return True
 
     def _renew(self, client: SyncPrefectClient) -> None:
-        for held in self._held:
-            if time.monotonic() >= held.renew_at:
-                lease_id = held.lease_id
+        for lease in self._leases:
+            if time.monotonic() >= lease.renew_at:
+                lease_id = lease.lease_id
                 if self._asked(lambda lease_id=lease_id: client.renew_concurrency_lease(lease_id, LEASE_SECONDS)):  # type: ignore[misc]
-                    held.renew_at = time.monotonic() + RENEW_EVERY_SECONDS
+                    lease.renew_at = time.monotonic() + RENEW_EVERY_SECONDS
 
-    def _give_back(self, client: SyncPrefectClient, ended: list[Held]) -> None:
-        for held in ended:
-            lease_id = held.lease_id
+    def _release(self, client: SyncPrefectClient, ended: list[SlotLease]) -> None:
+        for lease in ended:
+            lease_id = lease.lease_id
             self._asked(lambda lease_id=lease_id: client.release_concurrency_slots_with_lease(lease_id))  # type: ignore[misc]
-        self._held = [held for held in self._held if held not in ended]
+        self._leases = [lease for lease in self._leases if lease not in ended]
 
     def _asked(self, request: Callable[[], httpx.Response]) -> Any:
         """The answer; None if there is no slot, or no API now."""
@@ -144,7 +144,7 @@ class SlotKeeper:
             problem: Exception = error
         except httpx.TransportError as error:
             problem = error
-        if not self._is_told:
-            self._is_told = True
+        if not self._has_warned:
+            self._has_warned = True
             logger.warning("Prefect's API does not answer about concurrency slots: %r. It is asked again", problem)
         return None

@@ -10,41 +10,41 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import UpstreamTaskError
-from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Crashed, Pending
 
 from htcgrid_core import Grid, InvalidEvent
 from htcgrid_prefect.flow.calls import Call
-from htcgrid_prefect.flow.completion import Completions
-from htcgrid_prefect.flow.concurrency_limits import SlotKeeper
+from htcgrid_prefect.flow.completions import Completions
+from htcgrid_prefect.flow.concurrency_limits import ConcurrencySlots
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.in_flight import InFlightSession
-from htcgrid_prefect.flow.takeover import Takeover
+from htcgrid_prefect.flow.reattach import Reattachment
+from htcgrid_prefect.flow.remote_task import RemoteTask
+from htcgrid_prefect.flow.upstream import UpstreamLatch, is_done
 from htcgrid_prefect.flow.watcher import Watcher
-from htcgrid_prefect.shared.relay import Sink
-from htcgrid_prefect.shared.shipping import Shipment
+from htcgrid_prefect.shared.sink import Sink
 
 
 class Dispatcher:
     """Everything that a started runner does in the background.
 
     Args:
-        takeover: to ask first for calls, if an earlier process has left any.
+        reattachment: to ask first for calls, if an earlier process has left any.
     """
 
-    def __init__(self, grid: Grid, sink: Sink, takeover: Takeover | None) -> None:
+    def __init__(self, grid: Grid, sink: Sink, reattachment: Reattachment | None) -> None:
         self.completions = Completions()
         self.sink = sink
         self._grid = grid
-        self._takeover = takeover
+        self._reattachment = reattachment
         self._watcher = Watcher(self.completions, sink)
         self._lock = threading.Lock()
-        self._ready: list[Call] = []
+        self._queued: list[Call] = []
         self._maps: list[tuple[Callable[[], None], Future[None]]] = []
-        self._open: set[Call] = set()  # not sent yet
+        self._unsent: set[Call] = set()
         self._news = threading.Event()
         self._closed = False
-        self._keeper: SlotKeeper | None = None
+        self._slots: ConcurrencySlots | None = None
         context = contextvars.copy_context()
         self._sender = threading.Thread(target=context.run, args=(self._send_all,), name="htcgrid-sender", daemon=True)
         self._sender.start()
@@ -52,32 +52,32 @@ class Dispatcher:
     def submit(self, call: Call) -> None:
         """Send a call as soon as what it needs has ended; returns at once."""
         with self._lock:
-            self._open.add(call)
-        upstream = [future for future in call.upstream() if not _is_done(future)]
+            self._unsent.add(call)
+        upstream = [future for future in call.upstream() if not is_done(future)]
         if upstream:
-            Gate(self, call, len(upstream)).wait_for(upstream)
+            UpstreamLatch(lambda: self._ready_to_run(call), len(upstream)).count_down_with(upstream)
         else:
-            self.release(call)
+            self._ready_to_run(call)
 
-    def release(self, call: Call) -> None:
+    def _ready_to_run(self, call: Call) -> None:
         """Everything that a call needs has ended; what its tags limit waits for a slot."""
-        if call.shipment.limits:
-            self._slots().hold(call)
+        if call.remote_task.limits:
+            self._concurrency_slots().acquire(call)
         else:
-            self._let_go(call)
+            self._enqueue(call)
 
-    def _let_go(self, call: Call) -> None:
+    def _enqueue(self, call: Call) -> None:
         with self._lock:
-            self._ready.append(call)
+            self._queued.append(call)
         self._news.set()
 
-    def _slots(self) -> SlotKeeper:
+    def _concurrency_slots(self) -> ConcurrencySlots:
         with self._lock:
-            if self._keeper is None:
-                self._keeper = SlotKeeper(self._let_go)
-            return self._keeper
+            if self._slots is None:
+                self._slots = ConcurrencySlots(self._enqueue)
+            return self._slots
 
-    def send(self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
+    def send(self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
         """Send the calls of ``futures`` as one session, and return when the grid has it.
 
         The sender does it: what a signal or a timeout raises in this thread must not leave a session behind that
@@ -89,25 +89,25 @@ class Dispatcher:
         """
         sent: Future[None] = Future()
         with self._lock:
-            self._maps.append((lambda: self._send(shipment, *self._not_left(shipment, events, futures)), sent))
+            self._maps.append((lambda: self._send(remote_task, *self._not_on_grid(remote_task, events, futures)), sent))
         self._news.set()
         sent.result()
 
-    def _send(self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
+    def _send(self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
         if not futures:
             return
-        session = self._grid.submit(shipment.function, events, codec="pickle", **shipment.options)
+        session = self._grid.submit(remote_task.function, events, codec="pickle", **remote_task.options)
         self._watcher.watch(InFlightSession(session, futures))
 
-    def _not_left(
-        self, shipment: Shipment, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]
+    def _not_on_grid(
+        self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]
     ) -> tuple[Iterable[Any], Sequence[HTCGridFuture[Any]]]:
         """What is not on the grid already; what is, is watched from now on."""
-        if self._takeover is None:
+        if self._reattachment is None:
             return events, futures
-        flights, events, futures = self._takeover.of(shipment, events, futures)
-        for flight in flights:
-            self._watcher.watch(flight)
+        reattached, events, futures = self._reattachment.reattach(remote_task, events, futures)
+        for in_flight in reattached:
+            self._watcher.watch(in_flight)
         return events, futures
 
     def cancel(self, futures: Sequence[HTCGridFuture[Any]], reason: str = "its future was cancelled") -> bool:
@@ -121,16 +121,16 @@ class Dispatcher:
         """Cancel what has not ended, report it, and stop."""
         with self._lock:
             self._closed = True
-            waiting = [call.future for call in self._open]
+            waiting = [call.future for call in self._unsent]
         self._news.set()
         self._sender.join()
-        flying = self._watcher.close(reason)
-        if self._takeover is not None:
-            self._takeover.close(reason)
-        unfinished = [future for future in {*waiting, *flying} if not future.done()]
+        in_flight = self._watcher.close(reason)
+        if self._reattachment is not None:
+            self._reattachment.close(reason)
+        unfinished = [future for future in {*waiting, *in_flight} if not future.done()]
         self._watcher.end([(f, Cancelled(message=reason, state_details=f.details())) for f in unfinished])
-        if self._keeper is not None:
-            self._keeper.close()
+        if self._slots is not None:
+            self._slots.close()
         self.sink.close()
         self._grid.close()
 
@@ -141,24 +141,24 @@ class Dispatcher:
             self._news.wait()
             self._news.clear()
             with self._lock:
-                calls, self._ready = self._ready, []
+                calls, self._queued = self._queued, []
                 maps, self._maps = self._maps, []
             for send, sent in maps:
                 _settle(sent, send)
-            groups: dict[Shipment, list[Call]] = {}
+            groups: dict[RemoteTask, list[Call]] = {}
             for call in calls:
-                groups.setdefault(call.shipment, []).append(call)
-            for shipment, group in groups.items():
+                groups.setdefault(call.remote_task, []).append(call)
+            for remote_task, group in groups.items():
                 if not self._closed:
-                    self._send_group(shipment, group)
+                    self._send_group(remote_task, group)
 
-    def _send_group(self, shipment: Shipment, calls: list[Call]) -> None:
+    def _send_group(self, remote_task: RemoteTask, calls: list[Call]) -> None:
         ready = [(call.future, event) for call in calls if not call.future.done() and (event := self._event(call))]
-        events, futures = self._not_left(shipment, [event for _, event in ready], [future for future, _ in ready])
+        events, futures = self._not_on_grid(remote_task, [event for _, event in ready], [future for future, _ in ready])
         prepared = list(zip(futures, events, strict=True))
         while prepared:
             try:
-                self._send(shipment, [event for _, event in prepared], [future for future, _ in prepared])
+                self._send(remote_task, [event for _, event in prepared], [future for future, _ in prepared])
                 break
             except InvalidEvent as error:
                 future, _ = prepared.pop(error.index)
@@ -168,7 +168,7 @@ class Dispatcher:
                     self._fail(future, f"the grid does not take it: {type(error).__name__}: {error}")
                 break
         with self._lock:
-            self._open.difference_update(calls)
+            self._unsent.difference_update(calls)
 
     def _event(self, call: Call) -> tuple[Any, ...] | None:
         try:
@@ -184,38 +184,9 @@ class Dispatcher:
         self._watcher.end([(future, Crashed(message=message, state_details=future.details()))])
 
 
-class Gate:
-    """Holds a call back until everything that it needs has ended; nobody waits for that."""
-
-    def __init__(self, dispatcher: Dispatcher, call: Call, missing: int) -> None:
-        self._dispatcher = dispatcher
-        self._call = call
-        self._missing = missing
-        self._lock = threading.Lock()
-
-    def wait_for(self, futures: Sequence[PrefectFuture[Any]]) -> None:
-        """Count them as they end."""
-        for future in futures:
-            register = getattr(future, "_add_prefect_done_callback", future.add_done_callback)
-            register(self._ended)
-
-    def _ended(self, future: PrefectFuture[Any]) -> None:
-        if not isinstance(future, HTCGridFuture):
-            future.wait(0)  # others note their state only when somebody waits
-        with self._lock:
-            self._missing -= 1
-            is_open = not self._missing
-        if is_open:
-            self._dispatcher.release(self._call)
-
-
 def _settle(sent: Future[None], send: Callable[[], None]) -> None:
     try:
         send()
         sent.set_result(None)
     except Exception as error:  # noqa: BLE001 - the caller's, who waits for it
         sent.set_exception(error)
-
-
-def _is_done(future: PrefectFuture[Any]) -> bool:
-    return future.done() if isinstance(future, HTCGridFuture) else future.state.is_final()

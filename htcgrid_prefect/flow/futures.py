@@ -24,9 +24,10 @@ class HTCGridFuture(PrefectTaskRunFuture[R]):
     ``state`` never asks the API. A future holds what came back from the worker, pickled, until somebody asks for it.
     """
 
+    __module__ = "htcgrid_prefect"  # in pickles: the public name, wherever its file is
     __slots__ = ("_callbacks", "_group", "_index", "_settled", "_state")
 
-    def __init__(self, group: Group, index: int) -> None:
+    def __init__(self, group: Group[HTCGridFuture[Any]], index: int) -> None:
         self._group = group
         self._index = index
         self._settled: bytes | State[Any] | None = None
@@ -44,7 +45,7 @@ class HTCGridFuture(PrefectTaskRunFuture[R]):
         return self._index
 
     @property
-    def group(self) -> Group:
+    def group(self) -> Group[HTCGridFuture[Any]]:
         """The call to ``submit`` or ``map`` that it comes from."""
         return self._group
 
@@ -112,7 +113,7 @@ class HTCGridFuture(PrefectTaskRunFuture[R]):
 
     def add_done_callback(self, fn: Callable[[PrefectFuture[R]], None]) -> None:
         """Call ``fn`` with this future when the task run has ended, in whatever thread notices it."""
-        with self._group.completions:
+        with self._group.condition:
             if self._settled is None:
                 self._callbacks = [*(self._callbacks or ()), fn]
                 return
@@ -121,7 +122,7 @@ class HTCGridFuture(PrefectTaskRunFuture[R]):
     _add_prefect_done_callback = add_done_callback
 
     def settle(self, settled: bytes | State[Any]) -> list[Callable[[PrefectFuture[R]], None]] | None:
-        """Note the end, once; called with the completions's lock, the caller notifies and calls the callbacks.
+        """Note the end, once; called with the condition's lock; the caller notifies and calls the callbacks.
 
         Returns:
             The callbacks; None if the task run had ended before.
@@ -136,12 +137,12 @@ class HTCGridFuture(PrefectTaskRunFuture[R]):
         if self._settled is not None:
             return True
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._group.completions:
+        with self._group.condition:
             while self._settled is None:
                 left = WAKE_EVERY_SECONDS if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     return False
-                self._group.completions.wait(min(left, WAKE_EVERY_SECONDS))
+                self._group.condition.wait(min(left, WAKE_EVERY_SECONDS))
         return True
 
     def __repr__(self) -> str:

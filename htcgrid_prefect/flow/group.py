@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 import cloudpickle
@@ -15,52 +15,54 @@ from prefect.states import Completed, Crashed
 from htcgrid_prefect.shared.compat import ResultRecord, ResultRecordMetadata, new_run_id
 
 if TYPE_CHECKING:
-    from htcgrid_prefect.flow.futures import HTCGridFuture
-    from htcgrid_prefect.flow.session_run import SessionRun
-    from htcgrid_prefect.shared.shipping import Shipment
+    from htcgrid_prefect.flow.map_run import MapRun
+    from htcgrid_prefect.flow.remote_task import RemoteTask
+
+F = TypeVar("F")
+"""Its futures, which know of their group and not the other way round."""
 
 
 @dataclass(eq=False, slots=True)
-class Group:
+class Group(Generic[F]):
     """The calls of one ``submit`` or ``map``.
 
     Attributes:
-        shipment: what runs them.
+        remote_task: what runs them.
         size: how many there are.
-        completions: one for all futures of a runner; notified when any was settled.
+        condition: one for all futures of a runner; notified when any was settled.
         cancel: ends those of the given futures that have not ended; whether it ended any.
         run: the one task run that stands for all of them, if that is how they are reported.
     """
 
-    shipment: Shipment
+    remote_task: RemoteTask
     size: int
-    completions: threading.Condition
-    cancel: Callable[[list[HTCGridFuture[Any]]], bool]
-    run: SessionRun | None = None
+    condition: threading.Condition
+    cancel: Callable[[list[F]], bool]
+    run: MapRun | None = None
     _first_id: int = field(default_factory=lambda: new_run_id().int)
-    _adopted: dict[int, UUID] = field(default_factory=dict)
+    _kept_ids: dict[int, UUID] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The task's name."""
-        return self.shipment.task.name
+        return self.remote_task.task.name
 
     @property
     def is_bare(self) -> bool:
         """Whether results come without a State."""
-        return self.shipment.is_bare
+        return self.remote_task.is_bare
 
     def run_id(self, index: int) -> UUID:
         """The task run's id: version 7, and consecutive within the group, so that none has to be kept."""
-        return self._adopted.get(index) or UUID(int=self._first_id + index)
+        return self._kept_ids.get(index) or UUID(int=self._first_id + index)
 
-    def adopt(self, index: int, run_id: UUID) -> None:
+    def keep_run_id(self, index: int, run_id: UUID) -> None:
         """A call has been on the grid before, as this task run."""
-        self._adopted[index] = run_id
+        self._kept_ids[index] = run_id
 
     def details(self, index: int) -> StateDetails:
         """Whose state it is."""
-        return StateDetails(flow_run_id=self.shipment.flow_run_id, task_run_id=self.run_id(index))
+        return StateDetails(flow_run_id=self.remote_task.flow_run_id, task_run_id=self.run_id(index))
 
     def value(self, pickled: bytes) -> Any:
         """A result that came without a State.

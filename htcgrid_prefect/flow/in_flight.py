@@ -10,10 +10,10 @@ from typing import Any
 
 from htcgrid_core import Session, TaskState
 from htcgrid_prefect.flow.futures import HTCGridFuture
-from htcgrid_prefect.shared.shipping import Shipment
-from htcgrid_prefect.shared.state_events import running_changes
+from htcgrid_prefect.flow.remote_task import RemoteTask
+from htcgrid_prefect.flow.state_events import running_changes
 
-RUNNING_EVERY_SECONDS = 2.0  # how often the API is told what runs; what is shorter is told of at its end only
+RUNNING_EVERY_SECONDS = 2.0  # how often the API is told what runs; of what is shorter it learns at its end only
 
 
 @dataclass(slots=True, eq=False)
@@ -21,9 +21,9 @@ class InFlightSession:
     """A session on its way.
 
     Attributes:
-        futures: by the indexes of their tasks; all of the session's, unless it was taken up.
-        submitted_at: when it was submitted, or taken up.
-        is_taken_up: whether another process submitted it, which may have told the API anything before that.
+        futures: by the indexes of their tasks; all of the session's, unless it was reattached to.
+        submitted_at: when it was submitted, or reattached to.
+        is_reattached: whether another process submitted it, which may have told the API anything before that.
         left: of the futures that have not ended.
         cursor: where its pages were read to.
         running: since when the API knows these tasks to run.
@@ -31,7 +31,7 @@ class InFlightSession:
 
     session: Session
     futures: Sequence[HTCGridFuture[Any]] | Mapping[int, HTCGridFuture[Any]]
-    is_taken_up: bool = False
+    is_reattached: bool = False
     left: int = field(init=False)
     cursor: int = 0
     submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -43,9 +43,9 @@ class InFlightSession:
         self.left = len(self.futures)
 
     @property
-    def shipment(self) -> Shipment:
+    def remote_task(self) -> RemoteTask:
         """What runs its tasks; one session is of one task."""
-        return next(iter(self.all())).group.shipment
+        return next(iter(self.all())).group.remote_task
 
     def all(self) -> Iterable[HTCGridFuture[Any]]:
         """Its futures."""
@@ -60,16 +60,16 @@ class InFlightSession:
         pairs = self.futures.items() if isinstance(self.futures, Mapping) else enumerate(self.futures)
         return [index for index, future in pairs if not future.done()]
 
-    def told_at(self, index: int) -> tuple[datetime | None, bool]:
-        """After when a task's end has to be for the API, and whether it knows the task to run."""
+    def known_state(self, index: int) -> tuple[datetime | None, bool]:
+        """When a task entered the state that the API knows it in, if it may know any, and whether that is Running."""
         running = self.running.get(index)
         if running is not None:
             return running, True
-        return (self.submitted_at if self.is_taken_up else None), False
+        return (self.submitted_at if self.is_reattached else None), False
 
-    def news_of_running(self) -> list[bytes]:
-        """Events of what runs and is not known to; nothing between the intervals."""
-        if self.shipment.level != "tasks" or time.monotonic() < self._look_at:
+    def new_running_events(self) -> list[bytes]:
+        """Events of what runs and is not known to; none between the intervals."""
+        if self.remote_task.level != "tasks" or time.monotonic() < self._look_at:
             return []
         now = datetime.now(UTC)  # before the look: what is seen has begun by then
         events: list[bytes] = []
@@ -78,6 +78,6 @@ class InFlightSession:
             if future is not None and not future.done() and task.index not in self.running:
                 self.running[task.index] = now
                 changes = running_changes(self.submitted_at, now)
-                events += self.shipment.events.of(future.task_run_id, changes)
+                events += self.remote_task.events.of(future.task_run_id, changes)
         self._look_at = time.monotonic() + RUNNING_EVERY_SECONDS
         return events

@@ -17,11 +17,11 @@ from prefect.utilities.collections import isiterable
 from prefect.utilities.engine import collect_task_run_inputs_sync, resolve_inputs_sync
 
 from htcgrid_prefect.flow.inputs import futures_in
-from htcgrid_prefect.shared.shipping import named_only
+from htcgrid_prefect.flow.remote_task import named_only
 
 
-class Mapping:
-    """The calls of one ``map``.
+class MappedParameters:
+    """The parameters of each call of one ``map``.
 
     Attributes:
         dependencies: upstream runs found in the parameters, for every call.

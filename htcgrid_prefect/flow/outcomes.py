@@ -8,13 +8,13 @@ from prefect.client.schemas.objects import State, StateDetails, StateType
 from prefect.states import Cancelled, Crashed, Failed
 
 from htcgrid_core import TaskError, TaskFailed, TaskOutcome, TaskState
-from htcgrid_prefect.shared.state_events import Change
+from htcgrid_prefect.flow.state_events import Change
 
 # Error types of the grid, rather than of what the task raised.
 LOST = frozenset({"WorkerCrashed", "AgentLost", "InitError", "CorruptPayload", "InvalidResult", "WorkerSetupFailed"})
 
 
-def ended_badly(session_id: str, task: TaskOutcome, details: StateDetails) -> State[None]:
+def failed_state(session_id: str, task: TaskOutcome, details: StateDetails) -> State[None]:
     """The state of a task that brought no result."""
     if task.state is TaskState.CANCELLED:
         return Cancelled(message=f"session {session_id} of the grid was cancelled", state_details=details)

@@ -1,134 +1,54 @@
-"""A flow run that was killed and starts again takes up the calls that are on the grid already."""
+"""Calls of a flow run that was killed and starts again are reattached to their tasks, which are on the grid already."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import time
-from collections import deque
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Sequence
 from typing import Any
-from uuid import UUID
 
-import cloudpickle
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State, StateType
-from prefect.context import FlowRunContext
+from prefect.logging import get_logger
 
-from htcgrid_core import Grid, Session, SessionState
-from htcgrid_prefect.shared.run_identity import FLOW_RUN_LABEL
-from htcgrid_prefect.shared.shipping import TASK_LABEL, TASK_RUN_LABEL
+from htcgrid_core import GridError, Session
+from htcgrid_prefect.flow.earlier_calls import EarlierCalls
+from htcgrid_prefect.flow.futures import HTCGridFuture
+from htcgrid_prefect.flow.in_flight import InFlightSession
+from htcgrid_prefect.flow.remote_task import RemoteTask
 
-SESSIONS_AT_MOST = 10_000
-_ended_here: dict[UUID, float] = {}
-"""When this process last ended an attempt of a flow run: what `retries` of a flow run again, as with any runner."""
+logger = get_logger("htcgrid")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Left:
-    """A call that is on the grid.
+class Reattachment:
+    """Gives calls the tasks that an earlier process has submitted for them."""
 
-    Attributes:
-        index: of its task in the session.
-        run_id: of its task run.
-    """
+    def __init__(self, earlier: EarlierCalls) -> None:
+        self._earlier = earlier
 
-    session: Session
-    index: int
-    run_id: UUID
+    def reattach(
+        self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]
+    ) -> tuple[list[InFlightSession], list[Any], list[HTCGridFuture[Any]]]:
+        """The sessions that some of these calls are in, and the events and futures of the others."""
+        found: dict[Session, dict[int, HTCGridFuture[Any]]] = {}
+        others: list[tuple[Any, HTCGridFuture[Any]]] = []
+        for event, future in zip(events, futures, strict=True):
+            earlier = self._earlier.take(remote_task.task.name, event)
+            if earlier is None:
+                others.append((event, future))
+            else:
+                future.group.keep_run_id(future.index, earlier.run_id)
+                found.setdefault(earlier.session, {})[earlier.index] = future
+        for session, by_index in found.items():
+            logger.log(
+                logging.INFO, "Reattached %s calls to their tasks in session %s, of an earlier process of this run",
+                f"{len(by_index):,}", session.id,
+            )  # fmt: skip
+        reattached = [InFlightSession(session, by_index, is_reattached=True) for session, by_index in found.items()]
+        return reattached, [event for event, _ in others], [future for _, future in others]
 
-
-class Leftovers:
-    """The calls of sessions that nobody waits for any more.
-
-    A call is found again by the name of its task and by its arguments; of equal ones, each is found once.
-    """
-
-    def __init__(self, sessions: list[Session]) -> None:
-        self.sessions: set[Session] = set()
-        self._calls: dict[tuple[str, bytes], deque[Left]] = {}
-        for session in sessions:
-            self._add(session)
-
-    def _add(self, session: Session) -> None:
-        progress = session.progress()
-        if progress.state is SessionState.SUBMITTED:
-            session.cancel("the process that submitted it ended while it did")
-            return
-        ended = None  # all of them will
-        if progress.cancelled:
-            ended = {task.index for _, page in session.pages() for task in page}
-        self.sessions.add(session)
-        for index, event in enumerate(session.events()):
-            if ended is None or index in ended:
-                run_id = event[0] if isinstance(event[0], UUID) else UUID(bytes=event[0])
-                key = session.labels[TASK_LABEL], _digest(event[1:3])
-                self._calls.setdefault(key, deque()).append(Left(session, index, run_id))
-
-    def take(self, task_name: str, event: tuple[Any, ...]) -> Left | None:
-        """The call that this event would make once more; None if there is none."""
-        if not self._calls:
-            return None
-        try:
-            arguments = cloudpickle.loads(cloudpickle.dumps(event[1:3]))  # as those that are compared with have been
-        except Exception:  # noqa: BLE001 - it is told when it is submitted
-            return None
-        key = task_name, _digest(arguments)
-        found = self._calls.get(key)
-        if not found:
-            return None
-        left = found.popleft()
-        if not found:
-            del self._calls[key]
-        return left
-
-
-def leftovers(grid: Grid) -> Leftovers | None:
-    """What a process that was killed has left of this flow run; None on its first start.
-
-    An attempt that ended in good order has cancelled what it did not wait for, and its results are not taken up:
-    whoever runs it again wants it to run.
-    """
-    context = FlowRunContext.get()
-    run = context and context.flow_run
-    if not run or run.run_count <= 1:
-        return None
-    since = max(_ended_here.get(run.id, 0.0), _ended_in_good_order(run.id))
-    found = [
-        session
-        for session in reversed(grid.sessions(labels={FLOW_RUN_LABEL: str(run.id)}, limit=SESSIONS_AT_MOST))
-        if TASK_LABEL in session.labels
-        and TASK_RUN_LABEL not in session.labels  # of a task, which looks after it
-        and session.progress().submitted_at > since
-    ]
-    return Leftovers(found) if found else None
-
-
-def end_in_good_order(flow_run_id: UUID | None) -> None:
-    """Note that this process has ended an attempt of the flow run."""
-    if flow_run_id is not None:
-        _ended_here[flow_run_id] = time.time()
-
-
-def _ended_in_good_order(flow_run_id: UUID) -> float:
-    ends = {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED}
-    with get_client(sync_client=True) as client:
-        states = client.read_flow_run_states(flow_run_id)
-    return max((state.timestamp.timestamp() for state in states if state.type in ends), default=0.0)
-
-
-class _Digester(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    """Pickles for comparing: sets in one order, and of states only which they are."""
-
-    def persistent_id(self, value: Any) -> Any:
-        if isinstance(value, State):
-            return "state", str(value.id)
-        if isinstance(value, set | frozenset):
-            return type(value).__name__, tuple(sorted(map(_digest, value)))
-        return None
-
-
-def _digest(value: Any) -> bytes:
-    pickled = io.BytesIO()
-    _Digester(pickled, protocol=5).dump(value)
-    return hashlib.blake2b(pickled.getbuffer(), digest_size=16).digest()
+    def close(self, reason: str) -> None:
+        """Cancel what is left of the sessions: nobody asks for it any more."""
+        for session in self._earlier.sessions:
+            try:
+                if not session.done():
+                    session.cancel(reason)
+            except GridError as error:
+                logger.error("Session %s could not be cancelled: %s", session.id, error)

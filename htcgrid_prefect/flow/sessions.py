@@ -16,9 +16,9 @@ from prefect.logging import get_logger, get_run_logger
 from htcgrid_core import Grid, GridError, Progress, Session, SessionConflict, SessionState, WaitTimeout
 from htcgrid_prefect.flow.artifacts import SessionArtifacts
 from htcgrid_prefect.flow.blocks import HTCGrid
-from htcgrid_prefect.flow.events import SessionEvent, emit_session_event
-from htcgrid_prefect.shared.run_identity import run_labels, session_token
-from htcgrid_prefect.shared.settings import HTCGridSettings
+from htcgrid_prefect.flow.run_identity import run_labels, session_token
+from htcgrid_prefect.flow.session_events import SessionEvent, emit_session_event
+from htcgrid_prefect.flow.settings import HTCGridSettings
 
 Function = str | Callable[..., Any]
 Errors = Literal["raise", "return"]
@@ -79,15 +79,15 @@ def run_session(
         SessionFailed: the session ended FAILED or CANCELLED (with errors="raise").
         InvalidInput, GridUnavailable, UnknownGrid: as for ``connect`` and ``grid.submit``.
     """
-    watch = _Watch(function, events, grid, name, token, options)
+    run = _SessionRun(function, events, grid, name, token, options)
     try:
-        watch.start()
-        while not watch.wait():
+        run.start()
+        while not run.wait():
             pass
     except BaseException as error:
-        watch.abandon(error)
+        run.abandon(error)
         raise
-    return watch.results(errors)
+    return run.results(errors)
 
 
 async def arun_session(
@@ -101,20 +101,24 @@ async def arun_session(
     **options: Any,
 ) -> SessionResults:
     """``run_session`` for asynchronous flows: others go on while it waits. The results are read synchronously."""
-    watch = _Watch(function, events, grid, name, token, options)
+    run = _SessionRun(function, events, grid, name, token, options)
     pause = FIRST_LOOK_SECONDS
     try:
-        await asyncio.to_thread(watch.start)
-        while not await asyncio.to_thread(watch.look):
+        await asyncio.to_thread(run.start)
+        while not await asyncio.to_thread(run.look):
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_LOOK_SECONDS)
     except BaseException as error:
-        watch.abandon(error)
+        run.abandon(error)
         raise
-    return await asyncio.to_thread(watch.results, errors)
+    return await asyncio.to_thread(run.results, errors)
 
 
-class _Watch:
+# In pickles: the public names, wherever their file is.
+run_session.__module__ = arun_session.__module__ = "htcgrid_prefect"
+
+
+class _SessionRun:
     """One session from its submission to its end, as Prefect sees it."""
 
     def __init__(
@@ -144,7 +148,7 @@ class _Watch:
         self._submitted: Event | None = None
         self._lock = threading.Lock()
         self._session: Session | None = None
-        self._given_up: str | None = None
+        self._abandoned: str | None = None
 
     @property
     def session(self) -> Session:
@@ -157,9 +161,9 @@ class _Watch:
         session = self._submit()
         with self._lock:
             self._session = session
-            given_up = self._given_up
-        if given_up is not None:  # meanwhile, by whoever waited for this thread
-            self._cancel(given_up)
+            reason = self._abandoned
+        if reason is not None:  # meanwhile, by whoever waited for this thread
+            self._cancel(reason)
             return
         progress = session.progress()
         self._submitted = emit_session_event("submitted", progress, self._grid.url)
@@ -205,7 +209,7 @@ class _Watch:
         """Cancel the session: nobody waits for it any more. Raises nothing, for the sake of the error."""
         reason = f"its flow run does not wait for it any more: {type(error).__name__}"
         with self._lock:
-            self._given_up = reason
+            self._abandoned = reason
             is_submitted = self._session is not None
         if is_submitted:
             self._cancel(reason)

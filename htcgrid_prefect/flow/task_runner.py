@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterable
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
@@ -19,17 +18,19 @@ from htcgrid_core import Grid, InvalidInput, RetryPolicy, connect
 from htcgrid_prefect.flow.calls import Call
 from htcgrid_prefect.flow.concurrency_limits import limits_of
 from htcgrid_prefect.flow.dispatcher import Dispatcher
+from htcgrid_prefect.flow.earlier_calls import earlier_calls, end_in_good_order
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.group import Group
-from htcgrid_prefect.flow.mapping import Mapping
-from htcgrid_prefect.flow.reattach import end_in_good_order, leftovers
-from htcgrid_prefect.flow.session_run import SessionRun
-from htcgrid_prefect.flow.takeover import Takeover
+from htcgrid_prefect.flow.map_run import MapRun
+from htcgrid_prefect.flow.mapping import MappedParameters
+from htcgrid_prefect.flow.reattach import Reattachment
+from htcgrid_prefect.flow.relay import Relay
+from htcgrid_prefect.flow.remote_task import EngineMode, RemoteTasks
+from htcgrid_prefect.flow.run_identity import current_flow_run_id
+from htcgrid_prefect.flow.settings import HTCGridSettings
 from htcgrid_prefect.shared.compat import raise_if_flow_run_suspension_requested
-from htcgrid_prefect.shared.relay import Relay, Sink
-from htcgrid_prefect.shared.settings import HTCGridSettings
-from htcgrid_prefect.shared.shipping import EngineMode, Shipper, current_flow_run_id
-from htcgrid_prefect.shared.state_events import Level
+from htcgrid_prefect.shared.report import Level
+from htcgrid_prefect.shared.sink import Sink
 from htcgrid_prefect.worker.calls import sink_of_this_worker
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         InvalidInput: a mode is unknown.
     """
 
+    __module__ = "htcgrid_prefect"  # in pickles: the public name, wherever its file is
+
     def __init__(
         self,
         grid: str | HTCGrid | None = None,
@@ -82,7 +85,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         tenant: str | None = None,
         memory_mb: int | None = None,
         timeout: float | None = None,
-        labels: AnyMapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         for name, value, known in (
@@ -112,7 +115,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
     def _forget(self) -> None:
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None
-        self._shipper: Shipper | None = None
+        self._remote_tasks: RemoteTasks | None = None
         self._grid: Grid | None = None
         self._tasks_given = 0
         self._flow_run_id: UUID | None = None
@@ -168,19 +171,19 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         """
         dispatcher = self._started_dispatcher()
         raise_if_flow_run_suspension_requested()
-        mapping = Mapping(task, parameters)
-        futures = self._futures(dispatcher, task, len(mapping), is_map=True)
+        mapped = MappedParameters(task, parameters)
+        futures = self._futures(dispatcher, task, len(mapped), is_map=True)
         waits = _listed(wait_for)
         if not futures:
             return PrefectFutureList(futures)  # type: ignore[abstract]  # Prefect's own does so
-        if waits or mapping.has_futures() or futures[0].group.shipment.limits:
-            for future, each in zip(futures, mapping, strict=True):
-                dispatcher.submit(Call(future, each, waits, mapping.dependencies))
+        if waits or mapped.has_futures() or futures[0].group.remote_task.limits:
+            for future, each in zip(futures, mapped, strict=True):
+                dispatcher.submit(Call(future, each, waits, mapped.dependencies))
         else:
-            self._share(mapping)
-            given = mapping.dependencies if any(mapping.dependencies.values()) else None
-            calls = (Call(future, each, None, given) for future, each in zip(futures, mapping, strict=True))
-            dispatcher.send(futures[0].group.shipment, (call.event() for call in calls), futures)
+            self._share(mapped)
+            given = mapped.dependencies if any(mapped.dependencies.values()) else None
+            calls = (Call(future, each, None, given) for future, each in zip(futures, mapped, strict=True))
+            dispatcher.send(futures[0].group.remote_task, (call.event() for call in calls), futures)
         return PrefectFutureList(futures)  # type: ignore[abstract]  # Prefect's own does so
 
     def cancel_all(self) -> None:
@@ -206,10 +209,10 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
                 self._grid = self._connected()
                 self._grid.measure()  # a grid that cannot be reached is told now
                 sink: Sink = sink_of_this_worker() or Relay()
-                left = None if sink_of_this_worker() else leftovers(self._grid)
+                earlier = None if sink_of_this_worker() else earlier_calls(self._grid)
                 self._flow_run_id = current_flow_run_id()
-                self._dispatcher = Dispatcher(self._grid, sink, Takeover(left) if left else None)
-                self._shipper = self._new_shipper(self._grid.url)
+                self._dispatcher = Dispatcher(self._grid, sink, Reattachment(earlier) if earlier else None)
+                self._remote_tasks = self._new_remote_tasks(self._grid.url)
             return self._dispatcher
 
     def _connected(self) -> Grid:
@@ -219,28 +222,28 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         connected: Grid = grid.get_client()  # with the block's credentials
         return connected
 
-    def _new_shipper(self, url: str) -> Shipper:
+    def _new_remote_tasks(self, url: str) -> RemoteTasks:
         names = ("pool", "priority", "tenant", "memory_mb", "timeout", "labels", "retry")
         options = {name: self._configuration[name] for name in names}
         nested = None
         if self._configuration["nested"] == "grid":
             nested = type(self)(**{**self._configuration, "grid": url})
         # A worker has no API to ask for slots.
-        return Shipper(
+        return RemoteTasks(
             self._configuration["engine"], nested, options, _no_limits if sink_of_this_worker() else limits_of
         )
 
     def _futures(
         self, dispatcher: Dispatcher, task: Task[..., Any], size: int, *, is_map: bool
     ) -> list[HTCGridFuture[Any]]:
-        assert self._shipper is not None, "made with the dispatcher"
+        assert self._remote_tasks is not None, "made with the dispatcher"
         with self._lock:
             self._tasks_given += size
             level = self._level(is_map)
-            shipment = self._shipper.shipment(task, level)
-        group = Group(shipment, size, dispatcher.completions.condition, dispatcher.cancel)
+            remote_task = self._remote_tasks.of(task, level)
+        group: Group[HTCGridFuture[Any]] = Group(remote_task, size, dispatcher.completions.condition, dispatcher.cancel)
         if level == "session" and size:
-            group.run = SessionRun(shipment.events, task.name, size, dispatcher.sink)
+            group.run = MapRun(remote_task.events, task.name, size, dispatcher.sink)
         return [HTCGridFuture(group, index) for index in range(size)]
 
     def _level(self, is_map: bool) -> Level:
@@ -251,12 +254,12 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         # A run that stands for a map of one would say nothing that the one's own does not.
         return "terminal" if reporting == "session" and not is_map else reporting
 
-    def _share(self, mapping: Mapping) -> None:
+    def _share(self, mapped: MappedParameters) -> None:
         """Store large arguments that all calls have in common once."""
         assert self._grid is not None, "connected with the dispatcher"
-        for name, value in mapping.static.items():
+        for name, value in mapped.static.items():
             if len(_pickled(value)) > SHARED_BYTES:
-                mapping.static[name] = self._grid.put(value, codec="pickle")
+                mapped.static[name] = self._grid.put(value, codec="pickle")
 
     def _stop(self, reason: str) -> None:
         with self._lock:

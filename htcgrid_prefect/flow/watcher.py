@@ -13,13 +13,14 @@ from prefect.logging import get_logger
 from prefect.states import Crashed
 
 from htcgrid_core import GridError, TaskOutcome, TaskState
-from htcgrid_prefect.flow.completion import Completions
+from htcgrid_prefect.flow.completions import Completions
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.in_flight import InFlightSession
-from htcgrid_prefect.flow.outcomes import changes_of, ended_badly
-from htcgrid_prefect.flow.session_run import SessionRun
-from htcgrid_prefect.shared.relay import Sink
-from htcgrid_prefect.shared.state_events import Change, restated_after
+from htcgrid_prefect.flow.map_run import MapRun
+from htcgrid_prefect.flow.outcomes import changes_of, failed_state
+from htcgrid_prefect.flow.state_events import Change, restated_after
+from htcgrid_prefect.shared.report import Report
+from htcgrid_prefect.shared.sink import Sink
 
 LOOK_EVERY_SECONDS = 0.5
 UNREACHABLE_SECONDS = 120.0  # a grid that cannot be read for so long has lost its tasks
@@ -32,7 +33,7 @@ class Watcher:
     def __init__(self, completions: Completions, sink: Sink) -> None:
         self._completions = completions
         self._sink = sink
-        self._flights: list[InFlightSession] = []
+        self._in_flight: list[InFlightSession] = []
         self._lock = threading.RLock()  # the list, and who collects
         self._news = threading.Event()
         self._closed = False
@@ -40,49 +41,49 @@ class Watcher:
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="htcgrid-watcher", daemon=True)
         self._thread.start()
 
-    def watch(self, flight: InFlightSession) -> None:
+    def watch(self, in_flight: InFlightSession) -> None:
         """From now on, settle the futures of this session."""
         with self._lock:
-            self._flights.append(flight)
+            self._in_flight.append(in_flight)
         self._news.set()
-        if flight.session.done():  # perhaps before the thread could hear of it
-            self._collect(flight)
+        if in_flight.session.done():  # perhaps before the thread could hear of it
+            self._collect(in_flight)
 
     def cancelled(self, futures: Sequence[HTCGridFuture[Any]], reason: str) -> None:
         """These have been settled otherwise: a session with nothing left to wait for is cancelled."""
         gone = set(futures)
         with self._lock:
-            for flight in list(self._flights):
-                flight.left -= sum(future in gone for future in flight.all())
-                if not flight.left:
-                    self._flights.remove(flight)
-                    if not flight.is_taken_up:  # others of it may be waited for
-                        self._cancel(flight, reason)
+            for in_flight in list(self._in_flight):
+                in_flight.left -= sum(future in gone for future in in_flight.all())
+                if not in_flight.left:
+                    self._in_flight.remove(in_flight)
+                    if not in_flight.is_reattached:  # others of it may be waited for
+                        self._cancel(in_flight, reason)
 
     def close(self, reason: str) -> list[HTCGridFuture[Any]]:
         """Cancel the sessions that have not ended; their futures are returned, for the caller to settle."""
         with self._lock:
-            flights, self._flights = self._flights, []
+            unfinished, self._in_flight = self._in_flight, []
             self._closed = True
-        for flight in flights:
-            self._cancel(flight, reason)
+        for in_flight in unfinished:
+            self._cancel(in_flight, reason)
         self._news.set()
         self._thread.join()
-        return [future for flight in flights for future in flight.all()]
+        return [future for in_flight in unfinished for future in in_flight.all()]
 
     @staticmethod
-    def _cancel(flight: InFlightSession, reason: str) -> None:
+    def _cancel(in_flight: InFlightSession, reason: str) -> None:
         try:
-            flight.session.cancel(reason)
+            in_flight.session.cancel(reason)
         except GridError as error:
-            logger.error("Session %s could not be cancelled: %s", flight.session.id, error)
+            logger.error("Session %s could not be cancelled: %s", in_flight.session.id, error)
 
     def _run(self) -> None:
         while not self._closed:
             self._news.wait()
             self._news.clear()
             with self._lock:
-                first = self._flights[0].session if self._flights else None
+                first = self._in_flight[0].session if self._in_flight else None
             if first is None:
                 continue
             try:
@@ -94,69 +95,69 @@ class Watcher:
                 self._news.set()
 
     def _collect_all(self, wait: Callable[[float], None]) -> None:
-        while self._flights and not self._closed:
-            for flight in list(self._flights):
-                self._collect(flight)
-            if self._flights:
+        while self._in_flight and not self._closed:
+            for in_flight in list(self._in_flight):
+                self._collect(in_flight)
+            if self._in_flight:
                 wait(LOOK_EVERY_SECONDS)
 
-    def _collect(self, flight: InFlightSession) -> None:
+    def _collect(self, in_flight: InFlightSession) -> None:
         """Settle what was committed since the last look."""
         with self._lock:
-            if flight not in self._flights:
+            if in_flight not in self._in_flight:
                 return
             try:
-                ended = flight.session.done()  # read before the pages: what comes later is seen by the next look
-                for cursor, tasks in flight.session.pages(flight.cursor):
-                    flight.cursor = cursor
-                    self._settle(flight, tasks)
-                flight.unreadable_since = None
-                if not ended and flight.left and (events := flight.news_of_running()):
+                ended = in_flight.session.done()  # read before the pages: what comes later is seen by the next look
+                for cursor, tasks in in_flight.session.pages(in_flight.cursor):
+                    in_flight.cursor = cursor
+                    self._settle(in_flight, tasks)
+                in_flight.unreadable_since = None
+                if not ended and in_flight.left and (events := in_flight.new_running_events()):
                     self._sink.put(events, ())
             except GridError as error:
-                self._unreadable(flight, error)
+                self._unreadable(in_flight, error)
                 return
             except Exception as error:  # nobody else would ever settle these futures
-                logger.exception("Session %s cannot be collected", flight.session.id)
-                self._give_up(flight, f"its outcomes cannot be read: {error!r}")
+                logger.exception("Session %s cannot be collected", in_flight.session.id)
+                self._give_up(in_flight, f"its outcomes cannot be read: {error!r}")
                 return
-            if ended and flight.left:
-                rest = [TaskOutcome(index, TaskState.CANCELLED) for index in flight.open_indexes()]
-                self._settle(flight, rest)
-            if (ended or not flight.left) and flight in self._flights:
-                self._flights.remove(flight)
+            if ended and in_flight.left:
+                rest = [TaskOutcome(index, TaskState.CANCELLED) for index in in_flight.open_indexes()]
+                self._settle(in_flight, rest)
+            if (ended or not in_flight.left) and in_flight in self._in_flight:
+                self._in_flight.remove(in_flight)
 
-    def _unreadable(self, flight: InFlightSession, error: GridError) -> None:
+    def _unreadable(self, in_flight: InFlightSession, error: GridError) -> None:
         now = time.monotonic()
-        flight.unreadable_since = flight.unreadable_since or now
-        if now > flight.unreadable_since + UNREACHABLE_SECONDS:
-            self._give_up(flight, f"it has not been readable for {UNREACHABLE_SECONDS:g} s: {error}")
+        in_flight.unreadable_since = in_flight.unreadable_since or now
+        if now > in_flight.unreadable_since + UNREACHABLE_SECONDS:
+            self._give_up(in_flight, f"it has not been readable for {UNREACHABLE_SECONDS:g} s: {error}")
 
-    def _give_up(self, flight: InFlightSession, why: str) -> None:
-        self._flights.remove(flight)
-        message = f"session {flight.session.id} of the grid is given up: {why}"
-        lost = [future for future in flight.all() if not future.done()]
+    def _give_up(self, in_flight: InFlightSession, why: str) -> None:
+        self._in_flight.remove(in_flight)
+        message = f"session {in_flight.session.id} of the grid is given up: {why}"
+        lost = [future for future in in_flight.all() if not future.done()]
         self.end([(future, Crashed(message=message, state_details=future.details())) for future in lost])
 
-    def _settle(self, flight: InFlightSession, tasks: Sequence[TaskOutcome]) -> None:
+    def _settle(self, in_flight: InFlightSession, tasks: Sequence[TaskOutcome]) -> None:
         ended: list[tuple[HTCGridFuture[Any], bytes | State[Any]]] = []
         events: list[bytes] = []
         logs: list[bytes] = []
         bad = set()
         for task in tasks:
-            future = flight.future(task.index)
+            future = in_flight.future(task.index)
             if future is None or future.done():
                 continue
-            told = _told(flight, future, task)
-            ended.append((future, told.settled))
-            events += told.events
-            logs += told.logs
-            if not told.completed:
+            settled = _settled(in_flight, future, task)
+            ended.append((future, settled.state))
+            events += settled.events
+            logs += settled.logs
+            if not settled.completed:
                 bad.add(future)
         if events or logs:
             self._sink.put(events, logs)
         news = self._completions.settle(ended)
-        flight.left -= len(news)
+        in_flight.left -= len(news)
         count(news, bad)
 
     def end(self, ended: Sequence[tuple[HTCGridFuture[Any], State[Any]]]) -> list[HTCGridFuture[Any]]:
@@ -165,54 +166,54 @@ class Watcher:
         states = dict(ended)
         events: list[bytes] = []
         for future in news:
-            events += future.group.shipment.events.of(future.task_run_id, [Change.to(states[future])])
+            events += future.group.remote_task.events.of(future.task_run_id, [Change.to(states[future])])
         if events:
             self._sink.put(events, ())
         count(news, set(news))
         return news
 
 
-class Told(NamedTuple):
+class SettledTask(NamedTuple):
     """What became of one task.
 
     Attributes:
-        settled: what its future is settled with.
+        state: what its future is settled with: a State, one that is pickled, or a result that is.
         completed: whether it completed.
         events, logs: for the API.
     """
 
-    settled: bytes | State[Any]
+    state: bytes | State[Any]
     completed: bool
     events: Sequence[bytes]
     logs: Sequence[bytes]
 
 
-def _told(flight: InFlightSession, future: HTCGridFuture[Any], task: TaskOutcome) -> Told:
-    shipment = future.group.shipment
-    told_at, is_running = flight.told_at(task.index)
+def _settled(in_flight: InFlightSession, future: HTCGridFuture[Any], task: TaskOutcome) -> SettledTask:
+    remote_task = future.group.remote_task
+    known_at, is_running = in_flight.known_state(task.index)
     state: State[Any] | None = None
     if task.state is not TaskState.COMPLETED:
-        state = ended_badly(flight.session.id, task, future.details())
-    elif not shipment.is_bare:
-        report = task.result
+        state = failed_state(in_flight.session.id, task, future.details())
+    elif not remote_task.is_bare:
+        report: Report = task.result
         events = report.events
-        if told_at is not None:
-            events = restated_after(events, future.task_run_id, told_at, is_running=is_running)
-        return Told(report.state, report.completed, events, report.logs)
-    changes = changes_of(task, flight.submitted_at, state)
-    if shipment.level != "tasks":
-        changes = changes[-1:] if shipment.level == "terminal" or state is not None else []
+        if known_at is not None:
+            events = restated_after(events, future.task_run_id, known_at, is_running=is_running)
+        return SettledTask(report.state, report.completed, events, report.logs)
+    changes = changes_of(task, in_flight.submitted_at, state)
+    if remote_task.level != "tasks":
+        changes = changes[-1:] if remote_task.level == "terminal" or state is not None else []
     elif is_running:
         changes = changes[-1:]
-    events = shipment.events.of(future.task_run_id, changes, after=told_at) if changes else []
-    return Told(task.result if state is None else state, state is None, events, ())
+    events = remote_task.events.of(future.task_run_id, changes, after=known_at) if changes else []
+    return SettledTask(task.result if state is None else state, state is None, events, ())
 
 
 def count(ended: Sequence[HTCGridFuture[Any]], bad: set[HTCGridFuture[Any]]) -> None:
     """Tell the runs that stand for whole maps that these have ended, and which of them did not complete."""
-    by_run: dict[SessionRun, list[HTCGridFuture[Any]]] = {}
+    by_run: dict[MapRun, list[HTCGridFuture[Any]]] = {}
     for future in ended:
         if future.group.run is not None:
             by_run.setdefault(future.group.run, []).append(future)
     for run, futures in by_run.items():
-        run.count(len(futures), [future for future in futures if future in bad])
+        run.count(len(futures), [(future.index, future) for future in futures if future in bad])

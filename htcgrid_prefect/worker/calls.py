@@ -15,18 +15,19 @@ import cloudpickle
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from htcgrid_prefect.shared.relay import Sink
+    from htcgrid_prefect.shared.sink import Sink
     from htcgrid_prefect.worker.engine import Engine
 
 # Workers have no API: what asks for one is refused at once, by a port that nobody listens on.
-ALWAYS = {
+NO_API = {
     "PREFECT_API_URL": "http://127.0.0.1:9/api",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
     "PREFECT_PROFILES_PATH": os.devnull,
 }
-_given = {name for name in os.environ if name.startswith("PREFECT_")}
+_passed_on = {name for name in os.environ if name.startswith("PREFECT_")}
 """Settings that whoever started the agents lets through to workers: they win."""
+# The classes here are pickled under the path of their package, which is where the release before has them.
 
 _sink: Sink | None = None
 
@@ -37,11 +38,15 @@ def sink_of_this_worker() -> Sink | None:
 
 
 class WorkerSetupFailed(Exception):
-    """A worker could not load the task or its surroundings."""
+    """A worker could not load the task, or what it refers to."""
+
+    __module__ = "htcgrid_prefect.worker"
 
 
 class BareCall:
     """``engine="grid"``: the task's function, and nothing of Prefect around it."""
+
+    __module__ = "htcgrid_prefect.worker"
 
     def __init__(self, function: Callable[..., Any], is_async: bool) -> None:
         self._function = cloudpickle.dumps(function)
@@ -67,8 +72,10 @@ class EngineCall:
 
     Args:
         settings: environment variables that Prefect reads; no secret among them.
-        header: a pickled ``htcgrid_prefect.worker.engine.Header``.
+        header: a pickled ``htcgrid_prefect.shared.header.Header``.
     """
+
+    __module__ = "htcgrid_prefect.worker"
 
     def __init__(self, settings: Mapping[str, str], header: bytes) -> None:
         self._settings = dict(settings)
@@ -79,23 +86,23 @@ class EngineCall:
         return {**self.__dict__, "_engine": None}
 
     def __call__(self, event: tuple[UUID, dict[str, Any], Any, Any]) -> Any:
-        """Run one call: what to tell the parent, as ``htcgrid_prefect.worker.recorder.Report``."""
+        """Run one call: what to tell the parent, as ``htcgrid_prefect.shared.report.Report``."""
         if self._engine is None:
             self._engine = self._prepared()
         return self._engine.run(*event)
 
     def _prepared(self) -> Engine:
-        for name in [name for name in os.environ if name.startswith("PREFECT_") and name not in _given]:
+        for name in [name for name in os.environ if name.startswith("PREFECT_") and name not in _passed_on]:
             del os.environ[name]  # of the session before
-        settings = {name: value for name, value in {**self._settings, **ALWAYS}.items() if name not in _given}
+        settings = {name: value for name, value in {**self._settings, **NO_API}.items() if name not in _passed_on}
         os.environ.update(settings)
         header = _load(self._header)
         global _sink
-        from htcgrid_prefect.worker.engine import Engine, surroundings
+        from htcgrid_prefect.worker.engine import Engine, worker_context
         from htcgrid_prefect.worker.recorder import RECORDER
 
         _sink = RECORDER
-        return Engine(header, surroundings(frozenset(settings.items())))
+        return Engine(header, worker_context(frozenset(settings.items())))
 
 
 def _load(pickled: bytes) -> Any:

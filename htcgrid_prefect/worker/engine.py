@@ -7,13 +7,11 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import cloudpickle
 import prefect.task_engine
-from prefect import Task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateDetails
 from prefect.context import (
@@ -29,40 +27,16 @@ from prefect.events.schemas.events import RelatedResource
 from prefect.settings import Profile, Settings
 from prefect.states import Crashed, exception_to_crashed_state
 from prefect.task_engine import run_task_async, run_task_sync
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
-from htcgrid_prefect.shared.state_events import Level
-from htcgrid_prefect.worker.recorder import RECORDER, Report
+from htcgrid_prefect.shared.header import Header
+from htcgrid_prefect.shared.report import Report
+from htcgrid_prefect.worker.recorder import RECORDER
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the calls of a session have in common; pickled once.
-
-    Attributes:
-        task: what runs.
-        flow_run, task_run: serialized contexts that the calls were made in, without secrets; empty for none.
-        tags: of ``with tags(...)`` around the calls.
-        deployment_id, deployment_parameters: of the flow run's deployment.
-        related: labels of the resources that every event of the flow run relates to.
-        nested: what runs tasks that the task itself submits.
-        level: what is reported.
-    """
-
-    task: Task[..., Any]
-    flow_run: dict[str, Any]
-    task_run: dict[str, Any]
-    tags: tuple[str, ...]
-    deployment_id: str | None
-    deployment_parameters: dict[str, Any] | None
-    related: list[dict[str, str]]
-    nested: TaskRunner[Any] | None
-    level: Level
-
-
-class Surroundings:
+class WorkerContext:
     """What every call under the same settings needs: entered once, since it takes longer than a short task."""
 
     def __init__(self) -> None:
@@ -75,7 +49,7 @@ class Surroundings:
         with hydrated_context():  # completes the contexts' models
             pass
         RECORDER.install()
-        _without_slots()
+        _without_concurrency_limits()
         return SyncClientContext().__enter__().client
 
     @property
@@ -88,23 +62,23 @@ class Surroundings:
 
 
 @functools.lru_cache(maxsize=4)
-def surroundings(settings: frozenset[tuple[str, str]]) -> Surroundings:
-    """Those of the settings that are in the environment now."""
-    return Surroundings()
+def worker_context(settings: frozenset[tuple[str, str]]) -> WorkerContext:
+    """That of the settings that are in the environment now."""
+    return WorkerContext()
 
 
 class Engine:
     """Runs the calls of one header, in a context that is made once."""
 
-    def __init__(self, header: Header, around: Surroundings) -> None:
+    def __init__(self, header: Header, worker: WorkerContext) -> None:
         self._header = header
         self._related = [RelatedResource(labels) for labels in header.related]
         self._nested = header.nested or ThreadPoolTaskRunner()
         self._flow_run: FlowRunContext | None = None
         self._task_run: TaskRunContext | None = None
-        self._loop = around.loop if header.task.isasync else None
-        self._base = around.context.copy()
-        self._base.run(self._enter, around.client)
+        self._loop = worker.loop if header.task.isasync else None
+        self._base = worker.context.copy()
+        self._base.run(self._enter, worker.client)
 
     def _enter(self, client: SyncPrefectClient) -> None:
         """Enter, for good, what the calls have in common: tags and the deployment."""
@@ -177,7 +151,7 @@ async def _enter_async_client() -> None:
     await AsyncClientContext().__aenter__()
 
 
-def _without_slots() -> None:
+def _without_concurrency_limits() -> None:
     """Tags ask the API for a concurrency slot at each task run; there is no API here."""
 
     @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import orjson
 from prefect.client.schemas.objects import State
@@ -15,22 +15,7 @@ from prefect.events.worker import EventsWorker, ProcessPoolForwardingEventsClien
 from prefect.logging.configuration import ensure_logging_setup
 from prefect.logging.handlers import PrefectConsoleHandler, set_api_log_sink
 
-from htcgrid_prefect.shared.state_events import STATE_EVENT, Level
-
-
-class Report(NamedTuple):
-    """What a call came to.
-
-    Attributes:
-        state: the final State, pickled.
-        completed: whether it is Completed.
-        events, logs: JSON objects for the API, in the order in which they were made.
-    """
-
-    state: bytes
-    completed: bool
-    events: list[bytes]
-    logs: list[bytes]
+from htcgrid_prefect.shared.report import STATE_EVENT, Level
 
 
 class Recorder:

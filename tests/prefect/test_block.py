@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 
 from htcgrid_core import UnknownGrid
 from htcgrid_prefect import HTCGrid, run_session
-from htcgrid_prefect.shared.settings import HTCGridSettings
+from htcgrid_prefect.flow.settings import HTCGridSettings
 from tests.prefect.api import api
 from tests.prefect.handlers import square
 

@@ -20,7 +20,8 @@ from prefect.exceptions import CancelledRun
 from htcgrid_core import Grid, InvalidInput, connect
 from htcgrid_prefect import HTCGridFuture, HTCGridTaskRunner
 from htcgrid_prefect.flow.group import Group
-from htcgrid_prefect.shared.shipping import Shipper, _without_body
+from htcgrid_prefect.flow.remote_task import RemoteTasks
+from htcgrid_prefect.flow.run_context import without_function
 from tests.e2e.support import directory_of, ended, eventually
 from tests.prefect.support import artifacts, logs, states, told
 
@@ -272,8 +273,8 @@ class TestFutures:
         assert ended(session).state == "CANCELLED"
 
     def test_are_slim(self) -> None:
-        shipment = Shipper("grid", None, {"labels": {}, "retry": None}, lambda _: ()).shipment(double, "session")
-        group = Group(shipment, 100_000, threading.Condition(), bool)
+        remote_task = RemoteTasks("grid", None, {"labels": {}, "retry": None}, lambda _: ()).of(double, "session")
+        group: Group[Any] = Group(remote_task, 100_000, threading.Condition(), bool)
         tracemalloc.start()
         futures: list[HTCGridFuture[int]] = [HTCGridFuture(group, index) for index in range(100_000)]
         for future in futures:
@@ -293,7 +294,7 @@ class TestShipping:
         def locking() -> bool:
             return lock.locked()
 
-        light = cloudpickle.loads(cloudpickle.dumps(_without_body(locking)))
+        light = cloudpickle.loads(cloudpickle.dumps(without_function(locking)))
         assert light.name == "locking"
         with pytest.raises(RuntimeError, match="not in the grid's workers"):
             light.fn()

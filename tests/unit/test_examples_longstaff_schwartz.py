@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "example_dags"))
 import numpy as np
 
 import longstaff_schwartz as model
+import longstaff_schwartz_cli as commands
 import longstaff_schwartz_report as presentation
 from longstaff_schwartz import PUBLISHED, Row
 
@@ -159,13 +160,13 @@ def test_the_report_succeeds_only_if_every_row_agrees(
 def test_the_command_line_writes_events_and_reads_results(
     results: list[model.Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert presentation.main(["events", "--paths", "25000", "--batch", "12500", "--seed", "1"]) == 0
+    assert commands.main(["events", "--paths", "25000", "--batch", "12500", "--seed", "1"]) == 0
     questions, answers = tmp_path / "events.jsonl", tmp_path / "results.jsonl"
     questions.write_text(capsys.readouterr().out)
     answers.write_text("".join(f"{json.dumps(result)}\n" for result in results))
     report = ["report", str(answers), str(questions), "--out", str(tmp_path)]
-    assert presentation.main(report) == 0
+    assert commands.main(report) == 0
 
     answers.write_text("".join(f"{json.dumps(result)}\n" for result in reversed(results)))
     with pytest.raises(ValueError, match=r"line 1 of .* does not answer"):
-        presentation.main(report)
+        commands.main(report)

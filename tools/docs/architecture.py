@@ -19,7 +19,7 @@ Imports = dict[str, set[str]]
 def layers() -> list[list[str]]:
     """The packages from the top down, as import-linter's contract has them; those in a row do not import each other."""
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
-    (contract,) = (each for each in settings["contracts"] if each["type"] == "layers")
+    (contract,) = (each for each in settings["contracts"] if each.get("containers") == [ROOT])
     return [[name.strip() for name in row.split("|")] for row in contract["layers"]]
 
 

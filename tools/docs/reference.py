@@ -38,15 +38,15 @@ def _is_error(name: str) -> bool:
 
 
 def _entry(found: Any, name: str) -> str:
-    node = _node(found)
+    node = _node(found, htcgrid_core._HOMES.get(name, found.__module__))
     if isinstance(node, ast.ClassDef):
         return _class(node, found, name)
     return f"## {name}\n\n{_documented(node, name)}"
 
 
-def _node(found: Any) -> ast.ClassDef | Function:
+def _node(found: Any, module: str) -> ast.ClassDef | Function:
     """Where the source says what it is."""
-    path = Path(importlib.import_module(found.__module__).__file__ or "")
+    path = Path(importlib.import_module(module).__file__ or "")
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef | Function) and node.name == found.__name__:
             return node

@@ -20,6 +20,7 @@ class Context:
         traceparent, tracestate: the span of this attempt in the trace of whoever submitted, as W3C writes it.
     """
 
+    __module__ = "htcgrid_core"  # in pickles: the public name, wherever its file is
     __slots__ = (
         "_deadline", "_submitted", "attempt", "function_name", "function_version", "labels", "memory_limit_in_mb",
         "session_id", "task_index", "tenant_id",

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
 
 LABEL_CHARACTERS = 256
 FLOW_RUN_LABEL = "prefect.flow-run-id"
+TASK_LABEL = "prefect.task"
+TASK_RUN_LABEL = "prefect.task-run-id"  # of what a task submits
 _lock = threading.Lock()
 _counts: Counter[tuple[object, ...]] = Counter()
+
+
+def current_flow_run_id() -> UUID | None:
+    """The flow run of this context, if there is one."""
+    context = FlowRunContext.get()
+    return context.flow_run.id if context and context.flow_run else None
 
 
 def session_token(name: str) -> str | None:

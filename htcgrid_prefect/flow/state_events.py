@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 from prefect import Task
 from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType, TaskRun, TaskRunPolicy
 
-Level = Literal["tasks", "terminal", "session"]
+from htcgrid_prefect.shared.report import STATE_EVENT
+
 STEP = timedelta(microseconds=1)
-STATE_EVENT = "prefect.task-run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class StateEvents:
         return {
             "id": uuid4(),
             "occurred": at.isoformat(),
-            "event": f"prefect.task-run.{change.name}",
+            "event": f"{STATE_EVENT}{change.name}",
             "payload": {
                 "intended": {"from": before and before.kind, "to": change.kind},
                 "initial_state": first,
@@ -121,13 +121,13 @@ class StateEvents:
         }  # fmt: skip
 
 
-def restated_after(reported: Sequence[bytes], run_id: UUID, told: datetime, *, is_running: bool) -> list[bytes]:
-    """What a worker reports of a run, so that its last state is later than ``told``.
+def restated_after(reported: Sequence[bytes], run_id: UUID, known_at: datetime, *, is_running: bool) -> list[bytes]:
+    """What a worker reports of a run, so that its last state is later than ``known_at``.
 
     Args:
         reported: events, as JSON.
-        told: when the run entered the state that the API knows it in.
-        is_running: whether that is Running, which needs no telling once more.
+        known_at: when the run entered the state that the API knows it in.
+        is_running: whether that is Running, which is not reported once more.
     """
     own = f"prefect.task-run.{run_id}"
     events = []
@@ -138,7 +138,7 @@ def restated_after(reported: Sequence[bytes], run_id: UUID, told: datetime, *, i
             events.append(encoded)
         elif not (is_running and event["event"].removeprefix(STATE_EVENT) in {"Pending", "Running"}):
             if StateType(event["payload"]["validated_state"]["type"]) in TERMINAL_STATES:
-                at = max(datetime.fromisoformat(event["occurred"]), told + STEP)
+                at = max(datetime.fromisoformat(event["occurred"]), known_at + STEP)
                 event["occurred"] = resource["prefect.state-timestamp"] = at.isoformat()
             if is_running:
                 event["follows"] = None  # what it followed may not have been reported

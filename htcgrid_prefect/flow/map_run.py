@@ -7,23 +7,21 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.objects import StateType
+from prefect.futures import PrefectFuture
 from prefect.settings import get_current_settings
 
 from htcgrid_prefect.flow.artifacts import artifact_key
+from htcgrid_prefect.flow.settings import HTCGridSettings
+from htcgrid_prefect.flow.state_events import Change, StateEvents
 from htcgrid_prefect.shared.compat import new_run_id
-from htcgrid_prefect.shared.relay import Sink
-from htcgrid_prefect.shared.settings import HTCGridSettings
-from htcgrid_prefect.shared.state_events import Change, StateEvents
-
-if TYPE_CHECKING:
-    from htcgrid_prefect.flow.futures import HTCGridFuture
+from htcgrid_prefect.shared.sink import Sink
 
 _maps: Counter[tuple[UUID, str]] = Counter()
 
@@ -42,7 +40,7 @@ def _link(task_run_id: UUID) -> str:
     return f"[{task_run_id}]({ui_url}/runs/task-run/{task_run_id})" if ui_url else str(task_run_id)
 
 
-class SessionRun:
+class MapRun:
     """Tells the API how far a map is, and in the end which of its calls did not complete."""
 
     def __init__(self, events: StateEvents, task_name: str, size: int, sink: Sink) -> None:
@@ -57,24 +55,24 @@ class SessionRun:
         self._id = _map_run_id(events.flow_run_id, events.task_key)
         self._lock = threading.Lock()
         self._ended = self._failed = 0
-        self._failures: list[HTCGridFuture[Any]] = []
-        self._told_at = time.monotonic()
+        self._failures: list[tuple[int, PrefectFuture[Any]]] = []
+        self._updated_at = time.monotonic()
         self._artifact: UUID | None = None
         now = datetime.now(UTC)
         self._changes = [Change(StateType.PENDING, "Pending", now), Change(StateType.RUNNING, "Running", now)]
         sink.put(events.of(self._id, self._changes, name=self._name), ())
         sink.ask(self._create_progress)
 
-    def count(self, ended: int, failed: Sequence[HTCGridFuture[Any]]) -> None:
-        """So many more have ended, of which these did not complete."""
+    def count(self, ended: int, failed: Sequence[tuple[int, PrefectFuture[Any]]]) -> None:
+        """So many more have ended, of which these did not complete: (index of the call, its future)."""
         with self._lock:
             self._ended += ended
             self._failed += len(failed)
             self._failures += failed[: self._failures_shown - len(self._failures)]
             is_last = self._ended == self._size
-            if not is_last and time.monotonic() < self._told_at + self._interval:
+            if not is_last and time.monotonic() < self._updated_at + self._interval:
                 return
-            self._told_at = time.monotonic()
+            self._updated_at = time.monotonic()
         self._sink.ask(self._update_progress)
         if is_last:
             self._finish()
@@ -97,12 +95,12 @@ class SessionRun:
     def _create_failures(self, client: SyncPrefectClient) -> None:
         rows = [
             {
-                "index": future.index,
+                "index": index,
                 "state": future.state.name,
                 "message": future.state.message,
                 "task run": _link(future.task_run_id),
             }
-            for future in sorted(self._failures, key=lambda future: future.index)
+            for index, future in sorted(self._failures, key=lambda failure: failure[0])
         ]
         shown = "" if len(rows) == self._failed else f"; {len(rows):,} of them are shown"
         text = f"{self._failed:,} of {self._size:,} tasks did not complete{shown}."

@@ -1,8 +1,7 @@
-"""Shipping a task: what the calls of a session have in common is pickled once, without secrets and environment."""
+"""A task as the grid runs it: what the calls of a session have in common is pickled once."""
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,28 +9,29 @@ from typing import Any, Literal
 from uuid import UUID
 
 import cloudpickle
-from prefect import Flow, Task
+from prefect import Task
 from prefect.context import FlowRunContext, TagsContext, TaskRunContext
-from prefect.events.related import object_as_related_resource, tags_as_related_resources
-from prefect.events.schemas.events import RelatedResource
-from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner
 
 from htcgrid_core import InvalidInput, RetryPolicy
-from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
-from htcgrid_prefect.shared.run_identity import LABEL_CHARACTERS, run_labels
-from htcgrid_prefect.shared.state_events import Level, StateEvents
+from htcgrid_prefect.flow.run_context import related_resources, serialized_contexts, worker_settings
+from htcgrid_prefect.flow.run_identity import (
+    LABEL_CHARACTERS,
+    TASK_LABEL,
+    TASK_RUN_LABEL,
+    current_flow_run_id,
+    run_labels,
+)
+from htcgrid_prefect.flow.state_events import StateEvents
+from htcgrid_prefect.shared.header import Header
+from htcgrid_prefect.shared.report import Level
 from htcgrid_prefect.worker.calls import BareCall, EngineCall
 
 EngineMode = Literal["prefect", "grid"]
-# Only settings under these names go to workers: no address, no key and no header of an API is among them.
-SHIPPED_SETTINGS = ("PREFECT_LOGGING_", "PREFECT_RESULTS_", "PREFECT_TASKS_", "PREFECT_TASK_", "PREFECT_FLOWS_")
-TASK_LABEL = "prefect.task"
-TASK_RUN_LABEL = "prefect.task-run-id"  # of what a task submits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shipment:
+class RemoteTask:
     """A task, ready to be run by workers.
 
     Attributes:
@@ -60,8 +60,8 @@ class Shipment:
         return self.events.flow_run_id
 
 
-class Shipper:
-    """Makes shipments, one for each task and context that it is called in.
+class RemoteTasks:
+    """Makes remote tasks, one for each task and context that it is called in.
 
     Args:
         engine: as for HTCGridTaskRunner.
@@ -81,11 +81,11 @@ class Shipper:
         self._nested = nested
         self._options = options
         self._limits_of = limits_of
-        self._settings = _settings() if engine == "prefect" else {}
-        self._made: dict[tuple[Any, ...], Shipment] = {}
+        self._settings = worker_settings() if engine == "prefect" else {}
+        self._made: dict[tuple[Any, ...], RemoteTask] = {}
 
-    def shipment(self, task: Task[..., Any], level: Level) -> Shipment:
-        """The shipment of a task called in this context.
+    def of(self, task: Task[..., Any], level: Level) -> RemoteTask:
+        """The remote task of a task called in this context.
 
         Raises:
             InvalidInput: the task, or the flow run's context, cannot be pickled.
@@ -96,11 +96,11 @@ class Shipper:
             flow_run and flow_run.flow_run and flow_run.flow_run.id, task_run and task_run.task_run.id,
         )  # fmt: skip
         if key not in self._made:  # it holds its task, so that the id stays its own
-            self._made[key] = self._ship(task, level)
+            self._made[key] = self._new(task, level)
         return self._made[key]
 
-    def _ship(self, task: Task[..., Any], level: Level) -> Shipment:
-        related = _related()
+    def _new(self, task: Task[..., Any], level: Level) -> RemoteTask:
+        related = related_resources()
         tags = frozenset(task.tags) | frozenset(TagsContext.get().current_tags)
         events = StateEvents(task, current_flow_run_id(), tags, related)
         is_bare = self._engine == "grid"
@@ -113,14 +113,10 @@ class Shipper:
             ) from error
         options = {**self._options, **self._own_options(task, is_bare)}
         limits = self._limits_of(tags) if tags else ()
-        return Shipment(task, function, is_bare, level, events, options, named_only(task), limits)
+        return RemoteTask(task, function, is_bare, level, events, options, named_only(task), limits)
 
     def _engine_call(self, task: Task[..., Any], level: Level, related: list[dict[str, str]]) -> EngineCall:
-        from htcgrid_prefect.worker.engine import (
-            Header,  # it imports Prefect's engine, which the bare function needs not
-        )
-
-        header = Header(task=task, related=related, nested=self._nested, level=level, **_contexts())
+        header = Header(task=task, related=related, nested=self._nested, level=level, **serialized_contexts())
         return EngineCall(self._settings, cloudpickle.dumps(header))
 
     def _own_options(self, task: Task[..., Any], is_bare: bool) -> dict[str, Any]:
@@ -152,69 +148,3 @@ def _retry_of(task: Task[..., Any]) -> RetryPolicy:
     return RetryPolicy(
         max_attempts=task.retries + 1, backoff_base_seconds=float(longest), backoff_cap_seconds=float(longest)
     )
-
-
-def current_flow_run_id() -> UUID | None:
-    """The flow run of this context, if there is one."""
-    context = FlowRunContext.get()
-    return context.flow_run.id if context and context.flow_run else None
-
-
-def _contexts() -> dict[str, Any]:
-    """The contexts that the call is made in, without settings and without secrets."""
-    flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
-    deployment_id = current_deployment_id.get()
-    of_flow_run = flow_run.serialize(include_secrets=False) if flow_run else {}
-    if of_flow_run.get("flow") is not None:
-        of_flow_run["flow"] = _without_body(of_flow_run["flow"])
-    return {
-        "flow_run": of_flow_run,
-        "task_run": {**task_run.serialize(include_secrets=False), "parameters": {}} if task_run else {},
-        "tags": tuple(sorted(TagsContext.get().current_tags)),
-        "deployment_id": str(deployment_id) if deployment_id else None,
-        "deployment_parameters": current_deployment_parameters.get(),
-    }
-
-
-def _without_body(flow: Flow[..., Any]) -> Flow[..., Any]:
-    """A flow for workers, which never run it: what its function and hooks refer to need not be picklable."""
-    light = copy.copy(flow)
-    light.fn = _not_here
-    vars(light).pop("__wrapped__", None)  # the function once more
-    light.task_runner = ThreadPoolTaskRunner()  # type: ignore[assignment]  # Prefect types its own runners so
-    for hooks in [name for name in vars(light) if name.endswith("_hooks")]:
-        setattr(light, hooks, [])
-    return light
-
-
-def _not_here(*args: Any, **kwargs: Any) -> None:
-    raise RuntimeError("a flow's own function is not in the grid's workers: call it in the flow's process")
-
-
-def _settings() -> dict[str, str]:
-    current = get_current_settings().to_environment_variables(exclude_unset=True)
-    shipped = {name: value for name, value in current.items() if name.startswith(SHIPPED_SETTINGS)}
-    return {**shipped, "PREFECT_LOCAL_STORAGE_PATH": str(PREFECT_LOCAL_STORAGE_PATH.value())}
-
-
-def _related() -> list[dict[str, str]]:
-    """What each event of the flow run relates to, without asking the API for names."""
-    context = FlowRunContext.get()
-    run = context and context.flow_run
-    if not context or not run:
-        return []
-    found: list[RelatedResource] = [object_as_related_resource("flow-run", "flow-run", run)]
-    if context.flow is not None:
-        found.append(_resource("flow", run.flow_id, context.flow.name))
-    found += [
-        _resource(kind, key, None)
-        for kind, key in (("deployment", run.deployment_id), ("work-queue", run.work_queue_id))
-        if key
-    ]
-    found += tags_as_related_resources(set(run.tags))
-    return [dict(resource.root) for resource in found]
-
-
-def _resource(kind: str, key: UUID, name: str | None) -> RelatedResource:
-    labels = {"prefect.resource.id": f"prefect.{kind}.{key}", "prefect.resource.role": kind}
-    return RelatedResource(labels if name is None else {**labels, "prefect.resource.name": name})

@@ -6,11 +6,13 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.logging import get_logger
+
+from htcgrid_prefect.shared.sink import Request
 
 ITEMS_AT_ONCE = 500
 BYTES_AT_ONCE = 1 << 20
@@ -18,21 +20,7 @@ PAUSE_SECONDS = 0.05  # so that what comes close together goes together
 RETRY_SECONDS = 1.0
 LAST_SECONDS = 30.0  # for an API that does not answer when the runner stops
 
-Request = Callable[[SyncPrefectClient], Any]
 logger = get_logger("htcgrid")
-
-
-class Sink(Protocol):
-    """Where events and logs of task runs go."""
-
-    def put(self, events: Iterable[bytes], logs: Iterable[bytes]) -> None:
-        """Take JSON objects."""
-
-    def ask(self, request: Request) -> None:
-        """Take something else to ask the API for."""
-
-    def close(self) -> None:
-        """Send what there is."""
 
 
 class Relay:
