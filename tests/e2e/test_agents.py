@@ -95,13 +95,13 @@ def test_draining_loses_nothing_of_a_busy_session(grid: Grid, grid_url: str) -> 
             for pid in running_agents(directory_of(grid_url)):
                 os.kill(pid, signal.SIGTERM)
 
-    tormentor = threading.Thread(target=drain_again_and_again)
-    tormentor.start()
+    drainer = threading.Thread(target=drain_again_and_again)
+    drainer.start()
     try:
         eventually(lambda: session.progress().completed, "a task is completed")
     finally:
         finished.set()
-        tormentor.join()
+        drainer.join()
     assert ended(session).state == "COMPLETED"
     assert list(session.results()) == [2 * n for n in range(20_000)]
     assert {task.attempts for task in session.tasks()} == {1}

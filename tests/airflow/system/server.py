@@ -30,7 +30,7 @@ class Server:
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> None:
         self.log = log
         with log.open("ab") as output:
-            self._leash = subprocess.Popen(
+            self._supervisor = subprocess.Popen(
                 [sys.executable, str(SUPERVISOR), *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -43,7 +43,7 @@ class Server:
     def processes(self) -> list[psutil.Process]:
         """The server and what it started, detached daemons too."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self._leash.pid).children(recursive=True)
+            return psutil.Process(self._supervisor.pid).children(recursive=True)
         return []
 
     def signal(self, number: signal.Signals) -> None:
@@ -58,12 +58,12 @@ class Server:
 
     def stop(self) -> None:
         """End everything, at once."""
-        if self._leash.stdin is not None:
-            self._leash.stdin.close()
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
         try:
-            self._leash.wait(30)
+            self._supervisor.wait(30)
         except subprocess.TimeoutExpired:
-            self._leash.kill()
+            self._supervisor.kill()
             raise
 
     def tail(self, lines: int = 40) -> str:
