@@ -94,13 +94,13 @@ class LongPolledQueue(SimulatedQueue):
 class GlancingStore(SqliteStore):
     """Reads the roster of agents once a second for all: a thousand agents would spend the run on reading it."""
 
-    _agents: tuple[float, list[AgentRecord]] = (float("-inf"), [])
+    _heard: tuple[float, list[AgentRecord]] = (float("-inf"), [])
 
     def agents(self, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time, as of the last second."""
-        if now - self._agents[0] >= 1.0:
-            self._agents = (now, super().agents(now))
-        return self._agents[1]
+        if now - self._heard[0] >= 1.0:
+            self._heard = (now, super().agents(now))
+        return self._heard[1]
 
 
 def ideal(durations: Sequence[float], slots: int) -> float:

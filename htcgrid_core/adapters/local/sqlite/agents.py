@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.domain import limits
-from htcgrid_core.ports.session_store import (
-    AgentRecord,
-)
+from htcgrid_core.ports.session_store import AgentRecord
 
 
-class Roster:
-    """The part of the store that knows the agents."""
+class Agents:
+    """Who works on this grid: an agent's row is what it last said."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def beat(self, agent: AgentRecord) -> None:
         """Write what an agent says of itself."""

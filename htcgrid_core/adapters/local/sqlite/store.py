@@ -2,16 +2,168 @@
 
 from __future__ import annotations
 
-from htcgrid_core.adapters.local.sqlite.agents import Roster
+from collections.abc import Sequence
+
+from htcgrid_core.adapters.local.sqlite.agents import Agents
 from htcgrid_core.adapters.local.sqlite.database import Database
-from htcgrid_core.adapters.local.sqlite.ending import Ending
-from htcgrid_core.adapters.local.sqlite.leasing import Leasing
-from htcgrid_core.adapters.local.sqlite.reading import Reading
-from htcgrid_core.adapters.local.sqlite.submitting import Submitting
+from htcgrid_core.adapters.local.sqlite.leases import Leases
+from htcgrid_core.adapters.local.sqlite.queries import Queries
+from htcgrid_core.adapters.local.sqlite.submissions import Submissions
+from htcgrid_core.adapters.local.sqlite.transitions import Transitions
+from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.bundle_queue import Hint
+from htcgrid_core.ports.session_store import (
+    AgentRecord,
+    AuditEntry,
+    Claimed,
+    Commit,
+    OpenBundle,
+    OutcomePage,
+    Refused,
+    Renewal,
+    Renewed,
+)
 
 
-class SqliteStore(Submitting, Leasing, Ending, Reading, Roster):
-    """Sessions, bundles and outcomes of one database: one part of the port a file."""
+class SqliteStore:
+    """Sessions, bundles and outcomes of one database: the port, each method of which is a part's.
+
+    The port says what they do; the parts, how.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._submissions = Submissions(database)
+        self._leases = Leases(database)
+        self._transitions = Transitions(database)
+        self._queries = Queries(database)
+        self._agents = Agents(database)
+
+    # Submitting
+
+    def create_session(self, record: SessionRecord) -> SessionRecord:
+        """Write a SUBMITTED session unless its id exists."""
+        return self._submissions.create_session(record)
+
+    def create_whole(
+        self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
+    ) -> SessionRecord:
+        """Write a small session, bundles and all, RUNNING, in one step."""
+        return self._submissions.create_whole(record, bundles, digest=digest, tolerated=tolerated)
+
+    def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
+        """Write roots and their blocks and add their tasks to the total."""
+        self._submissions.put_bundles(session_id, bundles, now)
+
+    def acknowledge(
+        self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+    ) -> SessionRecord:
+        """SUBMITTED becomes RUNNING."""
+        return self._submissions.acknowledge(session_id, bundles=bundles, digest=digest, tolerated=tolerated, now=now)
+
+    def sync(self) -> None:
+        """Return once every write so far would survive a power failure."""
+        self._database.sync()
+
+    # Leases
+
+    def claim(
+        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
+    ) -> Claimed | Refused:
+        """Lease a bundle that is ready, or whose lease has lapsed."""
+        return self._leases.claim(session_id, bundle_id, token=token, owner=owner, now=now, until=until)
+
+    def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
+        """Move leases' ends."""
+        return self._leases.renew(renewals)
+
+    def commit(self, commit: Commit) -> SessionRecord:
+        """Mark the bundle done, add to the counters and create the children, all or nothing."""
+        return self._leases.commit(commit)
+
+    # Transitions
+
+    def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
+        """Make ``owner`` the session's owner."""
+        return self._transitions.adopt(session_id, owner, now)
+
+    def advance(
+        self,
+        session_id: str,
+        event: SessionEvent,
+        *,
+        now: float,
+        actor: str,
+        reason: str = "",
+        owner: str | None = None,
+    ) -> SessionRecord:
+        """Apply ``event`` if the lifecycle allows it in the state the row is in."""
+        return self._transitions.advance(session_id, event, now=now, actor=actor, reason=reason, owner=owner)
+
+    def expire(self, now: float, limit: int) -> list[str]:
+        """Delete ended sessions whose retention has passed; return their ids."""
+        return self._transitions.expire(now, limit)
+
+    # Queries
+
+    def session(self, session_id: str, now: float) -> SessionRecord:
+        """One session's row."""
+        return self._queries.session(session_id, now)
+
+    def progress(self, session_ids: Sequence[str], now: float) -> list[SessionRecord]:
+        """Up to 100 sessions' rows in one call."""
+        return self._queries.progress(session_ids, now)
+
+    def sessions(
+        self, now: float, *, states: Sequence[SessionState] = (), limit: int = 100, before: float | None = None
+    ) -> list[SessionRecord]:
+        """Sessions, newest first."""
+        return self._queries.sessions(now, states=states, limit=limit, before=before)
+
+    def live_sessions(self) -> list[SessionRecord]:
+        """Sessions that have not ended."""
+        return self._queries.live_sessions()
+
+    def has_live_lease(self, session_id: str, now: float) -> bool:
+        """Whether any agent may still be running tasks of this session."""
+        return self._queries.has_live_lease(session_id, now)
+
+    def runnable(self, session_id: str, now: float, limit: int) -> list[Hint]:
+        """Bundles that are ready or whose lease has lapsed, and since when."""
+        return self._queries.runnable(session_id, now, limit)
+
+    def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
+        """Bundles that are not done."""
+        return self._queries.open_bundles(session_id, after, limit)
+
+    def blocks(self, session_id: str, first_root: int, limit: int, *, events: bool = True) -> list[Block]:
+        """Blocks of roots from ``first_root`` on."""
+        return self._queries.blocks(session_id, first_root, limit, events=events)
+
+    def outcome_pages(self, session_id: str, after: int, limit: int, *, failed_only: bool = False) -> list[OutcomePage]:
+        """Pages in commit order, after cursor ``after``."""
+        return self._queries.outcome_pages(session_id, after, limit, failed_only=failed_only)
+
+    def root_pages(self, session_id: str, first_root: int, last_root: int) -> list[OutcomePage]:
+        """All pages of roots ``first_root <= root < last_root``."""
+        return self._queries.root_pages(session_id, first_root, last_root)
+
+    def history(self, session_id: str) -> list[AuditEntry]:
+        """The session's transitions, oldest first."""
+        return self._queries.history(session_id)
+
+    # Agents
+
+    def beat(self, agent: AgentRecord) -> None:
+        """Write what an agent says of itself."""
+        self._agents.beat(agent)
+
+    def forget_agent(self, agent_id: str) -> None:
+        """An agent has left."""
+        self._agents.forget_agent(agent_id)
+
+    def agents(self, now: float) -> list[AgentRecord]:
+        """Agents heard of within one lease time."""
+        return self._agents.agents(now)

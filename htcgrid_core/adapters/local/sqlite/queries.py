@@ -11,17 +11,15 @@ from htcgrid_core.domain.bundle import Block
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.ports.session_store import (
-    AuditEntry,
-    OpenBundle,
-    OutcomePage,
-)
+from htcgrid_core.ports.bundle_queue import Hint
+from htcgrid_core.ports.session_store import AuditEntry, OpenBundle, OutcomePage
 
 
-class Reading:
-    """The part of the store that only reads."""
+class Queries:
+    """Reads, of one statement each."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def session(self, session_id: str, now: float) -> SessionRecord:
         """One session's row."""
@@ -60,6 +58,35 @@ class Reading:
                 (float("inf") if before is None else before, now, limit),
             ).fetchall()
         return [rows.session_of(row) for row in found]
+
+    def live_sessions(self) -> list[SessionRecord]:
+        """Sessions that have not ended."""
+        with self._database.read() as db:
+            found = db.execute(
+                f"SELECT {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_live WHERE live = 1"
+            ).fetchall()
+        return [rows.session_of(row) for row in found]
+
+    def has_live_lease(self, session_id: str, now: float) -> bool:
+        """Whether any agent may still be running tasks of this session."""
+        with self._database.read() as db:
+            found = db.execute(
+                "SELECT 1 FROM bundles WHERE session_id = ? AND state = 'LEASED' AND lease_until > ? LIMIT 1",
+                (session_id, now),
+            ).fetchone()
+        return found is not None
+
+    def runnable(self, session_id: str, now: float, limit: int) -> list[Hint]:
+        """Bundles that are ready or whose lease has lapsed, and since when."""
+        with self._database.read() as db:
+            found = db.execute(
+                "SELECT session_id, id, CASE state WHEN 'LEASED' THEN lease_until ELSE not_before END"
+                " FROM bundles WHERE session_id = ?"
+                " AND ((state = 'READY' AND not_before <= ?2) OR (state = 'LEASED' AND lease_until <= ?2))"
+                " ORDER BY rank LIMIT ?3",
+                (session_id, now, limit),
+            ).fetchall()
+        return [Hint(*row) for row in found]
 
     def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
         """Bundles that are not done, by id, after id ``after``."""

@@ -23,10 +23,11 @@ from htcgrid_core.ports.session_store import (
 )
 
 
-class Leasing:
-    """The part of the store that agents write."""
+class Leases:
+    """What an agent writes of the bundles that it holds."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def claim(
         self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float

@@ -15,10 +15,11 @@ from htcgrid_core.domain.session import SessionRecord, whole
 from htcgrid_core.domain.session_end import verdict
 
 
-class Submitting:
-    """The part of the store that submit writes."""
+class Submissions:
+    """What a submitter writes, up to the acknowledgement."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def create_session(self, record: SessionRecord) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists; return the row as it then is."""
@@ -44,10 +45,6 @@ class Submitting:
             )
             over = verdict(running, now)
             return running if over is None else statements.end(db, running, over.event, now, "grid", over.reason)
-
-    def sync(self) -> None:
-        """Return once every write so far would survive a power failure."""
-        self._database.sync()
 
     def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
         """Write roots and their blocks and add their tasks to the total; those that exist are left alone."""
