@@ -125,12 +125,18 @@ class SessionSpec(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Exact at every commit: completed + failed + cancelled = total once the session has ended."""
+    """Exact at every commit: completed + failed + cancelled = total once the session has ended.
+
+    Attributes:
+        task_seconds: how long the tasks that completed or failed took, each in its last attempt, together; those that
+            an agent from before it was counted committed add nothing.
+    """
 
     total: int = 0
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
+    task_seconds: float = 0.0
 
     @property
     def pending(self) -> int:

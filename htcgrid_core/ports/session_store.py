@@ -73,6 +73,7 @@ class Commit:
         outcomes: packed outcomes (codecs.outcomes), None if there are none.
         completed, failed: how many of them are in which state.
         children: bundles that carry on with the tasks that have no outcome.
+        task_seconds: how long the tasks of the outcomes took, together.
     """
 
     session_id: str
@@ -83,6 +84,7 @@ class Commit:
     completed: int
     failed: int
     children: tuple[Child, ...] = ()
+    task_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from htcgrid_core.services.call_retries import delete_message, with_retries
 from htcgrid_core.services.claim import Work
 from htcgrid_core.services.finalize import finalize
 
+SECONDS_DIGITS = 6  # that are counted: a store may keep few digits of a sum
+
 
 def commit(
     plane: Plane, work: Work, outcomes: Outcomes, children: Sequence[Child], message: Message | None
@@ -43,6 +45,7 @@ def commit(
         completed=len(outcomes) - failed,
         failed=failed,
         children=tuple(children),
+        task_seconds=round(sum(outcomes.seconds), SECONDS_DIGITS),
     )
     record = with_retries(plane, lambda: plane.store.commit(write))
     _count(plane, outcomes, write)

@@ -16,8 +16,9 @@ import pytest
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.adapters.local.sqlite import database as database_module
-from htcgrid_core.adapters.local.sqlite.database import SCHEMA_VERSION, Database
+from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
+from htcgrid_core.adapters.local.sqlite.schema import SCHEMA_VERSION
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, IncompatibleGrid, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionEvent
@@ -183,7 +184,7 @@ class TestFullDisk:
         held = given.claimed(store, "00000000")
         children = [given.child(held, number, [2, 3]) for number in range(1)]
         payload = Payload.inline(os.urandom(300_000))
-        write = Commit(SESSION, "00000000", "token-1", NOW, payload, 2, 0, tuple(children))
+        write = Commit(SESSION, "00000000", "token-1", NOW, payload, 2, 0, tuple(children), 2 * given.TASK_SECONDS)
         before = everything(store)
         connection = store._database.connection()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -244,7 +245,8 @@ class TestFullDisk:
             from htcgrid_core.testing.contracts import given
             store = SqliteStore(Database({str(path)!r}))
             held = given.claimed(store, "00000000")
-            write = Commit({SESSION!r}, "00000000", "token-1", given.NOW, Payload.inline(bytes(20000)), 2, 0)
+            payload, seconds = Payload.inline(bytes(20000)), 2 * given.TASK_SECONDS
+            write = Commit({SESSION!r}, "00000000", "token-1", given.NOW, payload, 2, 0, task_seconds=seconds)
             used = Path({str(path)!r} + "-wal").stat().st_size
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             failed = 0

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from htcgrid_core.adapters.local.sqlite.database import SCHEMA_VERSION
+from htcgrid_core.adapters.local.sqlite.migrations import objection_to
 from htcgrid_core.local.directory import Directory
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 from htcgrid_core.local.doctor.storage import ELSEWHERE
@@ -79,12 +79,9 @@ def file(grid: Directory) -> Findings:
 
 
 def _look_inside(path: Path, connection: sqlite3.Connection) -> Findings:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if version != SCHEMA_VERSION and (version or tables):
-        which = "a newer" if version > SCHEMA_VERSION else "another"
-        text = f"{path} was written by {which} version of htcgrid: its schema is {version}, this one's {SCHEMA_VERSION}"
-        yield problem("database", text, f"use that version of htcgrid, or {ELSEWHERE}")
+    if objection := objection_to(connection, str(path)):
+        yield problem("database", objection, f"use that version of htcgrid, or {ELSEWHERE}")
         return
     size = path.stat().st_size / 1e6
     deadline = time.monotonic() + CHECK_SECONDS

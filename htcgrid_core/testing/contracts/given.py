@@ -21,6 +21,7 @@ from htcgrid_core.ports.session_store import Claimed, Commit, Refused, SessionSt
 NOW = float(int(time.time()))  # the real time, since a store may delete by its own clock what has long expired
 LEASE = limits.LEASE_SECONDS
 SESSION = "s-contract"
+TASK_SECONDS = 0.1  # that each task here takes
 FULL_PAGE = 1000  # more than any session here has
 
 
@@ -156,9 +157,9 @@ def page(completed: Sequence[int], failed: Sequence[int] = ()) -> Payload | None
     outcomes = Outcomes()
     error = encode_error(TaskError("ValueError", "no"))
     for index in completed:
-        outcomes.append(Outcome(index, False, 1, NOW, 0.1, b"1", "", ""))
+        outcomes.append(Outcome(index, False, 1, NOW, TASK_SECONDS, b"1", "", ""))
     for index in failed:
-        outcomes.append(Outcome(index, True, 1, NOW, 0.1, error, "", ""))
+        outcomes.append(Outcome(index, True, 1, NOW, TASK_SECONDS, error, "", ""))
     return Payload.inline(codec.pack(outcomes))
 
 
@@ -181,6 +182,7 @@ def commit(
         completed=len(completed),
         failed=len(failed),
         children=children,
+        task_seconds=TASK_SECONDS * (len(completed) + len(failed)),
     )
 
 

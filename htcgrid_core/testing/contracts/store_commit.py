@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from htcgrid_core.domain.bundle import root_id
@@ -39,6 +41,18 @@ class CommitContract:
         assert (kept.root, kept.rank, kept.crashes) == (0, held.bundle.rank, 0)
         assert all(f.lease is None for f in found.values())
         assert_counters_exact(store)
+
+    def test_seconds_of_tasks_add_up(self, store: SessionStore) -> None:
+        """Over commits, once each however often they are sent, and to the end, which keeps them."""
+        given.running(store, [2, 3])
+        for root, indexes in ((FIRST, [0, 1]), (SECOND, [2, 3, 4])):
+            write = given.commit(given.claimed(store, root, f"token-{root}"), indexes[1:], indexes[:1])
+            row = store.commit(replace(write, task_seconds=len(indexes) * 1.25))
+            store.commit(replace(write, task_seconds=len(indexes) * 1.25))
+        assert row.counters.task_seconds == 6.25
+        assert store.advance(SESSION, SessionEvent.FAIL, now=NOW, actor="tester").ended
+        assert store.session(SESSION, NOW).counters.task_seconds == 6.25
+        assert store.progress([SESSION], NOW)[0].counters.task_seconds == 6.25
 
     def test_children_only(self, store: SessionStore) -> None:
         """A bundle handed back unstarted leaves no page."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import zlib
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Invariants:
     _last_page: int = 0
     _ended: dict[str, tuple[object, ...]] = field(default_factory=dict)
     _counted: dict[str, list[int]] = field(default_factory=dict)
+    _seconds: dict[str, float] = field(default_factory=dict)
     _aborted: set[str] = field(default_factory=set)
     _pages: dict[int, tuple[str | None, int]] = field(default_factory=dict)
     results: dict[tuple[str, int], Outcome] = field(default_factory=dict)
@@ -40,15 +42,16 @@ class Invariants:
         self._changes = connection.total_changes
         self._read_pages(connection)
         rows = connection.execute(
-            "SELECT id, state, bundles, total, completed, failed, cancelled FROM sessions"
+            "SELECT id, state, bundles, task_seconds, total, completed, failed, cancelled FROM sessions"
         ).fetchall()
-        for session_id, state, bundles, *counters in rows:
+        for session_id, state, bundles, seconds, *counters in rows:
             if session_id in self._aborted and state == SessionState.SUBMITTED:
                 self._forget(session_id)
                 (self._last_page,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outcomes").fetchone()
             if bundles < 0 and SESSION.is_terminal(SessionState(state)):
                 self._aborted.add(session_id)
             self._check_counters(session_id, SessionState(state), *counters)
+            self._check_seconds(session_id, seconds)
             self._check_terminal(session_id, SessionState(state), tuple(counters))
 
     def _read_pages(self, connection: sqlite3.Connection) -> None:
@@ -72,6 +75,7 @@ class Invariants:
             counted = self._counted.setdefault(session_id, [0, 0])
             counted[0] += completed
             counted[1] += failed
+            self._seconds[session_id] = self._seconds.get(session_id, 0.0) + sum(outcomes.seconds)
             for outcome in outcomes:
                 if (session_id, outcome.index) in self.results:
                     raise Violated(f"S2: task {outcome.index} of {session_id} has a second visible result")
@@ -95,6 +99,11 @@ class Invariants:
         if not SESSION.is_terminal(state) and cancelled:
             raise Violated(f"S11: {session_id} is {state} and counts {cancelled} cancelled")
 
+    def _check_seconds(self, session_id: str, seconds: float) -> None:
+        held = self._seconds.get(session_id, 0.0)
+        if not math.isclose(seconds, held, rel_tol=1e-6, abs_tol=1e-3):
+            raise Violated(f"S11: {session_id} counts {seconds} s of tasks, its pages hold {held} s")
+
     def _check_terminal(self, session_id: str, state: SessionState, counters: tuple[object, ...]) -> None:
         now = (state, *counters)
         before = self._ended.get(session_id)
@@ -108,6 +117,7 @@ class Invariants:
         self._aborted.discard(session_id)
         self._ended.pop(session_id, None)
         self._counted.pop(session_id, None)
+        self._seconds.pop(session_id, None)
         for key in [key for key in self.results if key[0] == session_id]:
             del self.results[key]
 

@@ -64,13 +64,13 @@ def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionReco
     state = SessionState(item["st"])
     ended = SESSION.is_terminal(state)
     parts = [item] if ended or item["lanes"] == 1 else [item, *lanes]
-    completed, failed = (sum(part.get(name, 0) for part in parts) for name in ("ok", "bad"))
+    completed, failed, seconds = (sum(part.get(name, 0) for part in parts) for name in ("ok", "bad", "sec"))
     return SessionRecord(
         session_id=session_id,
         state=state,
         spec=inflated(item["spec"], _SPEC_DICTIONARY).decode(),
         name=item.get("nm", ""),
-        counters=Counters(item["tot"], completed, failed, item.get("can", 0)),
+        counters=Counters(item["tot"], completed, failed, item.get("can", 0), float(seconds)),
         submitted_at=float(item["at"]),
         updated_at=max(float(part.get("upd", 0)) for part in parts),
         ended_at=_float(item.get("end")),

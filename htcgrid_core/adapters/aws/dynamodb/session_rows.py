@@ -83,6 +83,7 @@ def _counting(counters: Item, commits: Sequence[Commit]) -> Item:
         **counters,
         "ok": counters.get("ok", 0) + completed,
         "bad": counters.get("bad", 0) + failed,
+        "sec": counters.get("sec", 0) + sum(commit.task_seconds for commit in commits),
         "upd": max(commit.now for commit in commits),
     }
     return found | ({"pend": counters["pend"] - completed - failed} if "pend" in counters else {})

@@ -6,110 +6,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from htcgrid_core.adapters.local.sqlite.migrations import bring_up_to_date
 from htcgrid_core.domain.errors import GridUnavailable, IncompatibleGrid
 
-SCHEMA_VERSION = 4
 BUSY_SECONDS = 60.0
-
-# Each table or index that a short session touches is one more page of a commit: small rows are in the tree of their
-# primary key. Bytes come last in theirs, where whoever reads the other columns passes them by.
-SCHEMA = """
-CREATE TABLE sessions (
-    id TEXT PRIMARY KEY,
-    state TEXT NOT NULL,
-    live INTEGER NOT NULL DEFAULT 1,
-    spec TEXT NOT NULL,
-    name TEXT NOT NULL,
-    total INTEGER NOT NULL DEFAULT 0,
-    completed INTEGER NOT NULL DEFAULT 0,
-    failed INTEGER NOT NULL DEFAULT 0,
-    cancelled INTEGER NOT NULL DEFAULT 0,
-    submitted_at REAL NOT NULL,
-    updated_at REAL NOT NULL,
-    ended_at REAL,
-    deadline_at REAL,
-    retention_seconds REAL NOT NULL,
-    expires_at REAL,
-    tolerated INTEGER,
-    bundles INTEGER NOT NULL DEFAULT -1,
-    digest TEXT NOT NULL DEFAULT '',
-    reason TEXT NOT NULL DEFAULT '',
-    owner TEXT NOT NULL DEFAULT '',
-    pool TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;
-CREATE INDEX sessions_submitted ON sessions(submitted_at);
-CREATE INDEX sessions_expiry ON sessions(expires_at) WHERE expires_at IS NOT NULL;
-
-CREATE TABLE blocks (
-    session_id TEXT NOT NULL,
-    root INTEGER NOT NULL,
-    first_index INTEGER NOT NULL,
-    count INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    blob_key TEXT,
-    blob_at INTEGER,
-    size INTEGER NOT NULL,
-    data BLOB,
-    UNIQUE (session_id, root)
-);
-
-CREATE TABLE bundles (
-    session_id TEXT NOT NULL,
-    id TEXT NOT NULL,
-    root INTEGER NOT NULL,
-    parent TEXT,
-    pool TEXT NOT NULL,
-    state TEXT NOT NULL,
-    tasks TEXT NOT NULL,
-    crashes INTEGER NOT NULL,
-    not_before REAL NOT NULL,
-    rank REAL NOT NULL,
-    epoch INTEGER NOT NULL DEFAULT 0,
-    token TEXT,
-    owner TEXT,
-    lease_until REAL,
-    PRIMARY KEY (session_id, id)
-) WITHOUT ROWID;
-CREATE INDEX bundles_ready ON bundles(pool, rank) WHERE state = 'READY';
-CREATE INDEX bundles_delayed ON bundles(pool, not_before) WHERE state = 'READY' AND not_before > 0;
-CREATE INDEX bundles_lapsed ON bundles(pool, lease_until) WHERE state = 'LEASED';
-CREATE INDEX bundles_parent ON bundles(session_id, parent) WHERE parent IS NOT NULL;
-
-CREATE TABLE outcomes (
-    seq INTEGER PRIMARY KEY,
-    session_id TEXT NOT NULL,
-    root INTEGER NOT NULL,
-    bundle_id TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    agent TEXT NOT NULL,
-    completed INTEGER NOT NULL,
-    failed INTEGER NOT NULL,
-    blob_key TEXT,
-    size INTEGER NOT NULL,
-    data BLOB
-);
-CREATE INDEX outcomes_session ON outcomes(session_id, seq);
-CREATE INDEX outcomes_root ON outcomes(session_id, root, seq);
-CREATE INDEX outcomes_failed ON outcomes(session_id, seq) WHERE failed > 0;
-
-CREATE TABLE agents (
-    id TEXT PRIMARY KEY, pool TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
-    slots INTEGER NOT NULL, busy INTEGER NOT NULL, beat_at REAL NOT NULL, problem TEXT NOT NULL
-);
-
-CREATE TABLE audit (
-    session_id TEXT NOT NULL, seq INTEGER NOT NULL,
-    at REAL NOT NULL, actor TEXT NOT NULL,
-    event TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, detail TEXT NOT NULL,
-    PRIMARY KEY (session_id, seq)
-) WITHOUT ROWID;
-CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
-"""
 
 
 class Database:
@@ -121,7 +24,7 @@ class Database:
         self._statement = Statement(self)
         self._shared: sqlite3.Connection | None = None  # ":memory:" exists once per connection
         try:
-            self._migrate()
+            self._bring_up_to_date()
         except sqlite3.Error as error:
             self.raise_for(error)
             raise
@@ -180,29 +83,17 @@ class Database:
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
 
-    def _migrate(self) -> None:
+    def _bring_up_to_date(self) -> None:
         if self.path != ":memory:":
             self._make_private()
         connection = self._open()
         if self.path == ":memory:":
             self._shared = connection
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            connection.execute("BEGIN IMMEDIATE")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:  # whoever got the lock first makes the tables
-                for statement in _statements(SCHEMA):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                version = SCHEMA_VERSION
-            connection.execute("COMMIT")
-        if self._shared is None:
-            connection.close()
-        if version != SCHEMA_VERSION:
-            raise IncompatibleGrid(
-                f"{self.path} was written by another version of htcgrid (its schema is {version}, this one knows "
-                f"{SCHEMA_VERSION}): use that version, or another directory"
-            )
+        try:
+            bring_up_to_date(connection, self.path)
+        finally:
+            if self._shared is None:
+                connection.close()
 
     def _make_private(self) -> None:
         """Make a new file readable by its owner only; SQLite's files beside it take after it.
@@ -290,13 +181,3 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.005)
         else:
             return
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for part in script.split(";"):
-        statement += part + ";"
-        if sqlite3.complete_statement(statement):
-            if statement.strip(" ;\n"):
-                yield statement
-            statement = ""

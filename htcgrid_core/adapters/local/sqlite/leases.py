@@ -88,9 +88,9 @@ class Leases:
             for child in commit.children:
                 statements.put_child(db, pool, commit.bundle_id, child)
             counted = db.execute(
-                "UPDATE sessions SET completed = completed + ?, failed = failed + ?, updated_at = ? WHERE id = ?"
-                f" RETURNING {rows.SESSION_COLUMNS}",
-                (commit.completed, commit.failed, commit.now, commit.session_id),
+                "UPDATE sessions SET completed = completed + ?, failed = failed + ?, task_seconds = task_seconds + ?,"
+                f" updated_at = ? WHERE id = ? RETURNING {rows.SESSION_COLUMNS}",
+                (commit.completed, commit.failed, commit.task_seconds, commit.now, commit.session_id),
             ).fetchone()
             record = rows.session_of(counted)
             over = verdict(record, commit.now)

@@ -16,7 +16,8 @@ from htcgrid_core.ports.session_store import OutcomePage
 
 SESSION_COLUMNS = (
     "id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at, deadline_at,"
-    " expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds"
+    " expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,"
+    " task_seconds"
 )
 BUNDLE_COLUMNS = "session_id, id, root, tasks, crashes, not_before, rank"
 LEASE_COLUMNS = "epoch, token, lease_until, owner"
@@ -30,13 +31,14 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
     (
         session_id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at,
         deadline_at, expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,
+        task_seconds,
     ) = row  # fmt: skip
     return SessionRecord(
         session_id=session_id,
         state=_STATES[state],
         spec=spec,
         name=name,
-        counters=Counters(total, completed, failed, cancelled),
+        counters=Counters(total, completed, failed, cancelled, task_seconds),
         submitted_at=submitted_at,
         updated_at=updated_at,
         ended_at=ended_at,

@@ -10,7 +10,7 @@ from htcgrid_core.adapters.local.sqlite import rows
 from htcgrid_core.domain.bundle import BundleState, Child
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import LIVE_SESSION_STATES, SESSION, SessionEvent, SessionState
-from htcgrid_core.domain.session import Counters, SessionRecord
+from htcgrid_core.domain.session import SessionRecord
 
 READY, LEASED, DONE = BundleState.READY, BundleState.LEASED, BundleState.DONE
 
@@ -56,7 +56,7 @@ def end(
     """Write a terminal state and the counters of ``record``; what has no outcome is cancelled by it."""
     after = SESSION.advance(record.state, event)
     seen = record.counters
-    counters = Counters(seen.total, seen.completed, seen.failed, seen.cancelled + seen.pending)
+    counters = replace(seen, cancelled=seen.cancelled + seen.pending)
     ended = replace(
         record,
         state=after,

@@ -1,0 +1,115 @@
+"""The tables of the local database as a new one is made, and which versions of them there are.
+
+A change of them is a new version, a step in ``migrations`` and the same change here. Agents of the release before go on
+while a newer client migrates the database under them, so that a step only adds: columns with a default, tables,
+indexes. Their statements name their columns, and so stay valid.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 5
+OLDEST_MIGRATED = 4  # older databases are refused
+# The lowest schema whose release may still use a database of SCHEMA_VERSION. It stays while steps only add what such a
+# release need not know of; no release before schema 5 asks.
+OLDEST_READER = 5
+
+# Each table or index that a short session touches is one more page of a commit: small rows are in the tree of their
+# primary key. Bytes come last in theirs, where whoever reads the other columns passes them by.
+SCHEMA = """
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    live INTEGER NOT NULL DEFAULT 1,
+    spec TEXT NOT NULL,
+    name TEXT NOT NULL,
+    total INTEGER NOT NULL DEFAULT 0,
+    completed INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    cancelled INTEGER NOT NULL DEFAULT 0,
+    submitted_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    ended_at REAL,
+    deadline_at REAL,
+    retention_seconds REAL NOT NULL,
+    expires_at REAL,
+    tolerated INTEGER,
+    bundles INTEGER NOT NULL DEFAULT -1,
+    digest TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    owner TEXT NOT NULL DEFAULT '',
+    pool TEXT NOT NULL,
+    task_seconds REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;
+CREATE INDEX sessions_submitted ON sessions(submitted_at);
+CREATE INDEX sessions_expiry ON sessions(expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE blocks (
+    session_id TEXT NOT NULL,
+    root INTEGER NOT NULL,
+    first_index INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    blob_key TEXT,
+    blob_at INTEGER,
+    size INTEGER NOT NULL,
+    data BLOB,
+    UNIQUE (session_id, root)
+);
+
+CREATE TABLE bundles (
+    session_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    root INTEGER NOT NULL,
+    parent TEXT,
+    pool TEXT NOT NULL,
+    state TEXT NOT NULL,
+    tasks TEXT NOT NULL,
+    crashes INTEGER NOT NULL,
+    not_before REAL NOT NULL,
+    rank REAL NOT NULL,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    token TEXT,
+    owner TEXT,
+    lease_until REAL,
+    PRIMARY KEY (session_id, id)
+) WITHOUT ROWID;
+CREATE INDEX bundles_ready ON bundles(pool, rank) WHERE state = 'READY';
+CREATE INDEX bundles_delayed ON bundles(pool, not_before) WHERE state = 'READY' AND not_before > 0;
+CREATE INDEX bundles_lapsed ON bundles(pool, lease_until) WHERE state = 'LEASED';
+CREATE INDEX bundles_parent ON bundles(session_id, parent) WHERE parent IS NOT NULL;
+
+CREATE TABLE outcomes (
+    seq INTEGER PRIMARY KEY,
+    session_id TEXT NOT NULL,
+    root INTEGER NOT NULL,
+    bundle_id TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    agent TEXT NOT NULL,
+    completed INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    blob_key TEXT,
+    size INTEGER NOT NULL,
+    data BLOB
+);
+CREATE INDEX outcomes_session ON outcomes(session_id, seq);
+CREATE INDEX outcomes_root ON outcomes(session_id, root, seq);
+CREATE INDEX outcomes_failed ON outcomes(session_id, seq) WHERE failed > 0;
+
+CREATE TABLE agents (
+    id TEXT PRIMARY KEY, pool TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+    slots INTEGER NOT NULL, busy INTEGER NOT NULL, beat_at REAL NOT NULL, problem TEXT NOT NULL
+);
+
+CREATE TABLE audit (
+    session_id TEXT NOT NULL, seq INTEGER NOT NULL,
+    at REAL NOT NULL, actor TEXT NOT NULL,
+    event TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (session_id, seq)
+) WITHOUT ROWID;
+CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+
+CREATE TABLE migrations (
+    version INTEGER PRIMARY KEY, oldest_reader INTEGER NOT NULL, release TEXT NOT NULL, at REAL NOT NULL
+);
+"""
