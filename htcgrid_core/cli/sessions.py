@@ -9,6 +9,7 @@ from htcgrid_core.cli.output import add_row, console, moment, print_json, say, t
 from htcgrid_core.cli.status import took
 from htcgrid_core.cli.views import progress_view
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.session import tenant_of
 
 
 @click.command(short_help="List sessions, newest first.")
@@ -25,7 +26,7 @@ def sessions(
         found = grid.sessions(state, labels=labels, tenant=tenant, limit=limit)
         if as_json:
             for session in found:
-                more = {"labels": session.labels, "tenant": session.spec.tenant}
+                more = {"labels": session.labels, "tenant": tenant_of(session.id)}
                 print_json({**progress_view(session.progress()), **more})
             return
         if not found:

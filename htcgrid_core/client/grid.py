@@ -377,7 +377,7 @@ class Grid:
             before = page[-1].submitted_at
             mine = (record for record in page if tenant is None or tenant_of(record.session_id) == tenant)
             sessions = (Session(self.deployment, record) for record in mine)
-            found += [s for s in sessions if (labels or {}).items() <= s.spec.labels.items()]
+            found += [s for s in sessions if (labels or {}).items() <= s.labels.items()]
         return found[:limit]
 
     def progress(self, session_ids: Sequence[str]) -> list[Progress]:

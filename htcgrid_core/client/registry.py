@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from htcgrid_core.client.deployment import Deployment
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput, SessionNotFound
 from htcgrid_core.domain.function import RESERVED_PREFIXES, RESERVED_VARIABLES, FunctionVersion
-from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import functions
 
@@ -51,7 +50,7 @@ def registered(plane: Plane, function: str, session_id: str | None) -> FunctionV
             record = plane.store.session(session_id, plane.clock.now())
         except SessionNotFound:
             return functions.resolve(plane, name)
-        package = SessionSpec.model_validate_json(record.spec).function.package
+        package = record.parsed_spec().function.package
         if package is not None and package.function == name:
             return functions.deployed(plane, name, package.version)
     return functions.resolve(plane, name, version)

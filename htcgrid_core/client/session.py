@@ -77,12 +77,24 @@ class Session:
         self._deployment = deployment
         self.plane = deployment.plane
         self._record = record
-        self.spec = spec or SessionSpec.model_validate_json(record.spec)
+        self._spec = spec
 
     @property
     def id(self) -> str:
         """The session's id; ``grid.session(id)`` comes back to it."""
         return self._record.session_id
+
+    @property
+    def spec(self) -> SessionSpec:
+        """What was asked for.
+
+        Raises:
+            IncompatibleGrid: a newer release submitted it, and asked for what this one does not know. How far such a
+                session is can be seen all the same, and it can be cancelled.
+        """
+        if self._spec is None:
+            self._spec = self._record.parsed_spec()
+        return self._spec
 
     @property
     def name(self) -> str:
@@ -92,7 +104,7 @@ class Session:
     @property
     def labels(self) -> dict[str, str]:
         """The labels given at submit."""
-        return dict(self.spec.labels)
+        return self._record.labels
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self.name!r} on {self._deployment.url}>"

@@ -80,7 +80,8 @@ def serve(
     def look_after() -> None:
         """One tick of the reconciler among all agents, on average; a Lambda that also does it does no harm."""
         if plane.rng.random() * agent.agents < 1.0:
-            tick(cloud, every)
+            for session_id in tick(cloud, every).sessions.newer:
+                agent.readiness.pass_over(session_id, every)
             if count is not None:
                 _show_depth(cloud, pool, count)
         if plane.clock.monotonic() - agent.worked_at > idle_seconds:

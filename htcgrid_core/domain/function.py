@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from htcgrid_core.domain.stored import Stored
+
 REGISTERED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 RUNTIME = re.compile(r"python3\.\d+|provided(\.al2|\.al2023)?")
 # What the runtime itself sets; ``AWS_LAMBDA_`` and ``HTCGRID_`` are reserved as a whole.
@@ -17,7 +19,7 @@ Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
 VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4096)]
 
 
-class Environment(BaseModel):
+class Environment(Stored):
     """The Python in which the submitter would run the function; workers on the same machine use it.
 
     Attributes:
@@ -26,14 +28,12 @@ class Environment(BaseModel):
         cwd: working directory.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     python: str
     path: tuple[str, ...] = ()
     cwd: str
 
 
-class Package(BaseModel):
+class Package(Stored):
     """The version of a registered function that a session runs, frozen when it was submitted.
 
     Attributes:
@@ -42,8 +42,6 @@ class Package(BaseModel):
         runtime: which runtime, in AWS Lambda's names.
         variables: environment variables of its workers.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     function: str = Field(pattern=f"^{REGISTERED_NAME.pattern}$")
     version: int = Field(ge=1)
@@ -111,7 +109,7 @@ class FunctionVersion(Package):
         return FunctionSpec(name=self.name, blob=self.blob, package=package)
 
 
-class FunctionSpec(BaseModel):
+class FunctionSpec(Stored):
     """A reference to a function.
 
     Attributes:
@@ -123,8 +121,6 @@ class FunctionSpec(BaseModel):
             or ``function(*args, **kwargs)`` with the event being ``[args, kwargs]``.
         environment: where to run it, on a grid of one machine.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=512)
     blob: str | None = None

@@ -45,7 +45,7 @@ CLAIMS: Final = Metric(
     "counter",
     "Claims of bundles, by the store's answer: granted; over (done, or its session has ended); leased by another "
     "agent; early (its retry delay is not over)",
-    {"answer": ("granted", "over", "leased", "early")},
+    {"answer": ("granted", "over", "leased", "early", "newer")},
 )
 COMMITS: Final = Metric("htcgrid_commits_total", "counter", "Commits of bundles, each with its counters and children")
 BUNDLES_LOST: Final = Metric(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.stored import Stored
 
 
-class RetryPolicy(BaseModel):
+class RetryPolicy(Stored):
     """How often and how soon a failed task runs again.
 
     The delay before attempt ``n + 1`` is drawn uniformly from ``[0, min(cap, base * 2**(n - 1))]`` seconds
@@ -22,8 +23,6 @@ class RetryPolicy(BaseModel):
         backoff_cap_seconds: the longest delay before any attempt.
         never_retry: error types (class names) that fail at once: the same input would fail again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_attempts: int = Field(default=limits.MAX_ATTEMPTS, ge=1, le=1000)
     backoff_base_seconds: float = Field(default=limits.BACKOFF_BASE_SECONDS, ge=0, le=3600)

@@ -9,13 +9,17 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+import orjson
+from pydantic import Field, StringConstraints
 
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION
 from htcgrid_core.domain.bundle import Block
+from htcgrid_core.domain.errors import IncompatibleGrid
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.stored import Stored
 from htcgrid_core.domain.trace import STATE_CHARACTERS, Trace, of_session
 
 DEFAULT_TENANT = "default"  # of those who name none: each of their sessions is a tenant by itself
@@ -39,7 +43,7 @@ def within_tenant(tenant: str, session_id: str) -> str:
     return session_id if tenant == DEFAULT_TENANT else f"{tenant}.{session_id}"
 
 
-class SessionSpec(BaseModel):
+class SessionSpec(Stored):
     """What a submitter asks for, but for the events.
 
     Attributes:
@@ -60,9 +64,8 @@ class SessionSpec(BaseModel):
         bundle_size: tasks a bundle, for benchmarks; None lets the grid choose.
         agents: how many the pool could reach at submit; with it a repeated submit cuts the same bundles.
         traceparent, tracestate: where in a trace it was submitted, as W3C writes it; empty for nowhere.
+        min_agent_version: the lowest version of an agent that obeys all of it (agent_version.py).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     function: FunctionSpec
     codec: Codec = "json"
@@ -88,6 +91,7 @@ class SessionSpec(BaseModel):
     agents: int = Field(default=1, ge=1)
     traceparent: str = Field(default="", max_length=64)
     tracestate: str = Field(default="", max_length=STATE_CHARACTERS)
+    min_agent_version: int = Field(default=FIRST_AGENT_VERSION, ge=FIRST_AGENT_VERSION)
 
     @cached_property
     def text(self) -> str:
@@ -176,6 +180,22 @@ class SessionRecord:
     owner: str = ""
     pool: str = "default"
     retention_seconds: float = limits.RETENTION_SECONDS
+
+    def parsed_spec(self) -> SessionSpec:
+        """What was asked for.
+
+        Raises:
+            IncompatibleGrid: a newer release asked, for what this one does not know.
+        """
+        try:
+            return SessionSpec.stored(self.spec)
+        except IncompatibleGrid as error:
+            raise IncompatibleGrid(f"session {self.session_id}: {error}") from error
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The spec's labels, which every release writes alike, also if this one cannot read the rest."""
+        return dict(orjson.loads(self.spec)["labels"])
 
     @property
     def acknowledged(self) -> bool:

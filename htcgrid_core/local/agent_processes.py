@@ -23,6 +23,7 @@ from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.domain.function import SidecarPort
 from htcgrid_core.local.directory import Directory, open_plane
@@ -229,7 +230,8 @@ def serve(
                 return False
             told = _serve_once(directory, number, slots, idle_seconds, times, foreground, sidecars)
         # Work that came while the lock was still held found it held: look once more now that it is not.
-        if told or not open_plane(directory).store.live_sessions():
+        live = open_plane(directory).store.live_sessions()
+        if told or all(is_for_newer_agents(record.spec) for record in live):
             return True
 
 
@@ -255,11 +257,15 @@ def _serve_once(
 
     def look_after() -> None:
         nonlocal live_at
-        live, now = reconcile(plane, tick).live, plane.clock.monotonic()
+        seen, now = reconcile(plane, tick), plane.clock.monotonic()
+        for session_id in seen.newer:
+            agent.readiness.pass_over(session_id, tick)
         if is_time(plane, tick):
             sweep(plane)
-        if live:
+        if seen.live > len(seen.newer):
             live_at = now
+        elif seen.newer:
+            agent.drain()  # it makes room for an agent of the release that submitted them
         elif now - max(live_at, agent.worked_at) > idle_seconds:
             agent.drain()
 

@@ -23,6 +23,7 @@ class Refusal(StrEnum):
     OVER = "over"  # the bundle is done or its session has ended: forget the hint
     LEASED = "leased"  # another agent holds a live lease
     EARLY = "early"  # its retry delay is not over
+    NEWER = "newer"  # its session is for agents of a newer release (domain/agent_version.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class OpenBundle:
 
 @dataclass(frozen=True, slots=True)
 class AgentRecord:
-    """What an agent last said of itself; ``problem`` is why its workers cannot start, if so."""
+    """What an agent last said of itself; ``problem`` is what keeps it from working, or from some of the work, if so."""
 
     agent_id: str
     pool: str

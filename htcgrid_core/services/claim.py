@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from htcgrid_core.codecs import frames
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.bundle import Block, Bundle
-from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, GridError
+from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, GridError, IncompatibleGrid
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message
@@ -59,6 +59,9 @@ def claim(
     Args:
         spec_of: parses a session's spec, from a cache.
         not_resent: those of such children's hints that the caller has not sent lately.
+
+    Raises:
+        IncompatibleGrid: the session is for agents of a newer release; nothing was written, nor the hint deleted.
     """
     hint = message.hint
     token, now = plane.token(), plane.clock.now()
@@ -70,6 +73,8 @@ def claim(
     )
     plane.metrics.add(metrics.CLAIMS, answer=answer.reason if isinstance(answer, Refused) else "granted")
     if isinstance(answer, Refused):
+        if answer.reason is Refusal.NEWER:
+            raise IncompatibleGrid(f"session {hint.session_id} is for agents of a newer release, and left to them")
         if unsent := not_resent(answer.children):
             record = plane.store.session(hint.session_id, now)
             priority = spec_of(record).priority

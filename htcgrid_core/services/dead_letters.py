@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.domain import metrics
+from htcgrid_core.domain.errors import IncompatibleGrid
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message
@@ -55,14 +56,22 @@ def _handle(plane: Plane, dead_letters: DeadLetters, letter: DeadLetter, done: H
     if hint is None:
         done.dropped += 1
     elif letter.redrives < MAX_REDRIVES:
-        with_retries(plane, lambda: dead_letters.redrive([letter]))
-        done.redriven += 1
+        _redrive(plane, dead_letters, letter, done)
         return
-    elif _fail(plane, hint, letter):
-        done.failed += 1
     else:
-        done.dropped += 1  # done, or leased: the reconciler sends it again if it lapses
+        try:
+            has_failed = _fail(plane, hint, letter)
+        except IncompatibleGrid:  # it is for agents of a newer release, which may yet come
+            _redrive(plane, dead_letters, letter, done)
+            return
+        done.failed += has_failed
+        done.dropped += not has_failed  # done, or leased: the reconciler sends it again if it lapses
     with_retries(plane, lambda: dead_letters.delete([letter]))
+
+
+def _redrive(plane: Plane, dead_letters: DeadLetters, letter: DeadLetter, done: HandledDeadLetters) -> None:
+    with_retries(plane, lambda: dead_letters.redrive([letter]))
+    done.redriven += 1
 
 
 def _fail(plane: Plane, hint: Hint, letter: DeadLetter) -> bool:
@@ -82,4 +91,4 @@ def _fail(plane: Plane, hint: Hint, letter: DeadLetter) -> bool:
 
 
 def _spec_of(record: SessionRecord) -> SessionSpec:
-    return SessionSpec.model_validate_json(record.spec)
+    return record.parsed_spec()

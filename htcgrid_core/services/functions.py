@@ -6,11 +6,9 @@ import hashlib
 from collections import defaultdict
 from functools import partial
 
-from pydantic import ValidationError
-
 from htcgrid_core.codecs.packages import Packed
 from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal, unseal
-from htcgrid_core.domain.errors import CorruptPayload, FunctionNotFound
+from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid
 from htcgrid_core.domain.function import REGISTERED_NAME, FunctionVersion
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
@@ -69,13 +67,14 @@ def deployed(plane: Plane, function: str, version: int) -> FunctionVersion:
 
     Raises:
         CorruptPayload: it never was, or its entry was damaged, or not written by a holder of this grid's key.
+        IncompatibleGrid: a newer release deployed it.
     """
     data = with_retries(plane, lambda: plane.blobs.get(_key(function, version)))
     body = unseal(plane.key, "", _purpose(function, version), data)
     try:
-        return FunctionVersion.model_validate_json(body)
-    except ValidationError as error:
-        raise CorruptPayload(f"function {function}:{version} was registered by another version: {error}") from error
+        return FunctionVersion.stored(body)
+    except IncompatibleGrid as error:
+        raise IncompatibleGrid(f"function {function}:{version}: {error}") from error
 
 
 def versions(plane: Plane, function: str) -> list[FunctionVersion]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import IllegalTransition
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
-from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
@@ -29,6 +30,7 @@ class Reconciled:
     """What one tick did."""
 
     live: int = 0
+    newer: list[str] = field(default_factory=list)  # live sessions that are for agents of a newer release
     aborted: int = 0
     ended: int = 0
     resent: int = 0
@@ -48,6 +50,8 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
     _show(plane, live)
     for record in live:
         done.live += 1
+        if is_newer := is_for_newer_agents(record.spec):
+            done.newer.append(record.session_id)
         match record.state:
             case SessionState.SUBMITTED:
                 done.aborted += _abort_if_stalled(plane, record)
@@ -56,7 +60,7 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
             case _:
                 if finalize(plane, record, actor="reconciler").ended:
                     done.ended += 1
-                elif plane.clock.now() - record.updated_at >= tick_seconds:
+                elif not is_newer and plane.clock.now() - record.updated_at >= tick_seconds:
                     done.resent += _resend(plane, record, float("inf") if thorough else tick_seconds)
     for session_id in with_retries(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
         plane.blobs.delete_prefix(f"sessions/{session_id}/")
@@ -120,7 +124,7 @@ def _resend(plane: Plane, record: SessionRecord, tick_seconds: float) -> int:
     if len(hints) < len(ready) and with_retries(plane, lambda: plane.queue.may_have_lost(record.pool)):
         hints = ready
     if hints:
-        priority = SessionSpec.model_validate_json(record.spec).priority
+        priority = record.parsed_spec().priority
         hints = [replace(hint, priority=priority) for hint in hints]
         with_retries(plane, lambda: plane.queue.send(record.pool, hints))
         plane.doorbell.ring(WORK)

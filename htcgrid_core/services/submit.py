@@ -87,7 +87,7 @@ def submit(
     if record.spec == draft.spec:
         stored = spec
     else:
-        stored = SessionSpec.model_validate_json(record.spec)
+        stored = record.parsed_spec()
         if stored.identity() != spec.identity():
             raise _conflict(session_id)
     everything: Iterator[EncodedBundle] = chain(head, bundles)

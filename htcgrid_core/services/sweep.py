@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.errors import CorruptPayload, IncompatibleGrid
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import functions
 
@@ -42,7 +42,7 @@ def sweep(plane: Plane) -> Swept:
         done.deleted += blobs.delete_unused(prefix, before, lambda _: False)
     try:
         deployed = {version.blob for version in functions.everything(plane)}
-    except CorruptPayload as error:
+    except (CorruptPayload, IncompatibleGrid) as error:
         done.problem = f"packages are kept, since it is not known which are deployed: {error}"
     else:
         done.deleted += blobs.delete_unused(PACKAGES, before, deployed.__contains__)

@@ -10,12 +10,13 @@ from htcgrid_core.agent.loop.blob_verifier import BlobVerifier, prepare
 from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, Result
 from htcgrid_core.agent.loop.commits import Commits
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
+from htcgrid_core.agent.loop.newer_sessions import NewerSessions
 from htcgrid_core.agent.loop.pending_claims import PendingClaims
 from htcgrid_core.agent.loop.resent_hints import ResentHints
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.lru import SharedLruCache
 from htcgrid_core.domain import limits, metrics
-from htcgrid_core.domain.errors import GRID_FAILURES
+from htcgrid_core.domain.errors import GRID_FAILURES, IncompatibleGrid
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.log_context import LogContext
 from htcgrid_core.domain.outcome import TaskError
@@ -41,6 +42,7 @@ class Claims:
         self._commits = commits
         self._verifier = verifier
         self._pending = PendingClaims()
+        self._newer = NewerSessions(state)
         self._resent = ResentHints(state.plane.clock, limits.LEASE_SECONDS)
         self._specs: SharedLruCache[str, SessionSpec] = SharedLruCache(SPECS_CACHED)
         self._begun = 0  # bundles
@@ -123,6 +125,9 @@ class Claims:
         self._wake_at = self._state.plane.clock.monotonic() + self._state.settings.poll_seconds
 
     def _claim_one(self, message: Message) -> None:
+        if self._newer.is_known(message.hint.session_id):
+            self._newer.leave(message)
+            return
         self._pending.begin(message.hint.session_id)
         self._state.calls.make(CLAIM, partial(self._lease, message), partial(self._claimed, message))
 
@@ -150,7 +155,7 @@ class Claims:
     def _spec_of(self, record: SessionRecord) -> SessionSpec:
         spec = self._specs.get(record.spec)
         if spec is None:
-            spec = self._specs.put(record.spec, SessionSpec.model_validate_json(record.spec))
+            spec = self._specs.put(record.spec, record.parsed_spec())
         return spec
 
     # Beginning
@@ -161,6 +166,9 @@ class Claims:
             leased = result()
         except GRID_FAILURES as error:
             self._grid_failed(error)
+            return
+        except IncompatibleGrid:
+            self._newer.leave(message)
             return
         finally:
             self._pending.end(message.hint.session_id, len(leased.work.bundle.indexes) if leased else 0)

@@ -90,7 +90,7 @@ class Heartbeats:
 
     def _report(self) -> None:
         state, who = self._state, self._state.identity
-        problem = state.readiness.missing or state.readiness.problem
+        problem = state.readiness.complaint()
         slots, busy, now = state.workers.slots, state.slots.busy, state.plane.clock.now()
         record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, busy, now, problem)
         state.calls.make(

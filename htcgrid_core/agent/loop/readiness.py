@@ -9,6 +9,9 @@ from htcgrid_core.ports.clock import Clock
 
 _log = logging.getLogger(__name__)
 
+SESSIONS_PASSED_OVER = 100  # that are known to have been told of
+PASSED_OVER_SECONDS = 60.0  # for which a session is told of after it should have been met again
+
 
 class Readiness:
     """Of one agent. Written by its loop, read by anybody: other threads see one value or the next.
@@ -18,6 +21,7 @@ class Readiness:
         heard: whether the grid has ever taken a heartbeat of this agent.
         draining: whether it was asked to leave.
         problem: why workers cannot start; empty if they can.
+        passed_over: sessions that it leaves to agents of a newer release, and until when (monotonic) it says so.
         missing: what has to come before it can work, as of its last iteration; empty if nothing has.
     """
 
@@ -31,6 +35,7 @@ class Readiness:
         self._drain_is_told = False
         self.problem = ""
         self.missing = ""
+        self.passed_over: dict[str, float] = {}
 
     def begin_iteration(self, missing: str = "") -> None:
         """The loop begins an iteration."""
@@ -73,6 +78,22 @@ class Readiness:
         self._workers.record_failure(self._clock.monotonic())
         self.problem = reason
         _log.warning("a worker could not start: %s", reason, extra={"breaker_open": self.workers_are_open})
+
+    def pass_over(self, session_id: str, seconds: float) -> None:
+        """It met a session that is for agents of a newer release, and will not do so again for ``seconds``."""
+        if session_id not in self.passed_over:
+            _log.warning("session %s is for agents of a newer release, and left to them", session_id)
+        latest = list(self.passed_over.items())[-SESSIONS_PASSED_OVER:]
+        self.passed_over = {**dict(latest), session_id: self._clock.monotonic() + seconds + PASSED_OVER_SECONDS}
+
+    def complaint(self) -> str:
+        """What keeps it from working, or from some of the work; empty if nothing does."""
+        now = self._clock.monotonic()
+        left = [session_id for session_id, until in self.passed_over.items() if until > now]
+        newer = (
+            f"sessions for agents of a newer release, which it leaves to them: {', '.join(left[:3])}" if left else ""
+        )
+        return self.missing or self.problem or newer
 
     @property
     def grid_is_open(self) -> bool:

@@ -9,6 +9,7 @@ from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION
 from htcgrid_core.domain.bundle import Block, Bundle, Child, child_id, root_id
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lease import Lease
@@ -33,10 +34,15 @@ def record(
     deadline_at: float | None = None,
     retention_seconds: float = limits.RETENTION_SECONDS,
     pool: str = "default",
+    min_agent_version: int = FIRST_AGENT_VERSION,
 ) -> SessionRecord:
     """A session as its submitter first writes it."""
     spec = SessionSpec(
-        function=FunctionSpec(name="pricing.handler"), name=name, retention_seconds=retention_seconds, pool=pool
+        function=FunctionSpec(name="pricing.handler"),
+        name=name,
+        retention_seconds=retention_seconds,
+        pool=pool,
+        min_agent_version=min_agent_version,
     )
     return SessionRecord(
         session_id=session_id,
@@ -84,9 +90,16 @@ def running(
     tolerated: int | None = None,
     submitted_at: float = NOW,
     retention_seconds: float = limits.RETENTION_SECONDS,
+    min_agent_version: int = FIRST_AGENT_VERSION,
 ) -> SessionRecord:
     """An acknowledged session."""
-    store.create_session(record(session_id, submitted_at=submitted_at, retention_seconds=retention_seconds))
+    draft = record(
+        session_id,
+        submitted_at=submitted_at,
+        retention_seconds=retention_seconds,
+        min_agent_version=min_agent_version,
+    )
+    store.create_session(draft)
     store.put_bundles(session_id, roots(sizes, session_id), submitted_at)
     return store.acknowledge(session_id, bundles=len(sizes), digest="d", tolerated=tolerated, now=submitted_at)
 

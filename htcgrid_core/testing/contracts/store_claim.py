@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from htcgrid_core.domain.agent_version import AGENT_VERSION
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import LeaseLost
 from htcgrid_core.domain.lease import Lease
@@ -128,6 +129,14 @@ class ClaimContract:
         given.in_state(store, state)
         before = everything(store)
         assert given.refused(store, FIRST) == Refused(Refusal.OVER)
+        assert everything(store) == before
+
+    def test_a_session_for_newer_agents_is_left_alone(self, store: SessionStore) -> None:
+        """Whether it is ready or an agent's lease has lapsed: no epoch, no crash, no owner."""
+        given.running(store, [2], min_agent_version=AGENT_VERSION + 1)
+        before = everything(store)
+        for now in (NOW, NOW + LEASE + 1):
+            assert given.refused(store, FIRST, now=now).reason is Refusal.NEWER
         assert everything(store) == before
 
     def test_unknown_is_over(self, store: SessionStore) -> None:

@@ -87,8 +87,9 @@ def counters_write(place: Place, lane: int, commits: Sequence[Commit]) -> Write:
     completed, failed = sum(commit.completed for commit in commits), sum(commit.failed for commit in commits)
     now = max(commit.now for commit in commits)
     entries = [log_entry(commit.bundle_id, commit.failed) for commit in commits if commit.outcomes is not None]
-    arguments: dict[str, Any] = {"now": now, "ok": completed, "bad": failed}
-    sets, adds = "#upd = :now", "#ok :ok, #bad :bad"
+    seconds = sum(commit.task_seconds for commit in commits)
+    arguments: dict[str, Any] = {"now": now, "ok": completed, "bad": failed, "sec": seconds}
+    sets, adds = "#upd = :now", "#ok :ok, #bad :bad, #sec :sec"
     if entries:
         sets += ", #log = list_append(if_not_exists(#log, :none), :entries)"
         arguments |= {"none": [], "entries": entries}

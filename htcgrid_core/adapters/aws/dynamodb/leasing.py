@@ -15,6 +15,7 @@ from htcgrid_core.adapters.aws.dynamodb.schema import TTL
 from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
 from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
+from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.ports.bundle_queue import Hint
@@ -113,6 +114,8 @@ class Leasing:
             return Refused(Refusal.OVER, self._ready_children(place, held))
         if not self._early_children.born(place, [held]):
             return Refused(Refusal.OVER)
+        if is_for_newer_agents(row.record.spec):
+            return Refused(Refusal.NEWER)
         step = _step(held, wish)
         if isinstance(step, Refused):
             return step

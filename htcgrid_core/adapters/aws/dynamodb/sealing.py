@@ -78,14 +78,15 @@ class Sealing:
 
         with ThreadPoolExecutor(THREADS, thread_name_prefix="htcgrid-close") as pool:
             closed = list(pool.map(close, range(place.lanes)))
-        completed, failed = (sum(lane.get(name, 0) for lane in closed) for name in ("ok", "bad"))
+        completed, failed, seconds = (sum(lane.get(name, 0) for lane in closed) for name in ("ok", "bad", "sec"))
         write = Write(
             session_key(row.session_id),
             "#gen = :gen AND #ending = :ending",
-            f"{ENDED}, #ok = :ok, #bad = :bad, #can = :can{set_reason(row, reason)} REMOVE #{LIVE_KEY}, #ending",
+            f"{ENDED}, #ok = :ok, #bad = :bad, #sec = :sec, #can = :can{set_reason(row, reason)}"
+            f" REMOVE #{LIVE_KEY}, #ending",
             arguments={
                 "gen": place.generation, "ending": ending, "line": [line], "ok": completed, "bad": failed,
-                "can": row.item["tot"] - completed - failed,
+                "sec": seconds, "can": row.item["tot"] - completed - failed,
                 "why": reason, **end_arguments(place, SessionState(after), now),
             },
         )  # fmt: skip

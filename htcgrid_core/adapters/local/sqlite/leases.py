@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import rows, statements
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import LeaseLost
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.payload import Payload
@@ -23,6 +24,10 @@ from htcgrid_core.ports.session_store import (
 )
 
 
+class _ForNewerAgents(Exception):
+    """The session asks for agents of a newer release."""
+
+
 class Leases:
     """What an agent writes of the bundles that it holds."""
 
@@ -33,6 +38,14 @@ class Leases:
         self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
     ) -> Claimed | Refused:
         """Lease a bundle that is ready, or whose lease has lapsed."""
+        try:
+            return self._claim(session_id, bundle_id, token, owner, now, until)
+        except _ForNewerAgents:
+            return Refused(Refusal.NEWER)
+
+    def _claim(
+        self, session_id: str, bundle_id: str, token: str, owner: str, now: float, until: float
+    ) -> Claimed | Refused:
         with self._database.write() as db:
             claimed = db.execute(
                 "UPDATE bundles SET crashes = crashes + (state = 'LEASED' AND token <> ?1),"
@@ -53,7 +66,10 @@ class Leases:
                 " FROM blocks JOIN sessions ON sessions.id = session_id WHERE session_id = ? AND root = ?",
                 (session_id, bundle.root),
             ).fetchone()
-            return Claimed(bundle, lease, rows.block_of(found[:7]), rows.session_of(found[7:]))
+            session = rows.session_of(found[7:])
+            if is_for_newer_agents(session.spec):
+                raise _ForNewerAgents  # which takes the claim back
+            return Claimed(bundle, lease, rows.block_of(found[:7]), session)
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Move leases' ends; one answer for each, in order."""
@@ -82,11 +98,11 @@ class Leases:
             ).fetchone()
             if done is None:
                 return _committed_before(db, commit)
-            root, epoch, owner, pool = done
+            root, epoch, owner, line = done
             if commit.outcomes is not None:
                 _put_page(db, commit, root, epoch, owner, commit.outcomes)
             for child in commit.children:
-                statements.put_child(db, pool, commit.bundle_id, child)
+                statements.put_child(db, line, commit.bundle_id, child)
             counted = db.execute(
                 "UPDATE sessions SET completed = completed + ?, failed = failed + ?, task_seconds = task_seconds + ?,"
                 f" updated_at = ? WHERE id = ? RETURNING {rows.SESSION_COLUMNS}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.lines import lines_of
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 
 
@@ -19,20 +20,21 @@ class TableQueue:
 
     def receive(self, pool: str, limit: int, now: float) -> Received:
         """Bundles whose lease lapsed, then the first ready ones by rank; and when the next delayed one is due."""
-        most_lapsed = max(1, limit // 2)
+        most_lapsed, lines = max(1, limit // 2), lines_of(pool)
+        mine = _one_of(lines, 4)
         with self._database.read() as connection:
             # Those that lapsed come first, or a dead agent's tasks would wait for the end of every other session; no
             # more than half, since those of a session that is being cancelled cannot be claimed.
             *rows, (_, _, wake_at, lapsed) = connection.execute(
                 "WITH lapsed AS (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_lapsed"
-                " WHERE pool = ?1 AND state = 'LEASED' AND lease_until <= ?2 ORDER BY lease_until LIMIT ?3)"
+                f" WHERE pool IN {mine} AND state = 'LEASED' AND lease_until <= ?1 ORDER BY lease_until LIMIT ?2)"
                 " SELECT *, 0 FROM lapsed"
                 " UNION ALL SELECT *, 0 FROM (SELECT session_id, id, not_before FROM bundles INDEXED BY bundles_ready"
-                " WHERE pool = ?1 AND state = 'READY' AND not_before <= ?2 ORDER BY rank LIMIT ?4)"
+                f" WHERE pool IN {mine} AND state = 'READY' AND not_before <= ?1 ORDER BY rank LIMIT ?3)"
                 " UNION ALL SELECT '', '', (SELECT min(not_before) FROM bundles INDEXED BY bundles_delayed"
-                " WHERE pool = ?1 AND state = 'READY' AND not_before > 0 AND not_before > ?2),"
+                f" WHERE pool IN {mine} AND state = 'READY' AND not_before > 0 AND not_before > ?1),"
                 " (SELECT count(*) FROM lapsed)",
-                (pool, now, most_lapsed, limit),
+                (now, most_lapsed, limit, *lines),
             )
         is_all = len(rows) < limit and lapsed < most_lapsed
         return Received([Message(Hint(*row[:3])) for row in rows[:limit]], wake_at, is_all)
@@ -43,13 +45,15 @@ class TableQueue:
 
     def front(self, pool: str) -> float:
         """The lowest rank that is ready, or the highest that runs if that is lower: nothing behind it had its turn."""
+        lines = lines_of(pool)
+        mine = _one_of(lines, 1)
         with self._database.read() as connection:
             (rank,) = connection.execute(
                 "SELECT min(rank) FROM"
-                " (SELECT min(rank) AS rank FROM bundles INDEXED BY bundles_ready WHERE pool = ?1 AND state = 'READY'"
-                " UNION ALL"
-                " SELECT max(rank) FROM bundles INDEXED BY bundles_lapsed WHERE pool = ?1 AND state = 'LEASED')",
-                (pool,),
+                " (SELECT min(rank) AS rank FROM bundles INDEXED BY bundles_ready"
+                f" WHERE pool IN {mine} AND state = 'READY' UNION ALL"
+                f" SELECT max(rank) FROM bundles INDEXED BY bundles_lapsed WHERE pool IN {mine} AND state = 'LEASED')",
+                lines,
             ).fetchone()
         return float(rank or 0.0)
 
@@ -68,3 +72,8 @@ class TableQueue:
 
     def extend(self, messages: Sequence[Message], seconds: float) -> None:
         """Nothing: a bundle that is leased is not ready."""
+
+
+def _one_of(lines: Sequence[str], first: int) -> str:
+    """The right side of IN for parameters that begin with number ``first``."""
+    return "(" + ", ".join(f"?{first + at}" for at in range(len(lines))) + ")"

@@ -91,14 +91,14 @@ def delete(db: sqlite3.Connection, session_id: str) -> None:
     db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
 
 
-def put_child(db: sqlite3.Connection, pool: str, parent: str | None, child: Child) -> None:
+def put_child(db: sqlite3.Connection, line: str, parent: str | None, child: Child) -> None:
     """Write a new bundle, ready or leased."""
     bundle, lease = child.bundle, child.lease
     db.execute(
         "INSERT INTO bundles (session_id, id, root, parent, pool, state, tasks, crashes, not_before, rank, epoch,"
         " token, owner, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            bundle.session_id, bundle.bundle_id, bundle.root, parent, pool, LEASED if lease else READY,
+            bundle.session_id, bundle.bundle_id, bundle.root, parent, line, LEASED if lease else READY,
             rows.tasks_text(bundle), bundle.crashes, bundle.not_before, bundle.rank,
             lease.epoch if lease else 0, lease.token if lease else None, lease.owner if lease else None,
             lease.until if lease else None,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import statements
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.lines import line_of
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.errors import IllegalTransition, SessionConflict
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
@@ -34,11 +35,12 @@ class Submissions:
         """Write a small session, bundles and all, RUNNING, in one step; a session that exists is returned as it is."""
         now = record.submitted_at
         running = whole(record, [block for _, block in bundles], digest=digest, tolerated=tolerated)
+        line = line_of(record)
         with self._database.write() as db:
             if not _insert_session(db, running):
                 return statements.session(db, record.session_id)
             for bundle, block in bundles:
-                _put_root(db, record.pool, bundle, block)
+                _put_root(db, line, bundle, block)
             statements.audit(db, now, record.session_id, "client", "submit", "", SESSION.initial)
             statements.audit(
                 db, now, record.session_id, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state
@@ -52,7 +54,8 @@ class Submissions:
             record = statements.session(db, session_id)
             if record.state is not SessionState.SUBMITTED:
                 raise IllegalTransition(f"session {session_id} is {record.state}, so it takes no more tasks")
-            added = sum(_put_root(db, record.pool, bundle, block) for bundle, block in bundles)
+            line = line_of(record)
+            added = sum(_put_root(db, line, bundle, block) for bundle, block in bundles)
             db.execute("UPDATE sessions SET total = total + ?, updated_at = ? WHERE id = ?", (added, now, session_id))
 
     def acknowledge(
@@ -92,7 +95,7 @@ def _insert_session(db: sqlite3.Connection, record: SessionRecord) -> bool:
     return bool(db.execute(statement, values).rowcount)
 
 
-def _put_root(db: sqlite3.Connection, pool: str, bundle: Bundle, block: Block) -> int:
+def _put_root(db: sqlite3.Connection, line: str, bundle: Bundle, block: Block) -> int:
     """Write one root; return how many tasks that adds (none if it exists already)."""
     payload = block.payload
     checksum = zlib.crc32(payload.data if payload.data is not None else str(payload.key).encode())
@@ -115,5 +118,5 @@ def _put_root(db: sqlite3.Connection, pool: str, bundle: Bundle, block: Block) -
                 "use another token for another body"
             )
         return 0
-    statements.put_child(db, pool, None, Child(bundle))
+    statements.put_child(db, line, None, Child(bundle))
     return block.count
