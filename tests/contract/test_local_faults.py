@@ -184,7 +184,7 @@ class TestFullDisk:
         held = given.claimed(store, "00000000")
         children = [given.child(held, number, [2, 3]) for number in range(1)]
         payload = Payload.inline(os.urandom(300_000))
-        write = Commit(SESSION, "00000000", "token-1", NOW, payload, 2, 0, tuple(children), 2 * given.TASK_SECONDS)
+        write = Commit(SESSION, "00000000", "token-1", NOW, payload, 2, 0, tuple(children))
         before = everything(store)
         connection = store._database.connection()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -245,8 +245,7 @@ class TestFullDisk:
             from htcgrid_core.testing.contracts import given
             store = SqliteStore(Database({str(path)!r}))
             held = given.claimed(store, "00000000")
-            payload, seconds = Payload.inline(bytes(20000)), 2 * given.TASK_SECONDS
-            write = Commit({SESSION!r}, "00000000", "token-1", given.NOW, payload, 2, 0, task_seconds=seconds)
+            write = Commit({SESSION!r}, "00000000", "token-1", given.NOW, Payload.inline(bytes(20000)), 2, 0)
             used = Path({str(path)!r} + "-wal").stat().st_size
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             failed = 0

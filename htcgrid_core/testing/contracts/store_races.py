@@ -89,6 +89,7 @@ class RacesContract:
         counters = store.session(SESSION, NOW).counters
         total = 3 * CLIENTS * each
         assert (counters.completed, counters.failed, counters.pending) == (2 * total // 3, total // 3, 0)
+        assert counters.task_seconds == pytest.approx(total * given.TASK_SECONDS)
         cursors = [page.cursor for page in store.outcome_pages(SESSION, 0, FULL_PAGE)]
         assert len(set(cursors)) == 2 * CLIENTS * each
         assert_counters_exact(store)
