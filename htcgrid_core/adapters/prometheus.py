@@ -16,7 +16,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from htcgrid_core.domain.metrics import CATALOGUE, OTHER, Metric
+from htcgrid_core.domain.metrics import ANY, CATALOGUE, OTHER, Metric
 
 Labels = tuple[str, ...]  # values, in the order of the catalogue
 
@@ -91,4 +91,6 @@ class _Gauges(Collector):
 
 def _values(metric: Metric, labels: dict[str, str]) -> Labels:
     """Labels in order; a value that the catalogue does not know is ``other``, or the series would be without number."""
-    return tuple(labels[name] if labels[name] in known else OTHER for name, known in metric.labels.items())
+    return tuple(
+        labels[name] if known is ANY or labels[name] in known else OTHER for name, known in metric.labels.items()
+    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from htcgrid_core.client.grid import Grid
     from htcgrid_core.client.session import Progress
-    from htcgrid_core.services.measure import Measurement
+    from htcgrid_core.domain.measurement import Measurement
 
 RATE_SECONDS = 5.0  # over which the speed is taken
 SESSIONS_SHOWN = 12

@@ -21,10 +21,11 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFinished
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of
 from htcgrid_core.services.call_retries import with_retries
-from htcgrid_core.services.measure import Measurement, measure
+from htcgrid_core.services.measure import measure
 from htcgrid_core.services.results import unfinished_events
 from htcgrid_core.services.submit import submit
 
@@ -397,5 +398,5 @@ class Grid:
         self.deployment.wake()
 
     def measure(self) -> Measurement:
-        """The grid's load: live sessions, pending tasks, agents and their slots."""
+        """The grid's load: live sessions, pending tasks, agents and their slots, and how many slots are wanted."""
         return measure(self.plane)

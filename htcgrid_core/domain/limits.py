@@ -9,6 +9,7 @@ HEARTBEAT_SECONDS: Final = 5.0
 LEASE_SECONDS: Final = 30.0
 LEASE_MARGIN_SECONDS: Final = 5.0  # an agent stops trusting its own lease this long before it lapses
 RECONCILE_TICK_SECONDS: Final = 10.0
+BACKLOG_TARGET_SECONDS: Final = 60.0  # in which a scaled grid should do what waits: new machines take as long
 LOCAL_RECONCILE_TICK_SECONDS: Final = 1.0
 SUBMIT_STALL_SECONDS: Final = 1800.0  # a SUBMITTED session without a write for this long is aborted
 WRONG_CLOCK_SECONDS: Final = 600.0  # by which clocks may be wrong, each way, without a submission being aborted

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 OTHER: Final = "other"  # what a label says instead of a value that is not in the catalogue
+ANY: Final = ()  # values of a label that an operator has chosen, and that are few: names of pools
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,7 +16,7 @@ class Metric:
 
     Attributes:
         help: what it tells, for people.
-        labels: each label's values, so that nobody adds a time series for each session or task.
+        labels: each label's values, or ANY, so that nobody adds a time series for each session or task.
         buckets: upper bounds of a histogram.
     """
 
@@ -117,7 +118,20 @@ SESSIONS_LIVE: Final = Metric(
 TASKS_PENDING: Final = Metric(
     "htcgrid_tasks_pending",
     "gauge",
-    "Tasks of live sessions that have not ended, likewise: what a scaler looks at",
+    "Tasks of live sessions that have not ended, likewise",
+)
+SLOTS_WANTED: Final = Metric(
+    "htcgrid_slots_wanted",
+    "gauge",
+    "Slots that live sessions could use, likewise: what a scaler looks at",
+    {"pool": ANY, "priority": ("high", "normal", "low")},
+)
+WORK_SECONDS: Final = Metric(
+    "htcgrid_work_seconds",
+    "gauge",
+    "Seconds that one slot would take for the tasks of live sessions that have not ended, likewise, by the tasks that "
+    "have",
+    {"pool": ANY, "priority": ("high", "normal", "low")},
 )
 OLDEST_SESSION_SECONDS: Final = Metric(
     "htcgrid_oldest_session_seconds", "gauge", "Age of the oldest live session, likewise; 0 if there is none"

@@ -198,6 +198,12 @@ class SessionRecord:
         return dict(orjson.loads(self.spec)["labels"])
 
     @property
+    def priority(self) -> Priority:
+        """The spec's priority, likewise."""
+        found: Priority = orjson.loads(self.spec)["priority"]
+        return found
+
+    @property
     def acknowledged(self) -> bool:
         """Whether the submitter was told that the session exists."""
         return self.bundles >= 0

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
 
+from htcgrid_core.domain.demand import demand_of
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.ports.plane import Plane
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """The load of a grid.
-
-    Attributes:
-        sessions: live sessions by state.
-        pending: tasks of live sessions that have not ended.
-        agents, slots, busy: agents alive, the tasks they can run at once, and those they do run.
-    """
-
-    sessions: dict[str, int]
-    pending: int
-    agents: int
-    slots: int
-    busy: int
+from htcgrid_core.ports.session_store import AgentRecord
 
 
 def measure(plane: Plane) -> Measurement:
@@ -35,4 +22,13 @@ def measure(plane: Plane) -> Measurement:
         agents=len(agents),
         slots=sum(agent.slots for agent in agents),
         busy=sum(agent.busy for agent in agents),
+        demand=tuple(demand_of(live, busy_slots(agents))),
     )
+
+
+def busy_slots(agents: Iterable[AgentRecord]) -> dict[str, int]:
+    """Busy slots of each pool that has agents, as of their last heartbeats."""
+    busy = Counter[str]()
+    for agent in agents:
+        busy[agent.pool] += agent.busy
+    return dict(busy)

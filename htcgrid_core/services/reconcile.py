@@ -10,13 +10,16 @@ from functools import partial
 
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.agent_version import is_for_newer_agents
+from htcgrid_core.domain.demand import demand_of
 from htcgrid_core.domain.errors import IllegalTransition
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.doorbell import COMMITS, WORK
+from htcgrid_core.ports.metrics import NO_METRICS
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.finalize import finalize
+from htcgrid_core.services.measure import busy_slots
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +82,19 @@ def _show(plane: Plane, live: Sequence[SessionRecord]) -> None:
     for state in metrics.SESSIONS_LIVE.labels["state"]:
         show(metrics.SESSIONS_LIVE, float(sum(record.state == state for record in live)), state=state)
     show(metrics.TASKS_PENDING, float(sum(record.counters.pending for record in live)))
+    if plane.metrics is not NO_METRICS:
+        _show_demand(plane, live)
     now = plane.clock.now()
     show(metrics.OLDEST_SESSION_SECONDS, max((now - record.submitted_at for record in live), default=0.0))
+
+
+def _show_demand(plane: Plane, live: Sequence[SessionRecord]) -> None:
+    """What a scaler looks at; it takes one read more, so only where somebody may look."""
+    agents = with_retries(plane, lambda: plane.store.agents(plane.clock.now()))
+    for demand in demand_of(live, busy_slots(agents)):
+        show = partial(plane.metrics.show, seconds=FRESH_SECONDS, pool=demand.pool, priority=demand.priority)
+        show(metrics.SLOTS_WANTED, float(demand.slots_wanted))
+        show(metrics.WORK_SECONDS, demand.work_seconds)
 
 
 def _abort_if_stalled(plane: Plane, record: SessionRecord) -> bool:
@@ -124,8 +138,7 @@ def _resend(plane: Plane, record: SessionRecord, tick_seconds: float) -> int:
     if len(hints) < len(ready) and with_retries(plane, lambda: plane.queue.may_have_lost(record.pool)):
         hints = ready
     if hints:
-        priority = record.parsed_spec().priority
-        hints = [replace(hint, priority=priority) for hint in hints]
+        hints = [replace(hint, priority=record.priority) for hint in hints]
         with_retries(plane, lambda: plane.queue.send(record.pool, hints))
         plane.doorbell.ring(WORK)
     return len(hints)

@@ -163,6 +163,18 @@ def test_two_agents_in_the_foreground_share_a_grid(cli: CommandLine, grid_url: s
         agent.communicate()
 
 
+def test_load_says_how_many_slots_are_wanted(cli: CommandLine, grid_url: str) -> None:
+    with connect(grid_url) as grid:  # below what wakes agents
+        submit(
+            grid.plane, "s-waiting", SessionSpec(function=FunctionSpec(name="json.loads")), [1] * 7, idempotent=False
+        )
+    load = cli.call("load", "--json").object
+    assert (load["agents"], load["pending"]) == (0, 7)
+    normal = next(demand for demand in load["demand"] if demand["priority"] == "normal")
+    assert (normal["pool"], normal["tasks"], normal["slots_wanted"]) == ("default", 7, 7)  # of unknown length
+    assert "slots wanted" in cli.call("load").out
+
+
 def test_reconcile_ends_what_nobody_else_does(cli: CommandLine, grid_url: str) -> None:
     with connect(grid_url) as grid:  # below what wakes agents
         submit(grid.plane, "s-waiting", SessionSpec(function=FunctionSpec(name="json.loads")), [1], idempotent=False)

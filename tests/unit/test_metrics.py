@@ -43,7 +43,7 @@ def test_names_follow_prometheus() -> None:
 def test_there_is_no_label_for_what_has_no_bound() -> None:
     """Sessions, bundles, tasks and functions are in the logs."""
     assert {name for metric in CATALOGUE for name in metric.labels} == {
-        "outcome", "answer", "reason", "kind", "of", "what", "state", "operation", "queue",
+        "outcome", "answer", "reason", "kind", "of", "what", "state", "operation", "queue", "pool", "priority",
     }  # fmt: skip
     series = sum(
         math.prod(len(values) for values in metric.labels.values()) * (len(metric.buckets) + 4) for metric in CATALOGUE

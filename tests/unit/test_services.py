@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -378,3 +379,13 @@ def test_measure(plane: Plane) -> None:
     found = measure(plane)
     assert found.sessions == {SessionState.RUNNING: 1, SessionState.CANCELLING: 1}
     assert (found.pending, found.agents, found.slots, found.busy) == (10, 2, 8, 3)
+    assert [(demand.priority, demand.tasks) for demand in found.demand] == [("high", 0), ("normal", 6), ("low", 0)]
+    assert found.slots_wanted("default") == 6
+
+
+def test_measuring_takes_one_read_of_live_sessions_and_one_of_agents(plane: Plane) -> None:
+    for number in range(20):
+        submit(plane, f"s-{number:04d}", spec(), range(100), idempotent=False)
+    store = Mock(wraps=plane.store)
+    measure(replace(plane, store=store))
+    assert [call[0] for call in store.method_calls] == ["live_sessions", "agents"]

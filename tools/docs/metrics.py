@@ -28,4 +28,6 @@ def _row(metric: Metric) -> str:
 
 
 def _values(values: tuple[str, ...]) -> str:
+    if values is metrics.ANY:
+        return "as the grid names them"
     return f"{len(values)} names, as AWS has them" if values == metrics.AWS_OPERATIONS else ", ".join(values)

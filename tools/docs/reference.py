@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import htcgrid_core
+from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.ports.session_store import AuditEntry
-from htcgrid_core.services.measure import Measurement
 from tools.docs.docstrings import Docstring
 
 LINE = 100
