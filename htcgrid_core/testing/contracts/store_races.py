@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import IllegalTransition, LeaseLost, SessionConflict
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState

@@ -7,7 +7,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.ports.session_store import AgentRecord
 
 
-class Agents:
+class AgentRecords:
     """Who works on this grid: an agent's row is what it last said."""
 
     def __init__(self, database: Database) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from htcgrid_core.adapters.local.sqlite.agents import Agents
+from htcgrid_core.adapters.local.sqlite.agents import AgentRecords
 from htcgrid_core.adapters.local.sqlite.database import Database
-from htcgrid_core.adapters.local.sqlite.leases import Leases
+from htcgrid_core.adapters.local.sqlite.ending import Ending
+from htcgrid_core.adapters.local.sqlite.leasing import Leasing
 from htcgrid_core.adapters.local.sqlite.queries import Queries
-from htcgrid_core.adapters.local.sqlite.submissions import Submissions
-from htcgrid_core.adapters.local.sqlite.transitions import Transitions
+from htcgrid_core.adapters.local.sqlite.submitting import Submitting
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
@@ -35,33 +35,33 @@ class SqliteStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._submissions = Submissions(database)
-        self._leases = Leases(database)
-        self._transitions = Transitions(database)
+        self._submitting = Submitting(database)
+        self._leasing = Leasing(database)
+        self._ending = Ending(database)
         self._queries = Queries(database)
-        self._agents = Agents(database)
+        self._agent_records = AgentRecords(database)
 
-    # Submitting
+    # Submit
 
     def create_session(self, record: SessionRecord) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists."""
-        return self._submissions.create_session(record)
+        return self._submitting.create_session(record)
 
     def create_whole(
         self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
     ) -> SessionRecord:
         """Write a small session, bundles and all, RUNNING, in one step."""
-        return self._submissions.create_whole(record, bundles, digest=digest, tolerated=tolerated)
+        return self._submitting.create_whole(record, bundles, digest=digest, tolerated=tolerated)
 
     def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
         """Write roots and their blocks and add their tasks to the total."""
-        self._submissions.put_bundles(session_id, bundles, now)
+        self._submitting.put_bundles(session_id, bundles, now)
 
     def acknowledge(
         self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING."""
-        return self._submissions.acknowledge(session_id, bundles=bundles, digest=digest, tolerated=tolerated, now=now)
+        return self._submitting.acknowledge(session_id, bundles=bundles, digest=digest, tolerated=tolerated, now=now)
 
     def sync(self) -> None:
         """Return once every write so far would survive a power failure."""
@@ -73,21 +73,21 @@ class SqliteStore:
         self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
     ) -> Claimed | Refused:
         """Lease a bundle that is ready, or whose lease has lapsed."""
-        return self._leases.claim(session_id, bundle_id, token=token, owner=owner, now=now, until=until)
+        return self._leasing.claim(session_id, bundle_id, token=token, owner=owner, now=now, until=until)
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Move leases' ends."""
-        return self._leases.renew(renewals)
+        return self._leasing.renew(renewals)
 
     def commit(self, commit: Commit) -> SessionRecord:
         """Mark the bundle done, add to the counters and create the children, all or nothing."""
-        return self._leases.commit(commit)
+        return self._leasing.commit(commit)
 
     # Transitions
 
     def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
         """Make ``owner`` the session's owner."""
-        return self._transitions.adopt(session_id, owner, now)
+        return self._ending.adopt(session_id, owner, now)
 
     def advance(
         self,
@@ -100,11 +100,11 @@ class SqliteStore:
         owner: str | None = None,
     ) -> SessionRecord:
         """Apply ``event`` if the lifecycle allows it in the state the row is in."""
-        return self._transitions.advance(session_id, event, now=now, actor=actor, reason=reason, owner=owner)
+        return self._ending.advance(session_id, event, now=now, actor=actor, reason=reason, owner=owner)
 
     def expire(self, now: float, limit: int) -> list[str]:
         """Delete ended sessions whose retention has passed; return their ids."""
-        return self._transitions.expire(now, limit)
+        return self._ending.expire(now, limit)
 
     # Queries
 
@@ -158,12 +158,12 @@ class SqliteStore:
 
     def beat(self, agent: AgentRecord) -> None:
         """Write what an agent says of itself."""
-        self._agents.beat(agent)
+        self._agent_records.beat(agent)
 
     def forget_agent(self, agent_id: str) -> None:
         """An agent has left."""
-        self._agents.forget_agent(agent_id)
+        self._agent_records.forget_agent(agent_id)
 
     def agents(self, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time."""
-        return self._agents.agents(now)
+        return self._agent_records.agents(now)

@@ -16,7 +16,7 @@ from htcgrid_core.domain.session import SessionRecord, whole
 from htcgrid_core.domain.session_end import verdict
 
 
-class Submissions:
+class Submitting:
     """What a submitter writes, up to the acknowledgement."""
 
     def __init__(self, database: Database) -> None:

@@ -28,7 +28,7 @@ class _ForNewerAgents(Exception):
     """The session asks for agents of a newer release."""
 
 
-class Leases:
+class Leasing:
     """What an agent writes of the bundles that it holds."""
 
     def __init__(self, database: Database) -> None:

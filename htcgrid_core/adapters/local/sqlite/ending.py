@@ -8,7 +8,7 @@ from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import SessionRecord
 
 
-class Transitions:
+class Ending:
     """What becomes of a session after its acknowledgement, apart from commits."""
 
     def __init__(self, database: Database) -> None:
