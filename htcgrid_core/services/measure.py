@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.ports.plane import Plane
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """The load of a grid.
-
-    Attributes:
-        sessions: live sessions by state.
-        pending: tasks of live sessions that have not ended.
-        agents, slots, busy: agents alive, the tasks they can run at once, and those they do run.
-    """
-
-    sessions: dict[str, int]
-    pending: int
-    agents: int
-    slots: int
-    busy: int
 
 
 def measure(plane: Plane) -> Measurement:

@@ -26,6 +26,7 @@ import pytest
 from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, Session, SessionState, TaskFailed, connect
 from tests.e2e import handlers
 from tests.e2e.support import GUARD_SECONDS, ended, eventually, run_script
+from tests.planes import gateway_of
 
 
 @pytest.fixture
@@ -420,7 +421,7 @@ def test_agents_that_cannot_be_started_any_more_fail_what_waits(
     def cannot() -> None:
         raise GridUnavailable("no agent can be started")
 
-    monkeypatch.setattr(grid.deployment, "wake", cannot)
+    monkeypatch.setattr(gateway_of(grid).deployment, "wake", cannot)
     with pytest.raises(GridUnavailable, match="no agent can be started"):
         result_of(future)
     monkeypatch.undo()
@@ -476,6 +477,7 @@ SCRIPT = """
 import sys
 from dataclasses import dataclass
 from htcgrid_core import connect
+from tests.planes import gateway_of
 
 class MainError(Exception):
     def __init__(self, a, b):

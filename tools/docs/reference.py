@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import htcgrid_core
-from htcgrid_core.ports.session_store import AuditEntry
-from htcgrid_core.services.measure import Measurement
+from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.measurement import Measurement
 from tools.docs.docstrings import Docstring
 
 LINE = 100
 FIRST = ("connect", "Grid", "Session", "RetryPolicy", "GridExecutor", "SharedInput", "Context")
-FOR_THE_EXECUTOR = ("Grid.submit_calls", "Grid.check_calls")  # public to another file of the client, not to users
+# Public to another file of the client, not to users.
+FOR_THE_EXECUTOR = ("Grid.submit_calls", "Grid.check_calls", "Session.encoded_pages")
 RETURNED = (AuditEntry, Measurement)  # by public methods, though they are not exported
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
