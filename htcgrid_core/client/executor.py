@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.task_errors import exception_of
-from htcgrid_core.codecs.events import EncodedEvent
+from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
 from htcgrid_core.codecs.shared import noting
 from htcgrid_core.codecs.tasks import task_of
 from htcgrid_core.codecs.values import encode_pickle
@@ -39,7 +39,14 @@ class CallGrid(Protocol):
     def check_calls(self, options: Mapping[str, Any]) -> None:
         """Whether ``submit_calls`` would take these options."""
 
-    def submit_calls(self, function: Callable[..., Any], events: Iterable[Any], options: Mapping[str, Any]) -> Session:
+    def submit_calls(
+        self,
+        function: Callable[..., Any],
+        events: Iterable[EncodedEvent],
+        options: Mapping[str, Any],
+        *,
+        total: int | None,
+    ) -> Session:
         """A session of calls."""
 
     def map(
@@ -185,13 +192,13 @@ class GridExecutor(Executor):
                 _settle(call.future, None, error)
             else:
                 kept.append(call)
-                events.append(EncodedEvent(data, tuple(sorted(shared))))
+                events.append(SharingEvent(data, tuple(sorted(shared))) if shared else data)
         if not kept:
             return
         with self._lock:
             looks = self._looks
         try:
-            session = self._grid.submit_calls(kept[0].function, events, self._options)
+            session = self._grid.submit_calls(kept[0].function, events, self._options, total=len(events))
         except Exception as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
             for call in kept:
                 _settle(call.future, None, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.specs import Specs
 from htcgrid_core.client.submit import resubmit, submit
+from htcgrid_core.codecs.events import EncodedEvent, encoded
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
@@ -137,7 +138,15 @@ class Grid:
         }
         session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
         spec = self._specs.of(function, options, session_id if token is not None else None)
-        return submit(self.gateway, session_id, spec, events, on_progress, idempotent=token is not None)
+        return submit(
+            self.gateway,
+            session_id,
+            spec,
+            encoded(spec.codec, events),
+            total=len(events) if isinstance(events, Sized) else None,
+            idempotent=token is not None,
+            on_progress=on_progress,
+        )
 
     def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:
         """Run again what failed or was cancelled in an ended session; ``results()`` merges with its own.
@@ -210,9 +219,8 @@ class Grid:
         """
         if not iterables:
             raise InvalidInput("map needs at least one iterable")
-        return map_results(
-            self.submit_calls(function, ([args, {}] for args in zip(*iterables, strict=False)), options), timeout
-        )
+        calls = encoded("pickle", ([args, {}] for args in zip(*iterables, strict=False)))
+        return map_results(self.submit_calls(function, calls, options, total=None), timeout)
 
     def map_reduce(
         self,
@@ -256,8 +264,15 @@ class Grid:
             options=options,
         )
 
-    def submit_calls(self, function: Callable[..., Any], events: Iterable[Any], options: Mapping[str, Any]) -> Session:
-        """A session of ``function(*args, **kwargs)`` for events ``[args, kwargs]``; options as for ``submit``.
+    def submit_calls(
+        self,
+        function: Callable[..., Any],
+        events: Iterable[EncodedEvent],
+        options: Mapping[str, Any],
+        *,
+        total: int | None,
+    ) -> Session:
+        """A session of ``function(*args, **kwargs)`` for pickled events ``[args, kwargs]``; options as for ``submit``.
 
         What a call raises is final unless a retry policy is given.
         """
@@ -267,7 +282,7 @@ class Grid:
         spec = self._specs.of_calls(function, options)
         session_id, idempotent = session_id_of(token, spec.tenant), token is not None
         # Whoever waits for a call is this process: what takes the machine takes them both.
-        return submit(self.gateway, session_id, spec, events, idempotent=idempotent, durable=idempotent)
+        return submit(self.gateway, session_id, spec, events, total=total, idempotent=idempotent, durable=idempotent)
 
     def check_calls(self, options: Mapping[str, Any]) -> None:
         """Whether ``submit_calls`` would take these options.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from htcgrid_core.client import tracing
 from htcgrid_core.client.session import Session
-from htcgrid_core.codecs.events import encoded
+from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain.session import SessionSpec, tenant_of
 from htcgrid_core.gateway.protocol import Gateway
 from htcgrid_core.gateway.session_ids import session_id_of
@@ -17,13 +16,14 @@ def submit(
     gateway: Gateway,
     session_id: str,
     spec: SessionSpec,
-    events: Iterable[Any],
-    on_progress: Callable[[int], None] | None = None,
+    events: Iterable[EncodedEvent],
     *,
+    total: int | None,
     idempotent: bool,
     durable: bool = True,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Session:
-    """Encode events and submit them; see ``Gateway.submit``."""
+    """See ``Gateway.submit``."""
     trace = tracing.current()
     if trace is not None or spec.traceparent:
         traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
@@ -31,8 +31,8 @@ def submit(
     record = gateway.submit(
         session_id,
         spec,
-        encoded(spec.codec, events),
-        total=len(events) if isinstance(events, Sized) else None,
+        events,
+        total=total,
         idempotent=idempotent,
         durable=durable,
         on_progress=on_progress,

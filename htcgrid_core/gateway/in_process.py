@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.codecs.outcomes import Outcome
@@ -45,13 +46,16 @@ class InProcessGateway:
         self.url = deployment.url
         self._actor = actor
         self._specs = StoredSpecs()
+        self._description = GridDescription(deployment.url, deployment.pools, 0, deployment.same_machine)
 
     # The grid
 
     def describe(self) -> GridDescription:
         """What is to be known before a submit."""
-        grid = self.deployment
-        return GridDescription(grid.url, grid.pools, grid.reachable_agents(), grid.same_machine)
+        agents = self.deployment.reachable_agents()
+        if agents != self._description.agents:
+            self._description = replace(self._description, agents=agents)
+        return self._description
 
     def wake(self) -> None:
         """Make sure that agents run."""
@@ -84,7 +88,7 @@ class InProcessGateway:
     ) -> SessionRecord:
         """Submit a session, and make sure that agents run."""
         check_session_id(session_id, spec.tenant)
-        self.describe().check_pool(spec.pool)
+        self._description.check_pool(spec.pool)
         self._specs.add(spec)
         record = submit.submit(
             self.plane,

@@ -54,14 +54,17 @@ def cuts_of(spec: SessionSpec, events: Iterable[EncodedEvent], total: int | None
         packed: list[bytes] = []
         shared: set[str] = set()
         size = 0
-        for data, references in iterator:
+        for event in iterator:
+            if isinstance(event, bytes):
+                data = event
+            else:
+                data = event.data
+                shared.update(event.shared)
             if len(data) > limits.MAX_EVENT_BYTES:
                 raise InvalidEvent(
                     first + len(packed),
                     f"{len(data):,} bytes encoded, over {limits.MAX_EVENT_BYTES:,}; share it with grid.put",
                 )
-            if references:
-                shared.update(references)
             packed.append(data)
             size += len(data)
             if len(packed) >= target or size >= limits.MAX_BUNDLE_BYTES:

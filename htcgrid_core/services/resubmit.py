@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from htcgrid_core.codecs import frames
-from htcgrid_core.codecs.events import EncodedEvent
+from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.domain.errors import SessionNotFinished
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
@@ -63,7 +63,8 @@ def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) ->
                 packed = payloads.load(plane, record.session_id, spec, payloads.EVENTS, block.payload)
                 events = frames.unpack(packed)
                 offsets = events.offsets()
-        yield EncodedEvent(events.data[offsets[index - first] : offsets[index - first + 1]], events.shared)
+        data = events.data[offsets[index - first] : offsets[index - first + 1]]
+        yield SharingEvent(data, events.shared) if events.shared else data
 
 
 def merged_outcomes(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[tuple[int, Outcome | None]]:

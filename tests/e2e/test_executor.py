@@ -395,10 +395,10 @@ def test_shutdown_cancels_also_what_is_just_being_sent(grid: Grid, gate: Path, m
     sending, go_on = threading.Event(), threading.Event()
     submit_calls = grid.submit_calls
 
-    def slow_submit(*call: Any) -> Session:
+    def slow_submit(*call: Any, **options: Any) -> Session:
         sending.set()
         assert go_on.wait(GUARD_SECONDS)
-        return submit_calls(*call)
+        return submit_calls(*call, **options)
 
     monkeypatch.setattr(grid, "submit_calls", slow_submit)
     executor = grid.executor()
