@@ -20,6 +20,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "agent-files": partial(architecture.files, "agent"),
     "adapters-files": partial(architecture.files, "adapters"),
     "client-files": partial(architecture.files, "client"),
+    "gateway-files": partial(architecture.files, "gateway"),
     "session-lifecycle": lifecycle.session,
     "task-lifecycle": lifecycle.task,
     "limits": numbers.tables,
