@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from htcgrid_core.client.event_files import format_of as format_of
     from htcgrid_core.client.executor import GridExecutor as GridExecutor
     from htcgrid_core.client.grid import Grid as Grid
+    from htcgrid_core.client.progress import Progress as Progress
     from htcgrid_core.client.result_files import result_format_of as result_format_of
     from htcgrid_core.client.result_files import results_as_json as results_as_json
     from htcgrid_core.client.result_files import write_results as write_results
-    from htcgrid_core.client.session import Progress as Progress
     from htcgrid_core.client.session import Session as Session
-    from htcgrid_core.client.session_ids import session_id_of as session_id_of
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
-    from htcgrid_core.domain.task_error import TaskError as TaskError
+    from htcgrid_core.gateway.session_ids import session_id_of as session_id_of
 
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
@@ -63,11 +62,11 @@ _HOMES = {
     "events_in": "htcgrid_core.client.event_files",
     "format_of": "htcgrid_core.client.event_files",
     "Grid": "htcgrid_core.client.grid",
-    "session_id_of": "htcgrid_core.client.session_ids",
+    "session_id_of": "htcgrid_core.gateway.session_ids",
     "result_format_of": "htcgrid_core.client.result_files",
     "results_as_json": "htcgrid_core.client.result_files",
     "write_results": "htcgrid_core.client.result_files",
-    "Progress": "htcgrid_core.client.session",
+    "Progress": "htcgrid_core.client.progress",
     "Session": "htcgrid_core.client.session",
     "SharedInput": "htcgrid_core.codecs.shared",
     "FunctionVersion": "htcgrid_core.domain.function",

@@ -1,11 +1,12 @@
-"""An agent by hand: claims, calls a function for each task and commits, all through the services."""
+"""A client and an agent by hand: submit; claim, call a function for each task and commit, all through the services."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
+from htcgrid_core.codecs.events import encoded
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.codecs.values import DECODERS, ENCODERS
 from htcgrid_core.domain import limits
@@ -16,6 +17,30 @@ from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.claim import Work, claim
 from htcgrid_core.services.commit import commit
+from htcgrid_core.services.submit import submit as submit_encoded
+
+
+def submit(
+    plane: Plane,
+    session_id: str,
+    spec: SessionSpec,
+    events: Iterable[Any],
+    *,
+    idempotent: bool,
+    durable: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> SessionRecord:
+    """Submit as a client does, which encodes the events."""
+    return submit_encoded(
+        plane,
+        session_id,
+        spec,
+        encoded(spec.codec, events),
+        total=len(events) if isinstance(events, Sized) else None,
+        idempotent=idempotent,
+        durable=durable,
+        progress=progress,
+    )
 
 
 def parse(record: SessionRecord) -> SessionSpec:

@@ -12,9 +12,11 @@ from htcgrid_core.adapters.local.doorbell import FifoDoorbell
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.client.grid import Grid
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.ports.doorbell import Bell
 from htcgrid_core.ports.plane import Plane
 
@@ -69,7 +71,6 @@ class StillDeployment:
     url: str = "local:///tests"
     same_machine: bool = True
     pools: tuple[str, ...] = ("default", "large")
-    actor: str = "tester"
     agents: int = 1
     woken: int = 0
     bells: list[Bell] = field(default_factory=list)
@@ -88,6 +89,22 @@ class StillDeployment:
 
     def close(self) -> None:
         return
+
+
+def still_grid(plane: Plane) -> Grid:
+    """A grid whose agents are the test itself."""
+    return Grid(InProcessGateway(StillDeployment(plane), actor="tester"))
+
+
+def gateway_of(grid: Grid) -> InProcessGateway:
+    """What a grid on this machine, or on AWS, does its work with."""
+    assert isinstance(grid.gateway, InProcessGateway)
+    return grid.gateway
+
+
+def plane_of(grid: Grid) -> Plane:
+    """A grid's planes, which no user sees."""
+    return gateway_of(grid).plane
 
 
 def spec(**options: object) -> SessionSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import Any
 
@@ -22,7 +23,7 @@ def listed(grid: Grid, state: str | None) -> list[dict[str, Any]]:
 
 def lines(grid: Grid, sessions: list[Session]) -> list[dict[str, Any]]:
     """One line for each session, with one call for all; those that expired meanwhile are left out."""
-    now = grid.plane.clock.now()
+    now = time.time()
     known = {told.session_id: told for told in grid.progress([session.id for session in sessions])}
     return [summary(session, known[session.id], now) for session in sessions if session.id in known]
 
@@ -65,7 +66,7 @@ def detailed(grid: Grid, session_id: str) -> dict[str, Any]:
         SessionNotFound: there is none.
     """
     session = grid.session(session_id)
-    line = summary(session, session.progress(), grid.plane.clock.now())
+    line = summary(session, session.progress(), time.time())
     spec = session.spec
     ended = line["completed"] + line["failed"]
     return {
@@ -93,8 +94,7 @@ def detailed(grid: Grid, session_id: str) -> dict[str, Any]:
 
 def _problem(grid: Grid) -> str:
     """What agents say keeps them from working."""
-    agents = grid.plane.store.agents(grid.plane.clock.now())
-    return "; ".join(f"agent {agent.agent_id}: {agent.problem}" for agent in agents if agent.problem)
+    return "; ".join(f"agent {agent.agent_id}: {agent.problem}" for agent in grid.gateway.agents() if agent.problem)
 
 
 def _failures(session: Session) -> list[dict[str, Any]]:

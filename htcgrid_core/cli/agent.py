@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _sidecars(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[SidecarPort, ...]:
     from pydantic import ValidationError
 
-    from htcgrid_core.client.registry import named
+    from htcgrid_core.client.function_names import name_and_version
     from htcgrid_core.domain.errors import FunctionNotFound
     from htcgrid_core.domain.function import SidecarPort
 
@@ -26,7 +26,7 @@ def _sidecars(context: click.Context, option: click.Parameter, values: tuple[str
     for text in values:
         function, _, port = text.rpartition("=")
         try:
-            name, version = named(function)
+            name, version = name_and_version(function)
             found.append(SidecarPort(function=name, version=version, port=int(port)))
         except (FunctionNotFound, ValidationError, ValueError) as error:
             raise click.BadParameter(
@@ -155,7 +155,7 @@ def _on_aws(
 def _local(
     url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float, sidecars: tuple[SidecarPort, ...]
 ) -> None:
-    from htcgrid_core.client.connect import parse_local
+    from htcgrid_core.local.address import parse_local
     from htcgrid_core.local.agent_processes import serve
     from htcgrid_core.local.directory import open_plane
 

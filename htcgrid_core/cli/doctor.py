@@ -22,7 +22,7 @@ def doctor(url: str, as_json: bool) -> None:
     If its directory can be used, one task is run in it, with agents started as by a submit. Exit code 1 if there is a
     problem; warnings leave it 0.
     """
-    from htcgrid_core.client.connect import parse_local
+    from htcgrid_core.local.address import parse_local
     from htcgrid_core.local.doctor import Verdict, examine
 
     directory, fleet = parse_local(url)

@@ -98,10 +98,10 @@ def list_(url: str, as_json: bool, name: str | None) -> None:
 @grid_options
 def describe(url: str, as_json: bool, function: str) -> None:
     """Show all that is known of NAME, or of NAME:VERSION."""
-    from htcgrid_core.client.registry import registered
+    from htcgrid_core.client.function_names import name_and_version
 
     with connected(url) as grid:
-        view = _view(registered(grid.plane, function, None))
+        view = _view(grid.gateway.function(*name_and_version(function)))
     if as_json:
         print_json(view)
         return
@@ -118,12 +118,11 @@ def remove(url: str, as_json: bool, function: str) -> None:
 
     Sessions that run it keep it, and its number is not given again.
     """
-    from htcgrid_core.client.registry import named
-    from htcgrid_core.services.functions import remove as removed
+    from htcgrid_core.client.function_names import name_and_version
 
-    name, version = named(function)
+    name, version = name_and_version(function)
     with connected(url) as grid:
-        numbers = removed(grid.plane, name, version)
+        numbers = grid.gateway.remove_function(name, version)
     if as_json:
         print_json({"function": name, "removed": numbers})
     else:

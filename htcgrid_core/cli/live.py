@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from htcgrid_core.client.grid import Grid
-    from htcgrid_core.client.session import Progress
+    from htcgrid_core.client.progress import Progress
     from htcgrid_core.domain.measurement import Measurement
 
 RATE_SECONDS = 5.0  # over which the speed is taken
@@ -87,13 +87,13 @@ class Meter:
 
     def read(self) -> Snapshot:
         """The state now: a few reads, however large the sessions are."""
+        from htcgrid_core.client.waiting import problems
+
         newest = [session.progress() for session in self._grid.sessions(limit=SESSIONS_SHOWN)]
         known = {progress.session_id for progress in newest}
         older = self._grid.progress([session_id for session_id in self._ended if session_id not in known])
         self._count([*newest, *older])
-        agents = self._grid.plane.store.agents(time.time())
-        problems = [f"agent {agent.agent_id}: {agent.problem}" for agent in agents if agent.problem]
-        return Snapshot(self._grid.measure(), self._rate(), newest, problems)
+        return Snapshot(self._grid.measure(), self._rate(), newest, problems(self._grid.gateway))
 
     def _count(self, sessions: list[Progress]) -> None:
         before, first = self._ended, not self._points

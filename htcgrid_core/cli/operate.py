@@ -27,12 +27,12 @@ def up(url: str, as_json: bool, detach: bool) -> None:
     Nobody needs this: every submit starts the agents too, and they leave when idle. While the console runs, agents that
     left or died are started again; Ctrl-C closes the console only.
     """
-    from htcgrid_core.client.connect import parse_local
+    from htcgrid_core.local.address import parse_local
     from htcgrid_core.local.agent_processes import running_agents
 
     directory, fleet = parse_local(url)
     with connected(url) as grid:
-        grid.deployment.wake()
+        grid.wake()
         pids = running_agents(directory)
         if detach and as_json:
             print_json({"directory": str(directory.root), "agents": pids, "idle_seconds": fleet.idle_seconds})
@@ -67,7 +67,7 @@ def _console(grid: Grid, title: str, as_json: bool) -> None:
             with Live(meter.read().table(title), console=console(), auto_refresh=False) as live:
                 while True:
                     time.sleep(REFRESH_SECONDS)
-                    grid.deployment.wake()
+                    grid.wake()
                     live.update(meter.read().table(title), refresh=True)
         last = ""
         while True:
@@ -78,7 +78,7 @@ def _console(grid: Grid, title: str, as_json: bool) -> None:
                 click.echo(line)
                 last = line
             time.sleep(REFRESH_SECONDS)
-            grid.deployment.wake()
+            grid.wake()
     except KeyboardInterrupt:
         pass  # that is how a console is closed
 
@@ -92,7 +92,7 @@ def down(url: str, as_json: bool, timeout: float | None) -> None:
     Tasks that run get 25 s to end, the others are handed back; sessions stay, and go on with the next agents. Those
     come as soon as anybody submits or waits.
     """
-    from htcgrid_core.client.connect import parse_local
+    from htcgrid_core.local.address import parse_local
     from htcgrid_core.local.agent_processes import running_agents, stop_agents
 
     directory, _ = parse_local(url)

@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from htcgrid_core.cli.options import connected, grid_options, is_aws
+from htcgrid_core.cli.options import grid_options, is_aws
 from htcgrid_core.cli.output import print_json
 
 
@@ -19,10 +19,6 @@ def reconcile(url: str, as_json: bool) -> None:
     Agents do this anyway, the embedded grid's every second, and on AWS a Lambda function; a tick more never does harm.
     On AWS it deals with dead letters, too.
     """
-    from htcgrid_core.domain import limits
-    from htcgrid_core.services.reconcile import reconcile as tick
-    from htcgrid_core.services.sweep import sweep
-
     letters = None
     if is_aws(url):
         from htcgrid_core.cloud.address import parse_aws
@@ -34,9 +30,11 @@ def reconcile(url: str, as_json: bool) -> None:
         cloud.close()
         done, letters, swept = both.sessions, both.dead_letters, both.swept
     else:
-        with connected(url) as grid:
-            done = tick(grid.plane, limits.LOCAL_RECONCILE_TICK_SECONDS, thorough=True)
-            swept = sweep(grid.plane)
+        from htcgrid_core.local.address import parse_local
+        from htcgrid_core.local.reconcile import tick
+
+        directory, _ = parse_local(url)
+        done, swept = tick(directory)
     if as_json:
         also = {} if letters is None else {"dead_letters": dataclasses.asdict(letters)}
         print_json(dataclasses.asdict(done) | {"unused": len(swept.deleted) if swept else 0} | also)

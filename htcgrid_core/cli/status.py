@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from htcgrid_core.client.grid import Grid
-    from htcgrid_core.client.session import Progress, Session
+    from htcgrid_core.client.progress import Progress
+    from htcgrid_core.client.session import Session
 
 
 def for_each(grid: Grid, session_ids: Sequence[str], action: Callable[[Session], None]) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from htcgrid_core.cli.exits import Exit, Failure
 
 if TYPE_CHECKING:
-    from htcgrid_core.client.session import Progress, Session
+    from htcgrid_core.client.progress import Progress
+    from htcgrid_core.client.session import Session
     from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 
 

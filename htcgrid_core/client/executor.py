@@ -10,28 +10,49 @@ import atexit
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, InvalidStateError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from htcgrid_core.client.ordered import exception_of
-from htcgrid_core.client.waiting import Waiter
+from htcgrid_core.client.session import Session
+from htcgrid_core.client.task_errors import exception_of
+from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
 from htcgrid_core.codecs.shared import noting
+from htcgrid_core.codecs.tasks import task_of
 from htcgrid_core.codecs.values import encode_pickle
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
-from htcgrid_core.ports.doorbell import COMMITS
-from htcgrid_core.services import results
-from htcgrid_core.services.bundling import EncodedEvent
-
-if TYPE_CHECKING:
-    from htcgrid_core.client.grid import Grid
-    from htcgrid_core.client.session import Session
+from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 T = TypeVar("T")
+
+
+class CallGrid(Protocol):
+    """What an executor needs of a ``Grid``."""
+
+    gateway: Gateway
+
+    def check_calls(self, options: Mapping[str, Any]) -> None:
+        """Whether ``submit_encoded_calls`` would take these options."""
+
+    def submit_encoded_calls(
+        self,
+        function: Callable[..., Any],
+        events: Iterable[EncodedEvent],
+        options: Mapping[str, Any],
+        *,
+        total: int | None,
+    ) -> Session:
+        """A session of calls."""
+
+    def map(
+        self, function: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, **options: Any
+    ) -> Iterator[Any]:
+        """Results in order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +82,7 @@ class GridExecutor(Executor):
     cancelled is cancelled, tasks that run and all.
     """
 
-    def __init__(self, grid: Grid, **options: Any) -> None:
+    def __init__(self, grid: CallGrid, **options: Any) -> None:
         grid.check_calls(options)  # bad options are told now
         self._grid = grid
         self._options = options
@@ -92,9 +113,9 @@ class GridExecutor(Executor):
         future.add_done_callback(_tell_if_cancelled)
         with self._lock:
             self._refuse_if_shut_down()
-            self._pending.append(Call(fn, args, kwargs, future))
             if not self._threads:
                 self._start()
+            self._pending.append(Call(fn, args, kwargs, future))
         self._sender_wakes.set()
         return future
 
@@ -128,16 +149,17 @@ class GridExecutor(Executor):
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _start(self) -> None:
+        waiter = self._grid.gateway.waiter()
         for name, target in (("sender", self._send_all), ("watcher", self._watch)):
             # In the context of whoever submits first: the trace that the sessions belong to is in there.
             run = contextvars.copy_context().run
-            thread = threading.Thread(target=run, args=(target,), name=f"htcgrid-{name}", daemon=True)
+            thread = threading.Thread(target=run, args=(target, waiter), name=f"htcgrid-{name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     # The sending thread
 
-    def _send_all(self) -> None:
+    def _send_all(self, waiter: Waiter) -> None:
         """Submit what has gathered, again and again; calls that come meanwhile make the next session."""
         while True:
             self._sender_wakes.wait()
@@ -155,11 +177,11 @@ class GridExecutor(Executor):
                 if not call.future.cancelled():
                     groups.setdefault(_group(call.function), []).append(call)
             for group in groups.values():
-                self._send(group)
+                self._send(group, waiter)
             self._sending = []
-        self._grid.plane.doorbell.ring(COMMITS)  # the watcher may be done, too
+        waiter.interrupt()  # the watcher may be done, too
 
-    def _send(self, calls: list[Call]) -> None:
+    def _send(self, calls: list[Call], waiter: Waiter) -> None:
         kept: list[Call] = []
         events: list[EncodedEvent] = []
         for call in calls:
@@ -170,13 +192,13 @@ class GridExecutor(Executor):
                 _settle(call.future, None, error)
             else:
                 kept.append(call)
-                events.append(EncodedEvent(data, tuple(sorted(shared))))
+                events.append(SharingEvent(data, tuple(sorted(shared))) if shared else data)
         if not kept:
             return
         with self._lock:
             looks = self._looks
         try:
-            session = self._grid.submit_calls(kept[0].function, events, self._options)
+            session = self._grid.submit_encoded_calls(kept[0].function, events, self._options, total=len(events))
         except Exception as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
             for call in kept:
                 _settle(call.future, None, error)
@@ -186,7 +208,7 @@ class GridExecutor(Executor):
             self._batches.append(batch)
             looks = self._looks - looks
         if looks:  # for what was committed already, perhaps, and the watcher did not know of the session
-            self._grid.plane.doorbell.ring(COMMITS)
+            waiter.interrupt()
         for call in kept:
             call.future.add_done_callback(lambda future: self._on_done(batch, future))
 
@@ -202,8 +224,8 @@ class GridExecutor(Executor):
 
     # The watching thread
 
-    def _watch(self) -> None:
-        with Waiter(self._grid.deployment) as waiter:
+    def _watch(self, waiter: Waiter) -> None:
+        with waiter:
             while True:
                 with self._lock:
                     self._looks += 1
@@ -214,11 +236,11 @@ class GridExecutor(Executor):
                     for batch in batches:
                         self._collect(batch)
                     if not batches or all(batch.left for batch in batches):
-                        waiter.wait(limits.CLIENT_POLL_SECONDS)
+                        waiter.wait(limits.CLIENT_POLL_SECONDS, [batch.session.id for batch in batches])
                 except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
                     for call in (call for batch in batches for call in batch.calls):
                         _settle(call.future, None, error)
-                    waiter.plane.clock.sleep(limits.CLIENT_POLL_SECONDS)  # what fails at once must not be asked at once
+                    time.sleep(limits.CLIENT_POLL_SECONDS)  # what fails at once must not be asked at once
 
     def _collect(self, batch: Batch) -> None:
         """Settle the futures of what was committed since the last look."""
@@ -230,17 +252,19 @@ class GridExecutor(Executor):
                     self._settle_task(batch, TaskOutcome(index, TaskState.CANCELLED))
 
     def _settle_pages(self, batch: Batch) -> None:
-        session = batch.session
-        while batch.left and (pages := results.pages_after(session.plane, session.id, batch.cursor)):
-            for page in pages:
-                batch.cursor = page.cursor
-                for outcome in results.page_outcomes(session.plane, session.id, session.spec, page):
-                    try:
-                        task = results.task_of(session.spec, outcome, page.agent)
-                    except Exception as error:  # noqa: BLE001 - whatever loading this result raises is its caller's
-                        _settle(batch.calls[outcome.index].future, None, error)
-                    else:
-                        self._settle_task(batch, task)
+        if not batch.left:
+            return
+        for page in batch.session.encoded_pages(batch.cursor):
+            batch.cursor = page.cursor
+            for outcome in page.outcomes:
+                try:
+                    task = task_of(batch.session.spec, outcome, page.agent)
+                except Exception as error:  # noqa: BLE001 - whatever loading this result raises is its caller's
+                    _settle(batch.calls[outcome.index].future, None, error)
+                else:
+                    self._settle_task(batch, task)
+            if not batch.left:
+                return  # and do not look for a further page
 
     @staticmethod
     def _settle_task(batch: Batch, task: TaskOutcome) -> None:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from htcgrid_core.client import tracing
-from htcgrid_core.client.ordered import in_order
-from htcgrid_core.client.registry import deploy
-from htcgrid_core.client.session import Progress, Session, progress_of
-from htcgrid_core.client.session_ids import session_id_of
+from htcgrid_core.client import listing, shared_inputs
+from htcgrid_core.client.deploy import deploy
+from htcgrid_core.client.map import map_results
+from htcgrid_core.client.progress import Progress, progress_of
+from htcgrid_core.client.session import Session
 from htcgrid_core.client.specs import Specs
+from htcgrid_core.client.submit import resubmit, submit
+from htcgrid_core.codecs.events import EncodedEvent, encoded
 from htcgrid_core.codecs.shared import SharedInput
-from htcgrid_core.codecs.signing import SHARED_PURPOSE, seal
-from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFinished
+from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.retry import RetryPolicy
-from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of
-from htcgrid_core.services.call_retries import with_retries
-from htcgrid_core.services.measure import measure
-from htcgrid_core.services.results import unfinished_events
-from htcgrid_core.services.submit import submit
+from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID
+from htcgrid_core.gateway.protocol import Gateway
+from htcgrid_core.gateway.session_ids import session_id_of
 
 if TYPE_CHECKING:
-    from htcgrid_core.client.deployment import Deployment
     from htcgrid_core.client.executor import GridExecutor
 
 Priority = Literal["high", "normal", "low"]
@@ -42,15 +38,14 @@ DEFAULT_RETRY = RetryPolicy()
 class Grid:
     """A connection to a grid; a context manager. May be used from many threads."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
-        self.plane = deployment.plane
-        self._specs = Specs(deployment)
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._specs = Specs(gateway)
 
     @property
     def url(self) -> str:
         """The grid's URL."""
-        return self.deployment.url
+        return self.gateway.url
 
     def __repr__(self) -> str:
         return f"<Grid {self.url}>"
@@ -65,7 +60,7 @@ class Grid:
 
     def close(self) -> None:
         """Let go of the connection. Sessions go on without it; the grid connects again when it is used again."""
-        self.deployment.close()
+        self.gateway.close()
 
     # Submitting
 
@@ -143,37 +138,15 @@ class Grid:
         }
         session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
         spec = self._specs.of(function, options, session_id if token is not None else None)
-        return self._submit(session_id, spec, events, on_progress, idempotent=token is not None)
-
-    def _submit(
-        self,
-        session_id: str,
-        spec: SessionSpec,
-        events: Iterable[Any],
-        on_progress: Callable[[int], None] | None = None,
-        *,
-        idempotent: bool,
-        durable: bool = True,
-    ) -> Session:
-        trace = tracing.current()
-        if trace is not None or spec.traceparent:
-            traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
-            spec = spec.model_copy(update=traced)
-        record = submit(
-            self.plane,
+        return submit(
+            self.gateway,
             session_id,
             spec,
-            events,
-            idempotent=idempotent,
-            durable=durable,
-            progress=on_progress,
+            encoded(spec.codec, events),
+            total=len(events) if isinstance(events, Sized) else None,
+            idempotent=token is not None,
+            on_progress=on_progress,
         )
-        if not record.ended:
-            try:
-                self.deployment.wake()
-            except GridUnavailable as error:  # a caller who took this for a failed submit would submit it twice
-                raise GridUnavailable(f"session {record.session_id} is submitted and waits, but {error}") from error
-        return Session(self.deployment, record, None if idempotent else spec)
 
     def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:
         """Run again what failed or was cancelled in an ended session; ``results()`` merges with its own.
@@ -181,14 +154,7 @@ class Grid:
         Raises:
             SessionNotFinished: it still runs.
         """
-        before = session if isinstance(session, Session) else self.session(session)
-        if not before.done():
-            raise SessionNotFinished(f"session {before.id} still runs: wait for it or cancel it, then resubmit")
-        record = self.plane.store.session(before.id, self.plane.clock.now())
-        update = {"parent_id": before.id, "agents": self.deployment.reachable_agents()}
-        spec = before.spec.model_copy(update=update)
-        events = unfinished_events(self.plane, record, before.spec)
-        return self._submit(session_id_of(token, spec.tenant), spec, events, idempotent=token is not None)
+        return resubmit(self.gateway, session.id if isinstance(session, Session) else _checked_id(session), token)
 
     def put(self, value: Any, *, codec: Literal["json", "pickle"] | None = None) -> SharedInput:
         """Store an input once for many tasks; every event it is put into gets the value where the task runs.
@@ -199,17 +165,7 @@ class Grid:
         Raises:
             InvalidInput: it cannot be encoded.
         """
-        kind = codec or ("bytes" if isinstance(value, bytes) else "json")
-        try:
-            data = bytes(value) if kind == "bytes" else ENCODERS[kind](value)
-        except Exception as error:  # whatever the value's own encoding raises
-            hint = "" if kind == "pickle" else '; pass codec="pickle" for Python objects'
-            raise InvalidInput(f"a {type(value).__name__} cannot be stored as {kind}: {error}{hint}") from error
-        if kind == "pickle":
-            data = seal(self.plane.key, "", SHARED_PURPOSE, data)
-        digest = hashlib.sha256(data).hexdigest()
-        with_retries(self.plane, lambda: self.plane.blobs.put(f"shared/{digest}", data))
-        return SharedInput(digest, kind)
+        return shared_inputs.put(self.gateway, value, codec)
 
     # Functions
 
@@ -243,13 +199,11 @@ class Grid:
                 its handler (FunctionNotFound). Nothing was registered.
         """
         options = {"timeout_seconds": timeout, "memory_mb": memory_mb, "variables": dict(environment or {})}
-        return deploy(self.deployment, name, path, handler=handler, runtime=runtime, description=description, **options)
+        return deploy(self.gateway, name, path, handler=handler, runtime=runtime, description=description, **options)
 
     def functions(self, name: str | None = None) -> list[FunctionVersion]:
         """The latest version of each function that is deployed; or all versions of one, oldest first."""
-        from htcgrid_core.services.functions import catalogue, versions
-
-        return catalogue(self.plane) if name is None else versions(self.plane, name)
+        return self.gateway.functions(name)
 
     def map(
         self, function: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, **options: Any
@@ -265,9 +219,8 @@ class Grid:
         """
         if not iterables:
             raise InvalidInput("map needs at least one iterable")
-        return in_order(
-            self.submit_calls(function, ([args, {}] for args in zip(*iterables, strict=False)), options), timeout
-        )
+        calls = ([args, {}] for args in zip(*iterables, strict=False))
+        return map_results(self.submit_calls(function, calls, options), timeout)
 
     def map_reduce(
         self,
@@ -301,7 +254,7 @@ class Grid:
         from htcgrid_core.client.map_reduce import map_reduce
 
         return map_reduce(
-            self,
+            self.submit,
             map_function,
             events,
             reduce_function,
@@ -311,18 +264,30 @@ class Grid:
             options=options,
         )
 
-    def submit_calls(self, function: Callable[..., Any], events: Iterable[Any], options: Mapping[str, Any]) -> Session:
-        """A session of ``function(*args, **kwargs)`` for events ``[args, kwargs]``; options as for ``submit``.
+    def submit_calls(self, function: Callable[..., Any], calls: Iterable[Any], options: Mapping[str, Any]) -> Session:
+        """A session of ``function(*args, **kwargs)`` for each ``[args, kwargs]``; options as for ``submit``.
 
         What a call raises is final unless a retry policy is given.
         """
+        total = len(calls) if isinstance(calls, Sized) else None
+        return self.submit_encoded_calls(function, encoded("pickle", calls), options, total=total)
+
+    def submit_encoded_calls(
+        self,
+        function: Callable[..., Any],
+        events: Iterable[EncodedEvent],
+        options: Mapping[str, Any],
+        *,
+        total: int | None,
+    ) -> Session:
+        """As ``submit_calls``, for those who have pickled each ``[args, kwargs]`` by itself."""
         if not callable(function):
             raise InvalidInput(f"a {type(function).__name__} is not callable")
         token = options.get("token")
         spec = self._specs.of_calls(function, options)
         session_id, idempotent = session_id_of(token, spec.tenant), token is not None
         # Whoever waits for a call is this process: what takes the machine takes them both.
-        return self._submit(session_id, spec, events, idempotent=idempotent, durable=idempotent)
+        return submit(self.gateway, session_id, spec, events, total=total, idempotent=idempotent, durable=idempotent)
 
     def check_calls(self, options: Mapping[str, Any]) -> None:
         """Whether ``submit_calls`` would take these options.
@@ -346,9 +311,7 @@ class Grid:
         Raises:
             SessionNotFound: there is none.
         """
-        if not SESSION_ID.fullmatch(session_id):
-            raise InvalidInput(f"{session_id!r} is not a session's id")
-        return Session(self.deployment, self.plane.store.session(session_id, self.plane.clock.now()))
+        return Session(self.gateway, self.gateway.session(_checked_id(session_id)))
 
     def sessions(
         self,
@@ -369,24 +332,15 @@ class Grid:
             states = [] if state is None else [SessionState(state)]
         except ValueError:
             raise InvalidInput(f"{state!r} is not a session's state: {', '.join(SessionState)}") from None
-        found: list[Session] = []
-        before: float | None = None
-        while len(found) < limit:
-            page = self.plane.store.sessions(self.plane.clock.now(), states=states, limit=100, before=before)
-            if not page:
-                break
-            before = page[-1].submitted_at
-            mine = (record for record in page if tenant is None or tenant_of(record.session_id) == tenant)
-            sessions = (Session(self.deployment, record) for record in mine)
-            found += [s for s in sessions if (labels or {}).items() <= s.labels.items()]
-        return found[:limit]
+        found = listing.records(self.gateway, states, labels or {}, tenant, limit)
+        return [Session(self.gateway, record) for record in found]
 
     def progress(self, session_ids: Sequence[str]) -> list[Progress]:
         """Progress of many sessions, a call per hundred; unknown ones are left out."""
         found: list[Progress] = []
         for at in range(0, len(session_ids), limits.PROGRESS_BATCH):
             batch = session_ids[at : at + limits.PROGRESS_BATCH]
-            found += [progress_of(record) for record in self.plane.store.progress(batch, self.plane.clock.now())]
+            found += [progress_of(record) for record in self.gateway.progress(batch)]
         return found
 
     def wake(self) -> None:
@@ -395,8 +349,14 @@ class Grid:
         Raises:
             GridUnavailable: they cannot be started.
         """
-        self.deployment.wake()
+        self.gateway.wake()
 
     def measure(self) -> Measurement:
-        """The grid's load: live sessions, pending tasks, agents and their slots, and how many slots are wanted."""
-        return measure(self.plane)
+        """The grid's load: live sessions, pending tasks, agents and their slots."""
+        return self.gateway.measure()
+
+
+def _checked_id(session_id: str) -> str:
+    if not SESSION_ID.fullmatch(session_id):
+        raise InvalidInput(f"{session_id!r} is not a session's id")
+    return session_id

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from htcgrid_core.client.session import Session
 from htcgrid_core.domain.errors import InvalidInput, TaskFailed
-
-if TYPE_CHECKING:
-    from htcgrid_core.client.grid import Grid
-    from htcgrid_core.client.session import Session
 
 Function = str | Callable[..., Any]
 
 
 def map_reduce(
-    grid: Grid,
+    submit: Callable[..., Session],
     map_function: Function,
     events: Iterable[Any],
     reduce_function: Function,
@@ -26,10 +23,14 @@ def map_reduce(
     progress: bool,
     options: dict[str, Any],
 ) -> Any:
-    """See ``Grid.map_reduce``."""
+    """See ``Grid.map_reduce``.
+
+    Args:
+        submit: as ``Grid.submit``.
+    """
     if group_size is not None and group_size < 2:
         raise InvalidInput(f"a group of {group_size} results makes no fewer of them: group_size is 2 or more")
-    steps = _Steps(grid, progress, options)
+    steps = _Steps(submit, progress, options)
     values = _values(steps.run("map", map_function, events), errors)
     for level in itertools.count(1):
         groups = [list(values)] if group_size is None else _groups(values, group_size)
@@ -43,8 +44,8 @@ def map_reduce(
 class _Steps:
     """Sessions one after the other, with one set of options; one without a token is cancelled with its caller."""
 
-    def __init__(self, grid: Grid, progress: bool, options: dict[str, Any]) -> None:
-        self._grid = grid
+    def __init__(self, submit: Callable[..., Session], progress: bool, options: dict[str, Any]) -> None:
+        self._submit = submit
         self._progress = progress
         self._options = options
 
@@ -52,7 +53,7 @@ class _Steps:
         """Submit one, and wait for its end."""
         name, token = self._options.get("name"), self._options.get("token")
         own = {"name": f"{name}: {step}" if name else step, "token": f"{token}/{step}" if token else None}
-        session = self._grid.submit(function, events, **{**self._options, **own})
+        session = self._submit(function, events, **{**self._options, **own})
         try:
             session.wait(progress=self._progress)
         except BaseException:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from htcgrid_core.client.sources import top_level_names
+from htcgrid_core.client.static_analysis import top_level_names
 from htcgrid_core.codecs.packages import READ_BYTES, Entry, Packed, pack, unpack
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidPackage

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -15,10 +17,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from htcgrid_core.client.waiting import Waiter
+from htcgrid_core.client.waiting import looks, problems
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.ports.clock import Clock
+from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 REFRESH_SECONDS = 0.1
 STYLES = {SessionState.COMPLETED: "green", SessionState.FAILED: "red", SessionState.CANCELLED: "yellow"}
@@ -37,12 +39,10 @@ class RateColumn(TextColumn):
 
 
 def shown(
-    waiter: Waiter, record: SessionRecord, timeout: float | None, console: Console | None = None
+    gateway: Gateway, waiter: Waiter, record: SessionRecord, timeout: float | None, console: Console | None = None
 ) -> SessionRecord:
     """Wait as ``ended_within`` does, with a bar; on a pipe or in a log, only the last line is written."""
     console = console or Console(stderr=True)
-    clock: Clock = waiter.plane.clock
-    deadline = None if timeout is None else clock.monotonic() + timeout
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", style="bold", markup=False),
@@ -59,25 +59,20 @@ def shown(
         *columns, console=console, transient=False, disable=not console.is_terminal and not console.is_jupyter
     ) as bar:
         task = bar.add_task(label, total=record.counters.total or None, failed="")
-        while True:
-            record = waiter.plane.store.session(record.session_id, clock.now())
-            counters = record.counters
+        for latest in looks(gateway, waiter, record.session_id, timeout):
+            counters = latest.counters
             done = counters.completed + counters.failed + counters.cancelled
             failed = f"{counters.failed:,} failed" if counters.failed else ""
             bar.update(task, completed=done, total=counters.total or None, failed=failed)
-            for problem in waiter.problems():
+            for problem in problems(gateway):
                 if problem not in warned:
                     warned.add(problem)
                     bar.console.print(Text(problem, style="yellow"))
-            left = None if deadline is None else deadline - clock.monotonic()
-            if record.ended or (left is not None and left <= 0):
-                break
-            waiter.wait(left)
-            if console.is_terminal:
-                clock.sleep(REFRESH_SECONDS / 2)  # many commits a second need no more redraws than eyes can follow
-    if record.ended:
-        console.print(_summary(record), highlight=False, soft_wrap=True)
-    return record
+            if console.is_terminal and not latest.ended:
+                time.sleep(REFRESH_SECONDS / 2)  # many commits a second need no more redraws than eyes can follow
+    if latest.ended:
+        console.print(_summary(latest), highlight=False, soft_wrap=True)
+    return latest
 
 
 def _summary(record: SessionRecord) -> Text:

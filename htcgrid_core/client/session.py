@@ -2,80 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Literal
 
-from htcgrid_core.client.waiting import Waiter, ended_within
-from htcgrid_core.codecs.outcomes import Outcome, decode_error
+from htcgrid_core.client.progress import Progress, progress_of
+from htcgrid_core.client.task_errors import CANCELLED_ERROR, failure_of
+from htcgrid_core.client.waiting import ended_within
+from htcgrid_core.codecs.outcomes import decode_error
+from htcgrid_core.codecs.tasks import TaskPage, decoded
 from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.audit import AuditEntry
 from htcgrid_core.domain.errors import InvalidInput, SessionFailed, SessionNotFinished, TaskFailed, WaitTimeout
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
-from htcgrid_core.domain.outcome import TaskError, TaskOutcome
+from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
-from htcgrid_core.ports.session_store import AuditEntry, OutcomePage
-from htcgrid_core.services import cancel, results
-from htcgrid_core.services.call_retries import with_retries
-from htcgrid_core.services.find_task import find_task
-
-if TYPE_CHECKING:
-    from htcgrid_core.client.deployment import Deployment
-
-CANCELLED_ERROR = TaskError("Cancelled", "its session ended before it did")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a session is; exact, and O(1) in its size.
-
-    Attributes:
-        total, completed, failed, cancelled, pending: tasks; pending is what is left of the total.
-        reason: why the session ended, if not COMPLETED.
-    """
-
-    session_id: str
-    name: str
-    state: SessionState
-    total: int
-    completed: int
-    failed: int
-    cancelled: int
-    pending: int
-    submitted_at: float
-    ended_at: float | None
-    reason: str
-
-    @property
-    def ended(self) -> bool:
-        """Whether the session is over."""
-        return self.ended_at is not None
-
-
-def progress_of(record: SessionRecord) -> Progress:
-    """A session's row as its user sees it."""
-    counters = record.counters
-    return Progress(
-        session_id=record.session_id,
-        name=record.name,
-        state=record.state,
-        total=counters.total,
-        completed=counters.completed,
-        failed=counters.failed,
-        cancelled=counters.cancelled,
-        pending=counters.pending,
-        submitted_at=record.submitted_at,
-        ended_at=record.ended_at,
-        reason=record.reason,
-    )
+from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 
 class Session:
     """One session of a grid. Any process that knows its id can hold one."""
 
-    def __init__(self, deployment: Deployment, record: SessionRecord, spec: SessionSpec | None = None) -> None:
-        self._deployment = deployment
-        self.plane = deployment.plane
+    def __init__(self, gateway: Gateway, record: SessionRecord, spec: SessionSpec | None = None) -> None:
+        self._gateway = gateway
         self._record = record
         self._spec = spec
 
@@ -107,7 +58,7 @@ class Session:
         return self._record.labels
 
     def __repr__(self) -> str:
-        return f"<Session {self.id} {self.name!r} on {self._deployment.url}>"
+        return f"<Session {self.id} {self.name!r} on {self._gateway.url}>"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """IPython: the id and how far it is."""
@@ -147,18 +98,18 @@ class Session:
 
     def _wait(self, timeout: float | None = None, *, progress: bool = False) -> None:
         try:
-            with Waiter(self._deployment) as waiter:
+            with self.waiter() as waiter:
                 if progress:
                     from htcgrid_core.client.progress_bar import shown
 
-                    self._record = shown(waiter, self._record, timeout)
+                    self._record = shown(self._gateway, waiter, self._record, timeout)
                 else:
-                    self._record = ended_within(waiter, self._record, timeout)
+                    self._record = ended_within(self._gateway, waiter, self._record, timeout)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._how_to_come_back()) from interrupt
 
     def _how_to_come_back(self) -> str:
-        url = self._deployment.url
+        url = self._gateway.url
         return (
             f"Session {self.id} keeps running: `htcgrid watch {self.id} --url {url!r}` or grid.session({self.id!r}) "
             f"come back to it, `htcgrid cancel {self.id} --url {url!r}` cancels it."
@@ -166,7 +117,7 @@ class Session:
 
     def history(self) -> list[AuditEntry]:
         """Who did what to the session, oldest first."""
-        return self.plane.store.history(self.id)
+        return self._gateway.history(self.id)
 
     # Collecting
 
@@ -190,7 +141,7 @@ class Session:
 
     def _results(self, errors: str) -> Iterator[Any]:
         decode, codec = DECODERS[self.spec.codec], self.spec.codec
-        for index, outcome in self._outcomes_in_order():
+        for index, outcome in self._gateway.outcomes(self._record):
             if outcome is not None and not outcome.failed:
                 yield decode(outcome.payload)
                 continue
@@ -200,20 +151,9 @@ class Session:
                 raise failure
             yield failure
 
-    def _outcomes_in_order(self) -> Iterator[tuple[int, Outcome | None]]:
-        """Every task's outcome, None if it was cancelled; of a resubmitted session, its parent's with the gaps filled.
-
-        Both are encoded in the same way: a resubmitted session has its parent's function and codec.
-        """
-        own = results.in_index_order(self.plane, self._record, self.spec)
-        if self.spec.parent_id is None:
-            return own
-        parent = Session(self._deployment, self.plane.store.session(self.spec.parent_id, self.plane.clock.now()))
-        return _filled(parent._outcomes_in_order(), own)
-
     def _failure(self) -> SessionFailed:
-        found = results.failures(self.plane, self._record, self.spec, limits.FIRST_ERRORS)
-        failures = [TaskFailed(self.id, task.index, task.error or CANCELLED_ERROR) for task in found]
+        found = islice(self._tasks(TaskState.FAILED), limits.FIRST_ERRORS)
+        failures = [failure_of(self.id, task) for task in found]
         return SessionFailed(self.id, self._record.state, self._record.reason, failures)
 
     def raise_for_state(self) -> None:
@@ -235,7 +175,7 @@ class Session:
         Raises:
             WaitTimeout: the session has not ended within ``timeout`` seconds.
         """
-        deadline = None if timeout is None else self.plane.clock.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         seen = bytearray()
         cursor = 0
         with self.waiter() as waiter:
@@ -250,10 +190,10 @@ class Session:
                         yield task
                 if ended:
                     break
-                left = None if deadline is None else deadline - self.plane.clock.monotonic()
+                left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise WaitTimeout(f"session {self.id} has not ended. {self._how_to_come_back()}")
-                waiter.wait(left)
+                waiter.wait(left, (self.id,))
         seen.extend(bytes(self._record.counters.total - len(seen)))
         yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)
 
@@ -268,18 +208,19 @@ class Session:
         Yields:
             The cursor behind the page, and the tasks on it, COMPLETED or FAILED.
         """
-        while pages := results.pages_after(self.plane, self.id, cursor):
-            for page in pages:
-                cursor = page.cursor
-                found = results.page_outcomes(self.plane, self.id, self.spec, page)
-                yield cursor, [results.task_of(self.spec, outcome, page.agent) for outcome in found]
+        for page in self.encoded_pages(cursor):
+            yield page.cursor, list(decoded(self.spec, page))
+
+    def encoded_pages(self, cursor: int) -> Iterator[TaskPage]:
+        """As ``pages``, for those who decode each result by itself."""
+        return self._gateway.pages(self._record, cursor)
 
     def waiter(self) -> Waiter:
         """A context manager whose ``wait(seconds)`` returns when anything was committed on this session's grid.
 
         It also returns after a while without news, and makes sure that agents run.
         """
-        return Waiter(self._deployment)
+        return self._gateway.waiter()
 
     def tasks(self, state: str | TaskState | None = None) -> Iterator[TaskOutcome]:
         """Tasks with their states, attempts, errors, times and output; streamed, in no particular order.
@@ -297,36 +238,15 @@ class Session:
         return self._tasks(wanted)
 
     def _tasks(self, wanted: TaskState | None) -> Iterator[TaskOutcome]:
-        record = self._refresh()
-        if wanted in (None, TaskState.COMPLETED, TaskState.FAILED):
-            cursor = 0
-            only_failed = wanted is TaskState.FAILED
-            while pages := results.pages_after(self.plane, self.id, cursor, failed_only=only_failed):
-                for page in pages:
-                    cursor = page.cursor
-                    for outcome in self._outcomes(page, wanted):
-                        yield results.task_of(self.spec, outcome, page.agent)
-        if record.ended:
-            if wanted in (None, TaskState.CANCELLED) and record.counters.cancelled:
-                in_order = results.in_index_order(self.plane, record, self.spec)
-                yield from (TaskOutcome(index, TaskState.CANCELLED) for index, found in in_order if found is None)
-            return
-        for task in results.open_tasks(self.plane, record):
-            if wanted in (None, task.state):
-                yield task
-
-    def _outcomes(self, page: OutcomePage, wanted: TaskState | None) -> Iterable[Outcome]:
-        if wanted is None:
-            return results.page_outcomes(self.plane, self.id, self.spec, page)
-        is_wanted = wanted is TaskState.FAILED
-        return results.some_outcomes(self.plane, self.id, self.spec, page, lambda _, failed: failed is is_wanted)
+        for found in self._gateway.tasks(self._refresh(), wanted):
+            yield from decoded(self.spec, found)
 
     def events(self) -> Iterator[Any]:
         """The events as they were submitted, in index order and in bounded memory.
 
         What was stored with ``grid.put`` stands in them as the reference that ``put`` returned.
         """
-        return results.events_in_order(self.plane, self._refresh(), self.spec)
+        return map(DECODERS[self.spec.codec], self._gateway.events(self._refresh()))
 
     def task(self, index: int) -> TaskOutcome:
         """One task by its index, however large the session is.
@@ -334,7 +254,8 @@ class Session:
         Raises:
             InvalidInput: the session has no such task.
         """
-        return find_task(self.plane, self._refresh(), self.spec, index)
+        (task,) = decoded(self.spec, self._gateway.task(self._refresh(), index))
+        return task
 
     # Ending
 
@@ -347,8 +268,7 @@ class Session:
         Raises:
             SessionNotFound: its retention time has passed.
         """
-        now = self.plane.clock.now()
-        self._record = with_retries(self.plane, lambda: self.plane.store.adopt(self.id, owner, now))
+        self._record = self._gateway.adopt(self.id, owner)
         return progress_of(self._record)
 
     def cancel(self, reason: str = "cancelled by its user", *, owner: str | None = None) -> Progress:
@@ -360,21 +280,10 @@ class Session:
             owner: cancel only if the session is still this owner's (see ``adopt``); the check and the write are one
                 step, and the progress returned tells whether it is CANCELLING. None cancels in any case.
         """
-        self._record = cancel.cancel(self.plane, self.id, actor=self._deployment.actor, reason=reason, owner=owner)
-        self._deployment.wake()
+        self._record = self._gateway.cancel(self.id, reason=reason, owner=owner)
         return progress_of(self._record)
 
     def _refresh(self) -> SessionRecord:
         if not self._record.ended:
-            self._record = self.plane.store.session(self.id, self.plane.clock.now())
+            self._record = self._gateway.session(self.id)
         return self._record
-
-
-def _filled(
-    parent: Iterator[tuple[int, Outcome | None]], own: Iterator[tuple[int, Outcome | None]]
-) -> Iterator[tuple[int, Outcome | None]]:
-    """The parent's outcomes under their indexes, each gap with the next one of those that ran again."""
-    for index, outcome in parent:
-        if outcome is None or outcome.failed:
-            _, outcome = next(own)
-        yield index, outcome

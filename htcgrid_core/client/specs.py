@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from htcgrid_core.client.functions import (
-    check_importable,
-    from_callable,
-    is_sent_by_name,
-    reference,
-    this_environment,
-)
-from htcgrid_core.client.registry import is_registered, registered
+from htcgrid_core.client.callables import from_callable, is_sent_by_name
+from htcgrid_core.client.environment import this_environment
+from htcgrid_core.client.function_names import is_deployed_name, name_and_version
+from htcgrid_core.client.handlers import check_importable, reference
 from htcgrid_core.client.spec_cache import SpecCache
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionSpec
-
-if TYPE_CHECKING:
-    from htcgrid_core.client.deployment import Deployment
+from htcgrid_core.gateway.protocol import Gateway
 
 
 class Specs:
     """The specs of one grid's clients. May be used from many threads."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._deployment = deployment
-        self._plane = deployment.plane
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         self._known = SpecCache()
 
     def of(self, function: str | Callable[..., Any], options: dict[str, Any], again: str | None) -> SessionSpec:
@@ -43,15 +36,15 @@ class Specs:
         Raises:
             InvalidInput: an option or the function is no good.
         """
-        if is_registered(function):
-            version = registered(self._plane, str(function), again)
+        if is_deployed_name(function):
+            version = self._gateway.function(*name_and_version(str(function)), session_id=again)
             deployed = {"task_timeout_seconds": version.timeout_seconds, "memory_mb": version.memory_mb}
             unsaid = {field: value for field, value in deployed.items() if options[field] is None}
             return self._checked({**options, **unsaid}).model_copy(update={"function": version.spec()})
         if isinstance(function, str):
             return self._of_named(function, options)
         self._checked(options)  # first, since a callable is stored
-        sent = from_callable(self._plane, function, self._environment())
+        sent = from_callable(self._gateway, function, self._environment())
         return self._known_spec(sent, options, lambda: sent)
 
     def _of_named(self, name: str, options: dict[str, Any]) -> SessionSpec:
@@ -67,16 +60,17 @@ class Specs:
         Raises:
             InvalidInput: an option or the function is no good.
         """
-        environment = self._environment()
+        grid = self._gateway.describe()
+        environment = this_environment() if grid.same_machine else None
 
         def make() -> SessionSpec:
             checked = self.of_any_call(options)
-            sent = from_callable(self._plane, function, environment, call="args")
+            sent = from_callable(self._gateway, function, environment, call="args")
             return checked.model_copy(update={"function": sent})
 
         if not is_sent_by_name(function):
             return make()
-        return self._known.spec((function, environment, self._deployment.reachable_agents()), options, make)
+        return self._known.spec((function, environment, grid.agents), options, make)
 
     def of_any_call(self, options: Mapping[str, Any]) -> SessionSpec:
         """What such a session asks for, but for its function.
@@ -91,7 +85,7 @@ class Specs:
         return self._checked(given)
 
     def _environment(self) -> Environment | None:
-        return this_environment() if self._deployment.same_machine else None
+        return this_environment() if self._gateway.describe().same_machine else None
 
     def _known_spec(
         self, function: Hashable, options: dict[str, Any], make_function: Callable[[], FunctionSpec]
@@ -100,15 +94,13 @@ class Specs:
             made = make_function()
             return self._checked(options).model_copy(update={"function": made})
 
-        return self._known.spec((function, self._deployment.reachable_agents()), options, make)
+        return self._known.spec((function, self._gateway.describe().agents), options, make)
 
     def _checked(self, options: dict[str, Any]) -> SessionSpec:
         """A spec that lacks only its function: a callable is stored after everything else was found good."""
-        deployment = self._deployment
-        spec = _spec(FunctionSpec(name="unchecked.yet"), {**options, "agents": deployment.reachable_agents()})
-        if spec.pool not in deployment.pools:
-            served = ", ".join(deployment.pools)
-            raise InvalidInput(f"no agent of {deployment.url} serves pool {spec.pool!r}; it has {served}")
+        grid = self._gateway.describe()
+        spec = _spec(FunctionSpec(name="unchecked.yet"), {**options, "agents": grid.agents})
+        grid.check_pool(spec.pool)
         return spec
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -84,8 +83,3 @@ class CloudGrid:
     def close(self) -> None:
         """Send what is left."""
         self.cloud.close()
-
-    @property
-    def actor(self) -> str:
-        """Who acts, for the audit."""
-        return f"{os.environ.get('USER') or os.getuid()}@{os.uname().nodename}:{os.getpid()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -136,13 +137,12 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
     def _slots(self) -> int:
         """Tasks that the grid can run at once; agents that were idle and left are started first."""
         grid = self._grid = self._grid or connect(self._url)
-        clock = grid.plane.clock
-        deadline = clock.monotonic() + AGENT_START_SECONDS
+        deadline = time.monotonic() + AGENT_START_SECONDS
         while not (slots := grid.measure().slots):
-            if clock.monotonic() > deadline:
-                return grid.deployment.reachable_agents()
-            grid.deployment.wake()
-            clock.sleep(0.02)
+            if time.monotonic() > deadline:
+                return grid.gateway.describe().agents
+            grid.wake()
+            time.sleep(0.02)
         return slots
 
 

@@ -55,8 +55,3 @@ class EmbeddedGrid:
             pid, bell = self._bells.pop()
             if pid == os.getpid():
                 bell.close()
-
-    @property
-    def actor(self) -> str:
-        """Who acts, for the audit."""
-        return f"{os.environ.get('USER') or os.getuid()}@{os.uname().nodename}:{os.getpid()}"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from htcgrid_core.domain.agent import AgentRecord as AgentRecord
+from htcgrid_core.domain.audit import AuditEntry as AuditEntry
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
@@ -113,33 +115,6 @@ class OpenBundle:
 
     bundle: Bundle
     lease: Lease | None
-
-
-@dataclass(frozen=True, slots=True)
-class AgentRecord:
-    """What an agent last said of itself; ``problem`` is what keeps it from working, or from some of the work, if so."""
-
-    agent_id: str
-    pool: str
-    host: str
-    pid: int
-    slots: int
-    busy: int
-    beat_at: float
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One transition of a session: who did what, from which state to which."""
-
-    at: float
-    session_id: str
-    actor: str
-    event: str
-    before: str
-    after: str
-    detail: str = ""
 
 
 class SessionStore(Protocol):

@@ -1,4 +1,4 @@
-"""Bundling: a vector of events into the encoded events of bundles, the same ones whoever does it again."""
+"""Bundling: a vector of encoded events into bundles, the same ones whoever does it again."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from htcgrid_core.codecs.shared import noting
-from htcgrid_core.codecs.values import ENCODERS
+from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import bundle_size
 from htcgrid_core.domain.errors import InvalidEvent
 from htcgrid_core.domain.session import SessionSpec
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedEvent:
-    """An event taken from another session as it is stored, with the shared inputs of its block."""
-
-    data: bytes
-    shared: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +41,34 @@ class Digest:
         return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
 
 
-def encode_bundles(spec: SessionSpec, events: Iterable[Any], total: int | None) -> Iterator[EncodedBundle]:
-    """Encode events, and make bundles of them."""
-    encode = ENCODERS[spec.codec]
+def bundles_of(spec: SessionSpec, events: Iterable[EncodedEvent], total: int | None) -> Iterator[EncodedBundle]:
+    """Make bundles of encoded events.
+
+    Args:
+        total: how many there are, if that is known.
+    """
     iterator = iter(events)
     first = 0
     while True:
         target = _target(spec, total, first)
         packed: list[bytes] = []
+        shared: set[str] = set()
         size = 0
-        with noting() as shared:
-            for event in iterator:
-                try:
-                    if type(event) is EncodedEvent:
-                        data = event.data
-                        shared.update(event.shared)
-                    else:
-                        data = encode(event)
-                except Exception as error:  # whatever the event's own encoding raises is the caller's to mend
-                    raise _invalid(first + len(packed), spec.codec, error) from error
-                if len(data) > limits.MAX_EVENT_BYTES:
-                    raise InvalidEvent(
-                        first + len(packed),
-                        f"{len(data):,} bytes encoded, over {limits.MAX_EVENT_BYTES:,}; share it with grid.put",
-                    )
-                packed.append(data)
-                size += len(data)
-                if len(packed) >= target or size >= limits.MAX_BUNDLE_BYTES:
-                    break
+        for event in iterator:
+            if isinstance(event, bytes):
+                data = event
+            else:
+                data = event.data
+                shared.update(event.shared)
+            if len(data) > limits.MAX_EVENT_BYTES:
+                raise InvalidEvent(
+                    first + len(packed),
+                    f"{len(data):,} bytes encoded, over {limits.MAX_EVENT_BYTES:,}; share it with grid.put",
+                )
+            packed.append(data)
+            size += len(data)
+            if len(packed) >= target or size >= limits.MAX_BUNDLE_BYTES:
+                break
         if not packed:
             return
         yield EncodedBundle(first, packed, tuple(sorted(shared)))
@@ -119,9 +110,3 @@ def buffered(bundles: Iterator[EncodedBundle]) -> tuple[list[EncodedBundle], boo
         if size >= limits.SUBMIT_BUFFER_BYTES:
             return head, False
     return head, True
-
-
-def _invalid(index: int, codec: str, error: Exception) -> InvalidEvent:
-    if codec == "json":
-        return InvalidEvent(index, f"it is not JSON ({error})")
-    return InvalidEvent(index, f"it cannot be pickled ({type(error).__name__}: {error})")

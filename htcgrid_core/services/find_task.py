@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain.bundle import Block
 from htcgrid_core.domain.errors import CorruptPayload, InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
@@ -12,12 +13,13 @@ from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import results
 from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.tasks import open_tasks
 
 TRIES = 3
 
 
-def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int) -> TaskOutcome:
-    """The task as it is now.
+def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int) -> TaskPage | TaskOutcome:
+    """The task as it is now: alone on a page, its result still encoded, if it has an outcome.
 
     One that has an outcome takes a number of reads that grows with the logarithm of the session's size; one that has
     none takes a read of the bundles that are not done.
@@ -32,10 +34,10 @@ def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int
     for _ in range(TRIES):
         for page in with_retries(plane, partial(plane.store.root_pages, record.session_id, root, root + 1)):
             for outcome in results.some_outcomes(plane, record.session_id, spec, page, lambda each, _: each == index):
-                return results.task_of(spec, outcome, page.agent)
+                return TaskPage(page.cursor, page.agent, [outcome])
         if record.ended:
             return TaskOutcome(index, TaskState.CANCELLED)
-        for task in results.open_tasks(plane, record):
+        for task in open_tasks(plane, record):
             if task.index == index:
                 return task
         # Neither done nor open, so it went from one to the other, or to another bundle, between the reads.

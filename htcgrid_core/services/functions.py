@@ -8,8 +8,8 @@ from functools import partial
 
 from htcgrid_core.codecs.packages import Packed
 from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal, unseal
-from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid
-from htcgrid_core.domain.function import REGISTERED_NAME, FunctionVersion
+from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid, InvalidInput
+from htcgrid_core.domain.function import REGISTERED_NAME, RESERVED_PREFIXES, RESERVED_VARIABLES, FunctionVersion
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
 
@@ -24,8 +24,16 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
     that no version names.
 
     Args:
-        draft: the version, whose number, blob and time are not looked at.
+        draft: the version, whose number, blob, sizes and time are not looked at.
+
+    Raises:
+        InvalidInput: it sets a variable that the runtime sets.
     """
+    for variable in draft.variables:
+        if variable in RESERVED_VARIABLES or variable.startswith(RESERVED_PREFIXES):
+            raise InvalidInput(f"function {draft.function!r} was not deployed: {variable} is set by the runtime")
+    sizes = {"files": len(package.names), "unpacked_bytes": package.unpacked_bytes, "package_bytes": len(package.data)}
+    draft = draft.model_copy(update={"content": package.content, **sizes})
     sealed = seal(plane.key, "", PACKAGE_PURPOSE, package.data)
     blob = f"packages/{hashlib.sha256(sealed).hexdigest()}"
     while True:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 from htcgrid_core.codecs import frames
+from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidInput, SessionConflict
@@ -18,7 +18,7 @@ from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import WHOLE_BUNDLES
 from htcgrid_core.services import payloads
-from htcgrid_core.services.bundling import Digest, EncodedBundle, buffered, encode_bundles, rebundle
+from htcgrid_core.services.bundling import Digest, EncodedBundle, buffered, bundles_of, rebundle
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
@@ -39,8 +39,9 @@ def submit(
     plane: Plane,
     session_id: str,
     spec: SessionSpec,
-    events: Iterable[Any],
+    events: Iterable[EncodedEvent],
     *,
+    total: int | None,
     idempotent: bool,
     durable: bool = True,
     progress: Callable[[int], None] | None = None,
@@ -52,18 +53,18 @@ def submit(
 
     Args:
         session_id: a fresh id, or with ``idempotent`` one made from the client's token.
-        events: anything iterable; each must be encodable with ``spec.codec``.
+        events: encoded with ``spec.codec``.
+        total: how many there are, if that is known; None makes bundles that grow with what has been seen.
         durable: return once it would survive a power failure, not only the death of this process.
         progress: called with the number of events written so far.
 
     Raises:
-        InvalidEvent: an event cannot be encoded.
+        InvalidEvent: an event is too large, or what encodes the events said so.
         InvalidInput: its function's package, or a shared input, is not in this grid any more.
         SessionConflict: the token belongs to a session with another body.
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
-    known_total = len(events) if isinstance(events, Sized) else None
-    bundles = _in_use(plane, spec, encode_bundles(spec, events, known_total))
+    bundles = _in_use(plane, spec, bundles_of(spec, events, total))
     head, is_whole = buffered(bundles)
     now = plane.clock.now()
     draft = SessionRecord(
@@ -93,7 +94,7 @@ def submit(
     everything: Iterator[EncodedBundle] = chain(head, bundles)
     if (stored.agents, stored.bundle_size) != (spec.agents, spec.bundle_size):
         # An earlier try made other bundles: make the same ones again from the same encoded events.
-        everything = rebundle(stored, everything, known_total)
+        everything = rebundle(stored, everything, total)
     if record.acknowledged:
         if idempotent:
             record = _same(record, stored, Digest(), everything)

@@ -19,6 +19,7 @@ from airflow.triggers.base import BaseTrigger
 from htcgrid_airflow.triggers import HTCGridSessionTrigger, awaiting, poller
 from htcgrid_core import Grid, GridUnavailable, Session, SessionState
 from tests.airflow.handlers import hold, triple
+from tests.planes import plane_of
 
 
 @pytest.fixture
@@ -249,7 +250,7 @@ def test_two_hundred_share_one_poller(
         return real(self, ids)
 
     store_calls: list[int] = []
-    kind = type(grid.plane.store)
+    kind = type(plane_of(grid).store)
     real_store = kind.progress
 
     def counted(self: Any, ids: Any, now: float) -> Any:

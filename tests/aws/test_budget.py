@@ -27,13 +27,12 @@ from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import results
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts import given
 from tests.aws.emulators import Account
 from tests.aws.grids import clients_of
 from tests.aws.meter import Meter
 from tests.aws.stores import TABLE, make_table, store_of
-from tests.manual_agent import parse, work_on
+from tests.manual_agent import parse, submit, work_on
 from tests.planes import KEY, ManualClock
 
 SQS_CALLS_A_BUNDLE = 2.1  # a tenth of a batch to send it; to receive and to delete it, a call each at worst

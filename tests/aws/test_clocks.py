@@ -8,6 +8,7 @@ from htcgrid_core import Grid
 from htcgrid_core.testing.contracts.facts import assert_counters_exact
 from tests.aws.grids import CloudUnderTest
 from tests.e2e.support import ended, eventually
+from tests.planes import plane_of
 
 TEN_MINUTES = 600.0
 TASKS = 240
@@ -30,6 +31,6 @@ def test_agents_ten_minutes_ahead_and_behind(aws_cloud: CloudUnderTest, aws_grid
         assert sorted(task.index for task in tasks) == list(range(TASKS))
         assert {task.error.type for task in tasks if task.error} <= {"AgentLost"}, "of too many stolen leases"
         assert found.failed <= TASKS / 20
-        assert_counters_exact(aws_grid.plane.store, session.id)
+        assert_counters_exact(plane_of(aws_grid).store, session.id)
     assert len({task.agent for session in sessions for task in session.tasks()}) == 3, "all took part"
     assert "Traceback" not in aws_cloud.logs()

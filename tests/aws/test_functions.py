@@ -14,6 +14,7 @@ from tests.aws.emulators import Account
 from tests.aws.faulty_proxy import TroubledAws, troubled
 from tests.aws.grids import CloudUnderTest, cloud
 from tests.e2e.support import ended
+from tests.planes import plane_of
 from tests.runtimes.conftest import FUNCTIONS
 
 
@@ -103,10 +104,10 @@ def test_what_nobody_uses_is_swept(
     kept = aws_grid.deploy("pricing", pricing(tmp_path / "p", 3), handler="app.handler")
     market = aws_grid.put([1, 2, 3])
     assert aws_cloud.run("functions", "remove", "pricing:1").returncode == 0
-    assert sweep(aws_grid.plane).deleted == []
+    assert sweep(plane_of(aws_grid)).deleted == []
     monkeypatch.setattr(limits, "UNUSED_BLOB_SECONDS", -3600.0)  # as if a month had passed
-    assert set(sweep(aws_grid.plane).deleted) == {removed.blob, f"shared/{market.digest}"}
-    assert aws_grid.plane.blobs.exists(kept.blob)
+    assert set(sweep(plane_of(aws_grid)).deleted) == {removed.blob, f"shared/{market.digest}"}
+    assert plane_of(aws_grid).blobs.exists(kept.blob)
     with pytest.raises(InvalidInput, match="put it again"):
         aws_grid.submit("tests.e2e.handlers.double", [market])
     assert aws_grid.sessions() == []

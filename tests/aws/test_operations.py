@@ -26,6 +26,7 @@ from htcgrid_core.services.dead_letters import MAX_REDRIVES
 from tests.aws.emulators import Account
 from tests.aws.grids import NAME, CloudUnderTest, clients_of, settings_of, url_of
 from tests.e2e.support import ended, eventually
+from tests.planes import plane_of
 
 DOUBLE = "tests.e2e.handlers.double"
 
@@ -269,4 +270,4 @@ class TestTrouble:
         assert list(aws_grid.submit(DOUBLE, [1]).results()) == [2]
         agent.send_signal(signal.SIGINT)
         assert agent.wait(timeout=30) == 0
-        assert aws_grid.plane.key.hex() not in aws_cloud.logs() + repr(aws_grid.plane)
+        assert plane_of(aws_grid).key.hex() not in aws_cloud.logs() + repr(plane_of(aws_grid))

@@ -17,6 +17,7 @@ from htcgrid_core.adapters.aws.clients import ROLE_SESSION
 from tests.aws.emulators import REGION, Account, ministack
 from tests.aws.grids import CloudUnderTest, cloud
 from tests.e2e.support import ended
+from tests.planes import plane_of
 
 DOUBLE = "tests.e2e.handlers.double"
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -64,7 +65,7 @@ def who(grid: Grid) -> str:
 
 
 def clients_of(grid: Grid) -> Any:
-    return grid.plane.queue._clients  # type: ignore[attr-defined]
+    return plane_of(grid).queue._clients  # type: ignore[attr-defined]
 
 
 def key_of(grid: Grid) -> str:

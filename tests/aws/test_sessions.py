@@ -15,6 +15,7 @@ from htcgrid_core import Grid, InvalidInput, RetryPolicy, Session, SessionConfli
 from htcgrid_core.ports.bundle_queue import Hint
 from tests.aws.grids import CloudUnderTest
 from tests.e2e.support import ended, eventually
+from tests.planes import plane_of
 
 DOUBLE, GATE, FAIL_ODD, FAIL_UNTIL, TOTAL, SLEEP = (
     f"tests.e2e.handlers.{name}" for name in ("double", "gate", "fail_odd", "fail_until", "total", "sleep")
@@ -40,8 +41,8 @@ def completed(session: Session, goal: int) -> bool:
 
 def assert_exact(grid: Grid, session_id: str) -> None:
     """S11: counters are what the pages hold, and add up."""
-    record = grid.plane.store.session(session_id, time.time())
-    pages = grid.plane.store.outcome_pages(session_id, 0, 10_000)
+    record = plane_of(grid).store.session(session_id, time.time())
+    pages = plane_of(grid).store.outcome_pages(session_id, 0, 10_000)
     assert record.counters.completed == sum(page.completed for page in pages)
     assert record.counters.failed == sum(page.failed for page in pages)
     assert record.counters.pending == 0
@@ -193,7 +194,7 @@ class TestAgents:
 class TestMessages:
     def test_doubled_forged_and_late_messages_change_nothing(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
         session = aws_grid.submit(DOUBLE, range(30), bundle_size=5)
-        queue = aws_grid.plane.queue
+        queue = plane_of(aws_grid).queue
         mine = [Hint(session.id, f"{number:08d}") for number in range(6)]
         queue.send("default", mine * 3)
         queue.send("default", [Hint("s-nobody", "00000000"), Hint(session.id, "00000099")])

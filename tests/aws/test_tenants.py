@@ -10,15 +10,16 @@ from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.services.commit import commit
 from tests.aws.grids import CloudUnderTest
 from tests.manual_agent import run, take
+from tests.planes import plane_of
 
 
 def test_keys_begin_with_the_tenant(aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
     """``dynamodb:LeadingKeys`` of ``S#mine.*`` and ``mine.*``; objects below ``sessions/mine.*``."""
     session = aws_grid.submit("tests.e2e.handlers.double", ["x" * 500] * 100, tenant="mine", bundle_size=50)
     for root in range(2):
-        work = take(aws_grid.plane, Hint(session.id, root_id(root)))
+        work = take(plane_of(aws_grid), Hint(session.id, root_id(root)))
         assert work is not None
-        commit(aws_grid.plane, work, run(aws_grid.plane, work, lambda event: 2 * event).outcomes, (), None)
+        commit(plane_of(aws_grid), work, run(plane_of(aws_grid), work, lambda event: 2 * event).outcomes, (), None)
     assert session.wait(timeout=30).state == "COMPLETED"
     assert [found.id for found in aws_grid.sessions(tenant="mine")] == [session.id]
     cloud = open_cloud(parse_aws(aws_cloud.url))

@@ -16,6 +16,7 @@ from htcgrid_core.domain.session import Counters
 from htcgrid_core.testing.contracts import given
 from tests.aws.grids import CloudUnderTest
 from tests.aws.meter import Meter
+from tests.planes import plane_of
 
 SESSIONS = 2000
 CALLS_A_POLL = 20
@@ -29,7 +30,7 @@ def test_two_thousand_sessions_are_waited_for_with_twenty_calls_a_poll(aws_cloud
         meter = Meter(aws_cloud.account, "")
         meter.count(session)
         ids = [f"s-{number:04d}" for number in range(SESSIONS)]
-        table = grid.plane.store.table  # type: ignore[attr-defined]  # a DynamoStore
+        table = plane_of(grid).store._table  # type: ignore[attr-defined]  # a DynamoStore
         table.put_many([_row(session_id) for session_id in ids])
         meter.calls.clear()
         for poll in range(1, 3):

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from htcgrid_core import Grid, Session, TaskOutcome, TaskState
+from htcgrid_core.codecs.tasks import task_of
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.services import results
 from tests.chaos.handlers import Event, value_of
+from tests.planes import plane_of
 
 ALWAYS_POSSIBLE = (
     "AgentLost"  # agents died with the task as often as is tolerated, which any task may be unlucky to see
@@ -44,13 +46,13 @@ class Observed:
         return ended
 
     def _tasks_after(self, cursor: int) -> list[TaskOutcome]:
-        plane, session, found = self._grid.plane, self.session, []
+        plane, session, found = plane_of(self._grid), self.session, []
         while pages := results.pages_after(plane, session.id, cursor):
             for page in pages:
                 cursor = page.cursor
                 outcomes = results.page_outcomes(plane, session.id, session.spec, page)
                 assert (page.completed, page.failed) == (len(outcomes) - outcomes.failures, outcomes.failures)
-                found += [comparable(results.task_of(session.spec, outcome, page.agent)) for outcome in outcomes]
+                found += [comparable(task_of(session.spec, outcome, page.agent)) for outcome in outcomes]
         self._cursor = max(self._cursor, cursor)
         return found
 
@@ -74,7 +76,7 @@ class Observed:
         assert progress.pending == 0
         assert set(states) <= {TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED}
         assert len(recount) == progress.completed + progress.failed
-        assert not self._grid.plane.store.open_bundles(self.session.id, "", 10)
+        assert not plane_of(self._grid).store.open_bundles(self.session.id, "", 10)
 
     def _assert_results(self) -> None:
         final = {task.index: task for task in self._tasks_after(0)}

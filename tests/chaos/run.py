@@ -20,6 +20,7 @@ from tests.chaos.observer import ALWAYS_POSSIBLE, Observed
 from tests.chaos.submitter import PADDING, RETRY
 from tests.chaos.vectors import events
 from tests.e2e.support import GUARD_SECONDS, REPOSITORY, eventually, is_alive
+from tests.planes import plane_of
 
 T = TypeVar("T")
 
@@ -204,7 +205,7 @@ class Run:
 
     def _unfinished(self) -> str:
         """What to look at when sessions do not end."""
-        plane, now = self.grid.plane, time.time()
+        plane, now = plane_of(self.grid), time.time()
         lines = [f"it is {now}, agents are {plane.store.agents(now)}"]
         for observed in self.sessions:
             if not observed.session.done():

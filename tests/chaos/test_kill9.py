@@ -38,7 +38,7 @@ def test_every_promise_holds_while_agents_and_submitters_are_killed(url: str, tm
     directory = directory_of(url)
     monkey = ChaosMonkey(partial(running_agents, directory), str(directory.root), SEED)
     with connect(url) as grid:
-        run = Run(url, grid, random.Random(SEED), tmp_path / "trace", grid.deployment.wake)
+        run = Run(url, grid, random.Random(SEED), tmp_path / "trace", grid.wake)
         run.disturb(monkey, SECONDS)
         run.settle()
         run.assert_promises()

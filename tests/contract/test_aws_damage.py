@@ -31,12 +31,12 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads, results
 from htcgrid_core.services.claim import Work, claim
 from htcgrid_core.services.commit import commit
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts.facts import everything
 from tests.aws.emulators import Account
 from tests.aws.grids import clients_of
 from tests.aws.stores import TABLE, make_table, store_of
 from tests.contract.test_aws_blobs import bucket_of
+from tests.manual_agent import submit
 from tests.planes import memory_plane
 
 pytestmark = pytest.mark.slow

@@ -15,9 +15,10 @@ from typing import TypeVar
 import psutil
 
 from htcgrid_core import Progress, Session, connect
-from htcgrid_core.client.connect import parse_local
+from htcgrid_core.local.address import parse_local
 from htcgrid_core.local.agent_processes import running_agents, stop_agents
 from htcgrid_core.local.directory import Directory
+from tests.planes import plane_of
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ def end_agents(directory: Directory) -> None:
         return
     if running_agents(directory):
         with connect(f"local://{directory.root}") as grid:
-            for record in grid.plane.store.live_sessions():
+            for record in plane_of(grid).store.live_sessions():
                 grid.session(record.session_id).cancel("the test is over")
     for pid in stop_agents(directory, timeout_seconds=10):
         with contextlib.suppress(ProcessLookupError):

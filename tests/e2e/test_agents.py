@@ -25,6 +25,7 @@ from tests.e2e.support import (
     run_script,
     the_agent,
 )
+from tests.planes import plane_of
 
 GATE, DOUBLE, WHERE = (f"tests.e2e.handlers.{name}" for name in ("gate", "double", "where"))
 
@@ -79,7 +80,7 @@ def test_what_outlasts_the_grace_time_is_killed_and_handed_back(
     eventually(lambda: not is_alive(agent), "the agent has left")
     assert Counter(task.state for task in session.tasks()) == {"QUEUED": 20}
     (tmp_path / "gate").touch()
-    grid.deployment.wake()
+    grid.wake()
     assert ended(session).state == "COMPLETED"
     assert list(session.results()) == list(range(20))
     assert starts(tmp_path / "noted") == {n: 2 if n < 2 else 1 for n in range(20)}
@@ -193,7 +194,7 @@ def test_a_stopped_agent_loses_its_lease_and_its_late_result(tmp_path: Path, sho
 
 def agents_of(grid: Grid) -> dict[str, AgentRecord]:
     """What agents last said of themselves."""
-    return {agent.agent_id: agent for agent in grid.plane.store.agents(grid.plane.clock.now())}
+    return {agent.agent_id: agent for agent in plane_of(grid).store.agents(plane_of(grid).clock.now())}
 
 
 @pytest.mark.parametrize("bundle_size", [8, pytest.param(1, marks=pytest.mark.slow)])
@@ -232,7 +233,7 @@ def test_a_worker_that_cannot_start_is_not_the_functions_fault(grid: Grid, grid_
     ended(blockers)
 
     def problems() -> list[str]:
-        return [agent.problem for agent in grid.plane.store.agents(grid.plane.clock.now()) if agent.problem]
+        return [agent.problem for agent in plane_of(grid).store.agents(plane_of(grid).clock.now()) if agent.problem]
 
     (problem,) = eventually(problems, "the agent says what is wrong")
     assert "a worker could not be started" in problem
@@ -280,7 +281,7 @@ def test_an_agent_that_cannot_start_is_told_with_its_log(
     (session,) = grid.sessions()
     assert session.id in str(caught.value)  # it was submitted, and waits for an agent
     monkeypatch.delenv("HTCGRID_LEASE_SECONDS")
-    grid.deployment.wake()
+    grid.wake()
     assert ended(session).state == "COMPLETED"
 
 

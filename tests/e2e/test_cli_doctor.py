@@ -8,7 +8,6 @@ import resource
 import signal
 import sqlite3
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,9 +18,10 @@ import pytest
 from htcgrid_core import connect
 from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
-from htcgrid_core.services.submit import submit
 from tests.e2e.command_line import CommandLine, Ran, as_an_ordinary_user
 from tests.e2e.support import directory_of, eventually, the_agent
+from tests.manual_agent import submit
+from tests.planes import plane_of
 
 Findings = dict[str, tuple[str, str]]
 
@@ -237,10 +237,11 @@ def test_an_agent_whose_workers_cannot_start(cli: CommandLine, grid_url: str, ro
     nowhere = Environment(python="/no/such/python", path=(), cwd="/")
     with connect(grid_url) as grid:
         spec = SessionSpec(function=FunctionSpec(name="json.loads", environment=nowhere))
-        submit(grid.plane, "s-nowhere", spec, [1], idempotent=False)
-        grid.deployment.wake()
+        submit(plane_of(grid), "s-nowhere", spec, [1], idempotent=False)
+        grid.wake()
         eventually(
-            lambda: any(agent.problem for agent in grid.plane.store.agents(time.time())), "the agent says what is wrong"
+            lambda: any(agent.problem for agent in grid.gateway.agents()),
+            "the agent says what is wrong",
         )
         check, message = the_problem(cli.call("doctor", "--json"))
         assert check == "agents"

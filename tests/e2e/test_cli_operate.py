@@ -16,9 +16,10 @@ from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.local.agent_processes import running_agents
 from htcgrid_core.services.cancel import cancel
-from htcgrid_core.services.submit import submit
 from tests.e2e.command_line import PROGRAM, CommandLine
 from tests.e2e.support import directory_of, eventually, fresh_grid, the_agent
+from tests.manual_agent import submit
+from tests.planes import plane_of
 
 
 @pytest.fixture
@@ -165,9 +166,8 @@ def test_two_agents_in_the_foreground_share_a_grid(cli: CommandLine, grid_url: s
 
 def test_load_says_how_many_slots_are_wanted(cli: CommandLine, grid_url: str) -> None:
     with connect(grid_url) as grid:  # below what wakes agents
-        submit(
-            grid.plane, "s-waiting", SessionSpec(function=FunctionSpec(name="json.loads")), [1] * 7, idempotent=False
-        )
+        plane = plane_of(grid)
+        submit(plane, "s-waiting", SessionSpec(function=FunctionSpec(name="json.loads")), [1] * 7, idempotent=False)
     load = cli.call("load", "--json").object
     assert (load["agents"], load["pending"]) == (0, 7)
     normal = next(demand for demand in load["demand"] if demand["priority"] == "normal")
@@ -177,8 +177,9 @@ def test_load_says_how_many_slots_are_wanted(cli: CommandLine, grid_url: str) ->
 
 def test_reconcile_ends_what_nobody_else_does(cli: CommandLine, grid_url: str) -> None:
     with connect(grid_url) as grid:  # below what wakes agents
-        submit(grid.plane, "s-waiting", SessionSpec(function=FunctionSpec(name="json.loads")), [1], idempotent=False)
-        cancel(grid.plane, "s-waiting", actor="test")
+        plane = plane_of(grid)
+        submit(plane, "s-waiting", SessionSpec(function=FunctionSpec(name="json.loads")), [1], idempotent=False)
+        cancel(plane, "s-waiting", actor="test")
     assert cli.call("status", "s-waiting", "--json").object["state"] == "CANCELLING"
     assert cli.call("reconcile", "--json").object["ended"] == 1
     assert cli.call("status", "s-waiting", "--json").object["state"] == "CANCELLED"

@@ -26,6 +26,7 @@ import pytest
 from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, Session, SessionState, TaskFailed, connect
 from tests.e2e import handlers
 from tests.e2e.support import GUARD_SECONDS, ended, eventually, run_script
+from tests.planes import gateway_of
 
 
 @pytest.fixture
@@ -392,14 +393,14 @@ def test_shutdown_of_one_that_was_never_used(grid: Grid) -> None:
 
 def test_shutdown_cancels_also_what_is_just_being_sent(grid: Grid, gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sending, go_on = threading.Event(), threading.Event()
-    submit_calls = grid.submit_calls
+    submit_calls = grid.submit_encoded_calls
 
-    def slow_submit(*call: Any) -> Session:
+    def slow_submit(*call: Any, **options: Any) -> Session:
         sending.set()
         assert go_on.wait(GUARD_SECONDS)
-        return submit_calls(*call)
+        return submit_calls(*call, **options)
 
-    monkeypatch.setattr(grid, "submit_calls", slow_submit)
+    monkeypatch.setattr(grid, "submit_encoded_calls", slow_submit)
     executor = grid.executor()
     future = executor.submit(handlers.pass_first, 1, str(gate))
     assert sending.wait(GUARD_SECONDS)
@@ -420,7 +421,7 @@ def test_agents_that_cannot_be_started_any_more_fail_what_waits(
     def cannot() -> None:
         raise GridUnavailable("no agent can be started")
 
-    monkeypatch.setattr(grid.deployment, "wake", cannot)
+    monkeypatch.setattr(gateway_of(grid).deployment, "wake", cannot)
     with pytest.raises(GridUnavailable, match="no agent can be started"):
         result_of(future)
     monkeypatch.undo()
@@ -476,6 +477,7 @@ SCRIPT = """
 import sys
 from dataclasses import dataclass
 from htcgrid_core import connect
+from tests.planes import gateway_of
 
 class MainError(Exception):
     def __init__(self, a, b):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core.agent.workers.native.process import Process
-from htcgrid_core.client.functions import this_environment
+from htcgrid_core.client.environment import this_environment
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef

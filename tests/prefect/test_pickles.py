@@ -97,7 +97,7 @@ def test_whatever_a_flow_run_stores_on_a_grid_names_only_what_the_release_before
         return [future.state.type for future in _waited(outer.map(numbers, unmapped(block)))]
 
     running(HTCGrid(url=grid_url), return_state=True)
-    stored = b"".join(path.read_bytes() for path in directory_of(grid_url).rglob("*") if path.is_file())
+    stored = b"".join(path.read_bytes() for path in directory_of(grid_url).root.rglob("*") if path.is_file())
     modules = {name.partition(":")[0] for name in names()}
     found = {name.decode() for name in re.findall(rb"htcgrid_(?:core|prefect)(?:\.\w+)*", stored)}
     assert {"htcgrid_prefect.worker", "htcgrid_prefect", "htcgrid_core.domain.errors"} <= found
@@ -127,7 +127,7 @@ def test_a_block_may_be_extended() -> None:
 
     assert Desk(url="local://", priority="high").desk == "rates"
     with pytest.raises(ValueError, match="priority"):
-        Desk(priority="urgent")
+        Desk.model_validate({"priority": "urgent"})
 
 
 def test_module_paths_that_users_hold_are_still_there(tmp_path: Path) -> None:

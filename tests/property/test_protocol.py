@@ -45,10 +45,9 @@ from htcgrid_core.services.commit import commit
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.renew import renew
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts.facts import assert_history_chains
 from tests.faults import Crash, failing_at
-from tests.manual_agent import children, finish, run, take
+from tests.manual_agent import children, finish, run, submit, take
 from tests.planes import ManualClock, memory_plane, spec
 from tests.property.model import ModelSession
 

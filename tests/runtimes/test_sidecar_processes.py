@@ -16,6 +16,7 @@ import pytest
 
 from htcgrid_core import Grid, RetryPolicy, connect
 from tests.e2e.support import ended, eventually, fresh_grid
+from tests.planes import plane_of
 from tests.runtimes.conftest import FUNCTIONS
 
 PROGRAM = str(Path(sys.executable).with_name("htcgrid"))
@@ -64,7 +65,7 @@ class Pod:
 
     def problem(self) -> str:
         """Why the agent takes no tasks, as it last said."""
-        return "; ".join(agent.problem for agent in self.grid.plane.store.agents(time.time()))
+        return "; ".join(agent.problem for agent in plane_of(self.grid).store.agents(time.time()))
 
     def runs_a_task(self, session_id: str) -> bool:
         """Whether some task of a session runs."""

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, InvalidEvent, RetryPolicy, SessionFailed, TaskFailed, connect
+from htcgrid_core import InvalidEvent, RetryPolicy, SessionFailed, TaskFailed, connect
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import GridError
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.bundle_queue import Hint
 from tests.e2e.support import REPOSITORY, directory_of, ended, fresh_grid
 from tests.manual_agent import take
-from tests.planes import StillDeployment
+from tests.planes import gateway_of, plane_of, still_grid
 
 CANARY = "canary-5d2f7e"
 SOUGHT = CANARY.encode()
@@ -67,7 +67,7 @@ def texts_of(error: BaseException) -> str:
 def test_the_canary_would_be_found(tmp_path: Path) -> None:
     """Or else nothing here could fail."""
     plane = open_plane(Directory(tmp_path))
-    Grid(StillDeployment(plane)).submit("math.sqrt", [CANARY], name=f"name {CANARY}")
+    still_grid(plane).submit("math.sqrt", [CANARY], name=f"name {CANARY}")
     assert {"blocks.data", "sessions.name"} <= rows_with(tmp_path, SOUGHT)
     (tmp_path / "log").write_text(CANARY)
     assert files_with(tmp_path, SOUGHT) == {"log"}
@@ -109,7 +109,7 @@ def test_events_are_told_to_nobody_but_their_handler(url: str, codec: str) -> No
         with pytest.raises(SessionFailed) as caught:
             list(cancelled.results())
         told.append(texts_of(caught.value))
-        told += [repr(agent) for agent in grid.plane.store.agents(grid.plane.clock.now())]
+        told += [repr(agent) for agent in plane_of(grid).store.agents(plane_of(grid).clock.now())]
     assert not [text for text in told if CANARY in text]
     root = directory_of(url).root
     assert rows_with(root, SOUGHT) == {"blocks.data"}
@@ -132,7 +132,7 @@ class Unpicklable:
 def test_events_that_are_refused_are_not_repeated(tmp_path: Path, function: Any, position: int) -> None:
     """Neither in the error nor in the aborted session's reason."""
     plane = open_plane(Directory(tmp_path))
-    grid = Grid(StillDeployment(plane))
+    grid = still_grid(plane)
     events = [*["x" * 100_000] * position, {"secret": CANARY, "bad": Unpicklable()}]
     with pytest.raises(InvalidEvent) as caught:
         grid.submit(function, events)
@@ -142,10 +142,10 @@ def test_events_that_are_refused_are_not_repeated(tmp_path: Path, function: Any,
 
 def test_the_key_is_told_to_nobody(url: str) -> None:
     with connect(url) as grid:
-        key = grid.plane.key
+        key = plane_of(grid).key
         session = grid.submit(len, ["abc"])
         ended(session)
-        told = [repr(grid), repr(grid.plane), repr(grid.deployment), repr(session)]
+        told = [repr(grid), repr(plane_of(grid)), repr(gateway_of(grid).deployment), repr(session)]
         assert not [text for text in told if repr(key)[2:-1] in text or key.hex() in text]
     root = directory_of(url).root
     assert files_with(root, key) == {"key"}
@@ -156,7 +156,7 @@ def test_the_key_is_told_to_nobody(url: str) -> None:
 def test_corrupt_payloads_are_not_repeated(tmp_path: Path) -> None:
     """The error of what cannot be read says what it is, not what is in it."""
     plane = open_plane(Directory(tmp_path))
-    grid = Grid(StillDeployment(plane))
+    grid = still_grid(plane)
     session = grid.submit(len, [CANARY])
     (block,) = plane.store.blocks(session.id, 0, 1)
     assert block.payload.data is not None
@@ -179,7 +179,7 @@ def test_commands_do_not_carry_secrets(url: str) -> None:
         pytest.skip("processes are looked up in /proc")
     with connect(url) as grid:
         ended(grid.submit(len, [CANARY]))
-        key = grid.plane.key
+        key = plane_of(grid).key
     seen = 0
     for path in proc.glob("[0-9]*/cmdline"):
         try:

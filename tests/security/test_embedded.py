@@ -17,6 +17,7 @@ from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.local.agent_processes import stop_agents
 from htcgrid_core.local.directory import Directory
 from tests.e2e.support import fresh_grid
+from tests.planes import plane_of
 
 CANARY = "canary-5f1e7c0b"
 ONCE = RetryPolicy(max_attempts=1)
@@ -24,6 +25,7 @@ ONCE = RetryPolicy(max_attempts=1)
 SUBMIT = """
 import os, sys
 from htcgrid_core import connect
+from tests.planes import plane_of
 
 def environment(event):
     return dict(os.environ)
@@ -86,7 +88,7 @@ def test_results_that_were_tampered_with_are_refused(grid: Grid, tmp_path: Path)
     trace = tmp_path / "exploded"
     session = grid.submit(lambda event: event, [1, 2, 3])
     session.wait()
-    connection = grid.plane.store._database.connection()  # type: ignore[attr-defined]  # the attacker's hands
+    connection = plane_of(grid).store._database.connection()  # type: ignore[attr-defined]  # the attacker's hands
     forged = seal(b"another key", session.id, "outcomes", pickle.dumps(Bomb(trace)))
     connection.execute("UPDATE outcomes SET data = ?, size = ?", (forged, len(forged)))
     with pytest.raises(SignatureInvalid):
@@ -99,7 +101,7 @@ def test_one_sessions_results_do_not_pass_for_anothers(grid: Grid) -> None:
     first, second = (grid.submit(lambda event: event, [number]) for number in (1, 2))
     first.wait()
     second.wait()
-    connection = grid.plane.store._database.connection()  # type: ignore[attr-defined]
+    connection = plane_of(grid).store._database.connection()  # type: ignore[attr-defined]
     connection.execute(
         "UPDATE outcomes SET (data, size) = (SELECT data, size FROM outcomes WHERE session_id = ?)"
         " WHERE session_id = ?",

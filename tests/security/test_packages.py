@@ -24,7 +24,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidPackage
 from htcgrid_core.services import functions
 from tests.e2e.support import ended, fresh_grid
-from tests.planes import KEY, StillDeployment, memory_plane
+from tests.planes import KEY, memory_plane, plane_of, still_grid
 
 HANDLER = "def handler(event, context):\n    return event\n"
 APP = ("app.py", HANDLER)
@@ -54,7 +54,7 @@ def as_device(info: zipfile.ZipInfo) -> None:
 @pytest.fixture
 def grid(tmp_path: Path) -> Grid:
     """A grid whose agents nobody needs."""
-    return Grid(StillDeployment(memory_plane(tmp_path)))
+    return still_grid(memory_plane(tmp_path))
 
 
 EVIL = {
@@ -80,7 +80,7 @@ def test_an_evil_archive_is_not_deployed(grid: Grid, tmp_path: Path, how: str) -
     with pytest.raises(InvalidPackage):
         grid.deploy("app", place, handler="app.handler")
     assert grid.functions() == []
-    assert grid.plane.blobs.keys("packages/") == []
+    assert plane_of(grid).blobs.keys("packages/") == []
 
 
 @pytest.mark.parametrize("how", EVIL)
@@ -199,7 +199,7 @@ def overwrite(path: Path, data: bytes) -> None:
 
 def test_a_changed_entry_is_refused(grid: Grid, folder: Path, tmp_path: Path) -> None:
     version = grid.deploy("app", folder, handler="app.handler")
-    entry = grid.plane.blobs.path("registry/app/00000001")
+    entry = plane_of(grid).blobs.path("registry/app/00000001")
     good = entry.read_bytes()
     for bad in (
         good.replace(b"app.handler", b"os.system__"),
@@ -212,7 +212,7 @@ def test_a_changed_entry_is_refused(grid: Grid, folder: Path, tmp_path: Path) ->
         with pytest.raises(SignatureInvalid):
             grid.submit("app", [1])
     overwrite(entry, good)
-    assert functions.resolve(grid.plane, "app") == version
+    assert functions.resolve(plane_of(grid), "app") == version
 
 
 def test_an_entry_is_of_its_own_name_and_number(grid: Grid, folder: Path) -> None:
@@ -220,7 +220,7 @@ def test_an_entry_is_of_its_own_name_and_number(grid: Grid, folder: Path) -> Non
     grid.deploy("app", folder, handler="app.handler")
     grid.deploy("app", folder, handler="app.handler", memory_mb=64)
     grid.deploy("other", folder, handler="app.handler")
-    blobs = grid.plane.blobs
+    blobs = plane_of(grid).blobs
     overwrite(blobs.path("registry/app/00000002"), blobs.get("registry/app/00000001"))
     overwrite(blobs.path("registry/other/00000001"), blobs.get("registry/app/00000001"))
     for name in ("app", "app:2", "other"):
@@ -233,7 +233,7 @@ def test_an_entry_of_another_grid_is_refused(grid: Grid, folder: Path, tmp_path:
     grid.deploy("app", folder, handler="app.handler")
     other = memory_plane(tmp_path / "other")
     object.__setattr__(other, "key", b"o" * 32)
-    other.blobs.put("registry/app/00000001", grid.plane.blobs.get("registry/app/00000001"))
+    other.blobs.put("registry/app/00000001", plane_of(grid).blobs.get("registry/app/00000001"))
     with pytest.raises(CorruptPayload):
         functions.resolve(other, "app")
 
@@ -243,7 +243,7 @@ def test_a_changed_package_is_not_run(folder: Path, tmp_path: Path, damage: str)
     """Found by the agent before any worker sees it: no attempt is worth while."""
     with fresh_grid(tmp_path / "grid") as url, connect(url) as grid:
         version = grid.deploy("app", folder, handler="app.handler")
-        path = grid.plane.blobs.path(version.blob)
+        path = plane_of(grid).blobs.path(version.blob)
         good = path.read_bytes()
         evil = zipped(("app.py", "def handler(event, context):\n    return 'evil'\n"))
         resealed = seal(b"another key".ljust(32), "", PACKAGE_PURPOSE, evil)
@@ -257,7 +257,7 @@ def test_a_changed_package_is_not_run(folder: Path, tmp_path: Path, damage: str)
 def test_a_package_that_is_gone_is_told_at_submit(grid: Grid, folder: Path) -> None:
     """And the same files make a version that can be used."""
     version = grid.deploy("app", folder, handler="app.handler")
-    grid.plane.blobs.path(version.blob).unlink()
+    plane_of(grid).blobs.path(version.blob).unlink()
     with pytest.raises(InvalidInput, match="deploy or submit it anew"):
         grid.submit("app", [1])
     assert grid.deploy("app", folder, handler="app.handler").version == 2
@@ -273,7 +273,7 @@ def test_names_that_lead_elsewhere(grid: Grid, folder: Path, name: str) -> None:
     if "." not in name and ":" not in name:
         with pytest.raises(FunctionNotFound):
             grid.submit(name, [1])
-    assert grid.plane.blobs.keys("registry/") == []
+    assert plane_of(grid).blobs.keys("registry/") == []
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htcgrid_core import Grid, InvalidInput, SessionNotFound, connect
+from htcgrid_core import InvalidInput, SessionNotFound, connect
 from htcgrid_core.adapters.local.blobs import FileBlobs
-from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.session import SESSION_ID
+from htcgrid_core.gateway.session_ids import session_id_of
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.plane import Plane
 from tests.e2e.support import ended, fresh_grid
-from tests.planes import StillDeployment
+from tests.planes import still_grid
 
 BAD_KEYS = [
     "", ".", "..", "/", "//", "../x", "x/../y", "x/..", "./x", "x/.", "/etc/passwd", "x//y", "x/", "/x", ".x", "x/.y",
@@ -82,14 +82,14 @@ class TestSessionIds:
     )  # fmt: skip
     def test_what_is_no_id(self, plane: Plane, session_id: str) -> None:
         with pytest.raises(InvalidInput, match="session's id"):
-            Grid(StillDeployment(plane)).session(session_id)
+            still_grid(plane).session(session_id)
 
     @pytest.mark.parametrize(
         "session_id", ["s-12", "0000", "x" * 64, "t-0123456789abcdef01234567", "a---", "mine.s-1234", "0-.0000"]
     )
     def test_what_is_one(self, plane: Plane, session_id: str) -> None:
         with pytest.raises(SessionNotFound):
-            Grid(StillDeployment(plane)).session(session_id)
+            still_grid(plane).session(session_id)
 
     @given(st.text(st.characters(codec=None), min_size=1, max_size=1024))
     def test_any_token_makes_one(self, token: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from htcgrid_core import RetryPolicy, Session, connect
 from tests.e2e.support import ended, fresh_grid
+from tests.planes import plane_of
 from tests.runtimes.conftest import FUNCTIONS
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -26,7 +27,7 @@ def test_a_native_worker_looks_again(tmp_path: Path, kind: str) -> None:
             return session
 
         assert list(submitted(512).results()) == [True]
-        path = grid.plane.blobs.path(f"shared/{shared.digest}")
+        path = plane_of(grid).blobs.path(f"shared/{shared.digest}")
         changed = bytearray(path.read_bytes())
         changed[-1] ^= 1
         path.unlink()
@@ -43,7 +44,7 @@ def test_the_runtime_api_looks_again(tmp_path: Path) -> None:
         good = grid.submit("app", [{"curve": shared}])
         ended(good)
         assert list(good.results()) == [{"curve": {"rate": 0.03}}]
-        path = grid.plane.blobs.path(f"shared/{shared.digest}")
+        path = plane_of(grid).blobs.path(f"shared/{shared.digest}")
         path.unlink()
         path.write_bytes(b'{"rate":0.04}')
         bad = grid.submit("app", [{"curve": shared}, {"n": 1}], retry=ONCE)

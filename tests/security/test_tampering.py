@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, SessionState, TaskFailed, TaskState, connect
+from htcgrid_core import SessionState, TaskFailed, TaskState, connect
 from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as codec
@@ -23,7 +23,7 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
 from tests.e2e.support import ended, fresh_grid
 from tests.manual_agent import finish, take
-from tests.planes import KEY, StillDeployment, spec
+from tests.planes import KEY, plane_of, spec, still_grid
 from tests.security.bomb import Bomb
 
 WRONG_KEY = b"w" * 32
@@ -66,7 +66,7 @@ def forgeries(session_id: str, what: str, of: str, packed: bytes) -> list[bytes]
 class TestEvents:
     def test_forged_events_are_never_loaded(self, plane: Plane, bomb: Bomb) -> None:
         """The bundle can be claimed, and its tasks fail."""
-        session = Grid(StillDeployment(plane)).submit(len, ["a"])
+        session = still_grid(plane).submit(len, ["a"])
         blob = session.spec.function.blob
         assert blob is not None
         packed = frames.pack([bomb.data])
@@ -81,7 +81,7 @@ class TestEvents:
 
     def test_events_of_another_session_are_not_its_own(self, plane: Plane) -> None:
         """Neither in a row nor by the key of a blob."""
-        grid = Grid(StillDeployment(plane))
+        grid = still_grid(plane)
         mine, theirs = grid.submit(len, ["mine"]), grid.submit(len, ["theirs"])
         (block,) = plane.store.blocks(theirs.id, 0, 1)
         assert block.payload.data is not None
@@ -109,7 +109,7 @@ class TestResults:
     @pytest.mark.parametrize("failed", [False, True])
     def test_forged_results_are_never_loaded(self, plane: Plane, bomb: Bomb, failed: bool) -> None:
         """Nor are exceptions."""
-        grid = Grid(StillDeployment(plane))
+        grid = still_grid(plane)
         session = grid.submit(len, ["a"])
         finish(plane, len)
         assert list(session.results()) == [1]
@@ -126,7 +126,7 @@ class TestResults:
 
     def test_exceptions_of_json_sessions_are_text(self, plane: Plane, bomb: Bomb) -> None:
         """They are not signed, so whatever they carry is not loaded."""
-        grid = Grid(StillDeployment(plane))
+        grid = still_grid(plane)
         session = grid.submit("math.sqrt", [1])
         finish(plane, lambda event: event)
         page = self.page(encode_error(TaskError("E", "m", "t"), bomb.data), failed=True)
@@ -137,7 +137,7 @@ class TestResults:
 
     def test_a_json_session_cannot_be_turned_into_a_pickled_one(self, plane: Plane, bomb: Bomb) -> None:
         """Its unsigned pages do not verify then."""
-        grid = Grid(StillDeployment(plane))
+        grid = still_grid(plane)
         session = grid.submit("math.sqrt", [1])
         finish(plane, lambda event: event)
         page = self.page(bomb.data)
@@ -200,18 +200,18 @@ class TestAgent:
     @pytest.mark.parametrize("what", ["events", "function"])
     def test_fails_the_tasks_and_goes_on(self, url: str, bomb: Bomb, what: str) -> None:
         with connect(url) as grid:
-            still = Grid(StillDeployment(grid.plane))  # nobody runs it yet
+            still = still_grid(plane_of(grid))  # nobody runs it yet
             session = still.submit(len, ["a", "b"])
             if what == "events":
                 forged = seal(
                     WRONG_KEY, session.id, f"events of {session.spec.function.blob}", frames.pack([bomb.data] * 2)
                 )
-                overwrite(grid.plane, "UPDATE blocks SET data = ?, size = ?", forged, len(forged))
+                overwrite(plane_of(grid), "UPDATE blocks SET data = ?, size = ?", forged, len(forged))
             else:
                 assert session.spec.function.blob is not None
-                path = grid.plane.blobs.path(session.spec.function.blob)
+                path = plane_of(grid).blobs.path(session.spec.function.blob)
                 path.write_bytes(path.read_bytes()[:32] + bomb.data)
-            grid.deployment.wake()
+            grid.wake()
             watched = grid.session(session.id)
             assert ended(watched).state is SessionState.FAILED
             tasks = list(watched.tasks())
@@ -225,7 +225,7 @@ class TestAgent:
 
 def test_an_exception_that_is_not_what_it_seems(plane: Plane) -> None:
     """What a task raised is loaded from its session's signed pages only, and what cannot be loaded stays text."""
-    grid = Grid(StillDeployment(plane))
+    grid = still_grid(plane)
     session = grid.submit(len, ["a"], max_failures=1)
     finish(plane, lambda event: (_ for _ in ()).throw(KeyError(event)))
     (result,) = session.results(errors="return")

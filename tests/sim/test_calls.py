@@ -18,12 +18,12 @@ from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import AgentRecord, Claimed, Commit, Refused, Renewal, Renewed
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.calls import SimulatedCalls
 from htcgrid_core.testing.simulator.faults import FaultRates
 from htcgrid_core.testing.simulator.planes import MemoryBlobs, SimulatedDoorbell, SimulatedQueue
 from htcgrid_core.testing.simulator.world import VirtualClock, World
+from tests.manual_agent import submit
 
 SLOTS = 32
 

@@ -15,11 +15,11 @@ from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec, within_tenant
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.faults import FaultRates
 from htcgrid_core.testing.simulator.planes import MemoryBlobs, SimulatedDoorbell
 from htcgrid_core.testing.simulator.world import VirtualClock, World
+from tests.manual_agent import submit
 
 SLOTS = 2
 SLICE_SECONDS = 0.5

@@ -24,11 +24,11 @@ from htcgrid_core.ports.bundle_queue import BundleQueue
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Claimed, Refused
 from htcgrid_core.services.reconcile import reconcile
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.faults import FaultRates
 from htcgrid_core.testing.simulator.planes import MemoryBlobs, SimulatedDoorbell, SimulatedQueue
 from htcgrid_core.testing.simulator.world import VirtualClock, World
+from tests.manual_agent import submit
 
 NEWER = "s-newer"
 TASKS = 64

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htcgrid_core.client.connect import connect, parse_local
+from htcgrid_core.client.connect import connect
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, UnknownGrid
+from htcgrid_core.local.address import parse_local
 from htcgrid_core.local.agent_processes import Fleet
 
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.client.functions import from_callable, reference, this_environment
+from htcgrid_core.client.callables import from_callable
+from htcgrid_core.client.environment import this_environment
+from htcgrid_core.client.handlers import reference
 from htcgrid_core.codecs.signing import unseal
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput
 from htcgrid_core.domain.function import Environment
+from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.ports.plane import Plane
-from tests.planes import KEY
+from tests.planes import KEY, StillDeployment
 
 HERE = Environment(python=sys.executable, cwd="/")
 
@@ -135,10 +138,10 @@ class TestCallables:
         ],
     )
     def test_how_they_are_called(self, plane: Plane, function: Callable[..., Any], call: str) -> None:
-        assert from_callable(plane, function, None).call == call
+        assert from_callable(InProcessGateway(StillDeployment(plane)), function, None).call == call
 
     def test_are_stored_once_signed_under_their_digest(self, plane: Plane) -> None:
-        specs = {from_callable(plane, plain, None).blob for _ in range(3)}
+        specs = {from_callable(InProcessGateway(StillDeployment(plane)), plain, None).blob for _ in range(3)}
         assert len(specs) == 1
         (key,) = specs
         assert key is not None
@@ -150,7 +153,7 @@ class TestCallables:
 
         lock = threading.Lock()
         with pytest.raises(InvalidInput, match="cannot be sent"):
-            from_callable(plane, lambda _: lock, None)
+            from_callable(InProcessGateway(StillDeployment(plane)), lambda _: lock, None)
 
 
 def test_this_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from htcgrid_core.codecs.packages import Entry, Packed, pack
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.services import functions
 from htcgrid_core.testing.contracts.facts import together
-from tests.planes import StillDeployment, memory_plane
+from tests.planes import memory_plane, plane_of, still_grid
 
 HANDLER = "def handler(event, context):\n    return event\n"
 
@@ -25,7 +25,7 @@ HANDLER = "def handler(event, context):\n    return event\n"
 @pytest.fixture
 def grid(tmp_path: Path) -> Grid:
     """A grid whose agents nobody needs."""
-    return Grid(StillDeployment(memory_plane(tmp_path)))
+    return still_grid(memory_plane(tmp_path))
 
 
 @pytest.fixture
@@ -177,18 +177,18 @@ def test_the_same_deployment_at_once_is_one_version(grid: Grid, folder: Path) ->
 def test_removed_versions(grid: Grid, folder: Path) -> None:
     deployed(grid, folder)
     deployed(grid, folder, HANDLER + "# 2\n")
-    assert functions.remove(grid.plane, "app", 2) == [2]
-    assert functions.resolve(grid.plane, "app").version == 1
+    assert functions.remove(plane_of(grid), "app", 2) == [2]
+    assert functions.resolve(plane_of(grid), "app").version == 1
     with pytest.raises(FunctionNotFound, match="no version 2; it has 1"):
         grid.submit("app:2", [1])
     assert deployed(grid, folder, HANDLER + "# 2\n").version == 3, "a number is not given again"
     with pytest.raises(FunctionNotFound):
-        functions.remove(grid.plane, "app", 0)
-    assert functions.remove(grid.plane, "app") == [1, 3]
+        functions.remove(plane_of(grid), "app", 0)
+    assert functions.remove(plane_of(grid), "app") == [1, 3]
     with pytest.raises(FunctionNotFound, match="its versions were removed"):
         grid.submit("app", [1])
     with pytest.raises(FunctionNotFound):
-        functions.remove(grid.plane, "app")
+        functions.remove(plane_of(grid), "app")
     assert grid.functions() == []
     assert deployed(grid, folder).version == 4
 
@@ -227,7 +227,7 @@ def test_a_token_keeps_its_version(grid: Grid, folder: Path) -> None:
     first = grid.submit("app", [1, 2], token="nightly")
     deployed(grid, folder, HANDLER + "# 2\n", timeout=60)
     assert grid.submit("app", [1, 2], token="nightly").id == first.id
-    functions.remove(grid.plane, "app", 1)
+    functions.remove(plane_of(grid), "app", 1)
     assert grid.submit("app", [1, 2], token="nightly").id == first.id
     with pytest.raises(SessionConflict):
         grid.submit("app:2", [1, 2], token="nightly")

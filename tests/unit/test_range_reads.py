@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from htcgrid_core import RetryPolicy, TaskOutcome
 from htcgrid_core.adapters.local.blobs import FileBlobs
-from htcgrid_core.client.grid import Grid
 from htcgrid_core.codecs import frames, pieces
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
@@ -29,7 +28,7 @@ from htcgrid_core.services import payloads
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.range_reads import RangeReader, range_pays
 from tests.manual_agent import children, events_of, finish, run, take
-from tests.planes import StillDeployment, spec
+from tests.planes import spec, still_grid
 
 ID = "s-reader"
 KEY = f"sessions/{ID}/events/00000000"
@@ -311,7 +310,7 @@ class TestTogether:
 
     def test_many_bundles_are_few_objects(self, large: Plane) -> None:
         events = [str(n % 10) * 20_000 for n in range(320)]  # of 6.4 MB: more than is written at once
-        session = Grid(StillDeployment(large)).submit("math.sqrt", events, bundle_size=4)
+        session = still_grid(large).submit("math.sqrt", events, bundle_size=4)
         blocks = large.store.blocks(session.id, 0, 100)
         assert len(blocks) == 80
         assert len({block.payload.key for block in blocks}) == 2
@@ -330,7 +329,7 @@ class TestReaders:
 
     def test_an_agent_with_a_part_of_a_bundle(self, large: Plane, blobs: Counted) -> None:
         events = [str(n % 10) * 20_000 for n in range(40)]
-        session = Grid(StillDeployment(large)).submit("math.sqrt", events, bundle_size=40)
+        session = still_grid(large).submit("math.sqrt", events, bundle_size=40)
         work = take(large, Hint(session.id, root_id(0)))
         assert work is not None
         assert len(blobs.reads) == 1, "who has all of it reads it whole, in one call"
@@ -349,7 +348,7 @@ class TestReaders:
                 raise ValueError("no good")
             return str(event) * 20_000
 
-        grid = Grid(StillDeployment(large))
+        grid = still_grid(large)
         session = grid.submit("math.sqrt", range(40), bundle_size=40, retry=RetryPolicy(max_attempts=1))
         finish(large, outcome)
         whole = sum(len(str(n)) for n in range(40)) * 20_000

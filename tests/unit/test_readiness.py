@@ -15,9 +15,9 @@ from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from tests.faults import watched
+from tests.manual_agent import submit
 from tests.planes import ManualClock, spec
 
 SESSION = "book-1"

@@ -16,14 +16,14 @@ from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.reconcile import reconcile
 from tests.manual_agent import finish, work_on
-from tests.planes import StillDeployment
+from tests.planes import still_grid
 
 ONCE = RetryPolicy(max_attempts=1)
 
 
 @pytest.fixture
 def grid(plane: Plane) -> Grid:
-    return Grid(StillDeployment(plane))
+    return still_grid(plane)
 
 
 def failing(*bad: Any) -> Callable[[Any], Any]:

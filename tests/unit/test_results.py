@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import pytest
 
 from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.events import SharingEvent
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
+from htcgrid_core.codecs.tasks import decoded, task_of
 from htcgrid_core.codecs.values import decode_json
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Child, child_id, child_of
 from htcgrid_core.domain.errors import CorruptPayload, SignatureInvalid
 from htcgrid_core.domain.lifecycle import SessionEvent, TaskState
-from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 from htcgrid_core.domain.payload import Payload
-from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import OutcomePage
 from htcgrid_core.services import payloads, results
 from htcgrid_core.services.commit import commit
-from htcgrid_core.services.submit import submit
+from htcgrid_core.services.resubmit import unfinished_events
+from htcgrid_core.services.tasks import open_tasks, tasks
 from tests.faults import calls_of
-from tests.manual_agent import children, run, take
+from tests.manual_agent import children, run, submit, take
 from tests.planes import spec
 
 ID = "s-results"
@@ -79,9 +83,7 @@ class TestInOrder:
             assert work is not None
             commit(plane, work, run(plane, work, lambda event: 10 * event).outcomes, [], None)
         tasks = [
-            (i, results.task_of(spec(), outcome))
-            for i, outcome in results.in_index_order(plane, record, spec())
-            if outcome
+            (i, task_of(spec(), outcome)) for i, outcome in results.in_index_order(plane, record, spec()) if outcome
         ]
         assert [(index, task.index, task.result) for index, task in tasks] == [(n, n, 10 * n) for n in range(4)]
 
@@ -107,6 +109,12 @@ class TestInOrder:
         assert list(results.in_index_order(plane, send(plane, 0), spec())) == []
 
 
+def failures(plane: Plane, record: SessionRecord, of: SessionSpec, limit: int) -> list[TaskOutcome]:
+    """The first failed tasks in commit order."""
+    pages = tasks(plane, record, of, TaskState.FAILED)
+    return list(islice(chain.from_iterable(decoded(of, page) for page in pages), limit))
+
+
 class TestFailures:
     def test_the_first_few(self, plane: Plane, final: dict[str, Any]) -> None:
         """In commit order, without reading pages that have none."""
@@ -115,9 +123,9 @@ class TestFailures:
             commit_some(plane, root, [2 * root], [2 * root + 1])
             commit_some(plane, root + 1 if root != 9 else 10, [2 * (root + 1)]) if root in (7, 9) else None
         record = now_of(plane)
-        assert [task.index for task in results.failures(plane, record, spec(), 3)] == [15, 7, 19]
-        assert [task.index for task in results.failures(plane, record, spec(), 100)] == [15, 7, 19, 3]
-        (task, *_) = results.failures(plane, record, spec(), 1)
+        assert [task.index for task in failures(plane, record, spec(), 3)] == [15, 7, 19]
+        assert [task.index for task in failures(plane, record, spec(), 100)] == [15, 7, 19, 3]
+        (task, *_) = failures(plane, record, spec(), 1)
         assert task.state is TaskState.FAILED
         assert task.error == TaskError("ValueError", "15", "trace")
         assert (task.attempts, task.agent) == (1, "agent-1")
@@ -125,7 +133,7 @@ class TestFailures:
     def test_none(self, plane: Plane) -> None:
         send(plane, 4)
         commit_some(plane, 0, [0, 1, 2, 3])
-        assert results.failures(plane, now_of(plane), spec(), 5) == []
+        assert failures(plane, now_of(plane), spec(), 5) == []
 
 
 class TestPages:
@@ -208,14 +216,14 @@ class TestOpenTasks:
         done = run(plane, work, lambda event: event, [0, 1])
         commit(plane, work, done.outcomes, [Child(retried), Child(rest)], None)
         take(plane, Hint(ID, "00000001"), "agent-8")
-        tasks = {task.index: task for task in results.open_tasks(plane, now_of(plane))}
-        assert sorted(tasks) == list(range(2, 12))
-        assert (tasks[2].state, tasks[2].attempts) == (TaskState.RETRY, 1)
-        assert (tasks[3].state, tasks[3].attempts) == (TaskState.QUEUED, 0)
-        assert {(tasks[n].state, tasks[n].attempts, tasks[n].agent) for n in range(4, 8)} == {
+        found = {task.index: task for task in open_tasks(plane, now_of(plane))}
+        assert sorted(found) == list(range(2, 12))
+        assert (found[2].state, found[2].attempts) == (TaskState.RETRY, 1)
+        assert (found[3].state, found[3].attempts) == (TaskState.QUEUED, 0)
+        assert {(found[n].state, found[n].attempts, found[n].agent) for n in range(4, 8)} == {
             (TaskState.RUNNING, 1, "agent-8")
         }
-        assert {tasks[n].state for n in range(8, 12)} == {TaskState.QUEUED}
+        assert {found[n].state for n in range(8, 12)} == {TaskState.QUEUED}
 
     def test_after_a_crash(self, plane: Plane) -> None:
         """An attempt whose agent died counts."""
@@ -223,13 +231,13 @@ class TestOpenTasks:
         take(plane, Hint(ID, "00000000"), "agent-7")
         plane.clock.sleep(limits.LEASE_SECONDS + 1)
         take(plane, Hint(ID, "00000000"), "agent-8")
-        (task,) = results.open_tasks(plane, now_of(plane))
+        (task,) = open_tasks(plane, now_of(plane))
         assert (task.attempts, task.agent) == (2, "agent-8")
 
     def test_none_after_the_end(self, plane: Plane) -> None:
         send(plane, 12)
         plane.store.advance(ID, SessionEvent.FAIL, now=plane.clock.now(), actor="tester")
-        assert list(results.open_tasks(plane, now_of(plane))) == []
+        assert list(open_tasks(plane, now_of(plane))) == []
 
 
 class TestUnfinishedEvents:
@@ -255,7 +263,7 @@ class TestUnfinishedEvents:
             some = [n for n in completed if n in of_root], [n for n in failed if n in of_root]
             if any(some):
                 commit_some(plane, root, *some)
-        found = [decode_json(event.data) for event in results.unfinished_events(plane, record, spec())]
+        found = [decode_json(event) for event in unfinished_events(plane, record, spec()) if isinstance(event, bytes)]
         assert found == [n for n in range(12) if n not in completed]
 
     def test_with_their_shared_inputs(self, plane: Plane) -> None:
@@ -264,15 +272,16 @@ class TestUnfinishedEvents:
         market = SharedInput("a" * 64, "json")
         plane.blobs.put(f"shared/{market.digest}", b"{}")
         record = submit(plane, ID, spec(bundle_size=1), [1, {"market": market}], idempotent=False)
-        found = list(results.unfinished_events(plane, record, spec()))
-        assert [event.shared for event in found] == [(), (f"{market.digest}.json",)]
+        found = list(unfinished_events(plane, record, spec()))
+        shared = [event.shared if isinstance(event, SharingEvent) else () for event in found]
+        assert shared == [(), (f"{market.digest}.json",)]
 
 
 def test_a_task_as_its_user_sees_it() -> None:
     good = Outcome(3, False, 2, 5.0, 0.5, b"[1]", "out", "err")
-    task = results.task_of(spec(), good, "agent-7")
+    task = task_of(spec(), good, "agent-7")
     assert (task.index, task.state, task.attempts, task.result, task.error) == (3, TaskState.COMPLETED, 2, [1], None)
     assert (task.started_at, task.duration_seconds, task.agent) == (5.0, 0.5, "agent-7")
     assert (task.stdout, task.stderr) == ("out", "err")
-    bad = results.task_of(spec(), replace(good, failed=True, payload=encode_error(ERROR)))
+    bad = task_of(spec(), replace(good, failed=True, payload=encode_error(ERROR)))
     assert (bad.state, bad.result, bad.error) == (TaskState.FAILED, None, ERROR)

@@ -29,10 +29,9 @@ from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.measure import measure
 from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.renew import renew
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts.facts import assert_counters_exact
 from tests.faults import Crash, calls_of, failing_at, watched
-from tests.manual_agent import children, finish, parse, run, take, work_on
+from tests.manual_agent import children, finish, parse, run, submit, take, work_on
 from tests.planes import ManualClock, memory_plane, spec
 
 ID = "s-services"

@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from htcgrid_core.client.functions import is_sent_by_name
+from htcgrid_core.client.callables import is_sent_by_name
 from htcgrid_core.client.spec_cache import SPECS_KNOWN, SpecCache
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec

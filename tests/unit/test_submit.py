@@ -26,10 +26,9 @@ from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts.facts import assert_counters_exact, assert_history_chains, together
 from tests.faults import Crash, calls_of, failing_at
-from tests.manual_agent import finish, parse, work_on
+from tests.manual_agent import finish, parse, submit, work_on
 from tests.planes import ManualClock, memory_plane, spec
 
 ID = "t-0123456789"

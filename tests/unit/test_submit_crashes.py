@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from htcgrid_core.codecs.tasks import task_of
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import results
 from htcgrid_core.services.reconcile import reconcile
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts.facts import assert_counters_exact, assert_history_chains
 from tests.faults import Crash, calls_of, failing_at
-from tests.manual_agent import finish, parse, work_on
+from tests.manual_agent import finish, parse, submit, work_on
 from tests.planes import memory_plane, spec
 
 ID = "t-0123456789"
@@ -76,7 +76,7 @@ def assert_whole_and_once(plane: Plane, body: str) -> None:
     spec_of_it = parse(record)
     found = [(index, outcome) for index, outcome in results.in_index_order(plane, record, spec_of_it)]
     assert [index for index, _ in found] == list(range(len(events)))
-    assert [results.task_of(spec_of_it, outcome).result for _, outcome in found if outcome] == [[e] for e in events]
+    assert [task_of(spec_of_it, outcome).result for _, outcome in found if outcome] == [[e] for e in events]
     assert_counters_exact(plane.store, ID)
     assert_history_chains(plane.store, ID)
 

@@ -14,9 +14,9 @@ from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.functions import remove
-from htcgrid_core.services.submit import submit
 from htcgrid_core.services.sweep import sweep
-from tests.planes import ManualClock, StillDeployment, memory_plane, spec
+from tests.manual_agent import submit
+from tests.planes import ManualClock, memory_plane, spec, still_grid
 
 DAY = 86400.0
 
@@ -28,7 +28,7 @@ def plane(tmp_path: Path) -> Plane:
 
 @pytest.fixture
 def grid(plane: Plane) -> Grid:
-    return Grid(StillDeployment(plane))
+    return still_grid(plane)
 
 
 def aged(plane: Plane, days: float) -> None:

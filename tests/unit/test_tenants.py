@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 from htcgrid_core import InvalidInput, SessionConflict
 from htcgrid_core.adapters.aws.sqs import messages
 from htcgrid_core.client.grid import Grid
-from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of, within_tenant
+from htcgrid_core.gateway.session_ids import session_id_of
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.fair_share import stride
-from tests.planes import StillDeployment
+from tests.planes import plane_of, still_grid
 
 TENANTS = st.from_regex(r"[a-z0-9][a-z0-9-]{0,31}", fullmatch=True)
 
 
 @pytest.fixture
 def grid(plane: Plane) -> Grid:
-    return Grid(StillDeployment(plane))
+    return still_grid(plane)
 
 
 def spec(tenant: str) -> SessionSpec:
@@ -84,12 +84,12 @@ def test_live_sessions_of_a_tenant_get_one_share(grid: Grid) -> None:
     own = limits.RANK_STRIDE["normal"]
     for sharers in range(1, 4):
         grid.submit("math.sqrt", [1], tenant="mine")
-        assert stride(grid.plane, spec("mine")) == own * sharers
+        assert stride(plane_of(grid), spec("mine")) == own * sharers
     grid.submit("math.sqrt", [1], tenant="mine-too")
     grid.submit("math.sqrt", [], tenant="mine")  # it has ended
     grid.submit("math.sqrt", [1])
-    assert stride(grid.plane, spec("mine")) == 3 * own
-    assert stride(grid.plane, spec(DEFAULT_TENANT)) == own, "who names none shares with nobody"
+    assert stride(plane_of(grid), spec("mine")) == 3 * own
+    assert stride(plane_of(grid), spec(DEFAULT_TENANT)) == own, "who names none shares with nobody"
 
 
 def test_the_message_group_is_the_tenant() -> None:

@@ -14,7 +14,7 @@ from htcgrid_core.domain.trace import Trace, of_session, parsed
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.reconcile import reconcile
-from tests.planes import StillDeployment, spec
+from tests.planes import spec, still_grid
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -74,7 +74,7 @@ class TestSubmitting:
 
     @pytest.fixture
     def grid(self, plane: Plane) -> Grid:
-        return Grid(StillDeployment(plane))
+        return still_grid(plane)
 
     def test_the_environments(self, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TRACEPARENT", PARENT)
@@ -99,7 +99,7 @@ class TestSubmitting:
         trace = pytest.importorskip("opentelemetry.trace")
         plane = open_plane(Directory(tmp_path))  # a connection for each thread
         context = trace.SpanContext(int(TRACE, 16), int(SPAN, 16), True, trace.TraceFlags(1))
-        grid = Grid(StillDeployment(plane))
+        grid = still_grid(plane)
         with grid.executor() as pool:
             with trace.use_span(trace.NonRecordingSpan(context)):
                 pool.submit(abs, -1)

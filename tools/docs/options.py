@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pydantic import BaseModel
 
 from htcgrid_core.agent.workers.environment import PASSED_PREFIXES, PASSED_VARIABLES
-from htcgrid_core.client.connect import LocalOptions
+from htcgrid_core.local.address import LocalOptions
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from tools.docs.docstrings import Docstring
 

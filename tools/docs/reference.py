@@ -17,7 +17,8 @@ from tools.docs.docstrings import Docstring
 
 LINE = 100
 FIRST = ("connect", "Grid", "Session", "RetryPolicy", "GridExecutor", "SharedInput", "Context")
-FOR_THE_EXECUTOR = ("Grid.submit_calls", "Grid.check_calls")  # public to another file of the client, not to users
+# Public to another file of the client, not to users.
+FOR_THE_EXECUTOR = ("Grid.submit_calls", "Grid.submit_encoded_calls", "Grid.check_calls", "Session.encoded_pages")
 RETURNED = (AuditEntry, Measurement)  # by public methods, though they are not exported
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

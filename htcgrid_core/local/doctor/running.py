@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+from htcgrid_core.codecs.events import encoded
+from htcgrid_core.codecs.tasks import decoded
 from htcgrid_core.domain.errors import GridError
 from htcgrid_core.domain.function import Environment, FunctionSpec
-from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.local.agent_processes import Fleet, ensure_agents, running_agents
@@ -19,9 +21,9 @@ from htcgrid_core.local.doctor import noop
 from htcgrid_core.local.doctor.finding import Finding, Findings, ok, problem, warning
 from htcgrid_core.ports.doorbell import COMMITS
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services import results
 from htcgrid_core.services.cancel import cancel
 from htcgrid_core.services.submit import submit
+from htcgrid_core.services.tasks import tasks
 
 BEAT_SECONDS = 3.0  # an agent that started just now is heard of by then
 ROUND_TRIP_SECONDS = 30.0
@@ -85,7 +87,8 @@ def round_trip(grid: Directory, fleet: Fleet) -> Findings:
     )
     started = time.monotonic()
     try:
-        record = submit(plane, f"doctor-{secrets.token_hex(8)}", spec, [1], idempotent=False)
+        session_id = f"doctor-{secrets.token_hex(8)}"
+        record = submit(plane, session_id, spec, encoded(spec.codec, [1]), total=1, idempotent=False)
         ensure_agents(grid, fleet)
         record = _ended(plane, record, started + ROUND_TRIP_SECONDS)
         seconds = time.monotonic() - started
@@ -120,9 +123,10 @@ def _good(seconds: float) -> Finding:
 
 def _failed(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Findings:
     text = f"a task that does nothing ended its session {record.state}: {record.reason}"
-    for task in results.failures(plane, record, spec, 1):
-        if task.error is not None:
-            text += f"\n{task.error.type}: {task.error.message}\n{task.error.traceback}".rstrip()
+    for page in tasks(plane, record, spec, TaskState.FAILED):
+        for task in decoded(spec, page):
+            if task.error is not None:
+                text += f"\n{task.error.type}: {task.error.message}\n{task.error.traceback}".rstrip()
     yield problem("round trip", text, "see the error; workers run the Python and see the variables named above")
 
 

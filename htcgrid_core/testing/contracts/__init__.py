@@ -5,7 +5,8 @@
         def store(self) -> SessionStore:
             return MyStore(...)
 
-A suite knows nothing of an adapter but its port's docstrings. Each test wants a fresh, empty adapter. Listings may
+A suite knows nothing of an adapter but its port's docstrings. Each test wants a fresh, empty adapter (but for the
+gateway's, whose tests share a grid). Listings may
 lag behind writes and queues may delay or double: where the port allows it, the suites wait for the fact.
 """
 
@@ -17,7 +18,8 @@ pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
         for module in (
-            "blob_store", "bundle_queue", "doorbell", "store_cancel", "store_claim", "store_commit", "store_expiry",
+            "blob_store", "bundle_queue", "doorbell", "gateway_functions", "gateway_given", "gateway_sessions",
+            "gateway_submit", "gateway_tasks", "store_cancel", "store_claim", "store_commit", "store_expiry",
             "store_lifecycle", "store_pages", "store_races", "store_renew", "store_submit", "store_watch",
         )
     )
@@ -26,6 +28,7 @@ pytest.register_assert_rewrite(
 from htcgrid_core.testing.contracts.blob_store import BlobStoreContract  # noqa: E402 - after the rewriting is set up
 from htcgrid_core.testing.contracts.bundle_queue import BundleQueueContract  # noqa: E402
 from htcgrid_core.testing.contracts.doorbell import DoorbellContract  # noqa: E402
+from htcgrid_core.testing.contracts.gateway import GatewayContract  # noqa: E402
 from htcgrid_core.testing.contracts.session_store import SessionStoreContract  # noqa: E402
 
-__all__ = ["BlobStoreContract", "BundleQueueContract", "DoorbellContract", "SessionStoreContract"]
+__all__ = ["BlobStoreContract", "BundleQueueContract", "DoorbellContract", "GatewayContract", "SessionStoreContract"]

@@ -14,6 +14,7 @@ from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity
+from htcgrid_core.codecs.events import encoded
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
@@ -161,7 +162,9 @@ def measure(
     world.run(world.now + 400.0)  # until every agent has seen the others, at whom those of a large fleet look rarely
     spec = SessionSpec(function=FunctionSpec(name="simulated.handler"), agents=expected_agents or agents)
     started = world.now
-    world.spawn("client", partial(submit, plane("client"), SESSION, spec, [0] * len(seconds), idempotent=False))
+    events = encoded(spec.codec, [0] * len(seconds))
+    sent = partial(submit, plane("client"), SESSION, spec, events, total=len(seconds), idempotent=False)
+    world.spawn("client", sent)
 
     def done() -> bool:
         rows = database.connection().execute("SELECT live FROM sessions").fetchall()

@@ -15,6 +15,7 @@ from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.calls import InlineCalls
 from htcgrid_core.agent.settings import AgentIdentity
+from htcgrid_core.codecs.events import encoded
 from htcgrid_core.codecs.outcomes import encode_error
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain import limits
@@ -205,7 +206,8 @@ class Run:
         rates = replace(self.rates, crash=self.rates.crash * CLIENT_CRASHES)
         while not wish.acknowledged:
             try:
-                submit(self._plane(name, rates), wish.session_id, wish.spec, iter(events), idempotent=True)
+                sent = encoded(wish.spec.codec, events)
+                submit(self._plane(name, rates), wish.session_id, wish.spec, sent, total=None, idempotent=True)
                 wish.acknowledged = True
                 self.world.note(name, "acknowledged")
             except Crash:

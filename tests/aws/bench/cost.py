@@ -25,6 +25,7 @@ from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.deployment import CloudGrid
+from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.ports.doorbell import WORK
 from tests.aws.bench.rows import Row, shown
 from tests.aws.emulators import Account
@@ -80,7 +81,7 @@ def metered(account: Account, url: str, folder: Path) -> Iterator[tuple[Grid, Me
     thread = threading.Thread(target=agent.run, name="agent")
     thread.start()
     try:
-        with Grid(deployment) as grid:
+        with Grid(InProcessGateway(deployment)) as grid:
             yield grid, meter
     finally:
         agent.drain()

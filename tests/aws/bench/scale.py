@@ -16,7 +16,6 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.calls import SimulatedCalls
 from htcgrid_core.testing.simulator.efficiency import _Nothing
@@ -31,6 +30,7 @@ from tests.aws.bench.model import (
     ModelledStore,
 )
 from tests.aws.bench.rows import Row
+from tests.manual_agent import submit
 
 SLOTS = 32
 SPREAD = 0.2  # of a task's duration, a lognormal's

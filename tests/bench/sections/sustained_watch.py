@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 from htcgrid_core.client.grid import Grid
-from htcgrid_core.domain.session import SessionSpec
-from htcgrid_core.services import results
+from htcgrid_core.client.session import Session
 from tests.bench.case import Note
 from tests.bench.events import WrongResultError
 from tests.bench.sections.sustained_offer import TASK_S, Offered
@@ -24,7 +23,7 @@ class Watched:
     """A session that runs: what has been seen of it."""
 
     offered: Offered
-    spec: SessionSpec
+    session: Session
     seen: bytearray
     cursor: int = 0
 
@@ -52,9 +51,8 @@ class Watch:
 
     def until_all(self, told: Connection, give_up_at: float, note: Note) -> None:
         """Look at each ring until every task of all sessions was seen, or the time is up."""
-        bell = self.grid.deployment.borrow_bell()
         note_at = 0.0
-        try:
+        with self.grid.gateway.waiter() as waiter:
             while len(self.offered) < self.sessions or self.running:
                 now = time.monotonic()
                 if now >= give_up_at:
@@ -63,11 +61,9 @@ class Watch:
                     note_at = now + NOTE_EVERY_S
                     seen = f"{len(self.overheads_s):,} results seen"
                     note(f"{len(self.offered)} of {self.sessions} sessions offered, {seen}")
-                bell.wait(BELL_S)
+                waiter.wait(BELL_S)
                 self._hear(told)
                 self._look()
-        finally:
-            self.grid.deployment.return_bell(bell)
 
     def _hear(self, told: Connection) -> None:
         """Take in the sessions that were submitted meanwhile."""
@@ -76,8 +72,8 @@ class Watch:
                 offered = told.recv()
             except EOFError:
                 raise WrongResultError(f"the submitter ended after {len(self.offered)} sessions") from None
-            spec = self.grid.session(offered.session_id).spec
-            self.running[offered.session_id] = Watched(offered, spec, bytearray(self.session_tasks))
+            session = self.grid.session(offered.session_id)
+            self.running[offered.session_id] = Watched(offered, session, bytearray(self.session_tasks))
             self.offered.append(offered)
 
     def _look(self) -> None:
@@ -97,12 +93,9 @@ class Watch:
 
     def _new_results(self, watched: Watched, session_id: str) -> Iterator[int]:
         """The tasks behind the cursor, each decoded as for a user."""
-        plane = self.grid.plane
-        while pages := results.pages_after(plane, session_id, watched.cursor):
-            for page in pages:
-                watched.cursor = page.cursor
-                for outcome in results.page_outcomes(plane, session_id, watched.spec, page):
-                    task = results.task_of(watched.spec, outcome, page.agent)
-                    if task.error is not None or task.result is not None:
-                        raise WrongResultError(f"task {task.index} of {session_id}: {task}")
-                    yield task.index
+        for cursor, tasks in watched.session.pages(watched.cursor):
+            watched.cursor = cursor
+            for task in tasks:
+                if task.error is not None or task.result is not None:
+                    raise WrongResultError(f"task {task.index} of {session_id}: {task}")
+                yield task.index

@@ -1,4 +1,4 @@
-"""What the client needs of a grid beside its planes; each kind of grid URL has one."""
+"""What the gateway needs of a grid beside its planes; each kind of grid has one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from htcgrid_core.ports.plane import Plane
 
 
 class Deployment(Protocol):
-    """A grid that ``connect`` found.
+    """A grid that was opened.
 
     Attributes:
         url: as the user wrote it.
@@ -37,7 +37,3 @@ class Deployment(Protocol):
 
     def close(self) -> None:
         """Let go of what the connection holds on this machine."""
-
-    @property
-    def actor(self) -> str:
-        """Who acts, for the audit."""

@@ -1,0 +1,37 @@
+"""Deploying a function: its package and options, checked and handed to the grid."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.function import FunctionVersion
+from htcgrid_core.gateway.protocol import Gateway
+
+
+def deploy(
+    gateway: Gateway,
+    name: str,
+    path: str | os.PathLike[str],
+    *,
+    handler: str,
+    runtime: str | None,
+    **options: Any,
+) -> FunctionVersion:
+    """Package and register; see ``Grid.deploy``."""
+    from htcgrid_core.client.packaging import BOOTSTRAP, package  # zip and compression: only who deploys needs them
+
+    runtime = runtime or f"python3.{sys.version_info.minor}"
+    handler = handler or (BOOTSTRAP if runtime.startswith("provided") else "")
+    drafted = {"function": name, "version": 1, "handler": handler, "runtime": runtime, **options}
+    drafted |= {"blob": "", "content": "", "files": 0, "unpacked_bytes": 0, "package_bytes": 0}
+    try:
+        draft = FunctionVersion.model_validate(drafted)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        raise InvalidInput(f"function {name!r} was not deployed: {wrong}") from error
+    return gateway.deploy(draft, package(path, handler, runtime))

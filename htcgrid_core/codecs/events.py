@@ -1,0 +1,49 @@
+"""Events as they travel: encoded where they are submitted, and by nobody on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from htcgrid_core.codecs.shared import note_into, stop_noting
+from htcgrid_core.codecs.values import ENCODERS
+from htcgrid_core.domain.errors import InvalidEvent
+
+
+class SharingEvent(NamedTuple):
+    """An encoded event that refers to shared inputs: their ``digest.codec``, in order."""
+
+    data: bytes
+    shared: tuple[str, ...]
+
+
+EncodedEvent = bytes | SharingEvent
+
+
+def encoded(codec: str, events: Iterable[Any]) -> Iterator[EncodedEvent]:
+    """The events one after the other, each when it is asked for.
+
+    Raises:
+        InvalidEvent: one of them cannot be encoded.
+    """
+    encode = ENCODERS[codec]
+    shared: set[str] = set()
+    for index, event in enumerate(events):
+        token = note_into(shared)
+        try:
+            data = encode(event)
+        except Exception as error:  # whatever the event's own encoding raises is the caller's to mend
+            raise _invalid(index, codec, error) from error
+        finally:
+            stop_noting(token)
+        if shared:
+            yield SharingEvent(data, tuple(sorted(shared)))
+            shared.clear()
+        else:
+            yield data
+
+
+def _invalid(index: int, codec: str, error: Exception) -> InvalidEvent:
+    if codec == "json":
+        return InvalidEvent(index, f"it is not JSON ({error})")
+    return InvalidEvent(index, f"it cannot be pickled ({type(error).__name__}: {error})")

@@ -1,0 +1,55 @@
+"""Tasks that have ended: as they travel, with their results encoded, and as their user sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from htcgrid_core.codecs.outcomes import Outcome, decode_error
+from htcgrid_core.codecs.values import DECODERS
+from htcgrid_core.domain.lifecycle import TaskState
+from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.domain.session import SessionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Tasks that one agent committed together: all of them, or those that were asked for.
+
+    Attributes:
+        cursor: grows with every commit of the session; pass it back to go on after this page.
+        outcomes: verified; their results are still encoded.
+    """
+
+    cursor: int
+    agent: str
+    outcomes: Iterable[Outcome]
+
+
+def decoded(spec: SessionSpec, found: TaskPage | TaskOutcome) -> Iterator[TaskOutcome]:
+    """The tasks of a page; a task that has no outcome is what it is.
+
+    Raises:
+        Exception: whatever loading a pickled result raises.
+    """
+    if isinstance(found, TaskOutcome):
+        yield found
+    else:
+        for outcome in found.outcomes:
+            yield task_of(spec, outcome, found.agent)
+
+
+def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "") -> TaskOutcome:
+    """An outcome as a user sees it, decoded."""
+    return TaskOutcome(
+        index=outcome.index,
+        state=TaskState.FAILED if outcome.failed else TaskState.COMPLETED,
+        attempts=outcome.attempt,
+        result=None if outcome.failed else DECODERS[spec.codec](outcome.payload),
+        error=decode_error(outcome.payload, signed=spec.codec == "pickle") if outcome.failed else None,
+        agent=agent,
+        started_at=outcome.started,
+        duration_seconds=outcome.seconds,
+        stdout=outcome.stdout,
+        stderr=outcome.stderr,
+    )

@@ -1,0 +1,44 @@
+"""Waiting for news by a doorbell, with a slow poll as the safety net."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from types import TracebackType
+from typing import Self
+
+from htcgrid_core.domain import limits
+from htcgrid_core.gateway.deployment import Deployment
+from htcgrid_core.ports.doorbell import COMMITS
+
+WAKE_EVERY_SECONDS = 2.0  # a waiter looks this often whether agents still run
+
+
+class BellWaiter:
+    """Wakes at each commit and transition of any session."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._clock = deployment.plane.clock
+        self._bell = deployment.borrow_bell()
+        self._wake_at = self._clock.monotonic() + WAKE_EVERY_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._deployment.return_bell(self._bell)
+
+    def wait(self, timeout_seconds: float | None, session_ids: Collection[str] = ()) -> None:
+        """Return at the next ring, or after a poll's time, or after the timeout."""
+        pause = limits.CLIENT_POLL_SECONDS
+        self._bell.wait(pause if timeout_seconds is None else min(pause, timeout_seconds))
+        now = self._clock.monotonic()
+        if now >= self._wake_at:
+            self._wake_at = now + WAKE_EVERY_SECONDS
+            self._deployment.wake()
+
+    def interrupt(self) -> None:
+        """Let ``wait`` return: for other threads."""
+        self._deployment.plane.doorbell.ring(COMMITS)

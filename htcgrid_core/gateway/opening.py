@@ -1,0 +1,48 @@
+"""From a grid's URL to its gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.gateway.in_process import InProcessGateway
+
+if TYPE_CHECKING:
+    import boto3
+
+    from htcgrid_core.gateway.deployment import Deployment
+    from htcgrid_core.gateway.protocol import Gateway
+
+
+def open_gateway(url: str, *, aws_session: boto3.Session | None = None) -> Gateway:
+    """The gateway of a grid.
+
+    Args:
+        url: ``local://``, ``local:///PATH`` or ``aws://NAME``, with options.
+        aws_session: whose credentials an ``aws://`` grid is used with, instead of those that its URL names.
+
+    Raises:
+        UnknownGrid, AccessDenied, GridUnavailable, IncompatibleGrid: as for ``connect``.
+    """
+    if url.split(":", 1)[0] == "aws":
+        return InProcessGateway(_cloud_grid(url, aws_session))
+    return InProcessGateway(_embedded_grid(url))
+
+
+def _embedded_grid(url: str) -> Deployment:
+    from htcgrid_core.local.address import parse_local
+    from htcgrid_core.local.embedded import EmbeddedGrid
+
+    directory, fleet = parse_local(url)
+    return EmbeddedGrid(url, directory, fleet)
+
+
+def _cloud_grid(url: str, session: boto3.Session | None) -> Deployment:
+    try:
+        from htcgrid_core.cloud.address import parse_aws
+        from htcgrid_core.cloud.deployment import CloudGrid
+    except ModuleNotFoundError as error:
+        if error.name not in ("boto3", "botocore"):
+            raise
+        raise UnknownGrid(f"{url!r} needs boto3: pip install 'htcgrid[aws]'") from error
+    return CloudGrid(parse_aws(url), session)

@@ -1,0 +1,267 @@
+"""The gateway: the use cases of a grid, for clients and servers alike.
+
+Arguments and results are plain data, so that an implementation may be far away. A gateway signs and verifies, with a
+key that its user does not have; it neither encodes nor decodes: events and shared values come encoded, and results
+leave it as they were encoded, so that a server never loads a pickle. Iterators are bounded in memory, and cursors are
+those of the pages that came with them.
+
+Each method may raise GridUnavailable, AccessDenied and IncompatibleGrid besides what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from htcgrid_core.codecs.events import EncodedEvent
+from htcgrid_core.codecs.outcomes import Outcome
+from htcgrid_core.codecs.packages import Packed
+from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.tasks import TaskPage
+from htcgrid_core.domain.agent import AgentRecord
+from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.function import FunctionVersion
+from htcgrid_core.domain.lifecycle import SessionState, TaskState
+from htcgrid_core.domain.measurement import Measurement
+from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.gateway.description import GridDescription
+
+
+class Waiter(Protocol):
+    """Waits for news of sessions, as many as there are; a context manager. For one thread at a time."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def wait(self, timeout_seconds: float | None, session_ids: Collection[str] = ()) -> None:
+        """Return when there is news, or after the timeout, or after a while: news may be lost.
+
+        Meanwhile agents are kept running.
+
+        Args:
+            session_ids: whose news is waited for; empty for all. Others' news may end the wait, too.
+
+        Raises:
+            GridUnavailable: agents cannot be started any more.
+        """
+
+    def interrupt(self) -> None:
+        """Let ``wait`` return: for other threads. Like news, this may be lost."""
+
+
+class Gateway(Protocol):
+    """One grid. May be used from many threads.
+
+    Attributes:
+        url: as whoever connected wrote it.
+    """
+
+    url: str
+
+    # The grid
+
+    def describe(self) -> GridDescription:
+        """What is to be known before a submit. Quick: what is far away is asked once in a heartbeat."""
+
+    def wake(self) -> None:
+        """Make sure that agents run.
+
+        Raises:
+            GridUnavailable: they cannot be started.
+        """
+
+    def agents(self) -> list[AgentRecord]:
+        """What agents that are alive last said of themselves."""
+
+    def measure(self) -> Measurement:
+        """The grid's load."""
+
+    def close(self) -> None:
+        """Let go of the connection, which comes back when it is used again."""
+
+    # Sessions
+
+    def submit(
+        self,
+        session_id: str,
+        spec: SessionSpec,
+        events: Iterable[EncodedEvent],
+        *,
+        total: int | None,
+        idempotent: bool,
+        durable: bool = True,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> SessionRecord:
+        """Submit a session, make sure that agents run, and return the acknowledged row.
+
+        What is wrong with the events that are few megabytes together is told before anything is written.
+
+        Args:
+            session_id: a fresh id, or one made from a token (``gateway.session_ids``), of the spec's tenant.
+            events: encoded with ``spec.codec``; streamed. What iterating raises aborts the submission.
+            total: how many events there are, if that is known.
+            idempotent: the id is a token's: the session that it has, if the body is the same, is returned.
+            durable: return once it would survive a power failure, not only the death of a process.
+            on_progress: called with the number of events written so far.
+
+        Raises:
+            InvalidInput: the id, the pool, the function's package or callable, or a shared input is no good.
+            InvalidEvent: an event is too large.
+            SessionConflict: the token's session has another body.
+            GridUnavailable: it was not submitted; submit again with the same token. Or, as the message then says, it
+                was, and agents cannot be started.
+        """
+
+    def resubmit(
+        self, session_id: str, parent_id: str, *, idempotent: bool, traceparent: str = "", tracestate: str = ""
+    ) -> SessionRecord:
+        """Submit, as a session with this id, the tasks of an ended one that are not COMPLETED.
+
+        Raises:
+            SessionNotFound: there is no such parent.
+            SessionNotFinished: the parent still runs.
+            InvalidInput, SessionConflict: as for ``submit``.
+        """
+
+    def session(self, session_id: str) -> SessionRecord:
+        """One session's row.
+
+        Raises:
+            SessionNotFound: there is none, or its retention time has passed.
+        """
+
+    def progress(self, session_ids: Sequence[str]) -> list[SessionRecord]:
+        """Rows of up to a hundred sessions (``limits.PROGRESS_BATCH``), in this order; unknown ones are left out.
+
+        Raises:
+            InvalidInput: more than that.
+        """
+
+    def sessions(
+        self, *, states: Sequence[SessionState] = (), limit: int = 100, before: float | None = None
+    ) -> list[SessionRecord]:
+        """Rows, newest first.
+
+        Args:
+            states: only those in one of them; empty for all.
+            before: the ``submitted_at`` to go on from.
+        """
+
+    def history(self, session_id: str) -> list[AuditEntry]:
+        """Who did what to a session, oldest first; empty if there is none."""
+
+    def adopt(self, session_id: str, owner: str) -> SessionRecord:
+        """Make ``owner`` the one whose fenced cancel counts; one that has ended keeps its owner.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+
+    def cancel(self, session_id: str, *, reason: str, owner: str | None = None) -> SessionRecord:
+        """Ask for a session's end and return at once; one that has ended stays as it is.
+
+        Args:
+            owner: cancel only if the session is still this owner's; None for whoever's it is.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+
+    def waiter(self) -> Waiter:
+        """What waits for news of sessions."""
+
+    # Tasks of a session, by its row: one that is not older than what is to be seen
+
+    def pages(self, record: SessionRecord, cursor: int = 0) -> Iterator[TaskPage]:
+        """What was committed after ``cursor`` and until now, without waiting for more.
+
+        Raises:
+            CorruptPayload: a page was damaged, or not written by this grid.
+        """
+
+    def outcomes(self, record: SessionRecord) -> Iterator[tuple[int, Outcome | None]]:
+        """Every task's outcome in index order, None if it has none.
+
+        Those of a resubmitted session fill the gaps of its parent's.
+
+        Raises:
+            SessionNotFound: the parent's retention time has passed.
+            CorruptPayload: as for ``pages``.
+        """
+
+    def tasks(self, record: SessionRecord, state: TaskState | None = None) -> Iterator[TaskPage | TaskOutcome]:
+        """All tasks, or those in one state, in no order: pages of those with an outcome, the others one by one.
+
+        Raises:
+            CorruptPayload: as for ``pages``.
+        """
+
+    def task(self, record: SessionRecord, index: int) -> TaskPage | TaskOutcome:
+        """One task: alone on its page, if it has an outcome.
+
+        Raises:
+            InvalidInput: the session has no such task.
+            CorruptPayload: as for ``pages``.
+        """
+
+    def events(self, record: SessionRecord) -> Iterator[bytes]:
+        """The events in index order, as they were encoded.
+
+        Raises:
+            CorruptPayload: as for ``pages``.
+        """
+
+    # What sessions refer to
+
+    def put(self, data: bytes, codec: str) -> SharedInput:
+        """Store an encoded value for many tasks.
+
+        Args:
+            codec: "json", "pickle" or "bytes".
+
+        Raises:
+            InvalidInput: another codec.
+        """
+
+    def put_callable(self, pickled: bytes) -> str:
+        """Store a pickled callable; what is returned stands in a ``FunctionSpec`` as its ``blob``."""
+
+    def deploy(self, draft: FunctionVersion, package: Packed) -> FunctionVersion:
+        """Register a package as the next version of a function; the latest one again if that asks for the same.
+
+        Args:
+            draft: its number, its blob and sizes, and when and by whom it was deployed are filled in.
+
+        Raises:
+            InvalidInput: it sets a variable that the runtime sets.
+        """
+
+    def function(self, name: str, version: int | None = None, *, session_id: str | None = None) -> FunctionVersion:
+        """A version of a function that is deployed, or the latest.
+
+        Args:
+            session_id: of a token. If there is this session and it runs the function, the version that it runs: to
+                submit again after a deployment is no other submission.
+
+        Raises:
+            FunctionNotFound: there is none.
+        """
+
+    def functions(self, name: str | None = None) -> list[FunctionVersion]:
+        """The latest version of each function; or all versions of one, oldest first.
+
+        Raises:
+            FunctionNotFound: this can be no function's name.
+        """
+
+    def remove_function(self, name: str, version: int | None = None) -> list[int]:
+        """Take one version or all out of use for new sessions; return their numbers.
+
+        Raises:
+            FunctionNotFound: there is none.
+        """

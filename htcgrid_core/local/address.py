@@ -1,0 +1,58 @@
+"""The address of an embedded grid: ``local://`` or ``local:///PATH``, with options behind a question mark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.local.agent_processes import Fleet
+from htcgrid_core.local.directory import Directory
+
+
+class LocalOptions(BaseModel):
+    """What may follow the question mark of a ``local://`` URL.
+
+    Attributes:
+        agents: agent processes.
+        slots: tasks that each runs at once; 0 for the cores of this machine.
+        idle: seconds after which idle agents leave.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agents: int = Field(default=1, ge=1, le=64)
+    slots: int = Field(default=0, ge=0, le=4096)
+    idle: float = Field(default=limits.AGENT_IDLE_SECONDS, ge=0, allow_inf_nan=False)
+
+
+def parse_local(url: str) -> tuple[Directory, Fleet]:
+    """The directory and agents that a ``local://`` URL names.
+
+    Raises:
+        UnknownGrid: it is not such a URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UnknownGrid(f"{url!r} is not a URL: {error}") from error
+    if parts.scheme == "aws":
+        raise UnknownGrid(f"{url!r} is on AWS; this is about the embedded grid: local:// or local:///PATH")
+    if parts.scheme != "local":
+        raise UnknownGrid(f"{url!r} is not a grid's URL: write local://, local:///PATH or aws://NAME")
+    if parts.netloc or parts.fragment:
+        raise UnknownGrid(f"{url!r}: a directory needs three slashes, as in local:///{parts.netloc or 'PATH'}")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    try:
+        options = LocalOptions.model_validate(dict(pairs))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UnknownGrid(f"{url!r}: {wrong} (options are agents, slots and idle)") from error
+    path = unquote(parts.path)
+    if (path and not path.startswith("/")) or "\0" in path:
+        raise UnknownGrid(f"{url!r}: name the whole path of a directory, as in local:///PATH")
+    directory = Directory(Path(path)) if path not in ("", "/") else Directory.default()
+    return directory, Fleet(options.agents, options.slots, options.idle)

@@ -1,0 +1,14 @@
+"""The reconciler of an embedded grid: a tick by hand. Its agents make theirs by themselves."""
+
+from __future__ import annotations
+
+from htcgrid_core.domain import limits
+from htcgrid_core.local.directory import Directory, open_plane
+from htcgrid_core.services.reconcile import Reconciled, reconcile
+from htcgrid_core.services.sweep import Swept, sweep
+
+
+def tick(directory: Directory) -> tuple[Reconciled, Swept]:
+    """One thorough tick, and a sweep; many may do it at once."""
+    plane = open_plane(directory)
+    return reconcile(plane, limits.LOCAL_RECONCILE_TICK_SECONDS, thorough=True), sweep(plane)

@@ -1,0 +1,92 @@
+"""Resubmit: what failed or was cancelled runs again as a session of its own, which fills the gaps of its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from htcgrid_core.codecs import frames
+from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
+from htcgrid_core.codecs.outcomes import Outcome
+from htcgrid_core.domain.errors import SessionNotFinished
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services import payloads
+from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.results import in_index_order
+from htcgrid_core.services.submit import submit
+
+
+def resubmit(
+    plane: Plane,
+    session_id: str,
+    parent_id: str,
+    *,
+    agents: int,
+    idempotent: bool,
+    traceparent: str = "",
+    tracestate: str = "",
+) -> SessionRecord:
+    """Submit the tasks of an ended session that are not COMPLETED; return the new session's acknowledged row.
+
+    Args:
+        session_id: of the new session; as for ``submit``.
+        agents: how many the pool can reach now.
+        traceparent, tracestate: where in a trace this is asked for.
+
+    Raises:
+        SessionNotFound: the parent's retention time has passed.
+        SessionNotFinished: the parent still runs.
+        SessionConflict, GridUnavailable: as for ``submit``.
+    """
+    parent = plane.store.session(parent_id, plane.clock.now())
+    if not parent.ended:
+        raise SessionNotFinished(f"session {parent_id} still runs: wait for it or cancel it, then resubmit")
+    before = parent.parsed_spec()
+    update = {"parent_id": parent_id, "agents": agents, "traceparent": traceparent, "tracestate": tracestate}
+    events = unfinished_events(plane, parent, before)
+    return submit(plane, session_id, before.model_copy(update=update), events, total=None, idempotent=idempotent)
+
+
+def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[EncodedEvent]:
+    """The encoded events of the tasks of an ended session that are not COMPLETED, in index order."""
+    events: frames.Frames | None = None
+    first = count = root = 0
+    offsets: list[int] = []
+    for index, outcome in in_index_order(plane, record, spec):
+        if outcome is not None and not outcome.failed:
+            continue
+        while events is None or index >= first + count:
+            (block,) = with_retries(plane, partial(plane.store.blocks, record.session_id, root, 1))
+            first, count, root = block.first_index, block.count, root + 1
+            if index < first + count:
+                packed = payloads.load(plane, record.session_id, spec, payloads.EVENTS, block.payload)
+                events = frames.unpack(packed)
+                offsets = events.offsets()
+        data = events.data[offsets[index - first] : offsets[index - first + 1]]
+        yield SharingEvent(data, events.shared) if events.shared else data
+
+
+def merged_outcomes(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[tuple[int, Outcome | None]]:
+    """Every task's outcome in index order, None if it has none; of a resubmitted session, its parent's, gaps filled.
+
+    Both are encoded in the same way: a resubmitted session has its parent's function and codec.
+
+    Raises:
+        SessionNotFound: the parent's retention time has passed.
+    """
+    own = in_index_order(plane, record, spec)
+    if spec.parent_id is None:
+        return own
+    parent = plane.store.session(spec.parent_id, plane.clock.now())
+    return _filled(merged_outcomes(plane, parent, parent.parsed_spec()), own)
+
+
+def _filled(
+    parent: Iterator[tuple[int, Outcome | None]], own: Iterator[tuple[int, Outcome | None]]
+) -> Iterator[tuple[int, Outcome | None]]:
+    """The parent's outcomes under their indexes, each gap with the next one of those that ran again."""
+    for index, outcome in parent:
+        if outcome is None or outcome.failed:
+            _, outcome = next(own)
+        yield index, outcome
