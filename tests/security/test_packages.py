@@ -100,7 +100,7 @@ def _assert_not_unpacked(tmp_path: Path, data: bytes) -> None:
     package.write_bytes(sealed)
     cache = tmp_path / "cache" / "packages"
     before = everything_in(tmp_path)
-    command = launcher(cache, digest, str(package), limits.CACHE_BYTES, None)
+    command = launcher(cache, digest, str(package), limits.CACHE_BYTES, None, "mine")
     ran = subprocess.run([*command, "/bin/echo", "it runs"], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == BAD_PACKAGE, ran
     assert "it runs" not in ran.stdout

@@ -12,21 +12,23 @@ from pathlib import Path
 BAD_PACKAGE = 65  # exit code: the package's fault, or the command's, not the machine's (EX_DATAERR of sysexits.h)
 
 
-def launcher(cache: Path, digest: str, package: str, limit_bytes: int, memory_mb: int | None) -> tuple[str, ...]:
-    """The command that prepares a package for the command behind it."""
-    arguments = (cache, digest, package, limit_bytes, memory_mb or 0, os.getpid())
+def launcher(
+    cache: Path, digest: str, package: str, limit_bytes: int, memory_mb: int | None, tenant: str
+) -> tuple[str, ...]:
+    """The command that prepares a package for the command behind it, which runs tasks of one tenant."""
+    arguments = (cache, digest, package, limit_bytes, memory_mb or 0, os.getpid(), tenant)
     return (sys.executable, "-P", "-m", "htcgrid_core.agent.workers.launch", *map(str, arguments))
 
 
 def main() -> None:
-    """``python -P -m ...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID COMMAND...``."""
+    """``python -P -m ...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID TENANT COMMAND...``."""
     from htcgrid_core.agent.workers.limits import confine
-    from htcgrid_core.agent.workers.unpacked_packages import BYTECODE, hold, task_folder
+    from htcgrid_core.agent.workers.unpacked_packages import bytecode_folder, hold, task_folder
     from htcgrid_core.domain.errors import InvalidPackage
 
     cache, digest, package = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     limit_bytes, memory_mb, agent_pid = map(int, sys.argv[4:7])
-    command = sys.argv[7:]
+    tenant, command = sys.argv[7], sys.argv[8:]
     confine(memory_mb)
     if os.getppid() != agent_pid:
         return  # the agent died before its death was a signal for us
@@ -36,7 +38,9 @@ def main() -> None:
     except InvalidPackage as error:
         print(error, file=sys.stderr)  # noqa: T201 - the agent reads it
         sys.exit(BAD_PACKAGE)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(cache / digest / BYTECODE)
+    except OSError as error:
+        sys.exit(f"package {digest} cannot be unpacked in {cache}: {error}")  # the machine's fault
+    os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode_folder(cache, digest, tenant))
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell, and what the function was deployed with
     except OSError as error:
