@@ -81,6 +81,10 @@ def deploy(
         if variable in RESERVED_VARIABLES or variable.startswith(RESERVED_PREFIXES):
             raise InvalidInput(f"function {name!r} was not deployed: {variable} is set by the runtime")
     packed = package(path, handler, runtime)
+    if draft.memory_mb is not None and len(packed.data) > draft.memory_mb << 20:
+        size = f"{len(packed.data) / (1 << 20):.1f} MiB"
+        text = f"its package, {size} zipped, cannot be unpacked in its {draft.memory_mb} MiB of memory: raise memory_mb"
+        raise InvalidInput(f"function {name!r} was not deployed: {text}")
     sizes = {"files": len(packed.names), "unpacked_bytes": packed.unpacked_bytes, "package_bytes": len(packed.data)}
     update = {"content": packed.content, **sizes}
     return functions.deploy(deployment.plane, draft.model_copy(update=update), packed)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
-from htcgrid_core.agent.workers.launch import launcher
+from htcgrid_core.agent.workers.launch import BAD_MACHINE, launcher
 from htcgrid_core.cloud.plane import CACHE_VARIABLE, cache_folder
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.disk.private import make_private
@@ -107,7 +107,7 @@ class TestCache:
         before = everything(tmp_path)
         command = [*launcher(tmp_path / "cache", DIGEST, "/no/package", 1 << 30, None, "mine"), "true"]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert ran.returncode == 1
+        assert ran.returncode == BAD_MACHINE
         assert ran.stderr.startswith(f"package {DIGEST} cannot be unpacked in {tmp_path}/cache: ")
         assert "Traceback" not in ran.stderr
         assert everything(tmp_path) == before
