@@ -9,9 +9,9 @@ from pickle import UnpicklingError
 import click
 
 from htcgrid_core.cli.exits import Exit, Failure
+from htcgrid_core.cli.importing import make_importable_for
 from htcgrid_core.cli.options import connected, grid_options
 from htcgrid_core.cli.output import add_row, console, duration, print_json, say, table
-from htcgrid_core.cli.submit import make_cwd_importable
 from htcgrid_core.cli.views import not_loadable, task_view
 from htcgrid_core.domain.lifecycle import TASK, TaskState
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
@@ -33,8 +33,8 @@ def tasks(url: str, as_json: bool, session_id: str, state: str | None, limit: in
     With --json each has its error's traceback and what it printed.
     """
     with connected(url) as grid:
-        make_cwd_importable()  # pickled results may need modules from here
         session = grid.session(session_id)
+        make_importable_for(session)
         found = session.tasks(state)
         try:
             if as_json:
@@ -78,8 +78,8 @@ def logs(url: str, as_json: bool, session_id: str, index: int) -> None:
     Of much output, the grid keeps the first and the last part.
     """
     with connected(url) as grid:
-        make_cwd_importable()
         session = grid.session(session_id)
+        make_importable_for(session)
         total = session.progress().total
         if index >= total:
             raise Failure(f"session {session.id} has {total:,} tasks, numbered from 0: no {index}", Exit.NOT_FOUND)

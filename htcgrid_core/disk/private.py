@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -51,6 +53,25 @@ def make_private(folder: Path, *, may_be_read: bool = False) -> None:
 def _make_missing(folder: Path) -> None:
     if not folder.exists():
         make_private(folder)
+
+
+def others_may_write(folder: str | os.PathLike[str]) -> bool:
+    """Whether anybody but this user and root may put something into a folder.
+
+    A group that has the user's name and no other member is the user: where each user has one, it may write.
+    """
+    found = os.stat(folder)
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_this_users(found.st_gid)
+
+
+def _is_this_users(gid: int) -> bool:
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return (gid, group.gr_name) == (user.pw_gid, user.pw_name) and set(group.gr_mem) <= {user.pw_name}
 
 
 def check_private(folder: Path) -> int:
