@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
+    from htcgrid_core.domain.printable import printable as printable
+    from htcgrid_core.domain.printable import printable_line as printable_line
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
     from htcgrid_core.domain.task_error import TaskError as TaskError
 
@@ -76,6 +78,8 @@ _HOMES = {
     "TaskError": "htcgrid_core.domain.task_error",
     "TaskOutcome": "htcgrid_core.domain.outcome",
     "RetryPolicy": "htcgrid_core.domain.retry",
+    "printable": "htcgrid_core.domain.printable",
+    "printable_line": "htcgrid_core.domain.printable",
     **dict.fromkeys(_ERRORS, "htcgrid_core.domain.errors"),
 }
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from htcgrid_core.client.deployment import Deployment
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput, SessionNotFound
 from htcgrid_core.domain.function import RESERVED_PREFIXES, RESERVED_VARIABLES, FunctionVersion
+from htcgrid_core.domain.printable import CONTROL
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import functions
 
@@ -80,6 +81,8 @@ def deploy(
     for variable in draft.variables:
         if variable in RESERVED_VARIABLES or variable.startswith(RESERVED_PREFIXES):
             raise InvalidInput(f"function {name!r} was not deployed: {variable} is set by the runtime")
+    if found := CONTROL.search(draft.description):
+        raise InvalidInput(f"function {name!r} was not deployed: its description has a control character: {found[0]!r}")
     packed = package(path, handler, runtime)
     if draft.memory_mb is not None and len(packed.data) > draft.memory_mb << 20:
         size = f"{len(packed.data) / (1 << 20):.1f} MiB"

@@ -18,6 +18,7 @@ from htcgrid_core.client.registry import is_registered, registered
 from htcgrid_core.client.spec_cache import SpecCache
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import Environment, FunctionSpec
+from htcgrid_core.domain.printable import CONTROL
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionSpec
 
@@ -105,6 +106,7 @@ class Specs:
     def _checked(self, options: dict[str, Any]) -> SessionSpec:
         """A spec that lacks only its function: a callable is stored after everything else was found good."""
         deployment = self._deployment
+        _check_texts(options)
         spec = _spec(FunctionSpec(name="unchecked.yet"), {**options, "agents": deployment.reachable_agents()})
         if spec.pool not in deployment.pools:
             served = ", ".join(deployment.pools)
@@ -118,6 +120,17 @@ def _spec(function: FunctionSpec, options: dict[str, Any]) -> SessionSpec:
     except ValidationError as error:
         wrong = "; ".join(f"{_argument(e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors())
         raise InvalidInput(f"the session was not submitted: {wrong}") from error
+
+
+def _check_texts(options: Mapping[str, Any]) -> None:
+    """Names and labels are shown to people: no control characters, which would do something to their terminals."""
+    labels = options.get("labels")
+    texts = [("name", options.get("name"))]
+    if isinstance(labels, Mapping):
+        texts += [(f"label {name!r}", text) for name, value in labels.items() for text in (name, value)]
+    for what, text in texts:
+        if isinstance(text, str) and (found := CONTROL.search(text)):
+            raise InvalidInput(f"the session was not submitted: its {what} has a control character: {found[0]!r}")
 
 
 def _argument(location: tuple[int | str, ...]) -> str:

@@ -93,7 +93,8 @@ def replace_unreadable(db: sqlite3.Connection, damaged: SessionRecord, now: floa
     db.execute(
         "UPDATE sessions SET state = ?, live = 0, spec = '', name = '', total = 0, completed = 0, failed = 0,"
         " cancelled = 0, task_seconds = 0, submitted_at = ?, updated_at = ?, ended_at = ?, deadline_at = NULL,"
-        " retention_seconds = ?, expires_at = ?, tolerated = NULL, bundles = -1, digest = '', reason = ?, owner = '', pool = ? WHERE id = ?",
+        " retention_seconds = ?, expires_at = ?, tolerated = NULL, bundles = -1, digest = '',"
+        " reason = ?, owner = '', pool = ? WHERE id = ?",
         (
             damaged.state, damaged.submitted_at, now, now, damaged.retention_seconds, expires_at, damaged.reason,
             damaged.pool, session_id,
