@@ -35,7 +35,7 @@ def written(folder: Path) -> Path:
 
 
 def deploy(grid: Grid, folder: Path, runtime: str, **options: Any) -> str:
-    where = {"handler": "app.handler"} if runtime == "python" else {"runtime": "provided"}
+    where: dict[str, Any] = {"handler": "app.handler"} if runtime == "python" else {"runtime": "provided"}
     return grid.deploy(f"bad-{runtime}", folder, **where, **options).name
 
 

@@ -205,6 +205,6 @@ class TestCloud:
     def damage(under_test: CloudUnderTest, partition: str, expression: str, values: dict[str, Any]) -> None:
         table = under_test.account.dynamodb()
         name = table.list_tables()["TableNames"][0]
-        more = {"ExpressionAttributeValues": values} if values else {}
+        more: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
         key = {"pk": {"S": partition}, "sk": {"S": "S"}}
         table.update_item(TableName=name, Key=key, UpdateExpression=expression, **more)

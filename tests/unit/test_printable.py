@@ -109,7 +109,8 @@ class TestWhereItIsShown:
             except ValueError:
                 ours.exception("it failed: %s", text, extra={"who": text, "more": [text, {text: text}]})
         finally:
-            root.handlers, _ = before[0], root.setLevel(before[1])
+            root.handlers = before[0]
+            root.setLevel(before[1])
             ours.setLevel(before[2])
         assert "ValueError" in out.getvalue()
         assert harmless(out.getvalue())
