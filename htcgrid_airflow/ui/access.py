@@ -14,7 +14,7 @@ from airflow.api_fastapi.auth.managers.models.resource_details import Connection
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, HTTPException, Request, status
 
-from htcgrid_core import CorruptPayload, IncompatibleGrid, Session
+from htcgrid_core import Session
 
 DAG_LABEL: Final = "airflow.dag"
 
@@ -58,8 +58,5 @@ AnyViewer = Annotated[Viewer, Depends(Viewer)]
 
 
 def dag_of(session: Session) -> str | None:
-    """The DAG that a session says it is of; None if it says none, or what it says cannot be read."""
-    try:
-        return session.labels.get(DAG_LABEL)
-    except (CorruptPayload, IncompatibleGrid):
-        return None
+    """The DAG that a session says it is of; None if it says none."""
+    return session.labels.get(DAG_LABEL)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from htcgrid_core import CorruptPayload, Grid, IncompatibleGrid, Progress, Session, SessionNotFound
+from htcgrid_core import Grid, Progress, Session, SessionNotFound
 
 MAX_SESSIONS = 100
 MAX_LOOKED_AT = 1000
@@ -64,16 +64,8 @@ def summary(session: Session, told: Progress, now: float) -> dict[str, Any]:
         "ended_at": told.ended_at,
         "seconds": max(0.0, (told.ended_at or now) - told.submitted_at),
         "reason": told.reason,
-        "labels": labels_of(session),
+        "labels": session.labels,
     }
-
-
-def labels_of(session: Session) -> dict[str, str]:
-    """None of a session that cannot be read, which hides no other."""
-    try:
-        return session.labels
-    except (CorruptPayload, IncompatibleGrid):
-        return {}
 
 
 def detailed(grid: Grid, session_id: str, *, texts: bool = True) -> dict[str, Any]:
