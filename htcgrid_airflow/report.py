@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from htcgrid_core import Progress, Session, TaskError, TaskFailed
+from htcgrid_core import Progress, Session, TaskError, TaskFailed, printable, printable_line
 
 FAILURES_SHOWN = 10
 TRACEBACKS_SHOWN = 3
@@ -21,7 +21,7 @@ def progress_line(progress: Progress) -> str:
     parts += [f"{progress.failed:,} failed"] * bool(progress.failed)
     parts += [f"{progress.cancelled:,} cancelled"] * bool(progress.cancelled)
     line = f"Session {progress.session_id} {progress.state}: {share} of {progress.total:,} tasks ({', '.join(parts)})"
-    return f"{line}: {progress.reason}" if progress.reason else line
+    return printable_line(f"{line}: {progress.reason}" if progress.reason else line)
 
 
 def first_failures(session: Session, count: int = FAILURES_SHOWN) -> list[TaskFailed]:
@@ -43,10 +43,10 @@ def failure_table(failures: list[TaskFailed], failed: int) -> str:
     """Index, error and message of each, then the first tracebacks."""
     lines = [f"First {len(failures):,} of {failed:,} failed tasks:", f"{'index':>9}  {'error':<24}  message"]
     for failure in failures:
-        message = " ".join(failure.error.message.split())
+        message = printable_line(" ".join(failure.error.message.split()))
         if len(message) > MESSAGE_CHARACTERS:
             message = f"{message[: MESSAGE_CHARACTERS - 3]}..."
-        lines.append(f"{failure.index:>9}  {failure.error.type:<24}  {message}".rstrip())
+        lines.append(f"{failure.index:>9}  {printable_line(failure.error.type):<24}  {message}".rstrip())
     for failure in [f for f in failures if f.error.traceback][:TRACEBACKS_SHOWN]:
-        lines += ["", f"Task {failure.index}:", failure.error.traceback.rstrip()]
+        lines += ["", f"Task {failure.index}:", printable(failure.error.traceback.rstrip())]
     return "\n".join(lines)

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
+    from htcgrid_core.domain.printable import printable as printable
+    from htcgrid_core.domain.printable import printable_line as printable_line
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
     from htcgrid_core.gateway.session_ids import session_id_of as session_id_of
 
@@ -75,6 +77,8 @@ _HOMES = {
     "TaskError": "htcgrid_core.domain.task_error",
     "TaskOutcome": "htcgrid_core.domain.outcome",
     "RetryPolicy": "htcgrid_core.domain.retry",
+    "printable": "htcgrid_core.domain.printable",
+    "printable_line": "htcgrid_core.domain.printable",
     **dict.fromkeys(_ERRORS, "htcgrid_core.domain.errors"),
 }
 

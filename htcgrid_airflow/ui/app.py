@@ -15,6 +15,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response, s
 from fastapi.responses import FileResponse, JSONResponse
 
 from htcgrid_airflow.ui import grids, reading
+from htcgrid_airflow.ui.access import AnyViewer
 from htcgrid_core import GridError, InvalidInput, SessionNotFound
 
 STATIC: Final = Path(__file__).with_name("static")
@@ -75,15 +76,22 @@ def connections() -> dict[str, Any]:
 
 
 @app.get("/api/sessions", dependencies=[sees_jobs])
-def sessions(conn_id: ConnId, state: State | None = None) -> dict[str, Any]:
-    """The newest sessions of a grid."""
-    return {"sessions": reading.listed(grids.grid(conn_id), state)}
+def sessions(viewer: AnyViewer, conn_id: ConnId, state: State | None = None) -> dict[str, Any]:
+    """The newest sessions of a grid that the user may see."""
+    grid = grids.grid(conn_id)
+    is_seen = None if viewer.sees_all_of(conn_id) else viewer.sees
+    return {"sessions": reading.listed(grid, state, is_seen)}
 
 
 @app.get("/api/session", dependencies=[sees_jobs])
-def session(conn_id: ConnId, session_id: SessionId) -> dict[str, Any]:
-    """One session."""
-    return reading.detailed(grids.grid(conn_id), session_id)
+def session(viewer: AnyViewer, conn_id: ConnId, session_id: SessionId) -> dict[str, Any]:
+    """One session; that of a DAG which the user may not read is as one that does not exist."""
+    grid = grids.grid(conn_id)
+    found = grid.session(session_id)
+    sees_all = viewer.sees_all_of(conn_id)
+    if not (sees_all or viewer.sees(found)):
+        raise SessionNotFound(session_id)
+    return reading.detailed(grid, session_id, texts=sees_all or viewer.reads_texts_of(found))
 
 
 @app.get("/api/task", dependencies=[sees_logs])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 from htcgrid_core import Grid, Progress, Session, SessionNotFound
 
 MAX_SESSIONS = 100
+MAX_LOOKED_AT = 1000
+"""Of the newest sessions, for those that a user may see."""
 MAX_FAILURES = 50
 MAX_HISTORY = 100
 MAX_LINEAGE = 20
@@ -16,9 +19,16 @@ MAX_TEXT_CHARACTERS = 4000
 """Of a traceback or of what a task printed: its end, where the reason stands."""
 
 
-def listed(grid: Grid, state: str | None) -> list[dict[str, Any]]:
-    """The newest sessions, in one state or in all."""
-    return lines(grid, grid.sessions(state, limit=MAX_SESSIONS))
+def listed(grid: Grid, state: str | None, is_seen: Callable[[Session], bool] | None = None) -> list[dict[str, Any]]:
+    """The newest sessions, in one state or in all.
+
+    Args:
+        is_seen: which of the newest ones to show; None for all.
+    """
+    if is_seen is None:
+        return lines(grid, grid.sessions(state, limit=MAX_SESSIONS))
+    newest = grid.sessions(state, limit=MAX_LOOKED_AT)
+    return lines(grid, list(islice(filter(is_seen, newest), MAX_SESSIONS)))
 
 
 def lines(grid: Grid, sessions: list[Session]) -> list[dict[str, Any]]:
@@ -59,8 +69,11 @@ def summary(session: Session, told: Progress, now: float) -> dict[str, Any]:
     }
 
 
-def detailed(grid: Grid, session_id: str) -> dict[str, Any]:
+def detailed(grid: Grid, session_id: str, *, texts: bool = True) -> dict[str, Any]:
     """Everything about one session.
+
+    Args:
+        texts: with what its tasks raised and printed.
 
     Raises:
         SessionNotFound: there is none.
@@ -77,7 +90,8 @@ def detailed(grid: Grid, session_id: str) -> dict[str, Any]:
         "parent_id": spec.parent_id,
         "rate": ended / line["seconds"] if line["seconds"] else None,
         "problem": _problem(grid) if line["ended_at"] is None else "",
-        "failures": _failures(session) if line["failed"] else [],
+        "failures": _failures(session, texts) if line["failed"] else [],
+        "texts": texts,
         "history": [
             {
                 "at": entry.at,
@@ -97,7 +111,7 @@ def _problem(grid: Grid) -> str:
     return "; ".join(f"agent {agent.agent_id}: {agent.problem}" for agent in grid.gateway.agents() if agent.problem)
 
 
-def _failures(session: Session) -> list[dict[str, Any]]:
+def _failures(session: Session, texts: bool) -> list[dict[str, Any]]:
     first = sorted(islice(session.tasks("FAILED"), MAX_FAILURES), key=lambda task: task.index)
     return [
         {
@@ -105,10 +119,10 @@ def _failures(session: Session) -> list[dict[str, Any]]:
             "attempts": task.attempts,
             "seconds": task.duration_seconds,
             "error_type": task.error.type if task.error else "",
-            "error_message": task.error.message if task.error else "",
-            "traceback": task.error.traceback[-MAX_TEXT_CHARACTERS:] if task.error else "",
-            "stdout": task.stdout[-MAX_TEXT_CHARACTERS:],
-            "stderr": task.stderr[-MAX_TEXT_CHARACTERS:],
+            "error_message": task.error.message if task.error and texts else "",
+            "traceback": task.error.traceback[-MAX_TEXT_CHARACTERS:] if task.error and texts else "",
+            "stdout": task.stdout[-MAX_TEXT_CHARACTERS:] if texts else "",
+            "stderr": task.stderr[-MAX_TEXT_CHARACTERS:] if texts else "",
         }
         for task in first
     ]

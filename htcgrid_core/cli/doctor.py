@@ -8,7 +8,8 @@ import click
 
 from htcgrid_core.cli.exits import Exit
 from htcgrid_core.cli.options import grid_options
-from htcgrid_core.cli.output import print_json
+from htcgrid_core.cli.output import echo, print_json
+from htcgrid_core.domain.printable import printable
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 INDENT = " " * 9
@@ -34,9 +35,10 @@ def doctor(url: str, as_json: bool) -> None:
             print_json(dataclasses.asdict(finding))
             continue
         mark = click.style(f"{finding.verdict:8}", fg=COLOURS[finding.verdict])
-        click.echo(f"{mark} {finding.check}: {finding.message}".replace("\n", f"\n{INDENT}"))
+        message = printable(f"{finding.check}: {finding.message}")
+        click.echo(f"{mark} {message}".replace("\n", f"\n{INDENT}"))
         if finding.advice:
-            click.echo(f"{INDENT}{finding.advice}")
+            echo(f"{INDENT}{finding.advice}")
     if not as_json:
         click.echo(f"{problems} problems, {warnings} warnings")
     if problems:

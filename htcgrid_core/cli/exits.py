@@ -7,6 +7,7 @@ from enum import IntEnum
 import click
 
 from htcgrid_core.domain import errors
+from htcgrid_core.domain.printable import printable
 
 
 class Exit(IntEnum):
@@ -57,7 +58,7 @@ class Failure(click.ClickException):
     """An error that ends the command: ``Error: message`` on stderr and an exit code."""
 
     def __init__(self, message: str, code: Exit) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.exit_code = int(code)  # type: ignore[misc]  # click's own is one for each class
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, console, moment, print_json, say, table
+from htcgrid_core.cli.output import add_row, console, echo, moment, print_json, say, table
 
 if TYPE_CHECKING:
     from htcgrid_core.domain.function import FunctionVersion
@@ -107,7 +107,7 @@ def describe(url: str, as_json: bool, function: str) -> None:
         return
     width = max(map(len, view))
     for key, value in view.items():
-        click.echo(f"{key:{width}}  {value if not key.endswith('_at') else moment(value)}")
+        echo(f"{key:{width}}  {value if not key.endswith('_at') else moment(value)}")
 
 
 @functions.command(short_help="Take a version, or a whole function, out of use.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from htcgrid_core.cli.output import STYLES, add_row, moment, table
 from htcgrid_core.cli.status import took
 from htcgrid_core.cli.views import progress_view
+from htcgrid_core.domain.printable import printable_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,9 +72,9 @@ class Snapshot:
                 rows, one.session_id, one.name, one.state, f"{one.total - one.pending:,}", f"{one.total:,}",
                 f"{one.failed:,}", took(one), moment(one.submitted_at),
             )  # fmt: skip
-        problems = [Text(problem, style=STYLES["FAILED"]) for problem in self.problems]
+        problems = [Text(printable_line(problem), style=STYLES["FAILED"]) for problem in self.problems]
         hint = Text("Ctrl-C closes this console; sessions go on, and idle agents leave by themselves", style="dim")
-        return Group(Text(title, style="bold"), Text(self.line()), *problems, rows, hint)
+        return Group(Text(printable_line(title), style="bold"), Text(self.line()), *problems, rows, hint)
 
 
 class Meter:

@@ -27,6 +27,7 @@ from htcgrid_core.cli import (
     tasks,
 )
 from htcgrid_core.cli.exits import Exit, Failure, failure_of, meanings
+from htcgrid_core.cli.output import echo
 from htcgrid_core.domain.errors import GridError
 
 EPILOG = f"""\b
@@ -48,7 +49,7 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt as interrupt:
-            click.echo(f"\n{str(interrupt) or 'interrupted'}", err=True)
+            echo(f"\n{str(interrupt) or 'interrupted'}", err=True)
             ctx.exit(Exit.INTERRUPTED)
         except GridError as error:
             raise failure_of(error) from error
@@ -57,7 +58,7 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Exit.BROKEN_PIPE)
         except Exception as error:
-            traceback.print_exc()
+            echo(traceback.format_exc(), nl=False, err=True)
             raise Failure(f"this is a bug in htcgrid: {type(error).__name__}: {error}", Exit.BUG) from error
 
 

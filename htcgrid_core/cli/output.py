@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from htcgrid_core.domain.printable import json_printable, printable, printable_line
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -27,8 +29,8 @@ def json_bytes(value: Any) -> bytes:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         text = json.dumps(repr(value), ensure_ascii=False)
-    # A lone surrogate has no UTF-8; its backslash escape is the one that JSON has.
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    # A lone surrogate has no UTF-8; like control characters it is written as the escape that JSON has.
+    return json_printable(text).encode() + b"\n"
 
 
 def print_json(value: Any) -> None:
@@ -38,7 +40,12 @@ def print_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """A sentence for people, on stderr."""
-    click.echo(text, err=True)
+    echo(text, err=True)
+
+
+def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
+    """Text that may be of a session, with nothing in it that a terminal or a CI system would obey."""
+    click.echo(printable(text), nl=nl, err=err)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -64,7 +71,7 @@ def add_row(made: Table, *cells: object) -> None:
     """Add a row of plain text; a state is coloured, and nothing is taken for markup."""
     from rich.text import Text
 
-    texts = [str(cell) for cell in cells]
+    texts = [printable_line(str(cell)) for cell in cells]
     made.add_row(*(Text(text, style=STYLES.get(text, "")) for text in texts))
 
 

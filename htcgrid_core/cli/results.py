@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import click
 
 from htcgrid_core.cli.exits import Exit, Failure
+from htcgrid_core.cli.importing import make_importable_for
 from htcgrid_core.cli.options import connected, grid_options
 from htcgrid_core.cli.output import json_bytes, print_json, say
-from htcgrid_core.cli.submit import make_cwd_importable
 from htcgrid_core.cli.views import error_view, not_loadable, progress_view
 from htcgrid_core.domain.errors import GridError, TaskFailed
 
@@ -51,8 +51,8 @@ def results(
     not there at all. --json makes a difference only with --output: a summary on stdout.
     """
     with connected(url) as grid:
-        make_cwd_importable()  # pickled results may need modules from here
         session = grid.session(session_id)
+        make_importable_for(session)
         if not session.done():
             session.wait(timeout, progress=sys.stderr.isatty())
         if output is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from htcgrid_core.cli.exits import Exit, Failure
+from htcgrid_core.cli.importing import make_cwd_importable
 from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option
 from htcgrid_core.cli.output import console, print_json, say
 from htcgrid_core.cli.views import progress_view
@@ -73,16 +73,17 @@ def submit(
 ) -> None:
     """Submit a session: one task for each event.
 
-    FUNCTION is module.handler, called as handler(event, context), with the current directory importable; or NAME or
-    NAME:VERSION of a function that was deployed (`htcgrid functions`), whose time and memory limits hold. Events are
-    streamed, but for a .json array: a million of them are better a .jsonl file, with one JSON value on each line. Each
-    row of a .csv file becomes an object whose values are strings.
+    FUNCTION is module.handler, called as handler(event, context), with the current directory importable unless others
+    may write to it; or NAME or NAME:VERSION of a function that was deployed (`htcgrid functions`), whose time and
+    memory limits hold. Events are streamed, but for a .json array: a million of them are better a .jsonl file, with
+    one JSON value on each line. Each row of a .csv file becomes an object whose values are strings.
 
     Prints the session's id, which watch, status, results, tasks, logs, cancel and resubmit take.
     """
     vector = _vector(events, kind, count)
     grid = connected(url)
-    make_cwd_importable()
+    if "." in function:  # a module's, not a deployed one
+        make_cwd_importable()
     labels = options.pop("labels")
     retry = _retry(
         max_attempts=options.pop("max_attempts"),
@@ -110,15 +111,6 @@ def report_submitted(session: Session, *, as_json: bool, wait: bool, progress: b
         session.raise_for_state()
     elif sys.stderr.isatty() and not as_json:
         say(f"{now.total:,} tasks submitted; `htcgrid watch {session.id}` waits for them")
-
-
-def make_cwd_importable() -> None:
-    """Put the current directory on sys.path as ``python script.py`` does, in place of this program's own folder."""
-    here, program = os.getcwd(), os.path.dirname(os.path.realpath(sys.argv[0]))
-    if sys.path and sys.path[0] == program:
-        del sys.path[0]
-    if here not in sys.path:
-        sys.path.insert(0, here)
 
 
 def _vector(events: str | None, kind: EventFormat | None, count: int | None) -> Iterable[Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from itertools import islice
 from pickle import UnpicklingError
 
 import click
 
 from htcgrid_core.cli.exits import Exit, Failure
+from htcgrid_core.cli.importing import make_importable_for
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, console, duration, print_json, say, table
-from htcgrid_core.cli.submit import make_cwd_importable
+from htcgrid_core.cli.output import add_row, console, duration, echo, print_json, say, table
 from htcgrid_core.cli.views import not_loadable, task_view
 from htcgrid_core.domain.lifecycle import TASK, TaskState
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
@@ -33,8 +34,8 @@ def tasks(url: str, as_json: bool, session_id: str, state: str | None, limit: in
     With --json each has its error's traceback and what it printed.
     """
     with connected(url) as grid:
-        make_cwd_importable()  # pickled results may need modules from here
         session = grid.session(session_id)
+        make_importable_for(session)
         found = session.tasks(state)
         try:
             if as_json:
@@ -71,15 +72,16 @@ def _short(error: TaskError | None) -> str:
 @click.command(short_help="Print what one task printed.")
 @click.argument("session_id", metavar="SESSION")
 @click.argument("index", type=click.IntRange(min=0))
+@click.option("--raw", is_flag=True, help="As it was printed, whatever a terminal or a CI system makes of it.")
 @grid_options
-def logs(url: str, as_json: bool, session_id: str, index: int) -> None:
+def logs(url: str, as_json: bool, session_id: str, index: int, raw: bool) -> None:
     """Print what the last attempt of task INDEX wrote to stdout and stderr, to the same streams, and its traceback.
 
-    Of much output, the grid keeps the first and the last part.
+    Control characters are escaped. Of much output, the grid keeps the first and the last part.
     """
     with connected(url) as grid:
-        make_cwd_importable()
         session = grid.session(session_id)
+        make_importable_for(session)
         total = session.progress().total
         if index >= total:
             raise Failure(f"session {session.id} has {total:,} tasks, numbered from 0: no {index}", Exit.NOT_FOUND)
@@ -90,9 +92,10 @@ def logs(url: str, as_json: bool, session_id: str, index: int) -> None:
     if as_json:
         print_json(task_view(session.id, task))
         return
-    click.echo(task.stdout, nl=False)
+    write = partial(click.echo, color=True) if raw else echo
+    write(task.stdout, nl=False)
     sys.stdout.flush()
-    click.echo(task.stderr, nl=False, err=True)
+    write(task.stderr, nl=False, err=True)
     if task.error is not None:
         say(task.error.traceback.rstrip() or f"{task.error.type}: {task.error.message}")
     elif not TASK.is_terminal(task.state):

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from htcgrid_core.client.waiting import looks, problems
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.printable import printable_line
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.gateway.protocol import Gateway, Waiter
 
@@ -54,7 +55,7 @@ def shown(
         TimeRemainingColumn(),
     )
     warned: set[str] = set()
-    label = record.name or record.session_id
+    label = printable_line(record.name or record.session_id)
     with Progress(
         *columns, console=console, transient=False, disable=not console.is_terminal and not console.is_jupyter
     ) as bar:
@@ -67,7 +68,7 @@ def shown(
             for problem in problems(gateway):
                 if problem not in warned:
                     warned.add(problem)
-                    bar.console.print(Text(problem, style="yellow"))
+                    bar.console.print(Text(printable_line(problem), style="yellow"))
             if console.is_terminal and not latest.ended:
                 time.sleep(REFRESH_SECONDS / 2)  # many commits a second need no more redraws than eyes can follow
     if latest.ended:
@@ -78,7 +79,7 @@ def shown(
 def _summary(record: SessionRecord) -> Text:
     counters = record.counters
     seconds = (record.ended_at or record.submitted_at) - record.submitted_at
-    text = Text(f"{record.name or record.session_id}: ")
+    text = Text(f"{printable_line(record.name or record.session_id)}: ")
     text.append(record.state, style=STYLES.get(record.state, ""))
     text.append(f", {counters.completed:,} of {counters.total:,} tasks completed in {seconds:.1f} s")
     if counters.failed:
@@ -86,5 +87,5 @@ def _summary(record: SessionRecord) -> Text:
     if counters.cancelled:
         text.append(f", {counters.cancelled:,} cancelled", style="yellow")
     if record.reason:
-        text.append(f" ({record.reason})")
+        text.append(f" ({printable_line(record.reason)})")
     return text

@@ -42,6 +42,7 @@ class Session:
         Raises:
             IncompatibleGrid: a newer release submitted it, and asked for what this one does not know. How far such a
                 session is can be seen all the same, and it can be cancelled.
+            CorruptPayload: it is damaged.
         """
         if self._spec is None:
             self._spec = self._record.parsed_spec()

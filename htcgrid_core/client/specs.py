@@ -14,6 +14,7 @@ from htcgrid_core.client.handlers import check_importable, reference
 from htcgrid_core.client.spec_cache import SpecCache
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import Environment, FunctionSpec
+from htcgrid_core.domain.printable import CONTROL
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.gateway.protocol import Gateway
@@ -99,6 +100,7 @@ class Specs:
     def _checked(self, options: dict[str, Any]) -> SessionSpec:
         """A spec that lacks only its function: a callable is stored after everything else was found good."""
         grid = self._gateway.describe()
+        _check_texts(options)
         spec = _spec(FunctionSpec(name="unchecked.yet"), {**options, "agents": grid.agents})
         grid.check_pool(spec.pool)
         return spec
@@ -110,6 +112,17 @@ def _spec(function: FunctionSpec, options: dict[str, Any]) -> SessionSpec:
     except ValidationError as error:
         wrong = "; ".join(f"{_argument(e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors())
         raise InvalidInput(f"the session was not submitted: {wrong}") from error
+
+
+def _check_texts(options: Mapping[str, Any]) -> None:
+    """Names and labels are shown to people: no control characters, which would do something to their terminals."""
+    labels = options.get("labels")
+    texts = [("name", options.get("name"))]
+    if isinstance(labels, Mapping):
+        texts += [(f"label {name!r}", text) for name, value in labels.items() for text in (name, value)]
+    for what, text in texts:
+        if isinstance(text, str) and (found := CONTROL.search(text)):
+            raise InvalidInput(f"the session was not submitted: its {what} has a control character: {found[0]!r}")
 
 
 def _argument(location: tuple[int | str, ...]) -> str:

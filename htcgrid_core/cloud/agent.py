@@ -66,6 +66,7 @@ def serve(
     if pool not in cloud.parameter.queues:
         served = ", ".join(cloud.parameter.queues)
         raise UnknownGrid(f"grid {address.name!r} has no pool {pool!r}; it has {served}")
+    cloud.prepare_cache()
     plane = cloud.plane
     plane.store.agents(plane.clock.now())  # a table that is gone is told now, not after the first message
     bell = cloud.doorbell.listen(WORK)

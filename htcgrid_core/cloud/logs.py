@@ -10,6 +10,7 @@ from typing import Any, Literal, TextIO, get_args
 import structlog
 
 from htcgrid_core.domain.log_context import log_fields
+from htcgrid_core.domain.printable import printable, printable_fields
 
 Level = Literal["debug", "info", "warning", "error"]
 Style = Literal["auto", "json", "text"]
@@ -57,4 +58,12 @@ def configure(level: Level = "info", style: Style = "auto", stream: TextIO | Non
 def _renderers(style: Style, stream: TextIO) -> list[Any]:
     if style == "json" or (style == "auto" and not stream.isatty()):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    plain = structlog.dev.plain_traceback
+    console = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
+    return [structlog.processors.format_exc_info, _escaped, console]
+
+
+def _escaped(logger: object, method: str, event: Event) -> Event:
+    """Nothing in it, of a session or of AWS, is for the terminal to obey."""
+    lines = {"exception": printable(event["exception"])} if "exception" in event else {}
+    return {**printable_fields(dict(event)), **lines}

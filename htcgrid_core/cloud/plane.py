@@ -19,7 +19,9 @@ from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.disk.cache import DiskCache
+from htcgrid_core.disk.private import make_private
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import WORK
@@ -46,6 +48,18 @@ class CloudPlane:
     parameter: GridParameter
     times: AgentTimes
     cache: Path
+
+    def prepare_cache(self) -> None:
+        """Make the cache's folder, or see that nobody else can change it.
+
+        Raises:
+            GridUnavailable: it cannot be used.
+        """
+        try:
+            make_private(self.cache)
+        except OSError as error:
+            text = f"the cache of this machine cannot be used: {error}; {CACHE_VARIABLE} may name another folder"
+            raise GridUnavailable(text) from error
 
     def close(self) -> None:
         """Hand back and send what is left."""
@@ -105,5 +119,6 @@ def open_cloud(
 def cache_folder(name: str) -> Path:
     """Where this machine keeps what it fetched from grid ``name``: ``$HTCGRID_CACHE``, or a folder of this user."""
     root = os.environ.get(CACHE_VARIABLE)
-    folder = Path(root) if root else Path(tempfile.gettempdir(), f"htcgrid-{os.getuid()}")
-    return folder.absolute() / name
+    if root:
+        return Path(root).absolute() / name
+    return Path(tempfile.gettempdir(), f"htcgrid-{os.getuid()}-{name}").absolute()

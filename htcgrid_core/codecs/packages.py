@@ -7,7 +7,7 @@ import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from htcgrid_core.domain import limits
@@ -68,9 +68,7 @@ def pack(entries: Iterable[Entry]) -> Packed:
                     file.write(chunk)
                     if buffer.tell() > limits.MAX_PACKAGE_BYTES:
                         raise InvalidPackage(f"the package is over {limits.MAX_PACKAGE_BYTES >> 20} MiB zipped")
-            content.update(
-                f"{entry.name}\0{entry.executable:d}\0{digest.hexdigest()}\n".encode("utf-8", "surrogatepass")
-            )
+            content.update(f"{entry.name}\0{entry.executable:d}\0{digest.hexdigest()}\n".encode())
     if not names.files:
         raise InvalidPackage("the package is empty")
     return Packed(buffer.getvalue(), content.hexdigest(), tuple(sorted(names.files)), size)
@@ -126,8 +124,9 @@ class _Names:
     def add(self, name: str) -> None:
         """Refuse what would be written elsewhere, over another file, or in place of a folder."""
         parts = name.split("/")
-        if any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name or len(name) > 1024:
+        if any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name:
             raise InvalidPackage(f"{name!r} in the package is not a path inside of it")
+        _check_lengths(name, parts)
         folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         if name in self.files or name in self._folders or not self.files.isdisjoint(folders):
             raise InvalidPackage(f"{name!r} is in the package twice")
@@ -135,6 +134,23 @@ class _Names:
             raise InvalidPackage(f"the package has over {limits.MAX_PACKAGE_FILES:,} files")
         self.files.add(name)
         self._folders |= folders
+
+
+def _check_lengths(name: str, parts: Sequence[str]) -> None:
+    """Refuse what could not be unpacked on every machine: agents would find out one by one."""
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError as error:
+        raise InvalidPackage(f"{name!r} in the package is not text that every machine can write as UTF-8") from error
+    if max(sizes) > limits.MAX_PACKAGE_NAME_BYTES:
+        longest = parts[sizes.index(max(sizes))]
+        raise InvalidPackage(
+            f"{longest[:40]!r}... in the package is a name of {max(sizes)} bytes, over {limits.MAX_PACKAGE_NAME_BYTES}"
+        )
+    if sum(sizes) + len(parts) - 1 > limits.MAX_PACKAGE_PATH_BYTES:
+        raise InvalidPackage(
+            f"{name[:40]!r}... in the package is a path of over {limits.MAX_PACKAGE_PATH_BYTES:,} bytes"
+        )
 
 
 def _check_size(unpacked: int) -> None:

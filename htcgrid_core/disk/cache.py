@@ -2,7 +2,7 @@
 
 Processes of one machine share it; the longest unused goes first. What is there under its name is whole. A folder is in
 use while somebody holds a shared lock on it, which children inherit and the kernel drops; a file, for some minutes
-after it was last asked for.
+after it was last asked for. The folder is one user's alone, or nothing is found in it nor put there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from htcgrid_core.disk.private import check_private, make_private
 from htcgrid_core.domain import limits
 
 UNFINISHED = ".new-"
@@ -32,9 +33,14 @@ class DiskCache:
         self._limit_bytes = limit_bytes
 
     def find(self, name: str) -> Path | None:
-        """What is kept under ``name``, if it is here; it is used now."""
+        """What is kept under ``name``, if it is here; it is used now.
+
+        Raises:
+            PermissionError: others could have put something into the folder.
+        """
         path = self.folder / name
         try:
+            check_private(self.folder)
             _use(path)
         except FileNotFoundError:
             return None
@@ -46,8 +52,8 @@ class DiskCache:
         Raises:
             OSError: it cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = self.folder / f"{UNFINISHED}{secrets.token_hex(8)}"
+        make_private(self.folder)
+        beside = self._beside()
         try:
             write(beside)
             with self._lock(ADD_SECONDS) as alone:
@@ -58,8 +64,12 @@ class DiskCache:
             delete(beside)
         return self.folder / name
 
-    def hold(self, name: str, write: Callable[[Path], object]) -> int:
+    def hold(self, name: str, write: Callable[[Path], object], is_whole: Callable[[Path], bool]) -> int:
         """Make a folder unless it is there, once however many want it, and lock it for this process and its children.
+
+        Args:
+            is_whole: whether one that is there is as it was made; if not, it is made anew. Whoever uses the old one
+                keeps it.
 
         Returns:
             A descriptor; the folder stays until it is closed everywhere.
@@ -67,12 +77,14 @@ class DiskCache:
         Raises:
             OSError: it cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.folder)
         path = self.folder / name
         with self._lock(float("inf")):
+            if path.is_dir() and not is_whole(path):
+                path.rename(self._beside())
             if not path.is_dir():
                 self._sweep()
-                beside = self.folder / f"{UNFINISHED}{secrets.token_hex(8)}"
+                beside = self._beside()
                 try:
                     write(beside)
                     self._make_room(_size(beside))
@@ -101,11 +113,14 @@ class DiskCache:
         finally:
             os.close(fd)
 
+    def _beside(self) -> Path:
+        return self.folder / f"{UNFINISHED}{secrets.token_hex(8)}"
+
     def _sweep(self) -> None:
         """Delete what processes that died have left."""
         for left in self.folder.glob(f"{UNFINISHED}*"):
             with contextlib.suppress(FileNotFoundError):  # finished just now
-                if left.is_dir() or time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                if not _in_use(left) if left.is_dir() else time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                     delete(left)
 
     def _make_room(self, size: int) -> None:
@@ -121,7 +136,7 @@ class DiskCache:
                 return
             with contextlib.suppress(FileNotFoundError):
                 if not _in_use(path):
-                    doomed = self.folder / f"{UNFINISHED}{secrets.token_hex(8)}"
+                    doomed = self._beside()
                     path.rename(doomed)
                     delete(doomed)
                     total -= its_size

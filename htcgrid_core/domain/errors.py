@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from htcgrid_core.domain.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -110,18 +112,18 @@ class TaskFailed(GridError):
 
     Attributes:
         session_id, index: which task.
-        error: what its last attempt raised.
+        error: what its last attempt raised, as it is; in this exception's own text, control characters are escaped.
     """
 
     def __init__(self, session_id: str, index: int, error: TaskError) -> None:
-        super().__init__(f"task {index} of session {session_id}: {error.type}: {error.message}")
+        super().__init__(printable(f"task {index} of session {session_id}: {error.type}: {error.message}"))
         self.session_id = session_id
         self.index = index
         self.error = error
 
     def __str__(self) -> str:
         text = super().__str__()
-        return f"{text}\n{self.error.traceback.rstrip()}" if self.error.traceback else text
+        return f"{text}\n{printable(self.error.traceback.rstrip())}" if self.error.traceback else text
 
     def __reduce__(self) -> tuple[object, ...]:
         return TaskFailed, (self.session_id, self.index, self.error)
@@ -142,7 +144,7 @@ class SessionFailed(GridError):
         if failures:
             lines.append(f"`htcgrid tasks {session_id} --state FAILED --json` shows them with their tracebacks")
         lines.append(f"`htcgrid resubmit {session_id}` or grid.resubmit(session) runs only what did not complete")
-        super().__init__("\n".join(lines))
+        super().__init__(printable("\n".join(lines)))
         self.session_id = session_id
         self.state = state
         self.reason = reason

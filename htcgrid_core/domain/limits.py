@@ -60,6 +60,8 @@ MAX_RESULT_BYTES: Final = 64 << 20
 MAX_PACKAGE_BYTES: Final = 256 << 20  # zipped
 MAX_UNPACKED_BYTES: Final = 1 << 30
 MAX_PACKAGE_FILES: Final = 50_000
+MAX_PACKAGE_NAME_BYTES: Final = 255  # of a file or folder, as file systems have them
+MAX_PACKAGE_PATH_BYTES: Final = 1024  # of a name with its folders, which leaves room for the cache's own
 
 # What a machine's agents keep on disk: packages unpacked, blobs that were fetched
 CACHE_BYTES: Final = 8 << 30  # what is in use may exceed it

@@ -13,9 +13,9 @@ import orjson
 from pydantic import Field, StringConstraints
 
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION
+from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, is_for_newer_agents
 from htcgrid_core.domain.bundle import Block
-from htcgrid_core.domain.errors import IncompatibleGrid
+from htcgrid_core.domain.errors import CorruptPayload, IncompatibleGrid
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.domain.retry import RetryPolicy
@@ -30,6 +30,8 @@ SESSION_ID = re.compile(rf"(?:{_TENANT}\.)?[a-z0-9][a-z0-9-]{{3,63}}")
 Priority = Literal["high", "normal", "low"]
 Codec = Literal["json", "pickle"]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+_NO_SPEC = (orjson.JSONDecodeError, LookupError, TypeError, AttributeError)  # what a damaged one raises, read in part
 
 
 def tenant_of(session_id: str) -> str:
@@ -160,6 +162,7 @@ class SessionRecord:
         reason: why it ended, if not COMPLETED.
         owner: whose fenced cancel counts: the newest attempt of the step that waits for it. Empty for nobody.
         pool, retention_seconds: of the spec, for those who do not parse it.
+        damage: why the row cannot be read; this then stands in its place, FAILED. Empty if it can.
         updated_at, submitted_at, ended_at, deadline_at, expires_at: wall clock, seconds.
     """
 
@@ -180,27 +183,41 @@ class SessionRecord:
     owner: str = ""
     pool: str = "default"
     retention_seconds: float = limits.RETENTION_SECONDS
+    damage: str = ""
 
     def parsed_spec(self) -> SessionSpec:
         """What was asked for.
 
         Raises:
-            IncompatibleGrid: a newer release asked, for what this one does not know.
+            IncompatibleGrid: a newer release asked, for what this one does not know, and it is left to that one.
+            CorruptPayload: it is not what any release wrote.
         """
+        if self.damage:
+            raise CorruptPayload(self.damage)
         try:
             return SessionSpec.stored(self.spec)
         except IncompatibleGrid as error:
-            raise IncompatibleGrid(f"session {self.session_id}: {error}") from error
+            kind = IncompatibleGrid if is_for_newer_agents(self.spec) else CorruptPayload
+            raise kind(f"session {self.session_id}: {error}") from error
 
     @property
     def labels(self) -> dict[str, str]:
-        """The spec's labels, which every release writes alike, also if this one cannot read the rest."""
-        return dict(orjson.loads(self.spec)["labels"])
+        """The spec's labels, which every release writes alike, also if this one cannot read the rest.
+
+        None if they are damaged: a session that cannot be read must not hide others.
+        """
+        try:
+            return {str(name): str(value) for name, value in orjson.loads(self.spec)["labels"].items()}
+        except _NO_SPEC:
+            return {}
 
     @property
     def priority(self) -> Priority:
         """The spec's priority, likewise."""
-        found: Priority = orjson.loads(self.spec)["priority"]
+        try:
+            found: Priority = orjson.loads(self.spec)["priority"]
+        except _NO_SPEC:
+            return "normal"
         return found
 
     @property
@@ -212,6 +229,13 @@ class SessionRecord:
     def ended(self) -> bool:
         """Whether the state is terminal."""
         return SESSION.is_terminal(self.state)
+
+
+def unreadable(session_id: str, why: str, submitted_at: object = 0.0) -> SessionRecord:
+    """What stands in the place of a row that cannot be read, so that it hides no other."""
+    damage = f"the row of session {session_id} cannot be read: {why}"
+    at = float(submitted_at) if isinstance(submitted_at, int | float) else 0.0
+    return SessionRecord(session_id, SessionState.FAILED, "", "", Counters(), at, at, at, reason=damage, damage=damage)
 
 
 def whole(draft: SessionRecord, blocks: Sequence[Block], *, digest: str, tolerated: int | None) -> SessionRecord:

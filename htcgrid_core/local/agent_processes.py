@@ -27,6 +27,7 @@ from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.domain.function import SidecarPort
 from htcgrid_core.local.directory import Directory, open_plane
+from htcgrid_core.local.logs import write_printable_lines
 from htcgrid_core.local.settings import AgentTimes
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.services.reconcile import reconcile
@@ -297,6 +298,7 @@ def _serve_once(
 def main() -> None:
     """``python -m htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS IDLE_SECONDS READY_FD``."""
     root, number, slots, idle_seconds, ready_fd = sys.argv[1:]
+    write_printable_lines()
     try:
         serve(Directory(Path(root)), int(number), int(slots), float(idle_seconds), int(ready_fd))
     except InvalidInput as error:

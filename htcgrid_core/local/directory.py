@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from htcgrid_core.adapters.local.doorbell import FifoDoorbell
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.disk.private import OTHERS, make_private
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.ports.plane import Plane
@@ -69,12 +71,15 @@ class Directory:
     def prepare(self) -> None:
         """Make the folders, readable by their owner only.
 
+        A directory that was there and that others may read keeps its mode, but they cannot enter what is made in it.
+
         Raises:
-            GridUnavailable: they cannot be made or written to.
+            GridUnavailable: they cannot be made or written to, or others could have put something there.
         """
         try:
-            for folder in (self.root, self.blobs, self.bells, self.agents):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.root, may_be_read=True)
+            for folder in (self.blobs, self.bells, self.agents):
+                make_private(folder)
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise PermissionError(f"{self.root} is not writable")
         except OSError as error:
@@ -86,13 +91,13 @@ class Directory:
         """The secret that pickled payloads are signed with; made on first use.
 
         Raises:
-            GridUnavailable: it can be neither read nor made.
+            GridUnavailable: it can be neither read nor made, or is not this user's secret.
         """
         path = self.key_file
         try:
-            if not path.exists():
+            if not os.path.lexists(path):
                 _make_key(path)
-            return path.read_bytes()
+            return _read_key(path)
         except OSError as error:
             raise GridUnavailable(f"the grid's key cannot be read or made: {error}") from error
 
@@ -111,6 +116,26 @@ def _make_key(path: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
+def _read_key(path: Path) -> bytes:
+    """The key, of just this length and nobody else's to read or replace."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        found, key = os.fstat(file.fileno()), file.read(KEY_BYTES + 1)
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != os.geteuid():
+        raise PermissionError(f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}): remove it")
+    if mode & OTHERS:
+        raise PermissionError(
+            f"{path} is open to other users (mode {mode:o}), who could make workers run their code: chmod 600 {path}, "
+            "or replace the directory if they may have read it"
+        )
+    if len(key) != KEY_BYTES:
+        raise PermissionError(
+            f"{path} has {found.st_size} bytes, not {KEY_BYTES}: restore it, or remove it, and pickled sessions that "
+            "were signed with it can no longer be read"
+        )
+    return key
+
+
 def open_plane(directory: Directory) -> Plane:
     """The planes of the grid in ``directory``, made if need be.
 
@@ -118,6 +143,7 @@ def open_plane(directory: Directory) -> Plane:
         GridUnavailable, IncompatibleGrid: it cannot be used.
     """
     directory.prepare()
+    key = directory.key()  # before anything is written: whoever has it decides what workers load
     database = Database(directory.database)
     return Plane(
         store=SqliteStore(database),
@@ -125,6 +151,6 @@ def open_plane(directory: Directory) -> Plane:
         blobs=FileBlobs(directory.blobs),
         clock=SystemClock(),
         doorbell=FifoDoorbell(directory.bells),
-        key=directory.key(),
+        key=key,
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
     )

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.domain import metrics
-from htcgrid_core.domain.errors import IncompatibleGrid
+from htcgrid_core.domain.errors import CorruptPayload, IncompatibleGrid
 from htcgrid_core.domain.outcome import TaskError
-from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.ports.dead_letters import DeadLetter, DeadLetters
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.claim import claim
 from htcgrid_core.services.commit import commit
+from htcgrid_core.services.unreadable import end_unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -76,19 +77,19 @@ def _redrive(plane: Plane, dead_letters: DeadLetters, letter: DeadLetter, done: 
 
 def _fail(plane: Plane, hint: Hint, letter: DeadLetter) -> bool:
     """End the tasks of a bundle that nobody could deal with; False if there is nothing to end here."""
-    work = claim(plane, Message(hint, letter.receipt), agent_id=ACTOR, lease_seconds=LEASE_SECONDS, spec_of=_spec_of)
+    message = Message(hint, letter.receipt)
+    try:
+        work = claim(plane, message, agent_id=ACTOR, lease_seconds=LEASE_SECONDS, spec_of=SessionRecord.parsed_spec)
+    except CorruptPayload as error:
+        return end_unreadable(plane, hint.session_id, error, ACTOR)
     if work is None:
         return False
     text = (
         f"bundle {hint.bundle_id} was delivered to agents again and again, and none of them finished with it; "
         f"its message was taken out of the dead-letter queue of pool {letter.pool!r} {letter.redrives + 1} times"
     )
-    outcomes, error, now = Outcomes(), encode_error(TaskError("DeadLettered", text)), plane.clock.now()
+    outcomes, payload, now = Outcomes(), encode_error(TaskError("DeadLettered", text)), plane.clock.now()
     for index in work.bundle.indexes:
-        outcomes.append(Outcome(index, True, work.bundle.attempt(index), now, 0.0, error, "", ""))
+        outcomes.append(Outcome(index, True, work.bundle.attempt(index), now, 0.0, payload, "", ""))
     commit(plane, work, outcomes, (), None)
     return True
-
-
-def _spec_of(record: SessionRecord) -> SessionSpec:
-    return record.parsed_spec()

@@ -10,6 +10,7 @@ from htcgrid_core.codecs.packages import Packed
 from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal, unseal
 from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid, InvalidInput
 from htcgrid_core.domain.function import REGISTERED_NAME, RESERVED_PREFIXES, RESERVED_VARIABLES, FunctionVersion
+from htcgrid_core.domain.printable import CONTROL
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
 
@@ -27,11 +28,11 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
         draft: the version, whose number, blob, sizes and time are not looked at.
 
     Raises:
-        InvalidInput: it sets a variable that the runtime sets.
+        InvalidInput: it sets a variable that the runtime sets, its description would do something to terminals, or its
+            package does not fit its memory.
     """
-    for variable in draft.variables:
-        if variable in RESERVED_VARIABLES or variable.startswith(RESERVED_PREFIXES):
-            raise InvalidInput(f"function {draft.function!r} was not deployed: {variable} is set by the runtime")
+    if wrong := _wrong_with(draft, package):
+        raise InvalidInput(f"function {draft.function!r} was not deployed: {wrong}")
     sizes = {"files": len(package.names), "unpacked_bytes": package.unpacked_bytes, "package_bytes": len(package.data)}
     draft = draft.model_copy(update={"content": package.content, **sizes})
     sealed = seal(plane.key, "", PACKAGE_PURPOSE, package.data)
@@ -47,6 +48,19 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
         version = draft.model_copy(update=update)
         if _written_first(plane, version):
             return version
+
+
+def _wrong_with(draft: FunctionVersion, package: Packed) -> str:
+    """Why nobody could use it; empty if somebody can."""
+    for variable in draft.variables:
+        if variable in RESERVED_VARIABLES or variable.startswith(RESERVED_PREFIXES):
+            return f"{variable} is set by the runtime"
+    if found := CONTROL.search(draft.description):
+        return f"its description has a control character: {found[0]!r}"
+    if draft.memory_mb is not None and len(package.data) > draft.memory_mb << 20:
+        size = f"{len(package.data) / (1 << 20):.1f} MiB"
+        return f"its package, {size} zipped, cannot be unpacked in its {draft.memory_mb} MiB of memory: raise memory_mb"
+    return ""
 
 
 def resolve(plane: Plane, function: str, version: int | None = None) -> FunctionVersion:

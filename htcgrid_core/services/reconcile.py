@@ -11,7 +11,7 @@ from functools import partial
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.demand import demand_of
-from htcgrid_core.domain.errors import IllegalTransition
+from htcgrid_core.domain.errors import CorruptPayload, IllegalTransition
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.doorbell import COMMITS, WORK
@@ -20,6 +20,7 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.measure import busy_slots
+from htcgrid_core.services.unreadable import end_unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -53,18 +54,10 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
     _show(plane, live)
     for record in live:
         done.live += 1
-        if is_newer := is_for_newer_agents(record.spec):
-            done.newer.append(record.session_id)
-        match record.state:
-            case SessionState.SUBMITTED:
-                done.aborted += _abort_if_stalled(plane, record)
-            case SessionState.CANCELLING:
-                done.ended += _drain_if_free(plane, record)
-            case _:
-                if finalize(plane, record, actor="reconciler").ended:
-                    done.ended += 1
-                elif not is_newer and plane.clock.now() - record.updated_at >= tick_seconds:
-                    done.resent += _resend(plane, record, float("inf") if thorough else tick_seconds)
+        try:
+            _look_after(plane, record, float("inf") if thorough else tick_seconds, tick_seconds, done)
+        except CorruptPayload as error:
+            done.ended += end_unreadable(plane, record.session_id, error, "reconciler")
     for session_id in with_retries(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
         plane.blobs.delete_prefix(f"sessions/{session_id}/")
         done.expired += 1
@@ -74,6 +67,26 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
     for what in metrics.RECONCILED.labels["what"]:
         plane.metrics.add(metrics.RECONCILED, getattr(done, what), what=what)
     return done
+
+
+def _look_after(
+    plane: Plane, record: SessionRecord, resend_seconds: float, tick_seconds: float, done: Reconciled
+) -> None:
+    """Do for one session what is to be done."""
+    if record.damage:
+        raise CorruptPayload(record.damage)
+    if is_newer := is_for_newer_agents(record.spec):
+        done.newer.append(record.session_id)
+    match record.state:
+        case SessionState.SUBMITTED:
+            done.aborted += _abort_if_stalled(plane, record)
+        case SessionState.CANCELLING:
+            done.ended += _drain_if_free(plane, record)
+        case _:
+            if finalize(plane, record, actor="reconciler").ended:
+                done.ended += 1
+            elif not is_newer and plane.clock.now() - record.updated_at >= tick_seconds:
+                done.resent += _resend(plane, record, resend_seconds)
 
 
 def _show(plane: Plane, live: Sequence[SessionRecord]) -> None:

@@ -12,6 +12,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.settings import get_current_settings
 
 from htcgrid_core import Progress, Session
+from htcgrid_prefect.shared.markdown import cell, escaped
 
 if TYPE_CHECKING:
     import logging
@@ -73,8 +74,8 @@ class SessionArtifacts:
         rows = [
             {
                 "index": task.index,
-                "error": task.error.type if task.error else "",
-                "message": task.error.message if task.error else "",
+                "error": cell(task.error.type) if task.error else "",
+                "message": cell(task.error.message) if task.error else "",
                 "attempts": task.attempts,
                 "agent": task.agent,
             }
@@ -109,8 +110,8 @@ def _text(progress: Progress) -> str:
         parts.append(f"{progress.failed:,} failed")
     if progress.cancelled:
         parts.append(f"{progress.cancelled:,} cancelled")
-    reason = f" ({progress.reason})" if progress.reason else ""
-    return f"Session `{progress.session_id}` {progress.name} is {progress.state}: {', '.join(parts)}{reason}."
+    reason = f" ({escaped(progress.reason)})" if progress.reason else ""
+    return f"Session `{progress.session_id}` {escaped(progress.name)} is {progress.state}: {', '.join(parts)}{reason}."
 
 
 def artifact_key(name: str) -> str:

@@ -21,6 +21,7 @@ from htcgrid_prefect.flow.artifacts import artifact_key
 from htcgrid_prefect.flow.settings import HTCGridSettings
 from htcgrid_prefect.flow.state_events import Change, StateEvents
 from htcgrid_prefect.shared.compat import new_run_id
+from htcgrid_prefect.shared.markdown import cell
 from htcgrid_prefect.shared.sink import Sink
 
 _maps: Counter[tuple[UUID, str]] = Counter()
@@ -96,8 +97,8 @@ class MapRun:
         rows = [
             {
                 "index": index,
-                "state": future.state.name,
-                "message": future.state.message,
+                "state": cell(future.state.name or ""),
+                "message": cell(future.state.message or ""),
                 "task run": _link(future.task_run_id),
             }
             for index, future in sorted(self._failures, key=lambda failure: failure[0])

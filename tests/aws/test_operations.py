@@ -271,3 +271,16 @@ class TestTrouble:
         agent.send_signal(signal.SIGINT)
         assert agent.wait(timeout=30) == 0
         assert plane_of(aws_grid).key.hex() not in aws_cloud.logs() + repr(plane_of(aws_grid))
+
+
+def test_an_agent_does_not_work_with_a_cache_that_others_may_write_to(
+    aws_cloud: CloudUnderTest, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / NAME).mkdir()
+    (tmp_path / "shared" / NAME).chmod(0o777)
+    ran = aws_cloud.run("agent", HTCGRID_CACHE=str(tmp_path / "shared"))
+    assert ran.returncode == 3, ran.stderr
+    assert f"other users may write to {tmp_path}/shared/{NAME} (mode 777)" in ran.stderr
+    assert "HTCGRID_CACHE" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -264,3 +264,43 @@ def test_the_example_in_shell(cli: CommandLine) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "20 of 20 rows agree" in ran.stdout
     assert len((cli.folder / "out" / "results.jsonl").read_text().splitlines()) == 40
+
+
+PAINT = """
+import sys
+
+def paint(event, context):
+    print("\\x1b[2Jcleared\\n::error::forged")
+    print("##[error]forged \\x9b2J", file=sys.stderr)
+    if event:
+        raise ValueError("\\x1b]0;title\\x07\\n::set-output name=a::b")
+    return "\\x9b2J ##[error]"
+"""
+
+
+def test_what_handlers_print_and_raise_does_nothing_to_a_terminal(cli: CommandLine) -> None:
+    (cli.folder / "painter.py").write_text(PAINT)
+    (cli.folder / "events.jsonl").write_text("false\ntrue\n")
+    submitted = cli.run("submit", "painter.paint", "--events", "events.jsonl", "--max-attempts", "1", "--wait")
+    session = submitted.out.split()[0]
+    shown = [submitted, cli.run("logs", session, "0"), cli.run("logs", session, "1"), cli.run("tasks", session)]
+    shown += [cli.run("results", session, "--errors", "return"), cli.run("tasks", session, "--json")]
+    for ran in shown:
+        for text in (ran.out, ran.err):
+            assert not set("\x1b\x9b\x07\r") & set(text)
+            assert not any(line.lstrip().startswith("::") or "##[" in line for line in text.splitlines())
+    assert "\\x1b[2Jcleared\n\\::error::forged" in shown[1].out
+    assert json.loads(shown[4].out.splitlines()[0]) == "\x9b2J ##[error]"
+    raw = cli.run("logs", session, "0", "--raw")
+    assert (raw.out, raw.err) == ("\x1b[2Jcleared\n::error::forged\n", "##[error]forged \x9b2J\n")
+
+
+@pytest.mark.parametrize(
+    "options", [("--name", "a\x1b[2J"), ("--name", "a\nb"), ("--label", "desk=\x9b"), ("--label", "de\x07sk=rates")]
+)
+def test_names_and_labels_have_no_control_characters(cli: CommandLine, options: tuple[str, ...]) -> None:
+    before = cli.call("sessions", "--json").out
+    ran = cli.call("submit", "mine.square", "--range", "2", *options)
+    assert ran.code == 2
+    assert "has a control character" in ran.err
+    assert cli.call("sessions", "--json").out == before

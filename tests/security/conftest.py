@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.aws.conftest import aws_cloud
 from tests.e2e.conftest import grid, grid_url
 
-__all__ = ["grid", "grid_url"]
+__all__ = ["aws_cloud", "grid", "grid_url"]

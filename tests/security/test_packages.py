@@ -100,7 +100,7 @@ def _assert_not_unpacked(tmp_path: Path, data: bytes) -> None:
     package.write_bytes(sealed)
     cache = tmp_path / "cache" / "packages"
     before = everything_in(tmp_path)
-    command = launcher(cache, digest, str(package), limits.CACHE_BYTES, None)
+    command = launcher(cache, digest, str(package), limits.CACHE_BYTES, None, "mine")
     ran = subprocess.run([*command, "/bin/echo", "it runs"], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == BAD_PACKAGE, ran
     assert "it runs" not in ran.stdout
@@ -152,6 +152,35 @@ def test_twice_the_same_name(grid: Grid, tmp_path: Path) -> None:
         place.write_bytes(zipped(APP, ("b.py", "first"), ("b.py", "second")))
     with pytest.raises(InvalidPackage, match="twice"):
         grid.deploy("app", place, handler="app.handler")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x" * 256, "a name of 256 bytes, over 255"),
+        ("é" * 128, "a name of 256 bytes, over 255"),
+        ("lib/" + "x" * 300 + "/app.py", "a name of 300 bytes, over 255"),
+        ("/".join(["x" * 200] * 6), "a path of over 1,024 bytes"),
+        ("x\ud800", "every machine can write"),
+    ],
+    ids=["name", "bytes, not letters", "folder", "path", "surrogate"],
+)
+def test_names_that_cannot_be_unpacked_everywhere(name: str, said: str) -> None:
+    """Refused when they are deployed: agents would find out one by one."""
+    with pytest.raises(InvalidPackage, match=said):
+        packages.pack([packages.Entry(name, False, iter([b"x"]))])
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "/".join(["x" * 203] * 5)])
+def test_the_longest_names(name: str) -> None:
+    assert packages.pack([packages.Entry(name, False, iter([b"x"]))]).names == (name,)
+
+
+def test_a_package_that_its_memory_cannot_hold_is_not_deployed(grid: Grid, folder: Path) -> None:
+    (folder / "data").write_bytes(os.urandom(33 << 20))
+    with pytest.raises(InvalidInput, match=r"33\.0 MiB zipped, cannot be unpacked in its 32 MiB of memory"):
+        grid.deploy("large", folder, handler="app.handler", memory_mb=32)
+    assert grid.functions() == []
 
 
 def test_a_link_out_of_the_folder_is_not_followed(grid: Grid, tmp_path: Path) -> None:

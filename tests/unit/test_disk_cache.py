@@ -78,7 +78,7 @@ def test_packages_and_blobs_share_the_room(tmp_path: Path) -> None:
         (folder / "file").write_bytes(b"x" * SIZE)
 
     cache.add(one, first)
-    fd = disk.hold("package", write)
+    fd = disk.hold("package", write, Path.is_dir)
     cache.add(two, second)
     assert [cache.find(key) is not None for key in (one, two)] == [False, True]
     cache.add(three, third)

@@ -92,6 +92,7 @@ export function failureTable(session, isOpen, opened) {
   const heads = [["Task", "number"], ["Error"], ["Message"], ["Attempts", "number"], ["Last took", "number"]];
   return el("section", {},
     el("h2", {}, `Failed tasks: ${count(session.failed)}${shown}`),
+    session.texts ? null : el("p", { class: "note plain" }, "What they said is for those who may read the DAG's task logs."),
     el("div", { class: "scroll" }, el("table", {},
       el("thead", {}, el("tr", {}, heads.map(([head, kind]) => el("th", { class: kind }, head)))),
       el("tbody", {}, session.failures.map(row)))));

@@ -16,13 +16,15 @@ from htcgrid_core.agent.loop.resent_hints import ResentHints
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.lru import SharedLruCache
 from htcgrid_core.domain import limits, metrics
-from htcgrid_core.domain.errors import GRID_FAILURES, IncompatibleGrid
+from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, IncompatibleGrid
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.log_context import LogContext
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.services.call_retries import delete_message
 from htcgrid_core.services.claim import claim
+from htcgrid_core.services.unreadable import end_unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +136,13 @@ class Claims:
     def _lease(self, message: Message) -> LeasedBundle | None:
         """Claim a bundle and have all that it needs at hand. May run in any thread."""
         with LogContext(session=message.hint.session_id, bundle=message.hint.bundle_id):
-            return self._lease_hinted(message)
+            try:
+                return self._lease_hinted(message)
+            except CorruptPayload as error:  # that session's trouble, not this agent's
+                plane, who = self._state.plane, self._state.identity.agent_id
+                if end_unreadable(plane, message.hint.session_id, error, who):
+                    delete_message(plane, message)
+                return None
 
     def _lease_hinted(self, message: Message) -> LeasedBundle | None:
         state, settings = self._state, self._state.settings

@@ -140,7 +140,8 @@ class Workers:
             environment = Environment(python=sys.executable, path=(folder,), cwd=folder)
             name = asked.package.handler.replace("/", ".") if _is_native(asked.package.runtime) else asked.name
             named = asked.model_copy(update={"name": name, "environment": environment})
-            command = launcher(self._cache, digest, function.callable_path, self._cache_bytes, function.spec.memory_mb)
+            spec, package = function.spec, function.callable_path
+            command = launcher(self._cache, digest, package, self._cache_bytes, spec.memory_mb, spec.tenant)
             ready = replace(
                 function,
                 spec=function.spec.model_copy(update={"function": named}),

@@ -5,28 +5,36 @@ The agent is not held up by a large package, and is not there where one is unpac
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-BAD_PACKAGE = 65  # exit code: the package's fault, or the command's, not the machine's (EX_DATAERR of sysexits.h)
+# Exit codes, as in sysexits.h. What is neither is the package's fault too: it was run by its own variables, and within
+# its own memory.
+BAD_PACKAGE = 65  # EX_DATAERR: it cannot be unpacked anywhere, or its command cannot be run
+BAD_MACHINE = 71  # EX_OSERR: it cannot be unpacked here
+_NEVER_WRITTEN = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ, errno.EINVAL)
 
 
-def launcher(cache: Path, digest: str, package: str, limit_bytes: int, memory_mb: int | None) -> tuple[str, ...]:
-    """The command that prepares a package for the command behind it."""
-    arguments = (cache, digest, package, limit_bytes, memory_mb or 0, os.getpid())
+def launcher(
+    cache: Path, digest: str, package: str, limit_bytes: int, memory_mb: int | None, tenant: str
+) -> tuple[str, ...]:
+    """The command that prepares a package for the command behind it, which runs tasks of one tenant."""
+    arguments = (cache, digest, package, limit_bytes, memory_mb or 0, os.getpid(), tenant)
     return (sys.executable, "-P", "-m", "htcgrid_core.agent.workers.launch", *map(str, arguments))
 
 
 def main() -> None:
-    """``python -P -m ...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID COMMAND...``."""
+    """``python -P -m ...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID TENANT COMMAND...``."""
     from htcgrid_core.agent.workers.limits import confine
-    from htcgrid_core.agent.workers.unpacked_packages import BYTECODE, hold, task_folder
+    from htcgrid_core.agent.workers.unpacked_packages import bytecode_folder, hold, task_folder
     from htcgrid_core.domain.errors import InvalidPackage
 
     cache, digest, package = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     limit_bytes, memory_mb, agent_pid = map(int, sys.argv[4:7])
-    command = sys.argv[7:]
+    tenant, command = sys.argv[7], sys.argv[8:]
     confine(memory_mb)
     if os.getppid() != agent_pid:
         return  # the agent died before its death was a signal for us
@@ -34,14 +42,23 @@ def main() -> None:
         hold(cache, digest, package, limit_bytes)
         os.chdir(task_folder(cache, digest))
     except InvalidPackage as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the agent reads it
-        sys.exit(BAD_PACKAGE)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(cache / digest / BYTECODE)
+        _end(BAD_PACKAGE, str(error))
+    except MemoryError:
+        size = f"{package.stat().st_size / (1 << 20):.1f} MiB"
+        _end(BAD_PACKAGE, f"the package, {size} zipped, cannot be unpacked in {memory_mb} MiB: raise memory_mb")
+    except OSError as error:
+        whose = BAD_PACKAGE if error.errno in _NEVER_WRITTEN else BAD_MACHINE
+        _end(whose, f"package {digest} cannot be unpacked in {cache}: {error}")
+    os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode_folder(cache, digest, tenant))
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell, and what the function was deployed with
     except OSError as error:
-        print(f"{command[0]} cannot be run: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(BAD_PACKAGE)
+        _end(BAD_PACKAGE, f"{command[0]} cannot be run: {error}")
+
+
+def _end(code: int, why: str) -> NoReturn:
+    print(why, file=sys.stderr)  # noqa: T201 - the agent reads it
+    sys.exit(code)
 
 
 if __name__ == "__main__":

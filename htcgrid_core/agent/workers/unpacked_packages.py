@@ -1,5 +1,10 @@
 """Packages as their workers see them: unpacked once on a machine, read-only, and kept while there is room.
 
+Before each start of a worker it is looked whether a package is as it was unpacked: the names, owners, modes, sizes and
+times of change of all its files and folders, of which the kernel lets nobody choose the last. What a handler has
+changed is unpacked anew, so that it does not run the next one; not seen is a handler, running as the agent's user, that
+has changed the record of them as well.
+
 A worker holds the folder of its package, and so do its children: what is in use is known whatever process uses it, and
 nothing is to be cleaned up after a crash.
 """
@@ -17,12 +22,18 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidPackage
 
 TASK = "task"  # the package's files, in the folder of its digest
-BYTECODE = "bytecode"  # what Python compiles of them
+BYTECODE = "bytecode"  # what Python compiles of them, for each tenant by itself: handlers may write there
+STAMP = "stamp"  # a digest of all of them as they were unpacked
 
 
 def task_folder(cache: Path, digest: str) -> Path:
     """Where the files of a package are once a worker uses it."""
     return cache / digest / TASK
+
+
+def bytecode_folder(cache: Path, digest: str, tenant: str) -> Path:
+    """Where Python keeps what it compiles of a package for a tenant."""
+    return cache / digest / BYTECODE / tenant
 
 
 def hold(cache: Path, digest: str, package: Path, limit_bytes: int = limits.CACHE_BYTES) -> int:
@@ -47,9 +58,31 @@ def hold(cache: Path, digest: str, package: Path, limit_bytes: int = limits.CACH
             raise InvalidPackage(f"package {digest} does not have the digest that its name says")
         folder.mkdir(mode=0o700)
         _write(folder / TASK, sealed[SIGNATURE_BYTES:])
-        (folder / BYTECODE).mkdir()
+        (folder / BYTECODE).mkdir(mode=0o700)
+        (folder / STAMP).write_text(_stamp(folder / TASK))
 
-    return DiskCache(cache, limit_bytes).hold(digest, write)
+    return DiskCache(cache, limit_bytes).hold(digest, write, _is_whole)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a package is as it was unpacked."""
+    try:
+        return (folder / STAMP).read_text() == _stamp(folder / TASK)
+    except OSError:
+        return False  # something of it is gone
+
+
+def _stamp(folder: Path) -> str:
+    """A digest of what the file system says of a folder and all that is in it."""
+    found = hashlib.sha256()
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in ("", *folders, *sorted(names)):
+            path = os.path.join(place, name)
+            status = os.lstat(path)
+            told = (path[len(str(folder)) :], status.st_uid, status.st_mode, status.st_size, status.st_ctime_ns)
+            found.update(repr(told).encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
 
 
 def _write(folder: Path, data: bytes) -> None:

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
+from htcgrid_core.disk.private import OTHERS
 from htcgrid_core.domain.errors import GridUnavailable
-from htcgrid_core.local.directory import HOME_VARIABLE, KEY_BYTES, Directory
+from htcgrid_core.local.directory import HOME_VARIABLE, Directory
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 
 PROBE_BYTES = 1 << 20
@@ -33,11 +34,8 @@ def directory(grid: Directory) -> Findings:
         yield problem("directory", str(error.__cause__ or error), f"make it writable (chmod u+rwx), or {ELSEWHERE}")
         return
     mode = stat.S_IMODE(root.stat().st_mode)
-    if root.stat().st_uid != os.getuid():
-        text = f"{root} belongs to user {root.stat().st_uid}, not to you ({os.getuid()})"
-        yield warning("directory", text, f"{ELSEWHERE}, unless sharing it is meant")
-    elif mode & 0o077:
-        text = f"{root} is open to other users (mode {mode:o}): they may read what tasks get and return"
+    if mode & OTHERS:
+        text = f"{root} is open to other users (mode {mode:o}): they may see that it is there, not what is in its files"
         yield warning("directory", text, f"chmod 700 {root}")
     else:
         yield ok("directory", f"{root}" if was_there else f"{root}, made just now")
@@ -91,17 +89,9 @@ def key(grid: Directory) -> Findings:
     """The secret that signs pickles: whole, and nobody else's to read."""
     path = grid.key_file
     try:
-        size = len(grid.key())
+        grid.key()
     except GridUnavailable as error:
-        yield problem("key", str(error), f"chmod 600 {path}, as its owner")
-        return
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if size != KEY_BYTES:
-        advice = f"remove {path}; pickled sessions signed with it can then no longer be read"
-        yield problem("key", f"{path} has {size} bytes, not {KEY_BYTES}", advice)
-    elif mode & 0o077:
-        text = f"{path} is open to other users (mode {mode:o}): they could make workers run their code"
-        yield problem("key", text, f"chmod 600 {path}")
+        yield problem("key", str(error), f"chmod 600 {path}, as its owner, or restore it")
     else:
         yield ok("key", f"{path}, readable by you only")
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.coalescing import Coalescer
 from htcgrid_core.adapters.aws.dynamodb.items import audit_text
 from htcgrid_core.adapters.aws.dynamodb.keys import session_key
-from htcgrid_core.adapters.aws.dynamodb.schema import LIVE_KEY
+from htcgrid_core.adapters.aws.dynamodb.schema import BY_TIME_KEY, ENDED_KEY, EXPIRES_AT, LIVE_KEY, TTL
 from htcgrid_core.adapters.aws.dynamodb.sealing import ENDED, Sealing, end_arguments, ending_text, set_reason
 from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
 from htcgrid_core.adapters.aws.dynamodb.table import Table
@@ -76,6 +77,8 @@ class Ending:
     ) -> SessionRecord:
         for _ in range(TRIES):
             row = self._sealing.settled(session_id)
+            if items.DAMAGE in row.item:
+                return self._replace_unreadable(row, now, actor)
             if row.ended or row.state is SESSION.target(event) or owner not in (None, row.record.owner):
                 return row.record
             after = SESSION.advance(row.state, event)
@@ -89,6 +92,18 @@ class Ending:
             except ConditionFailed:
                 continue  # it went on since it was read
         raise GridUnavailable(f"session {session_id}: others keep changing it; try again")
+
+    def _replace_unreadable(self, row: SessionRow, now: float, actor: str) -> SessionRecord:
+        """Write a FAILED row in the place of one that cannot be read; nothing leads to its bundles any more."""
+        line = audit_text(now, actor, SessionEvent.FAIL, "", row.state, row.item["why"])
+        end = end_arguments(row.place, row.state, now)
+        item = {
+            **row.item, BY_TIME_KEY: "S", "hist": [line], "upd": now, "end": now,
+            EXPIRES_AT: end["expires"], ENDED_KEY: end["ended"], TTL: end["ttl"],
+        }  # fmt: skip
+        del item[items.DAMAGE]
+        self._table.write(Write(session_key(row.session_id), "attribute_exists(#pk)", item=item))
+        return self._rows.get(row.session_id).record
 
     def _change(
         self, row: SessionRow, after: SessionState, line: str, now: float, owner: str | None, reason: str

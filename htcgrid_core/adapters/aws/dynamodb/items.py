@@ -13,12 +13,12 @@ from typing import Any
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.item_payloads import deflated, inflated, payload_attributes, payload_of
 from htcgrid_core.adapters.aws.dynamodb.keys import Place, root_of
-from htcgrid_core.adapters.aws.dynamodb.schema import BY_TIME_KEY, LIVE_KEY, TTL
+from htcgrid_core.adapters.aws.dynamodb.schema import BY_TIME_KEY, EXPIRES_AT, LIVE_KEY, TTL
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.domain.payload import Payload
-from htcgrid_core.domain.session import Counters, SessionRecord
+from htcgrid_core.domain.session import Counters, SessionRecord, unreadable
 from htcgrid_core.ports.session_store import AuditEntry, OutcomePage
 
 ENDED_SLACK_SECONDS = 7 * 86400.0  # an ended session's row waits so long for whoever deletes its blobs
@@ -35,6 +35,49 @@ _SPEC_DICTIONARY = (
 
 
 # Sessions
+
+_COUNTS = ("lanes", "tot", "w", "pend", "ok", "bad", "can", "ack", "tol", "cut")
+_TIMES = ("sec", "at", "upd", "ret", "dead", "end", EXPIRES_AT)
+_TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending")
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(_COUNTS, (int,)), **dict.fromkeys(_TIMES, (int, float)), **dict.fromkeys(_TEXTS, (str,)),
+    "spec": (bytes,), "hist": (list,), "log": (list,),
+}  # fmt: skip
+_ALWAYS = ("gen", "lanes", "st", "pool", "at", "upd", "ret", "spec", "tot", "w", "hist")
+_STATES = frozenset(SessionState)
+DAMAGE = "damage"
+
+
+def readable(session_id: str, item: Item) -> Item:
+    """A session's row, or, in place of one that cannot be read, one that says so and is FAILED."""
+    why = _damage(item)
+    if not why:
+        return item
+    record = unreadable(session_id, why, item.get("at"))
+    return {
+        "gen": "", "lanes": 1, "st": record.state, "pool": record.pool, "at": record.submitted_at,
+        "upd": record.updated_at, "ret": record.retention_seconds, "spec": deflated(b""), "tot": 0, "w": 0, "hist": [],
+        "why": record.reason, DAMAGE: record.damage,
+    }  # fmt: skip
+
+
+def _damage(item: Item) -> str:
+    """Why a session's row cannot be read; empty if it can."""
+    for name in _ALWAYS:
+        if name not in item:
+            return f"its attribute {name} is missing"
+    for name, value in item.items():
+        if name in _KINDS and not isinstance(value, _KINDS[name]):
+            return f"its attribute {name} is a {type(value).__name__}"
+    if item["st"] not in _STATES:
+        return f"{item['st']!r} is not a state that this version of htcgrid knows"
+    if item["lanes"] < 1:
+        return "it has no lanes"
+    try:
+        inflated(item["spec"], _SPEC_DICTIONARY).decode()
+    except (zlib.error, UnicodeDecodeError) as error:
+        return f"what it asks for is damaged ({error})"
+    return ""
 
 
 def new_session(record: SessionRecord, generation: str, lanes: int) -> Item:
@@ -62,6 +105,8 @@ def is_sealing(item: Item) -> bool:
 def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionRecord:
     """From a session's row and, while it is live, the counters of its lanes."""
     state = SessionState(item["st"])
+    if any(not isinstance(part.get(name, 0), int | float) for part in lanes for name in ("ok", "bad", "sec", "upd")):
+        return unreadable(session_id, "the counters of one of its lanes are no numbers", item["at"])
     ended = SESSION.is_terminal(state)
     parts = [item] if ended or item["lanes"] == 1 else [item, *lanes]
     completed, failed, seconds = (sum(part.get(name, 0) for part in parts) for name in ("ok", "bad", "sec"))
@@ -83,6 +128,7 @@ def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionReco
         owner=item.get("own", ""),
         pool=item["pool"],
         retention_seconds=float(item["ret"]),
+        damage=item.get(DAMAGE, ""),
     )
 
 

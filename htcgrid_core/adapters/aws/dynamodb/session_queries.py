@@ -70,7 +70,7 @@ class SessionQueries:
         keys = self._table.index(LIVE_INDEX, (LIVE_KEY, "L"))
         found: list[SessionRecord] = []
         while piece := list(islice(keys, PIECE)):
-            found += [record for record in self._records(piece, float("-inf")) if not record.ended]
+            found += [one for one in self._records(piece, float("-inf")) if one.damage or not one.ended]
         return found
 
     def expire(self, now: float, limit: int) -> list[str]:

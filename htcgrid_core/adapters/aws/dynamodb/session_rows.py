@@ -167,7 +167,7 @@ class SessionRows:
 
     def _row(self, session_id: str, found: dict[Key, Item], *, were_read: bool) -> SessionRow:
         """A row of what was read; if several lanes were not, with those that are in the cache."""
-        item = found[session_key(session_id)]
+        item = items.readable(session_id, found[session_key(session_id)])
         place = items.place_of(session_id, item)
         if len(self._places) >= PLACES:
             self._places.clear()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from htcgrid_core.adapters.aws.dynamodb.agents import AgentRecords
 from htcgrid_core.adapters.aws.dynamodb.bundle_queries import BundleQueries
 from htcgrid_core.adapters.aws.dynamodb.committing import Committing
+from htcgrid_core.adapters.aws.dynamodb.damage import of_one_session
 from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
 from htcgrid_core.adapters.aws.dynamodb.ending import Ending
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
@@ -138,12 +139,14 @@ class DynamoStore:
         """Delete ended sessions whose retention has passed; return their ids (their blobs are the caller's)."""
         return self._session_queries.expire(now, limit)
 
+    @of_one_session
     def history(self, session_id: str) -> list[AuditEntry]:
         """The session's transitions, oldest first."""
         return self._session_queries.history(session_id)
 
     # Leases and commits
 
+    @of_one_session
     def claim(
         self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
     ) -> Claimed | Refused:
@@ -179,26 +182,32 @@ class DynamoStore:
 
     # Bundles and pages
 
+    @of_one_session
     def has_live_lease(self, session_id: str, now: float) -> bool:
         """Whether any agent may still be running tasks of this session."""
         return self._bundle_queries.has_live_lease(session_id, now)
 
+    @of_one_session
     def runnable(self, session_id: str, now: float, limit: int) -> list[Hint]:
         """Bundles that are ready or whose lease has lapsed, and since when."""
         return self._bundle_queries.runnable(session_id, now, limit)
 
+    @of_one_session
     def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
         """Bundles that are not done, by id, after id ``after``."""
         return self._bundle_queries.open_bundles(session_id, after, limit)
 
+    @of_one_session
     def blocks(self, session_id: str, first_root: int, limit: int, *, events: bool = True) -> list[Block]:
         """Blocks of roots from ``first_root`` on, in order; without ``events``, their payload may be empty."""
         return self._bundle_queries.blocks(session_id, first_root, limit, events=events)
 
+    @of_one_session
     def outcome_pages(self, session_id: str, after: int, limit: int, *, failed_only: bool = False) -> list[OutcomePage]:
         """Pages in commit order, after cursor ``after`` (0 to begin)."""
         return self._page_queries.outcome_pages(session_id, after, limit, failed_only=failed_only)
 
+    @of_one_session
     def root_pages(self, session_id: str, first_root: int, last_root: int) -> list[OutcomePage]:
         """All pages of roots ``first_root <= root < last_root``."""
         return self._page_queries.root_pages(session_id, first_root, last_root)

@@ -106,6 +106,6 @@ class Submitting:
                 return self._rows.get(record.session_id).record
             # It ended before it was acknowledged (or was deleted just now): it makes way for another try.
             condition = "#gen = :before" if found else "attribute_not_exists(#pk)"
-            arguments = {"before": found["gen"]} if found else {}
+            arguments = {"before": found.get("gen")} if found else {}
             put = Write(key, condition, item={**item, "hist": [*found.get("hist", ()), *history]}, arguments=arguments)
         raise GridUnavailable(f"session {record.session_id}: others keep creating it; try again")

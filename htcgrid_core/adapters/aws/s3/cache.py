@@ -37,9 +37,16 @@ class BlobCache:
             return self.find(key) or self.add(key, fetch())
 
     def find(self, key: str) -> Path | None:
-        """The blob's file, if it is here and whole."""
+        """The blob's file, if it is here and whole.
+
+        Raises:
+            GridUnavailable: others could have put something into the cache.
+        """
         digest = key.rpartition("/")[2]
-        path = self._disk.find(_name(key)) if _DIGEST.fullmatch(digest) else None
+        try:
+            path = self._disk.find(_name(key)) if _DIGEST.fullmatch(digest) else None
+        except PermissionError as error:
+            raise GridUnavailable(f"blob {key} cannot be looked for: {error}") from error
         if path is None:
             return None
         try:

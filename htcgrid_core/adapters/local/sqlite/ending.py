@@ -36,6 +36,8 @@ class Ending:
         """Apply ``event`` if the lifecycle allows it in the state the row is in; return the row as it then is."""
         with self._database.write() as db:
             record = statements.session(db, session_id)
+            if record.damage:
+                return statements.replace_unreadable(db, record, now, actor)
             if record.ended or record.state is SESSION.target(event) or owner not in (None, record.owner):
                 return record
             after = SESSION.advance(record.state, event)

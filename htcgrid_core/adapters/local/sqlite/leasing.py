@@ -82,7 +82,7 @@ class Leasing:
                     (renewal.until, renewal.session_id, renewal.bundle_id, renewal.token),
                 ).rowcount
                 found = db.execute("SELECT state FROM sessions WHERE id = ?", (renewal.session_id,)).fetchone()
-                state = SessionState(found[0]) if found else SessionState.CANCELLED
+                state = rows.state_of(found[0]) if found else SessionState.CANCELLED
                 answers.append(Renewed(bool(held), state))
         return answers
 

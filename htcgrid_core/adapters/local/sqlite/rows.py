@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 
 from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.payload import Payload
-from htcgrid_core.domain.session import Counters, SessionRecord
+from htcgrid_core.domain.session import Counters, SessionRecord, unreadable
 from htcgrid_core.ports.session_store import OutcomePage
 
 SESSION_COLUMNS = (
@@ -25,9 +26,31 @@ BLOCK_COLUMNS = "root, first_index, count, data, blob_key, size, blob_at"
 PAGE_COLUMNS = "seq, root, bundle_id, epoch, agent, data, blob_key, size, completed, failed"
 _STATES = {str(state): state for state in SessionState}
 
+_TEXT, _COUNT, _TIME, _MAYBE = (str,), (int,), (float, int), (float, int, type(None))
+_SESSION_KINDS = tuple(
+    zip(
+        SESSION_COLUMNS.split(", "),
+        [
+            _TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _COUNT, _COUNT, _COUNT, _TIME, _TIME, _MAYBE, _MAYBE, _MAYBE, _MAYBE,
+            _COUNT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _TIME,
+        ],
+        strict=True,
+    )
+)  # fmt: skip
+
+
+def state_of(text: object) -> SessionState:
+    """A session's state; one that this version does not know is over."""
+    return _STATES.get(str(text), SessionState.FAILED)
+
 
 def session_of(row: tuple[Any, ...]) -> SessionRecord:
-    """From SESSION_COLUMNS."""
+    """From SESSION_COLUMNS; what cannot be read is a record that says so."""
+    for value, (name, kinds) in zip(row, _SESSION_KINDS, strict=True):
+        if not isinstance(value, kinds):
+            return unreadable(str(row[0]), f"its {name} is a {type(value).__name__}", row[8])
+    if row[1] not in _STATES:
+        return unreadable(row[0], f"{row[1]!r} is not a state that this version of htcgrid knows", row[8])
     (
         session_id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at,
         deadline_at, expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,
@@ -63,14 +86,23 @@ def tasks_text(bundle: Bundle) -> str:
 
 
 def bundle_of(row: tuple[Any, ...]) -> Bundle:
-    """From BUNDLE_COLUMNS."""
+    """From BUNDLE_COLUMNS.
+
+    Raises:
+        CorruptPayload: which tasks it has cannot be read.
+    """
     session_id, bundle_id, root, tasks, crashes, not_before, rank = row
-    parsed = orjson.loads(tasks)
-    if isinstance(parsed, list):
-        first, count = parsed
-        return Bundle(session_id, bundle_id, root, range(first, first + count), {}, crashes, not_before, rank)
-    failures = dict(parsed["f"])
-    return Bundle(session_id, bundle_id, root, tuple(parsed["i"]), failures, crashes, not_before, rank)
+    try:
+        parsed = orjson.loads(tasks)
+        if isinstance(parsed, list):
+            first, count = parsed
+            return Bundle(session_id, bundle_id, root, range(first, first + count), {}, crashes, not_before, rank)
+        failures = {int(index): int(times) for index, times in parsed["f"]}
+        indexes = tuple(map(int, parsed["i"]))
+    except (ValueError, TypeError, LookupError) as error:
+        text = f"bundle {bundle_id} of session {session_id} cannot be read: {type(error).__name__}: {error}"
+        raise CorruptPayload(text) from error
+    return Bundle(session_id, bundle_id, root, indexes, failures, crashes, not_before, rank)
 
 
 def lease_of(row: tuple[Any, ...]) -> Lease:

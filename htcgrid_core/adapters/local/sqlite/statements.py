@@ -75,13 +75,34 @@ def end(
         ),
     )  # fmt: skip
     if ended.counters.cancelled:
-        # Nobody will run these; leaving them ready would make agents look at them for ever.
-        db.execute(
-            "UPDATE bundles SET state = 'DONE', token = NULL WHERE session_id = ? AND state <> 'DONE'",
-            (record.session_id,),
-        )
+        _end_bundles(db, record.session_id)
     audit(db, now, record.session_id, actor, event, record.state, after, reason)
     return ended
+
+
+def _end_bundles(db: sqlite3.Connection, session_id: str) -> None:
+    """Nobody will run these; leaving them ready would make agents look at them for ever."""
+    db.execute(
+        "UPDATE bundles SET state = 'DONE', token = NULL WHERE session_id = ? AND state <> 'DONE'", (session_id,)
+    )
+
+
+def replace_unreadable(db: sqlite3.Connection, damaged: SessionRecord, now: float, actor: str) -> SessionRecord:
+    """Write a FAILED row in the place of one that cannot be read; what of its tasks has no outcome never will."""
+    session_id, expires_at = damaged.session_id, now + damaged.retention_seconds
+    db.execute(
+        "UPDATE sessions SET state = ?, live = 0, spec = '', name = '', total = 0, completed = 0, failed = 0,"
+        " cancelled = 0, task_seconds = 0, submitted_at = ?, updated_at = ?, ended_at = ?, deadline_at = NULL,"
+        " retention_seconds = ?, expires_at = ?, tolerated = NULL, bundles = -1, digest = '',"
+        " reason = ?, owner = '', pool = ? WHERE id = ?",
+        (
+            damaged.state, damaged.submitted_at, now, now, damaged.retention_seconds, expires_at, damaged.reason,
+            damaged.pool, session_id,
+        ),
+    )  # fmt: skip
+    _end_bundles(db, session_id)
+    audit(db, now, session_id, actor, SessionEvent.FAIL, "", damaged.state, damaged.reason)
+    return session(db, session_id)
 
 
 def delete(db: sqlite3.Connection, session_id: str) -> None:

@@ -7,7 +7,7 @@ import time
 
 from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.environment import surroundings
-from htcgrid_core.agent.workers.launch import BAD_PACKAGE
+from htcgrid_core.agent.workers.launch import BAD_MACHINE, BAD_PACKAGE
 from htcgrid_core.agent.workers.native.process import TOO_SLOW, Process, how_it_ended
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.outcome import TaskError
@@ -211,8 +211,9 @@ def _how_lost(
         return LoadFailed(slot, first.serial, process.load_error)
     if process.loading_since is not None and running is None and killed in (None, TOO_SLOW):
         how = killed.message if killed else how_it_ended(returncode)
-        if process.hello or returncode == BAD_PACKAGE:
-            message = f"the worker {how} while it loaded {first.function.spec.function.name}"
+        if process.hello or (first.function.launcher and returncode != BAD_MACHINE):
+            why = f": {stderr.strip()}" if returncode == BAD_PACKAGE else ""
+            message = f"the worker {how} while it loaded {first.function.spec.function.name}{why}"
             return LoadFailed(slot, first.serial, TaskError("InitError", message, stderr))
         text = f"a worker {how} before it was ready: {stderr.strip() or '(it printed nothing)'}"
         return StartFailed(slot, first.serial, text)
