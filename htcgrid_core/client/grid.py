@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client import tracing
+from htcgrid_core.client.event_files import events_as
 from htcgrid_core.client.ordered import in_order
 from htcgrid_core.client.registry import deploy
 from htcgrid_core.client.session import Progress, Session, progress_of
@@ -142,7 +143,7 @@ class Grid:
         }
         session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
         spec = self._specs.of(function, options, session_id if token is not None else None)
-        return self._submit(session_id, spec, events, on_progress, idempotent=token is not None)
+        return self._submit(session_id, spec, events_as(spec.codec, events), on_progress, idempotent=token is not None)
 
     def _submit(
         self,
