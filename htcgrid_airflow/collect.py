@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from htcgrid_airflow.policy import Counts
 from htcgrid_airflow.settings import max_inline_bytes
-from htcgrid_airflow.storage import whole_file
-from htcgrid_core import Grid, Session, result_format_of, results_as_json, write_results
+from htcgrid_airflow.storage import remove_file, whole_file
+from htcgrid_core import Grid, NotTabular, Session, result_format_of, results_as_json, write_results
+
+log = logging.getLogger(__name__)
 
 MANIFEST_KEY = "htcgrid_session"  # the XCom under which operators leave the manifest
 WORDS = ("none", "manifest", "inline")
@@ -38,7 +41,7 @@ def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: st
     Args:
         result: "none": nothing; "manifest": the manifest; "inline": the results as a list, with None in the place of
             a task that failed; or the path or URL of a .jsonl or .parquet file to write them to: the manifest, with
-            the file under ``results``.
+            the file added under ``results``; that is ``PATH.jsonl`` if no table holds the results unchanged.
         conn_id: the Airflow connection of the object storage, if the URL does not name it.
 
     Raises:
@@ -50,7 +53,21 @@ def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: st
         return manifest
     if result == "inline":
         return results_as_json(session.results(errors="return"), max_inline_bytes())
-    kind = result_format_of(result)
-    with whole_file(result, conn_id) as file:
-        write_results(session.results(errors="return"), file, kind)
-    return {**manifest, "results": result}
+    manifest["results"] = _written(session, result, conn_id)
+    return manifest
+
+
+def _written(session: Session, place: str, conn_id: str | None) -> str:
+    """Write the results and return where they are."""
+    kind = result_format_of(place)
+    try:
+        with whole_file(place, conn_id) as file:
+            write_results(session.results(errors="return"), file, kind)
+        return place
+    except NotTabular as error:
+        lines = f"{place}.jsonl"
+        log.warning("%s is not written, %s is: %s", place, lines, error.reason)
+    with whole_file(lines, conn_id) as file:
+        write_results(session.results(errors="return"), file, "jsonl")
+    remove_file(place, conn_id)  # of an earlier run: it would be taken for what was to replace it
+    return lines

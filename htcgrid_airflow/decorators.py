@@ -65,7 +65,12 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
         missing = [name for name in names if name not in arguments]
         if missing:
             raise InvalidInput(f"over={self.over!r}: {self.python_callable.__name__} is not given {', '.join(missing)}")
-        vectors = [events_of(arguments.pop(name), kind=self.tasks_format, conn_id=self.tasks_conn_id) for name in names]
+        how: dict[str, Any] = {
+            "kind": self.tasks_format,
+            "options": self.tasks_options,
+            "conn_id": self.tasks_conn_id,
+        }
+        vectors = [events_of(arguments.pop(name), **how) for name in names]
         shared = {name: grid.put(value, codec="pickle") for name, value in arguments.items()}
 
         def calls() -> Iterator[Any]:

@@ -29,8 +29,9 @@ def lineage_of(tasks: Any, result: str, manifest: Mapping[str, Any] | None) -> O
         found = place_of(place)
         return [Dataset(namespace=found[0], name=found[1])] if found else []
 
+    written = (manifest or {}).get("results", result)
     return OperatorLineage(
-        inputs=dataset(tasks), outputs=dataset(result), run_facets={FACET: facet_of(manifest)} if manifest else {}
+        inputs=dataset(tasks), outputs=dataset(written), run_facets={FACET: facet_of(manifest)} if manifest else {}
     )
 
 

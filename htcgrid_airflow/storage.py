@@ -70,6 +70,21 @@ def whole_file(name: str, conn_id: str | None = None) -> Iterator[BinaryIO]:
             beside.unlink(missing_ok=True)
 
 
+def remove_file(name: str, conn_id: str | None = None) -> None:
+    """Remove a file, if there is one.
+
+    Raises:
+        InvalidInput: it cannot be removed.
+    """
+    with _told(name, "removed"):
+        if not is_stored(name):
+            Path(name.removeprefix("file://")).unlink(missing_ok=True)
+            return
+        there = _path(name, conn_id)
+        if there.fs.exists(there.path):
+            there.fs.rm_file(there.path)
+
+
 def _path(name: str, conn_id: str | None) -> ObjectStoragePath:
     # Airflow 3.1 takes a given None for the connection, instead of the one in the URL.
     return ObjectStoragePath(name) if conn_id is None else ObjectStoragePath(name, conn_id=conn_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,12 @@ FORMATS = ("jsonl", "json", "csv", "parquet")
 
 
 def events_of(
-    tasks: Any, *, kind: str | None = None, kwargs: Mapping[str, Any] | None = None, conn_id: str | None = None
+    tasks: Any,
+    *,
+    kind: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    conn_id: str | None = None,
 ) -> Iterable[Any]:
     """The events, streamed from wherever they are.
 
@@ -24,6 +29,7 @@ def events_of(
         tasks: an iterable of events; a path or URL of a JSON Lines, JSON, CSV or Parquet file; or a held callable
             that returns or yields the events.
         kind: the file's format, if its name does not tell it.
+        options: how it is to be read, as for the core's ``events_in``.
         kwargs: for the callable.
         conn_id: the Airflow connection of the object storage, if the URL does not name it.
 
@@ -33,9 +39,9 @@ def events_of(
     if isinstance(tasks, Held):
         return _checked(tasks.function(**(kwargs or {})), str(tasks))
     if isinstance(tasks, ObjectStoragePath):
-        return _stored(tasks, kind)
+        return _stored(tasks, kind, options)
     if isinstance(tasks, str | Path):
-        return _in_file(str(tasks), kind, conn_id)
+        return _in_file(str(tasks), kind, options, conn_id)
     return _checked(tasks, "tasks")
 
 
@@ -48,14 +54,17 @@ def _checked(found: Any, name: str) -> Iterable[Any]:
     return found
 
 
-def _in_file(name: str, kind: str | None, conn_id: str | None) -> Iterable[Any]:
+def _in_file(name: str, kind: str | None, options: Mapping[str, Any] | None, conn_id: str | None) -> Iterable[Any]:
     if kind is not None and kind not in FORMATS:
         raise InvalidInput(f"{kind!r} is not a format of events: {', '.join(FORMATS)}")
     if is_stored(name):
-        return _stored(name, kind, conn_id)
-    return events_in(name.removeprefix("file://"), cast("Any", kind))
+        return _stored(name, kind, options, conn_id)
+    return events_in(name.removeprefix("file://"), cast("Any", kind), **dict(options or {}))
 
 
-def _stored(place: str | ObjectStoragePath, kind: str | None, conn_id: str | None = None) -> Iterator[Any]:
-    with open_stored(place, conn_id) as stream:
-        yield from events_from(stream, str(place), cast("Any", kind) or format_of(str(place)))
+def _stored(
+    place: str | ObjectStoragePath, kind: str | None, options: Mapping[str, Any] | None, conn_id: str | None = None
+) -> Iterable[Any]:
+    stream = open_stored(place, conn_id)
+    known = cast("Any", kind) or format_of(str(place))
+    return events_from(stream, str(place), known, closing=True, **dict(options or {}))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import InvalidEvent as InvalidEvent
     from htcgrid_core.domain.errors import InvalidInput as InvalidInput
     from htcgrid_core.domain.errors import InvalidPackage as InvalidPackage
+    from htcgrid_core.domain.errors import NotTabular as NotTabular
     from htcgrid_core.domain.errors import SessionConflict as SessionConflict
     from htcgrid_core.domain.errors import SessionFailed as SessionFailed
     from htcgrid_core.domain.errors import SessionNotFinished as SessionNotFinished
@@ -53,8 +54,9 @@ if TYPE_CHECKING:
 
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
-    "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "SessionConflict", "SessionFailed",
-    "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout",
+    "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular", "SessionConflict",
+    "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid",
+    "WaitTimeout",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",

@@ -37,6 +37,7 @@ class HTCGridSubmitOperator(SessionOwner):
         tasks: the events: a list, an XCom, the templated path or URL of a .jsonl, .json, .csv or .parquet file, or a
             callable that returns or yields them. Files and callables are streamed and never go through XCom.
         tasks_format: the file's format, if its name does not tell it.
+        tasks_options: how the file is to be read, as for ``events_in``: {"separator": ";", "decimal": ","}.
         tasks_kwargs: arguments of the callable.
         tasks_conn_id: the Airflow connection of the object storage, if the URL does not name it.
         session_name: for people; ``DAG.TASK`` unless given.
@@ -57,7 +58,8 @@ class HTCGridSubmitOperator(SessionOwner):
         durable: whether an attempt comes back to the session of the one before; if not, it cancels it.
         retry_failed_only: whether an Airflow retry runs only what failed or was cancelled, or the whole vector.
         result: what goes to XCom: "none"; "manifest"; "inline": the results, up to a limit; or a path or URL of a
-            .jsonl or .parquet file that they are written to.
+            .jsonl or .parquet file that they are written to. What no table holds unchanged is written to
+            ``NAME.parquet.jsonl`` instead, which the manifest then names.
         result_conn_id: the Airflow connection of the object storage, if the URL does not name it.
     """
 
@@ -66,6 +68,7 @@ class HTCGridSubmitOperator(SessionOwner):
         "function",
         "tasks",
         "tasks_format",
+        "tasks_options",
         "tasks_kwargs",
         "tasks_conn_id",
         "session_name",
@@ -79,7 +82,7 @@ class HTCGridSubmitOperator(SessionOwner):
         "htcgrid_conn_id",
         "grid",
     )
-    template_fields_renderers = {"tasks": "json", "tasks_kwargs": "json", "labels": "json"}  # noqa: RUF012 - as in Airflow
+    template_fields_renderers = {"tasks": "json", "tasks_options": "json", "tasks_kwargs": "json", "labels": "json"}  # noqa: RUF012 - as in Airflow
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class HTCGridSubmitOperator(SessionOwner):
         function: str | Callable[..., Any],
         tasks: Iterable[Any] | str | Callable[..., Iterable[Any]] | Any,
         tasks_format: Literal["jsonl", "json", "csv", "parquet"] | None = None,
+        tasks_options: Mapping[str, Any] | None = None,
         tasks_kwargs: Mapping[str, Any] | None = None,
         tasks_conn_id: str | None = None,
         session_name: str | None = None,
@@ -126,6 +130,7 @@ class HTCGridSubmitOperator(SessionOwner):
         self.function = held(function)
         self.tasks = held(tasks)
         self.tasks_format = tasks_format
+        self.tasks_options = tasks_options
         self.tasks_kwargs = tasks_kwargs
         self.tasks_conn_id = tasks_conn_id
         self.session_name = session_name
@@ -200,7 +205,13 @@ class HTCGridSubmitOperator(SessionOwner):
         function = self.function
         return grid.submit(
             portable(function.function) if isinstance(function, Held) else function,
-            events_of(self.tasks, kind=self.tasks_format, kwargs=self.tasks_kwargs, conn_id=self.tasks_conn_id),
+            events_of(
+                self.tasks,
+                kind=self.tasks_format,
+                options=self.tasks_options,
+                kwargs=self.tasks_kwargs,
+                conn_id=self.tasks_conn_id,
+            ),
             **self.options(grid, context, token),
             codec=self.codec,
         )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import click
 
@@ -19,7 +19,7 @@ from htcgrid_core.cli.importing import make_importable_for
 from htcgrid_core.cli.options import connected, grid_options
 from htcgrid_core.cli.output import json_bytes, print_json, say
 from htcgrid_core.cli.views import error_view, not_loadable, progress_view
-from htcgrid_core.domain.errors import GridError, TaskFailed
+from htcgrid_core.domain.errors import GridError, NotTabular, TaskFailed
 
 if TYPE_CHECKING:
     from htcgrid_core.client.session import Session
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Write a session's results, one JSON value a line.")
 @click.argument("session_id", metavar="SESSION")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file instead of stdout; one that is named .parquet is a table.",
+)
 @click.option(
     "--errors",
     type=click.Choice(["raise", "return"]),
@@ -48,7 +52,8 @@ def results(
     """Wait for a session, then write what its handler returned: one JSON value a line, in index order.
 
     Results of pickled sessions that are not JSON are written as their repr. A file given with --output is complete or
-    not there at all. --json makes a difference only with --output: a summary on stdout.
+    not there at all. Results that no table holds without changing a value are written to NAME.parquet.jsonl
+    instead of NAME.parquet. --json makes a difference only with --output: a summary on stdout.
     """
     with connected(url) as grid:
         session = grid.session(session_id)
@@ -58,32 +63,71 @@ def results(
         if output is None:
             _write(session, errors, sys.stdout.buffer)
             return
-        with _whole(output) as file:
-            count, failed = _write(session, errors, file)
+        output, count, failed = _write_file(session, errors, output)
         if as_json:
             summary = {"results": count - failed, "errors": failed, "output": str(output)}
             print_json({**progress_view(session.progress()), **summary})
         else:
             without = f", {failed:,} of them errors" if failed else ""
-            say(f"{count:,} lines{without} written to {output}")
+            unit = "rows" if output.suffix.lower() == ".parquet" else "lines"
+            say(f"{count:,} {unit}{without} written to {output}")
+
+
+def _write_file(session: Session, errors: Literal["raise", "return"], output: Path) -> tuple[Path, int, int]:
+    """Write a file; return which one, how many results are in it, and how many of them are errors."""
+    write = _write_table if output.suffix.lower() == ".parquet" else _write
+    try:
+        with _whole(output) as file:
+            return output, *write(session, errors, file)
+    except NotTabular as error:
+        lines = output.with_name(f"{output.name}.jsonl")
+        with _whole(lines) as file:
+            counts = _write(session, errors, file)
+        if output.is_file():
+            output.unlink()  # of another session: it would be taken for what was to replace it
+        say(f"{output} is not written, {lines} is: {error.reason}")
+        return lines, *counts
+
+
+def _write_table(session: Session, errors: Literal["raise", "return"], file: IO[bytes]) -> tuple[int, int]:
+    from htcgrid_core.client.result_files import write_results
+
+    failed = 0
+
+    def counted() -> Iterator[Any]:
+        nonlocal failed
+        for result in session.results(errors=errors):
+            failed += isinstance(result, TaskFailed)
+            yield result
+
+    with _told(session):
+        count = write_results(counted(), cast("BinaryIO", file), "parquet")
+    return count, failed
 
 
 def _write(session: Session, errors: Literal["raise", "return"], file: IO[bytes]) -> tuple[int, int]:
     """Write all lines; return how many, and how many of them are errors."""
     count = failed = 0
-    try:
+    with _told(session):
         for result in session.results(errors=errors):
             is_error = isinstance(result, TaskFailed)
             file.write(json_bytes(_error(result) if is_error else result))
             count += 1
             failed += is_error
         file.flush()
+    return count, failed
+
+
+@contextlib.contextmanager
+def _told(session: Session) -> Iterator[None]:
+    """What keeps results from being read, in one sentence."""
+    try:
+        yield
     except TaskFailed as failure:
         text = f"{failure.args[0]}; --errors return writes the other results all the same"
         raise Failure(text, Exit.FAILED) from failure
     except (ImportError, AttributeError, UnpicklingError) as error:
         raise not_loadable(session.id, error) from error
-    return count, failed
 
 
 def _error(failure: TaskFailed) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from htcgrid_core.cli.exits import Exit, Failure
 from htcgrid_core.cli.importing import make_cwd_importable
 from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option
 from htcgrid_core.cli.output import console, print_json, say
+from htcgrid_core.cli.reading import reading_of, reading_options
 from htcgrid_core.cli.views import progress_view
 
 if TYPE_CHECKING:
     from htcgrid_core.client.event_files import EventFormat
+    from htcgrid_core.client.files.options import ReadOptions
     from htcgrid_core.client.session import Session
     from htcgrid_core.domain.retry import RetryPolicy
 
@@ -31,11 +33,15 @@ Examples:
 @click.command(short_help="Submit a session: one task for each event.", epilog=EXAMPLES)
 @click.argument("function")
 @click.option(
-    "--events", metavar="FILE", help="The events: .jsonl, .json, .csv or .parquet; - for JSON Lines on stdin."
+    "--events",
+    metavar="FILE",
+    help="The events: .jsonl, .json, .csv, .tsv or .parquet, the first four also as .gz or .zst; - for JSON Lines on "
+    "stdin.",
 )
 @click.option(
     "--format", "kind", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="If not as FILE's name says."
 )
+@reading_options
 @click.option("--range", "count", type=click.IntRange(min=0), metavar="N", help="The events 0, 1, ... N-1 instead.")
 @click.option("--name", default="", help="For people.")
 @click.option("--token", help="Idempotency key: the same submission again gives the same session.")
@@ -76,11 +82,12 @@ def submit(
     FUNCTION is module.handler, called as handler(event, context), with the current directory importable unless others
     may write to it; or NAME or NAME:VERSION of a function that was deployed (`htcgrid functions`), whose time and
     memory limits hold. Events are streamed, but for a .json array: a million of them are better a .jsonl file, with
-    one JSON value on each line. Each row of a .csv file becomes an object whose values are strings.
+    one JSON value on each line. Each row of a .csv file becomes an object whose values are strings; each row of a
+    .parquet file one with ISO 8601 texts for dates and times.
 
     Prints the session's id, which watch, status, results, tasks, logs, cancel and resubmit take.
     """
-    vector = _vector(events, kind, count)
+    vector = _vector(events, kind, count, reading_of(options))
     grid = connected(url)
     if "." in function:  # a module's, not a deployed one
         make_cwd_importable()
@@ -113,16 +120,18 @@ def report_submitted(session: Session, *, as_json: bool, wait: bool, progress: b
         say(f"{now.total:,} tasks submitted; `htcgrid watch {session.id}` waits for them")
 
 
-def _vector(events: str | None, kind: EventFormat | None, count: int | None) -> Iterable[Any]:
+def _vector(events: str | None, kind: EventFormat | None, count: int | None, reading: ReadOptions) -> Iterable[Any]:
     from htcgrid_core.client.event_files import events_from, events_in
 
     if (events is None) == (count is None):
         raise click.UsageError("Say what the tasks are: either --events FILE (- for stdin) or --range N.")
     if count is not None:
+        if reading:
+            raise click.UsageError(f"--range reads no file: --{', --'.join(reading)} has no meaning.")
         return range(count)
     if events == "-":
-        return events_from(sys.stdin.buffer, "stdin", kind or "jsonl")
-    return events_in(str(events), kind)
+        return events_from(sys.stdin.buffer, "stdin", kind or "jsonl", **reading)
+    return events_in(str(events), kind, **reading)
 
 
 def _retry(**given: Any) -> RetryPolicy:

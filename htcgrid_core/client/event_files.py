@@ -2,136 +2,114 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal, Unpack, get_args
 
-from htcgrid_core.domain import limits
+from htcgrid_core.client.files.compression import SUFFIXES, inflated
+from htcgrid_core.client.files.csv_events import csv_rows
+from htcgrid_core.client.files.json_events import json_array, json_lines
+from htcgrid_core.client.files.options import ReadOptions, options_of
+from htcgrid_core.client.files.parquet_events import json_rows, python_rows
 from htcgrid_core.domain.errors import InvalidInput
 
 EventFormat = Literal["jsonl", "json", "csv", "parquet"]
-_SUFFIXES: dict[str, EventFormat] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
-PARQUET_ROWS = 10_000  # rows held at once
+_SUFFIXES: dict[str, EventFormat] = {".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
 
-def events_in(path: Path | str, kind: EventFormat | None = None) -> Iterable[Any]:
+def events_in(path: Path | str, kind: EventFormat | None = None, **options: Unpack[ReadOptions]) -> Iterable[Any]:
     """The events in a file, for ``Grid.submit``.
 
     Args:
         kind: "jsonl": a JSON value on each line; "json": one array; "csv": a header and a row for each event, which
             becomes a dict of strings; "parquet": a dict for each row, which needs pyarrow. None to tell from the name:
-            .json, .csv, .parquet, and JSON Lines for any other.
+            .json, .csv, .tsv, .parquet, and JSON Lines for any other. What is compressed by gzip or zstd is read too.
+        options: for CSV ``separator``, ``decimal`` (the mark in numbers), ``quote`` and ``encoding``; for Parquet
+            ``decimals``, "text" or "number": how a named handler gets them.
 
     Raises:
-        InvalidInput: the file cannot be read. What is wrong inside it is raised, with its line number, when the
-            events are taken.
+        InvalidInput: the file cannot be read. What is wrong inside it is raised, with its line or row, when the events
+            are taken.
     """
     path = Path(path)
     kind = kind or format_of(path.name)
+    _check_kind(kind)
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed by whoever takes the last event
     except OSError as error:
         raise InvalidInput(f"the events cannot be read: {error}") from error
-    if kind == "json":
-        with file:
-            return _array(file, str(path))
-    return _closed_after(file, events_from(file, str(path), kind))
+    return events_from(file, str(path), kind, closing=True, **options)
 
 
-def events_from(stream: BinaryIO, name: str, kind: EventFormat = "jsonl") -> Iterable[Any]:
+def events_from(
+    stream: BinaryIO, name: str, kind: EventFormat = "jsonl", *, closing: bool = False, **options: Unpack[ReadOptions]
+) -> Iterable[Any]:
     """The events in an open stream of bytes; as ``events_in``.
 
     Args:
         name: what errors call the stream.
+        closing: whether to close the stream after its last event.
     """
-    if kind not in get_args(EventFormat):
-        raise InvalidInput(f"{kind!r} is not a format of events: {', '.join(get_args(EventFormat))}")
+    _check_kind(kind)
+    if kind == "csv" and _bare(name).endswith(".tsv"):
+        options.setdefault("separator", "\t")
+    chosen = options_of(kind, options)
+    if kind == "parquet":
+        return ParquetEvents(stream, name, chosen, closing=closing)
     if kind == "json":
-        return _array(stream, name)
-    readers = {"jsonl": _lines, "csv": _rows, "parquet": _records}
-    return readers[kind](stream, name)
+        return list(_read(stream, name, closing, lambda: iter(json_array(inflated(stream, name), name))))
+    if kind == "csv":
+        return _read(stream, name, closing, lambda: csv_rows(inflated(stream, name), name, chosen))
+    return _read(stream, name, closing, lambda: json_lines(inflated(stream, name), name))
+
+
+class ParquetEvents:
+    """The rows of a Parquet file, once: iterated, they have Python's dates, Decimals and UUIDs.
+
+    A named handler gets JSON, so ``Grid.submit`` takes ``as_json()`` for it.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, options: Any, *, closing: bool) -> None:
+        self._stream, self._name, self._options, self._closing = stream, name, options, closing
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self._read(lambda: python_rows(self._stream, self._name))
+
+    def as_json(self) -> Iterator[dict[str, Any]]:
+        """The rows with ISO 8601 texts for dates and times, and decimals as ``decimals`` says."""
+        return self._read(lambda: json_rows(self._stream, self._name, self._options))
+
+    def _read(self, events: Any) -> Iterator[Any]:
+        return _read(self._stream, self._name, self._closing, events)
+
+
+def events_as(codec: str, events: Iterable[Any]) -> Iterable[Any]:
+    """The events as a session of this codec takes them."""
+    return events.as_json() if codec == "json" and isinstance(events, ParquetEvents) else events
 
 
 def format_of(name: str) -> EventFormat:
     """The format that a file's name tells."""
-    return _SUFFIXES.get(Path(name).suffix.lower(), "jsonl")
+    return _SUFFIXES.get(Path(_bare(name)).suffix, "jsonl")
 
 
-def _closed_after(file: BinaryIO, events: Iterable[Any]) -> Iterator[Any]:
-    with file:
-        yield from events
+def _bare(name: str) -> str:
+    """A file's name in small letters without what says that it is compressed."""
+    name = name.lower()
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
-def _lines(stream: BinaryIO, name: str) -> Iterator[Any]:
-    number = 0
-    # Bounded, so that a file without line ends is told from its first line and not when memory is full.
-    while line := stream.readline(limits.MAX_EVENT_BYTES + 1):
-        number += 1
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if len(line) > limits.MAX_EVENT_BYTES:
-            raise InvalidInput(f"{name}, line {number}: longer than {limits.MAX_EVENT_BYTES:,} bytes")
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line.decode())
-        except (ValueError, RecursionError) as error:
-            hint = ""
-            if number == 1 and line.lstrip().startswith(b"["):
-                hint = "; a file with one array in it must be named .json"
-            raise InvalidInput(f"{name}, line {number}: not a JSON value ({_why(error)}){hint}") from error
-        yield event
+def _check_kind(kind: str) -> None:
+    if kind not in get_args(EventFormat):
+        raise InvalidInput(f"{kind!r} is not a format of events: {', '.join(get_args(EventFormat))}")
 
 
-def _array(stream: BinaryIO, name: str) -> list[Any]:
+def _read(stream: BinaryIO, name: str, closing: bool, events: Any) -> Iterator[Any]:
+    """Events, of whose stream nothing but an InvalidInput is heard."""
     try:
-        events = json.loads(stream.read().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        where = f"{name}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else name
-        hint = "a file with a value on each line is .jsonl"
-        raise InvalidInput(f"{where}: not JSON ({_why(error)}); {hint}") from error
-    if not isinstance(events, list):
-        raise InvalidInput(f"{name}: a {type(events).__name__}, not an array of events")
-    return events
-
-
-def _why(error: Exception) -> str:
-    """What a JSON decoder objects to, but for the line, which we know better."""
-    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-
-
-def _rows(stream: BinaryIO, name: str) -> Iterator[dict[str, str]]:
-    rows = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), strict=True)
-    try:
-        header = next(rows, None)
-        if not header or len(set(header)) < len(header) or "" in header:
-            raise InvalidInput(f"{name}, line 1: a header with a different name for each column is needed: {header}")
-        for row in rows:
-            if not row:
-                continue  # an empty line
-            if len(row) != len(header):
-                raise InvalidInput(f"{name}, line {rows.line_num}: {len(row)} of {len(header)} columns")
-            yield dict(zip(header, row, strict=True))
-    except (csv.Error, ValueError) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        raise InvalidInput(f"{name}, line {rows.line_num + 1}: not CSV in UTF-8 ({error})") from error
-
-
-def _records(stream: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
-    try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise InvalidInput(f"{name}: reading Parquet needs pyarrow (`pip install pyarrow`)") from error
-    number = 0
-    try:
-        for batch in parquet.ParquetFile(stream).iter_batches(batch_size=PARQUET_ROWS):
-            yield from batch.to_pylist()
-            number += batch.num_rows
-    except (arrow.ArrowException, OSError) as error:
-        raise InvalidInput(f"{name}, after row {number}: not Parquet ({error})") from error
+        yield from events()
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error}") from error
+    finally:
+        if closing:
+            stream.close()

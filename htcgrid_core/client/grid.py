@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client import listing, shared_inputs
 from htcgrid_core.client.deploy import deploy
+from htcgrid_core.client.event_files import events_as
 from htcgrid_core.client.map import map_results
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.session import Session
@@ -142,7 +143,7 @@ class Grid:
             self.gateway,
             session_id,
             spec,
-            encoded(spec.codec, events),
+            encoded(spec.codec, events_as(spec.codec, events)),
             total=len(events) if isinstance(events, Sized) else None,
             idempotent=token is not None,
             on_progress=on_progress,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Iterable
+from enum import Enum
 from typing import Any, BinaryIO, Literal, get_args
 
+from htcgrid_core.client.files.result_table import write_table
 from htcgrid_core.domain.errors import InvalidInput, TaskFailed
 
 ResultFormat = Literal["jsonl", "parquet"]
-PARQUET_ROWS = 10_000  # rows held at once
 
 
 def result_format_of(name: str) -> ResultFormat:
@@ -31,12 +31,15 @@ def write_results(results: Iterable[Any], stream: BinaryIO, kind: ResultFormat) 
     Args:
         results: of ``session.results(errors="return")``: a task that failed has a line or row too. As JSON Lines it
             is ``{"error": {"index", "type", "message"}}``. In Parquet each key of results that are dicts is a column,
-            any other result is column ``result``; ``task_error`` is null where there is a result.
+            any other result is column ``result``; ``task_error`` is null where there is a result. A column has the
+            type of all its values: integers beside fractions become floats where that is exact, integers of over 64
+            bits decimals.
 
     Raises:
-        InvalidInput: a result is not JSON, or does not have the columns of those before; or pyarrow is missing.
+        NotTabular: no column holds all values of a key without changing one; the stream is of no use then.
+        InvalidInput: a result is not JSON; or pyarrow is missing.
     """
-    return _write_lines(results, stream) if kind == "jsonl" else _write_table(results, stream)
+    return _write_lines(results, stream) if kind == "jsonl" else write_table(results, stream, as_json)
 
 
 def results_as_json(results: Iterable[Any], max_bytes: int) -> list[Any]:
@@ -75,10 +78,18 @@ def error_of(failure: TaskFailed) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's scalars and arrays as Python's numbers and lists."""
-    if hasattr(value, "tolist"):
+    """NumPy's scalars and arrays as Python's numbers and lists, but for times, whose numbers have no unit; enums."""
+    if hasattr(value, "tolist") and not _has_times(getattr(value, "dtype", None)):
         return value.tolist()
+    if isinstance(value, Enum):
+        return value.value
     raise TypeError(f"a {type(value).__qualname__}")
+
+
+def _has_times(dtype: Any) -> bool:
+    """Whether NumPy's datetime64 or timedelta64 are in it, also as a field."""
+    fields = getattr(dtype, "fields", None) or {}
+    return getattr(dtype, "kind", "") in ("m", "M") or any(_has_times(field[0]) for field in fields.values())
 
 
 def _write_lines(results: Iterable[Any], stream: BinaryIO) -> int:
@@ -87,62 +98,3 @@ def _write_lines(results: Iterable[Any], stream: BinaryIO) -> int:
         stream.write(as_json(result, count) + b"\n")
         count += 1
     return count
-
-
-def _write_table(results: Iterable[Any], stream: BinaryIO) -> int:
-    try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise InvalidInput("writing Parquet needs pyarrow (`pip install pyarrow`)") from error
-    chunks = _chunks(_rows(results), PARQUET_ROWS)
-    first = next(chunks, [])
-    schema = _schema(arrow, first)
-    count = 0
-    with parquet.ParquetWriter(stream, schema) as writer:
-        for chunk in chain([first] if first else [], chunks):
-            try:
-                writer.write_table(arrow.Table.from_pylist(_known(chunk, schema.names, count), schema=schema))
-            except (arrow.ArrowException, TypeError, ValueError) as error:
-                raise InvalidInput(
-                    f"the results from task {count} on do not fit the columns of those before ({error}); "
-                    "write them to a .jsonl file"
-                ) from error
-            count += len(chunk)
-    return count
-
-
-def _schema(arrow: Any, rows: list[dict[str, Any]]) -> Any:
-    """Of the first rows; a column without a value in them holds texts."""
-    names = dict.fromkeys(chain(("task_index",), chain.from_iterable(rows), ("task_error",)))
-    try:
-        found = arrow.Table.from_pylist([{**names, **row} for row in rows] or [names])
-    except (arrow.ArrowException, TypeError, ValueError) as error:
-        raise InvalidInput(f"the results do not fit columns ({error}); write them to a .jsonl file") from error
-    fixed = {"task_index": arrow.int64(), "task_error": arrow.string()}
-    kinds = {field.name: arrow.string() if arrow.types.is_null(field.type) else field.type for field in found.schema}
-    return arrow.schema(list({**kinds, **fixed}.items()))
-
-
-def _rows(results: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    for index, result in enumerate(results):
-        if isinstance(result, TaskFailed):
-            yield {"task_index": index, "task_error": f"{result.error.type}: {result.error.message}"}
-            continue
-        plain = json.loads(as_json(result, index))
-        columns = plain if isinstance(plain, dict) else {"result": plain}
-        yield {**columns, "task_index": index, "task_error": None}
-
-
-def _known(rows: list[dict[str, Any]], names: list[str], first: int) -> list[dict[str, Any]]:
-    """The rows, none of which may have a column that is not in the file: it would be lost without a word."""
-    for at, row in enumerate(rows):
-        if new := row.keys() - set(names):
-            raise ValueError(f"task {first + at} has {', '.join(sorted(new))} too")
-    return rows
-
-
-def _chunks(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

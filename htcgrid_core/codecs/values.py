@@ -1,16 +1,20 @@
 """Values to bytes and back: JSON, and pickle for Python callables.
 
 JSON is Python's dialect, as in Lambda's Python runtime: tuples become lists, integers have any size, NaN and
-infinities are written as such. orjson does the common case several times faster; what it would change or refuse goes
-through the standard library. Pickled bytes are only ever loaded after their signature verified (codecs.signing).
+infinities are written as such, an enum is its value. orjson does the common case several times faster; what it would
+change or refuse goes through the standard library, and what only orjson knows is refused, so that no value is taken or
+not by what stands beside it. Pickled bytes are only ever loaded after their signature verified (codecs.signing).
 """
 
 from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -20,12 +24,19 @@ from htcgrid_core.codecs.shared import SharedInput
 _EXACT = b" "
 LONG_TEXT_CHARACTERS = 1 << 20
 FEW_VALUES = 64
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME  # there is none for UUIDs
+_UUID_HYPHENS = 4
+_find_uuid = re.compile(rb"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-").search
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def _default(value: Any) -> Any:
     if isinstance(value, SharedInput):
         return value.to_json()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, orjson.Fragment):  # JSON already
+        return decode_json(orjson.dumps(value))
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
 
 
@@ -44,9 +55,11 @@ def encode_json(value: Any) -> bytes:
         data = orjson.dumps(value, _default, _OPTIONS)
     except TypeError:  # large integers, keys that are no strings, lone surrogates; or it is not JSON at all
         data = b""
-    if data and b"null" not in data:  # orjson writes NaN as null
-        return bytes(memoryview(data))  # a copy: orjson's own bytes keep kilobytes allocated behind them
-    return encode_json_frugally(value)
+    if not data or data.find(b"null") >= 0:  # orjson writes NaN as null
+        return encode_json_frugally(value)
+    if data.count(b"-") >= _UUID_HYPHENS and _holds_uuid(value, data):  # orjson writes UUIDs as text
+        return encode_json_frugally(value)
+    return b"%b" % data  # a copy: orjson's own bytes keep kilobytes allocated behind them
 
 
 def encode_json_frugally(value: Any) -> bytes:
@@ -56,6 +69,28 @@ def encode_json_frugally(value: Any) -> bytes:
         TypeError, ValueError, RecursionError, MemoryError: not JSON, or too large.
     """
     return _EXACT + _exact.encode(value).encode("utf-8", "surrogatepass")
+
+
+def _holds_uuid(value: Any, data: bytes) -> bool:
+    """Whether what orjson took holds a UUID, rather than texts that look like one, or dates."""
+    if type(value) is dict:  # most events: quicker than to search their text
+        for item in value.values():
+            if type(item) not in _PLAIN:
+                break
+        else:
+            return False
+    return _find_uuid(data) is not None and _is_or_holds_uuid(value)
+
+
+def _is_or_holds_uuid(value: Any) -> bool:
+    kind = type(value)
+    if kind in _PLAIN:
+        return False
+    if isinstance(value, dict):
+        return any(map(_is_or_holds_uuid, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_is_or_holds_uuid, value))
+    return _is_or_holds_uuid(value.value) if isinstance(value, Enum) else kind is UUID
 
 
 def has_long_text(value: Any, depth: int = 2) -> bool:

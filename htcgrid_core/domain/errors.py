@@ -36,6 +36,17 @@ class InvalidEvent(InvalidInput):
         return InvalidEvent, (self.index, self._reason)
 
 
+class NotTabular(InvalidInput):
+    """Results that no columns hold without changing a value; as JSON Lines they can be written."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the results do not fit columns: {reason}; write them to a .jsonl file")
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return NotTabular, (self.reason,)
+
+
 class FunctionNotFound(InvalidInput):
     """The function named at submit does not exist."""
 

@@ -36,6 +36,16 @@ def number_of(event: dict[str, Any], context: Any) -> int:
     return number
 
 
+def seen_by_name(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """The event as it came."""
+    return event
+
+
+def types_of(event: dict[str, Any]) -> list[str]:
+    """What the event's values are."""
+    return [type(value).__name__ for value in event.values()]
+
+
 def length_of(event: str, context: Any) -> int:
     """The event's length."""
     return len(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -57,6 +58,34 @@ def test_events_from_files(cli: CommandLine, name: str, text: str, events: list[
     (cli.folder / name).write_text(text, encoding="utf-8")
     results = cli.call("results", cli.session("mine.echo", "--events", name))
     assert [json.loads(line) for line in results.out.splitlines()] == events
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "options"),
+    [
+        ("e.csv", "Kennung;Betrag\nMüller;1.234,5\n".encode("cp1252"), ("--separator", ";", "--encoding", "cp1252")),
+        ("e.tsv.gz", gzip.compress("Kennung\tBetrag\nMüller\t1.234,5\n".encode()), ()),
+        ("-", gzip.compress("Kennung|Betrag\n'Müller'|1.234,5\n".encode()), ("--separator", "|", "--quote", "'")),
+    ],
+)
+def test_how_a_file_is_to_be_read(cli: CommandLine, name: str, data: bytes, options: tuple[str, ...]) -> None:
+    (cli.folder / "e.csv").write_bytes(data)
+    (cli.folder / "e.tsv.gz").write_bytes(data)
+    arguments = ("submit", "mine.echo", "--events", name, "--format", "csv", "--decimal", ",", *options)
+    ran = cli.call(*arguments, stdin=data)
+    assert ran.code == 0, ran.err
+    results = cli.call("results", ran.out.strip())
+    assert results.out == '{"Kennung": "Müller", "Betrag": "1234.5"}\n'
+
+
+def test_a_file_that_is_read_in_no_such_way(cli: CommandLine) -> None:
+    (cli.folder / "e.csv").write_text("Kennung;Betrag\nA;1\n")
+    wrong = cli.call("submit", "mine.echo", "--events", "e.csv")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "e.csv, line 1: there are semicolons in the header" in wrong.err
+    wrong = cli.call("submit", "mine.echo", "--events", "-", "--separator", ";", stdin="1\n")
+    assert "a jsonl file is read without separator" in wrong.err
+    assert "--range reads no file" in cli.call("submit", "mine.echo", "--range", "1", "--quote", "").err
 
 
 def test_events_from_stdin(cli: CommandLine) -> None:

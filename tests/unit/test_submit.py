@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -193,6 +194,13 @@ class TestRefused:
         with pytest.raises(InvalidEvent, match=rf"event {at} ") as caught:
             send(plane, events, token=token, codec=codec, bundle_size=1)
         assert caught.value.index == at
+        assert nothing_was_written(plane)
+
+    @pytest.mark.parametrize("price", [1.5, None])
+    def test_a_uuid_in_json_whatever_stands_beside_it(self, plane: Plane, price: float | None) -> None:
+        with pytest.raises(InvalidEvent, match=r"event 1 .* not JSON \(uuid\.UUID is not JSON\)") as caught:
+            send(plane, [{"id": "a"}, {"id": UUID(int=1), "price": price}], codec="json")
+        assert caught.value.index == 1
         assert nothing_was_written(plane)
 
     @pytest.mark.parametrize("token", [True, False])

@@ -7,11 +7,16 @@ import math
 import subprocess
 import sys
 import textwrap
-from collections import namedtuple
-from enum import IntEnum
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum, Flag, IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +49,35 @@ Point = namedtuple("Point", "x y")
 
 class Level(IntEnum):
     LOW = 1
+
+
+class Currency(StrEnum):
+    EUR = "EUR"
+
+
+class Side(Enum):
+    BUY = 1
+    SELL = "sell"
+    NEITHER = math.inf
+
+
+class Desk(Enum):
+    RATES = UUID(int=1)
+    SINCE = date(2026, 1, 2)
+
+
+class Rights(Flag):
+    READ = 1
+
+
+@dataclass
+class Trade:
+    notional: float
+
+
+ID = UUID("01234567-89ab-cdef-0123-456789abcdef")
+# What sends a value to the standard library: a None, a NaN, that word in a text, large integers, keys of other kinds.
+NEIGHBOURS: list[Any] = [1, None, math.nan, "null", 2**64, {1: 2}, "\ud800", str(ID), -1, "2026-01-02"]
 
 
 def same(one: Any, other: Any) -> bool:
@@ -111,6 +145,36 @@ class TestJson:
     def test_what_is_not_json(self, value: Any) -> None:
         with pytest.raises(TypeError):
             encode_json(value)
+
+    @pytest.mark.parametrize("beside", NEIGHBOURS, ids=ascii)
+    @pytest.mark.parametrize(
+        "value",
+        [
+            ID, Desk.RATES, Desk.SINCE, date(2026, 1, 2), datetime(2026, 1, 2), time(1), Decimal("1.5"), Trade(1.0),
+            {"legs": ({"id": ID},)}, OrderedDict(id=ID), {"id": Desk.RATES},
+        ],
+        ids=repr,
+    )  # fmt: skip
+    def test_is_refused_whatever_stands_beside_it(self, value: Any, beside: Any) -> None:
+        """Faster encoders know more types than Python's JSON: a UUID was an event, but not beside a None."""
+        with pytest.raises(TypeError, match="is not JSON"):
+            encode_json([beside, value])
+        with pytest.raises(TypeError, match="is not JSON"):
+            encode_json_frugally({"x": value, "y": beside})
+
+    @pytest.mark.parametrize("beside", NEIGHBOURS, ids=ascii)
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            (Level.LOW, 1), (Currency.EUR, "EUR"), (Side.BUY, 1), (Side.SELL, "sell"), (Side.NEITHER, math.inf),
+            (Rights.READ, 1), ({Currency.EUR: Side.BUY}, {"EUR": 1}), (str(ID), str(ID)), ([str(ID)], [str(ID)]),
+            (orjson.Fragment(b'{"a": NaN}'), {"a": math.nan}),
+        ],
+        ids=repr,
+    )  # fmt: skip
+    def test_is_taken_whatever_stands_beside_it(self, value: Any, expected: Any, beside: Any) -> None:
+        assert same(decode_json(encode_json([value, beside]))[0], expected)
+        assert same(decode_json(encode_json_frugally(value)), expected)
 
     def test_endless(self) -> None:
         value: list[Any] = []
