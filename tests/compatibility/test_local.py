@@ -22,6 +22,7 @@ from tests.compatibility.left_behind import (
 )
 from tests.compatibility.old_book import MENDED, OPEN
 from tests.e2e.support import end_agents, ended
+from tests.planes import plane_of
 
 
 @pytest.fixture
@@ -71,10 +72,10 @@ def test_its_work_goes_on(grid: Grid, left: LeftBehind) -> None:
 
 def test_its_shared_inputs_are_known(grid: Grid, left: LeftBehind) -> None:
     """Stored by their content: the same again is the same."""
-    blobs = set(grid.plane.blobs.keys("shared/"))
+    blobs = set(plane_of(grid).blobs.keys("shared/"))
     assert blobs
     grid.put({"discount": [1.0, 0.97, 0.94]})
-    assert set(grid.plane.blobs.keys("shared/")) == blobs
+    assert set(plane_of(grid).blobs.keys("shared/")) == blobs
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="it was deployed for Python 3.11, and runs there only")
