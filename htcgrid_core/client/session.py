@@ -18,7 +18,7 @@ from htcgrid_core.domain.audit import AuditEntry
 from htcgrid_core.domain.errors import InvalidInput, SessionFailed, SessionNotFinished, TaskFailed, WaitTimeout
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
-from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.domain.session import Codec, SessionRecord, SessionSpec
 from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 
@@ -135,13 +135,14 @@ class Session:
             SessionFailed: the session ended FAILED or CANCELLED (with errors="raise").
             TaskFailed: a tolerated failure (max_failures) of a COMPLETED session (with errors="raise").
         """
+        codec = self.spec.codec  # before the wait: what cannot be read need not be waited for
         self._wait()
         if errors == "raise" and self._record.state is not SessionState.COMPLETED:
             raise self._failure()
-        return self._results(errors)
+        return self._results(errors, codec)
 
-    def _results(self, errors: str) -> Iterator[Any]:
-        decode, codec = DECODERS[self.spec.codec], self.spec.codec
+    def _results(self, errors: str, codec: Codec) -> Iterator[Any]:
+        decode = DECODERS[codec]
         for index, outcome in self._gateway.outcomes(self._record):
             if outcome is not None and not outcome.failed:
                 yield decode(outcome.payload)

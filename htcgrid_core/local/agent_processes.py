@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,14 +124,18 @@ def running_agents(directory: Directory) -> list[int]:
     return found
 
 
-def ensure_agents(directory: Directory, fleet: Fleet) -> None:
+def ensure_agents(directory: Directory, fleet: Fleet, are_wanted: Callable[[], bool] = lambda: True) -> None:
     """Start the agents that do not run yet; they outlive this process.
+
+    Args:
+        are_wanted: asked before any is started.
 
     Raises:
         GridUnavailable: an agent could not be started.
     """
-    for number in range(fleet.agents):
-        if not _is_running(directory, number):
+    missing = [number for number in range(fleet.agents) if not _is_running(directory, number)]
+    if missing and are_wanted():
+        for number in missing:
             _start(directory, number, fleet)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent_version import is_for_newer_agents
+from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.session_end import verdict
 from htcgrid_core.local.agent_processes import Fleet, ensure_agents
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.doorbell import COMMITS, Bell
@@ -26,7 +29,15 @@ class EmbeddedGrid:
 
     def wake(self) -> None:
         """Make sure that agents run; called after a submit, and now and then while waiting for one."""
-        ensure_agents(self.directory, self._fleet)
+        ensure_agents(self.directory, self._fleet, self._may_have_work)
+
+    def _may_have_work(self) -> bool:
+        """Whether agents of this release have something to do: of a session for newer ones, they write the end."""
+        now, live = self.plane.clock.now(), self.plane.store.live_sessions()
+        return not live or any(
+            not is_for_newer_agents(record.spec) or record.state is SessionState.CANCELLING or verdict(record, now)
+            for record in live
+        )
 
     def reachable_agents(self) -> int:
         """Agents among which a session submitted now would be shared."""
