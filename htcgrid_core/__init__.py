@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from htcgrid_core.client.result_files import results_as_json as results_as_json
     from htcgrid_core.client.result_files import write_results as write_results
     from htcgrid_core.client.session import Session as Session
+    from htcgrid_core.client.session_ids import session_id_of as session_id_of
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.printable import printable as printable
     from htcgrid_core.domain.printable import printable_line as printable_line
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
-    from htcgrid_core.gateway.session_ids import session_id_of as session_id_of
 
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
@@ -66,7 +66,7 @@ _HOMES = {
     "events_in": "htcgrid_core.client.event_files",
     "format_of": "htcgrid_core.client.event_files",
     "Grid": "htcgrid_core.client.grid",
-    "session_id_of": "htcgrid_core.gateway.session_ids",
+    "session_id_of": "htcgrid_core.client.session_ids",
     "result_format_of": "htcgrid_core.client.result_files",
     "results_as_json": "htcgrid_core.client.result_files",
     "write_results": "htcgrid_core.client.result_files",

@@ -13,6 +13,7 @@ from htcgrid_core.client.event_files import events_as
 from htcgrid_core.client.map import map_results
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.session import Session
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.client.specs import Specs
 from htcgrid_core.client.submit import resubmit, submit
 from htcgrid_core.codecs.events import EncodedEvent, encoded
@@ -25,7 +26,6 @@ from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID
 from htcgrid_core.gateway.protocol import Gateway
-from htcgrid_core.gateway.session_ids import session_id_of
 
 if TYPE_CHECKING:
     from htcgrid_core.client.executor import GridExecutor

@@ -17,6 +17,8 @@ class Progress:
         reason: why the session ended, if not COMPLETED.
     """
 
+    __module__ = "htcgrid_core"  # in pickles: the public name, wherever its file is
+
     session_id: str
     name: str
     state: SessionState

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 from htcgrid_core.client import tracing
 from htcgrid_core.client.session import Session
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain.session import SessionSpec, tenant_of
 from htcgrid_core.gateway.protocol import Gateway
-from htcgrid_core.gateway.session_ids import session_id_of
 
 
 def submit(

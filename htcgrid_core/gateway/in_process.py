@@ -23,9 +23,9 @@ from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec, tenant_of
 from htcgrid_core.gateway.bell_waiter import BellWaiter
+from htcgrid_core.gateway.checks import check_session_id
 from htcgrid_core.gateway.deployment import Deployment
 from htcgrid_core.gateway.description import GridDescription
-from htcgrid_core.gateway.session_ids import check_session_id
 from htcgrid_core.gateway.stored_specs import StoredSpecs
 from htcgrid_core.services import cancel, find_task, functions, measure, resubmit, results, submit, tasks
 from htcgrid_core.services.call_retries import with_retries

@@ -102,7 +102,7 @@ class Gateway(Protocol):
         What is wrong with the events that are few megabytes together is told before anything is written.
 
         Args:
-            session_id: a fresh id, or one made from a token (``gateway.session_ids``), of the spec's tenant.
+            session_id: a fresh id, or one made from a token (``session_id_of``), of the spec's tenant.
             events: encoded with ``spec.codec``; streamed. What iterating raises aborts the submission.
             total: how many events there are, if that is known.
             idempotent: the id is a token's: the session that it has, if the body is the same, is returned.

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from htcgrid_core import InvalidInput, SessionNotFound, connect
 from htcgrid_core.adapters.local.blobs import FileBlobs
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.session import SESSION_ID
-from htcgrid_core.gateway.session_ids import session_id_of
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.plane import Plane
 from tests.e2e.support import ended, fresh_grid

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
-from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
@@ -71,26 +68,6 @@ for layer in ("domain", "ports", "services", "codecs"):
         importlib.import_module(f"htcgrid_core.{layer}.{found.name}")
 """
     assert not [name for name in modules_of(statement) if name.startswith("htcgrid_core.adapters")]
-
-
-@pytest.mark.parametrize("package", ["client", "gateway"])
-def test_imports_make_no_circle(package: str) -> None:
-    """Not even those for type checkers alone: a file can be read with only those that it imports."""
-    root = Path(htcgrid_core.__file__).parent
-    graph = {path.stem: imported_from(f"htcgrid_core.{package}", path) for path in (root / package).glob("*.py")}
-    assert len(graph) > 3
-    TopologicalSorter(graph).prepare()  # raises CycleError
-
-
-def imported_from(package: str, path: Path) -> set[str]:
-    """The modules of a package that a file imports, wherever it does."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == package:
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}."):
-            found.add(node.module.removeprefix(f"{package}."))
-    return found
 
 
 def test_every_public_name_is_there() -> None:

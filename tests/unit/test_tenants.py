@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from htcgrid_core import InvalidInput, SessionConflict
 from htcgrid_core.adapters.aws.sqs import messages
 from htcgrid_core.client.grid import Grid
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, SessionSpec, tenant_of, within_tenant
-from htcgrid_core.gateway.session_ids import session_id_of
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.fair_share import stride

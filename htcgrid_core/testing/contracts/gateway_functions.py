@@ -7,13 +7,13 @@ import uuid
 
 import pytest
 
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.codecs.events import SharingEvent
 from htcgrid_core.codecs.packages import Entry, Packed, pack
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.gateway.protocol import Gateway
-from htcgrid_core.gateway.session_ids import session_id_of
 from htcgrid_core.testing.contracts.gateway_given import UNKNOWN, GivenGateway, spec, submitted
 
 

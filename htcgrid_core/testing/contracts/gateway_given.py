@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.codecs.events import EncodedEvent, encoded
 from htcgrid_core.codecs.tasks import decoded
 from htcgrid_core.domain.function import FunctionSpec
@@ -15,7 +16,6 @@ from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.gateway.protocol import Gateway, Waiter
-from htcgrid_core.gateway.session_ids import session_id_of
 from htcgrid_core.testing import handlers
 from htcgrid_core.testing.contracts.facts import PATIENCE_SECONDS
 

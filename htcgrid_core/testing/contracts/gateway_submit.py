@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent, encoded
 from htcgrid_core.domain.errors import (
     InvalidEvent,
@@ -19,7 +20,6 @@ from htcgrid_core.domain.errors import (
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.gateway.protocol import Gateway
-from htcgrid_core.gateway.session_ids import session_id_of
 from htcgrid_core.testing.contracts.gateway_given import (
     FOR_EVER,
     UNKNOWN,

@@ -6,7 +6,7 @@ import hashlib
 import os
 
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, TENANT, tenant_of, within_tenant
+from htcgrid_core.domain.session import DEFAULT_TENANT, TENANT, within_tenant
 
 MAX_TOKEN = 1024
 
@@ -25,13 +25,3 @@ def session_id_of(token: str | None, tenant: str = DEFAULT_TENANT) -> str:
         raise InvalidInput(f"a token has 1 to {MAX_TOKEN} characters, not {len(token)}")
     digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
     return within_tenant(tenant, f"t-{digest}")
-
-
-def check_session_id(session_id: str, tenant: str) -> None:
-    """Whether a session of this tenant may have this id.
-
-    Raises:
-        InvalidInput: it may not.
-    """
-    if not SESSION_ID.fullmatch(session_id) or tenant_of(session_id) != tenant:
-        raise InvalidInput(f"{session_id!r} is not an id for a session of tenant {tenant!r}")

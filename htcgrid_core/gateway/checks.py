@@ -1,0 +1,16 @@
+"""What a gateway checks of a submission, since not every caller is a client of ours."""
+
+from __future__ import annotations
+
+from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.session import SESSION_ID, tenant_of
+
+
+def check_session_id(session_id: str, tenant: str) -> None:
+    """Whether a session of this tenant may have this id.
+
+    Raises:
+        InvalidInput: it may not.
+    """
+    if not SESSION_ID.fullmatch(session_id) or tenant_of(session_id) != tenant:
+        raise InvalidInput(f"{session_id!r} is not an id for a session of tenant {tenant!r}")
