@@ -72,13 +72,24 @@ def bootstrap(name: str, as_json: bool, pools: tuple[str, ...], agents: int | No
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_options
 def teardown(name: str, as_json: bool, yes: bool, **options: str | None) -> None:
-    """Remove everything of grid NAME: its sessions and results, table, queues, bucket, secret and parameter."""
-    from htcgrid_core.cloud.bootstrap import teardown as remove
+    """Remove everything of grid NAME: its sessions and results, table, queues, bucket, secret and parameter.
+
+    Removed is what the grid's own parameter names, and what is tagged htcgrid:grid=NAME, as after an interrupted
+    bootstrap. What only has such a name, or what another grid uses too, is left, and said.
+    """
+    from htcgrid_core.cloud.bootstrap import plan_teardown
 
     address = _address(name, options)
-    if not yes:
-        click.confirm(f"Remove grid {address.name!r} with all its sessions and results?", abort=True, err=True)
     removed: list[str] = []
-    remove(address, say=removed.append if as_json else lambda text: say(f"removed {text}"))
+    planned = plan_teardown(address, say=removed.append if as_json else lambda text: say(f"removed {text}"))
+    for text in planned.left:
+        say(f"left {text}")
+    if not yes and planned.resources:
+        for resource in planned.resources:
+            say(f"to be removed: {resource.label}")
+        click.confirm(f"Remove grid {address.name!r} with all its sessions and results?", abort=True, err=True)
+    planned.carry_out()
     if as_json:
-        print_json({"removed": removed})
+        print_json({"removed": removed, "left": list(planned.left)})
+    elif not planned.resources:
+        say(f"there is nothing of grid {address.name!r} to remove")

@@ -59,7 +59,7 @@ _BAD_SIGNATURE = frozenset(  # which a wrong clock makes, too
         "UnrecognizedClientException",
     }
 )  # fmt: skip
-NOT_IMPLEMENTED = frozenset(  # by an emulator, or by a service that only speaks like AWS's
+_NOT_IMPLEMENTED = frozenset(  # by an emulator, or by a service that only speaks like AWS's
     {
         "InvalidAction", "MethodNotAllowed", "NotImplemented", "NotImplementedException", "UnknownOperationException",
         "UnsupportedOperation", "UnsupportedOperationException",
@@ -87,6 +87,17 @@ def code_of(error: ClientError) -> str:
 def is_throttle(error: ClientError) -> bool:
     """Whether AWS refused the call only because there were too many; it had no effect."""
     return code_of(error) in THROTTLED
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether what was asked for is not there."""
+    return code_of(error) in _MISSING
+
+
+def is_not_implemented(error: ClientError) -> bool:
+    """Whether what answers has no such call, and never will."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return code_of(error) in _NOT_IMPLEMENTED or status == 501
 
 
 def grid_error(error: BotoCoreError | ClientError, resource: str) -> GridError:
@@ -137,7 +148,7 @@ def _of_answer(error: ClientError, resource: str) -> GridError:
         said = "a web page came back, which is not AWS's: check AWS_ENDPOINT_URL"
     if code in THROTTLED:
         return GridUnavailable(f"{resource}: AWS throttles {action} ({code}); it is tried again, more slowly")
-    if code in NOT_IMPLEMENTED or status == 501:
+    if is_not_implemented(error):
         return GridError(
             f"{resource}: what answers there has no {action} ({code}: {said}); use AWS, or an emulator that has it"
         )
