@@ -56,12 +56,13 @@ def aws() -> None:
 def bootstrap(name: str, as_json: bool, pools: tuple[str, ...], agents: int | None, **options: str | None) -> None:
     """Make what grid NAME lacks: a table, queues, a bucket, a secret and the parameter by which it is found.
 
-    Repeating it does no harm, and adds pools. It costs nothing until it is used.
+    Repeating it does no harm, and adds pools. It costs nothing until it is used. After a teardown it waits, up to five
+    minutes, until AWS has let go of the names.
     """
     from htcgrid_core.cloud.bootstrap import bootstrap as make
 
     address = _address(name, options)
-    parameter = make(address, pools, agents=agents, say=(lambda _: None) if as_json else say)
+    parameter = make(address, pools, agents=agents, say=say)
     if as_json:
         print_json({"url": address.url, **parameter.model_dump()})
     else:
@@ -80,15 +81,15 @@ def teardown(name: str, as_json: bool, yes: bool, **options: str | None) -> None
     from htcgrid_core.cloud.bootstrap import plan_teardown
 
     address = _address(name, options)
-    removed: list[str] = []
-    planned = plan_teardown(address, say=removed.append if as_json else lambda text: say(f"removed {text}"))
+    planned = plan_teardown(address, say=say)
     for text in planned.left:
         say(f"left {text}")
     if not yes and planned.resources:
         for resource in planned.resources:
             say(f"to be removed: {resource.label}")
         click.confirm(f"Remove grid {address.name!r} with all its sessions and results?", abort=True, err=True)
-    planned.carry_out()
+    removed: list[str] = []
+    planned.carry_out(removed.append if as_json else lambda text: say(f"removed {text}"))
     if as_json:
         print_json({"removed": removed, "left": list(planned.left)})
     elif not planned.resources:

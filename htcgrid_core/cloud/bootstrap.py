@@ -43,7 +43,7 @@ def plan_teardown(address: Address, *, say: Callable[[str], None] = lambda _: No
     """Look at what a teardown would remove, which is what the grid's own parameter and tags name, and what it leaves.
 
     Args:
-        say: called with each thing that was removed, once it is carried out.
+        say: called with what is waited for.
 
     Raises:
         IncompatibleGrid: there is a parameter that names nothing that this version knows.
@@ -61,7 +61,7 @@ def plan_teardown(address: Address, *, say: Callable[[str], None] = lambda _: No
 
 def teardown(address: Address, *, say: Callable[[str], None] = lambda _: None) -> None:
     """Remove everything of a grid, sessions and results with it. May be repeated."""
-    plan_teardown(address, say=say).carry_out()
+    plan_teardown(address, say=say).carry_out(say)
 
 
 def _parameter_of(clients: Clients, name: str) -> GridParameter | None:

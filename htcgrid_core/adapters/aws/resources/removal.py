@@ -11,7 +11,7 @@ from htcgrid_core.adapters.aws.parameter import GridParameter, key_name, paramet
 from htcgrid_core.adapters.aws.resources import names
 from htcgrid_core.adapters.aws.resources.buckets import Bucket
 from htcgrid_core.adapters.aws.resources.parameters import Parameter, parameters_of_others
-from htcgrid_core.adapters.aws.resources.patience import Patience
+from htcgrid_core.adapters.aws.resources.patience import Patience, Say
 from htcgrid_core.adapters.aws.resources.queues import Queue, queues_with
 from htcgrid_core.adapters.aws.resources.resource import Resource
 from htcgrid_core.adapters.aws.resources.tables import Table
@@ -28,21 +28,23 @@ class Removal:
     """
 
     grid: str
-    patience: Patience
     resources: tuple[Resource, ...]
     left: tuple[str, ...]
 
-    def carry_out(self) -> None:
+    def carry_out(self, say: Say = lambda _: None) -> None:
         """Remove them, the parameter first, so that nobody finds the grid half removed.
 
         What only the parameter names is tagged before, so that a teardown that was interrupted can be repeated.
+
+        Args:
+            say: called with each thing that was removed.
         """
         for resource in self.resources:
             if resource.owner() == "":
                 resource.claim(self.grid)
         for resource in self.resources:
             resource.remove()
-            self.patience.say(resource.label)
+            say(resource.label)
 
 
 def survey(clients: Clients, grid: str, parameter: GridParameter | None, patience: Patience) -> Removal:
@@ -69,7 +71,7 @@ def survey(clients: Clients, grid: str, parameter: GridParameter | None, patienc
             left.append(f"{resource.label}: nothing but its name says that it is the grid's; if it is: {TAG}={grid}")
         else:
             resources.append(resource)
-    return Removal(grid, patience, tuple(resources), tuple(left))
+    return Removal(grid, tuple(resources), tuple(left))
 
 
 def _known(clients: Clients, grid: str, parameter: GridParameter | None, patience: Patience) -> tuple[Resource, ...]:
