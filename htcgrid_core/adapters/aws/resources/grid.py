@@ -10,7 +10,7 @@ from htcgrid_core.adapters.aws.errors import aws_errors
 from htcgrid_core.adapters.aws.parameter import Defaults, GridParameter, PoolQueues, key_name, parameter_name
 from htcgrid_core.adapters.aws.resources import names
 from htcgrid_core.adapters.aws.resources.buckets import Bucket
-from htcgrid_core.adapters.aws.resources.parameters import Parameter, text_of
+from htcgrid_core.adapters.aws.resources.parameters import Parameter, check_size, text_of
 from htcgrid_core.adapters.aws.resources.patience import Patience
 from htcgrid_core.adapters.aws.resources.queues import Queue
 from htcgrid_core.adapters.aws.resources.resource import Resource
@@ -42,10 +42,12 @@ class GridResources:
         """Make what is missing.
 
         Raises:
-            InvalidInput: something that is there may be another's; nothing was made.
+            InvalidInput: a name is no good, there are too many pools, or something that is there may be another's;
+                nothing was made.
             AccessDenied, GridUnavailable: some was made; the same call carries on.
         """
         planned = self._planned(pools, defaults)
+        check_size(planned)
         table = Table(self._clients, planned.table, self._patience)
         bucket = Bucket(self._clients, planned.bucket, self._patience)
         queues = {pool: self._queues(pool, urls) for pool, urls in planned.queues.items()}
@@ -72,8 +74,10 @@ class GridResources:
             account = self._clients.sts.get_caller_identity()["Account"]
         before = self._before
         new = {pool: self._new_queues(pool, account) for pool in pools if before is None or pool not in before.queues}
+        names.check_pools(new)
         if before is not None:
             return before.model_copy(update={"queues": {**before.queues, **new}, "defaults": defaults})
+        names.check_grid(self._name, account, self._clients.region)
         return GridParameter(
             table=names.table(self._name),
             bucket=names.bucket(self._name, account, self._clients.region),

@@ -11,8 +11,11 @@ from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
 from htcgrid_core.adapters.aws.parameter import KEY_BYTES, PARENT, GridParameter, key_name, parameter_name
 from htcgrid_core.adapters.aws.resources.patience import Patience
+from htcgrid_core.domain.errors import InvalidInput
 
 NOT_READY = "TooManyUpdates"
+STANDARD_CHARACTERS = 4096
+ADVANCED_CHARACTERS = 8192  # for five cents a month
 
 
 class Parameter:
@@ -45,8 +48,9 @@ class Parameter:
         return re.search(rf'"key"\s*:\s*"{re.escape(self.name)}"', parameter) is not None
 
     def write(self, value: str) -> None:
-        """Write it anew."""
-        self._put({"Value": value, "Type": "String", "Overwrite": True})
+        """Write it anew, in the tier that has room for it."""
+        tier = {"Tier": "Advanced"} if len(value) > STANDARD_CHARACTERS else {}
+        self._put({"Value": value, "Type": "String", "Overwrite": True, **tier})
 
     def make_secret(self) -> None:
         """Make a secret unless there is one: a new one would make what was signed worthless."""
@@ -84,3 +88,17 @@ def parameters_of_others(clients: Clients, grid: str) -> dict[str, str]:
 def text_of(parameter: GridParameter) -> str:
     """What is written into a grid's parameter."""
     return parameter.model_dump_json()
+
+
+def check_size(parameter: GridParameter) -> None:
+    """See that there is room for it.
+
+    Raises:
+        InvalidInput: there are too many pools.
+    """
+    size = len(text_of(parameter))
+    if size > ADVANCED_CHARACTERS:
+        raise InvalidInput(
+            f"{len(parameter.queues)} pools are too many for one grid: its parameter would have {size:,} characters; "
+            f"SSM allows {ADVANCED_CHARACTERS:,}; make another grid for some of them. Nothing was made"
+        )
