@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from htcgrid_core.adapters.aws.clients import Clients
+from htcgrid_core.adapters.aws.endpoints import check_endpoints
 from htcgrid_core.adapters.aws.parameter import Defaults, GridParameter, parameter_name, read_parameter
 from htcgrid_core.adapters.aws.resources.grid import GridResources
 from htcgrid_core.adapters.aws.resources.patience import Patience
 from htcgrid_core.adapters.aws.resources.removal import Removal, survey
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.domain.errors import IncompatibleGrid, InvalidInput, UnknownGrid
-
-POOL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 def bootstrap(
@@ -26,13 +24,16 @@ def bootstrap(
         say: called with each thing that is there, and with what is waited for.
 
     Raises:
-        InvalidInput: a pool's name is no good, or something that is there may be another's; nothing was made.
+        InvalidInput: a name is no good, there are too many pools, something that is there may be another's, or some
+            services would be AWS's own and others not; nothing was made.
         AccessDenied, GridUnavailable: some was made; the same call carries on.
     """
-    for pool in pools:
-        if not POOL.fullmatch(pool):
-            raise InvalidInput(f"{pool!r} is not a pool's name: lower-case letters, digits and hyphens, 32 at most")
+    if not pools:
+        raise InvalidInput(f"grid {address.name!r} needs a pool: default, for example; nothing was made")
+    if agents is not None and agents < 1:
+        raise InvalidInput(f"a pool can have one agent or more, not {agents}; nothing was made")
     clients = Clients(address.settings)
+    check_endpoints(clients)
     before = _parameter_of(clients, address.name)
     defaults = Defaults() if before is None else before.defaults
     defaults = defaults.model_copy(update={} if agents is None else {"agents": agents})
@@ -46,9 +47,11 @@ def plan_teardown(address: Address, *, say: Callable[[str], None] = lambda _: No
         say: called with what is waited for.
 
     Raises:
+        InvalidInput: some services would be AWS's own and others not.
         IncompatibleGrid: there is a parameter that names nothing that this version knows.
     """
     clients, name = Clients(address.settings), address.name
+    check_endpoints(clients)
     try:
         before = _parameter_of(clients, name)
     except IncompatibleGrid as error:

@@ -26,6 +26,7 @@ from botocore.exceptions import (
 )
 
 from htcgrid_core.adapters.aws.clock_skew import ALLOWED_SECONDS, both_times, is_clock_skew, skew_seconds
+from htcgrid_core.adapters.aws.endpoints import forgotten_variables
 from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
 
 THROTTLED = frozenset(
@@ -125,8 +126,8 @@ def grid_error(error: BotoCoreError | ClientError, resource: str) -> GridError:
         return UnknownGrid(f"{resource}: {_sentence(error)}; name one of ~/.aws/config in AWS_PROFILE")
     if isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError):
         return GridUnavailable(
-            f"{resource} cannot be reached ({_sentence(error)}); check the region, AWS_ENDPOINT_URL and the network, "
-            "and try again"
+            f"{resource} cannot be reached ({_sentence(error)}); check the region, AWS_ENDPOINT_URL"
+            f"{forgotten_variables()} and the network, and try again"
         )
     return GridError(f"{resource}: {_sentence(error)}")
 
@@ -167,7 +168,7 @@ def _of_answer(error: ClientError, resource: str) -> GridError:
     if code in _BAD_SIGNATURE:
         return AccessDenied(
             f"{resource}: the AWS credentials are not valid ({code}: {said}); renew them, for example with "
-            "`aws sso login`"
+            f"`aws sso login`, or see whom you ask{forgotten_variables()}"
         )
     if code in _DENIED or status == 403:
         return AccessDenied(f"{resource}: {action} is not permitted ({said}); ask for that permission")
