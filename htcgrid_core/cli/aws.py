@@ -56,12 +56,13 @@ def aws() -> None:
 def bootstrap(name: str, as_json: bool, pools: tuple[str, ...], agents: int | None, **options: str | None) -> None:
     """Make what grid NAME lacks: a table, queues, a bucket, a secret and the parameter by which it is found.
 
-    Repeating it does no harm, and adds pools. It costs nothing until it is used.
+    Repeating it does no harm, and adds pools. It costs nothing until it is used. After a teardown it waits, up to five
+    minutes, until AWS has let go of the names.
     """
     from htcgrid_core.cloud.bootstrap import bootstrap as make
 
     address = _address(name, options)
-    parameter = make(address, pools, agents=agents, say=(lambda _: None) if as_json else say)
+    parameter = make(address, pools, agents=agents, say=say)
     if as_json:
         print_json({"url": address.url, **parameter.model_dump()})
     else:
@@ -72,13 +73,24 @@ def bootstrap(name: str, as_json: bool, pools: tuple[str, ...], agents: int | No
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_options
 def teardown(name: str, as_json: bool, yes: bool, **options: str | None) -> None:
-    """Remove everything of grid NAME: its sessions and results, table, queues, bucket, secret and parameter."""
-    from htcgrid_core.cloud.bootstrap import teardown as remove
+    """Remove everything of grid NAME: its sessions and results, table, queues, bucket, secret and parameter.
+
+    Removed is what the grid's own parameter names, and what is tagged htcgrid:grid=NAME, as after an interrupted
+    bootstrap. What only has such a name, or what another grid uses too, is left, and said.
+    """
+    from htcgrid_core.cloud.bootstrap import plan_teardown
 
     address = _address(name, options)
-    if not yes:
+    planned = plan_teardown(address, say=say)
+    for text in planned.left:
+        say(f"left {text}")
+    if not yes and planned.resources:
+        for resource in planned.resources:
+            say(f"to be removed: {resource.label}")
         click.confirm(f"Remove grid {address.name!r} with all its sessions and results?", abort=True, err=True)
     removed: list[str] = []
-    remove(address, say=removed.append if as_json else lambda text: say(f"removed {text}"))
+    planned.carry_out(removed.append if as_json else lambda text: say(f"removed {text}"))
     if as_json:
-        print_json({"removed": removed})
+        print_json({"removed": removed, "left": list(planned.left)})
+    elif not planned.resources:
+        say(f"there is nothing of grid {address.name!r} to remove")

@@ -70,7 +70,10 @@ class Account:
         """A boto3 session with the account's keys; pass ``endpoint_url=account.url`` to its clients."""
         import boto3
 
-        return boto3.Session(aws_access_key_id=self.id, aws_secret_access_key="emulated", region_name=REGION)
+        session = boto3.Session(aws_access_key_id=self.id, aws_secret_access_key="emulated", region_name=REGION)
+        loader: Any = _models()._session.get_component("data_loader")  # has read the services' models
+        session._session.register_component("data_loader", loader)
+        return session
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A client of any service; may be shared between threads."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from htcgrid_core.adapters.aws.clients import Clients
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
+PARENT = "/htcgrid"
 KEY_BYTES = 32
 
 
@@ -67,7 +68,7 @@ class GridParameter(BaseModel):
 
 def parameter_name(name: str) -> str:
     """The parameter of grid ``name``."""
-    return f"/htcgrid/{name}"
+    return f"{PARENT}/{name}"
 
 
 def key_name(name: str) -> str:
