@@ -19,6 +19,8 @@ from htcgrid_core.services.claim import Work
 
 _log = logging.getLogger(__name__)
 
+TYPE_CHARACTERS = 256  # of an error's type that the log tells: a handler may have named it
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -149,7 +151,7 @@ class HeldBundle:
                     "task": outcome.index,
                     "attempt": outcome.attempt,
                     "span_id": span.span_id,
-                    "error": error_type,
+                    "error": error_type[:TYPE_CHARACTERS],
                     "seconds": round(outcome.seconds, 3),
                     "is_retried": is_retried,
                 },
