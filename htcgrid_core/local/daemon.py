@@ -245,7 +245,8 @@ def _serve_once(
     """Work until idle (False) or told to stop (True)."""
     plane = open_plane(directory)
     bell = plane.doorbell.listen(WORK)
-    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars)
+    users = frozenset({os.geteuid(), 0})  # this machine may have others, and nothing here is theirs
+    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars, users=users)
     identity = AgentIdentity(
         f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
     )

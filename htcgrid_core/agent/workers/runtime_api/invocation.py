@@ -75,7 +75,10 @@ def event(chunk: Chunk, position: int) -> bytes:
     data = chunk.data[at : at + chunk.lengths[position]]
     if not chunk.shared:
         return data
-    return encode_json(_with_shared(decode_json(data), chunk.shared))
+    try:
+        return encode_json(_with_shared(decode_json(data), chunk.shared))
+    except RecursionError as error:
+        raise ValueError("the event is nested too deeply") from error
 
 
 def _with_shared(value: Any, paths: dict[str, str]) -> Any:
@@ -123,11 +126,15 @@ def failure(body: bytes, error_type: str | None) -> TaskError:
     """The error that a client has posted, in the shapes of AWS's clients for Python and Node and of scripts."""
     try:
         told = json.loads(body)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        text = body[:TEXT_CHARACTERS].decode("utf-8", "replace")
-        return TaskError((error_type or "Unhandled")[:TYPE_CHARACTERS], text or "the runtime gave no reason")
+        if isinstance(told, dict):
+            return _described(told, error_type)
+    except (ValueError, RecursionError):
+        pass  # it is no JSON, or is nested beyond all measure
+    text = body[:TEXT_CHARACTERS].decode("utf-8", "replace")
+    return TaskError((error_type or "Unhandled")[:TYPE_CHARACTERS], text or "the runtime gave no reason")
+
+
+def _described(told: dict[str, Any], error_type: str | None) -> TaskError:
     kind = str(told.get("errorType") or error_type or "Unhandled")[:TYPE_CHARACTERS]
     message = str(told.get("errorMessage") or "")[:TEXT_CHARACTERS]
     frames = told.get("stackTrace") or told.get("trace") or []
