@@ -47,7 +47,7 @@ class HeldBundle:
         clock: how long the lease may be trusted.
         message: the queue's, deleted with the commit.
         offsets: where each event begins in the block.
-        shared: digest to file of the shared inputs.
+        shared: file of each shared input, by its name.
         corrupt: why its tasks cannot be run, if so.
         failure: why what they need could not be fetched now, if so.
         slice_at: monotonic time at which what is done is committed.

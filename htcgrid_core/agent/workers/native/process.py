@@ -228,6 +228,7 @@ class Process:
             "call": spec.function.call,
             "codec": spec.codec,
             "callable_path": function.callable_path,
+            "callable_digest": (spec.function.blob or "").rpartition("/")[2],
             "task_timeout_seconds": spec.task_timeout_seconds,
             "memory_mb": spec.memory_mb,
             "traceparent": spec.traceparent,
