@@ -20,6 +20,7 @@ from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
+from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
@@ -218,6 +219,7 @@ def serve(
         InvalidInput: its environment's settings are no good.
         GridUnavailable: a port of a sidecar cannot be served.
     """
+    hide()
     times = AgentTimes.from_environment(os.environ)  # before it says that it is ready
     while True:
         with _lock(_lock_path(directory, number)) as free:
