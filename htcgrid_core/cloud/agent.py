@@ -18,6 +18,7 @@ from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.calls import ThreadedCalls
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.metrics import show
+from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.cloud.address import Address
@@ -61,6 +62,7 @@ def serve(
         UnknownGrid: there is no such grid, or it has no such pool.
         AccessDenied, GridUnavailable, IncompatibleGrid: the grid, or a port of a sidecar, cannot be used.
     """
+    hide()  # before it has any worker, or credentials other than its environment's
     count = None if health is None else _prometheus()
     cloud = open_cloud(address, metrics=count or NO_METRICS, clock=clock)
     if pool not in cloud.parameter.queues:

@@ -238,7 +238,7 @@ def decode_error(payload: bytes, *, signed: bool = False) -> TaskError:
     """
     try:
         body = json.loads(payload)
-        described = TaskError(body["errorType"], body["errorMessage"], body["stackTrace"])
+        described = TaskError(_text(body["errorType"]), _text(body["errorMessage"]), _text(body["stackTrace"]))
     except NOT_FRAMED:  # a handler that took its worker over may write anything
         return TaskError("InvalidResult", "what its worker wrote of its failure cannot be read")
     if signed and "exception" in body:
@@ -248,3 +248,9 @@ def decode_error(payload: bytes, *, signed: bool = False) -> TaskError:
             return described
         return replace(described, exception=exception)
     return described
+
+
+def _text(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"a {type(text).__name__} in the place of a text")
+    return text

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MARK = "$htcgrid.shared"  # the one key that a reference has beside "codec" in JSON
+NOT_SUBMITTED = "the event names shared input {name}, which is none of those that it was submitted with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class SharedInput:
 
     digest: str
     codec: str
+
+    @property
+    def name(self) -> str:
+        """By which an agent knows it: what was verified of the bytes depends on what they are read as."""
+        return f"{self.digest}.{self.codec}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         _note(self)
@@ -39,7 +45,7 @@ _resolver: Callable[[SharedInput], Any] | None = None
 def _note(reference: SharedInput) -> None:
     noted = _noted.get()
     if noted is not None:
-        noted.add(f"{reference.digest}.{reference.codec}")
+        noted.add(reference.name)
 
 
 def _restore(digest: str, codec: str) -> Any:

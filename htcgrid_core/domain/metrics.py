@@ -80,6 +80,14 @@ WORKERS_LOST: Final = Metric(
     "session has ended or their lease was lost; could not load their function; could not start",
     {"reason": ("crashed", "timeout", "stopped", "load_failed", "start_failed")},
 )
+WORKER_VIOLATIONS: Final = Metric(
+    "htcgrid_worker_violations_total",
+    "counter",
+    "What workers said that was not theirs to say, by where: messages that are none; outcomes of tasks that they were "
+    "not given, or that cannot be; a shared page that says what cannot be; connections of others to their ports; "
+    "answers to invocations that they were not given, or had answered. The first three cost the worker its life",
+    {"what": ("message", "outcomes", "gauge", "connection", "answer")},
+)
 
 # The agent's condition
 READY: Final = Metric("htcgrid_ready", "gauge", "1 if the agent can claim work, as /readyz says")

@@ -20,6 +20,7 @@ from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
+from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
@@ -224,6 +225,7 @@ def serve(
         InvalidInput: its environment's settings are no good.
         GridUnavailable: a port of a sidecar cannot be served.
     """
+    hide()
     times = AgentTimes.from_environment(os.environ)  # before it says that it is ready
     while True:
         with _lock(_lock_path(directory, number)) as free:
@@ -252,7 +254,8 @@ def _serve_once(
     """Work until idle (False) or told to stop (True)."""
     plane = open_plane(directory)
     bell = plane.doorbell.listen(WORK)
-    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars)
+    users = frozenset({os.geteuid(), 0})  # this machine may have others, and nothing here is theirs
+    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars, users=users)
     identity = AgentIdentity(
         f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
     )

@@ -36,7 +36,7 @@ class Chunk:
         serial: identifies the chunk to the agent.
         indexes, attempts: the tasks and the number of this execution.
         lengths, data: their encoded events, lengths in bytes and the bytes one after another.
-        shared: digest to file, for the shared inputs the events refer to.
+        shared: file of each shared input that the events were submitted with, by its name, DIGEST.CODEC.
     """
 
     serial: int

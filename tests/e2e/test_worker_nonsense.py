@@ -9,7 +9,19 @@ import stat
 import pytest
 
 from htcgrid_core import Context, Grid, RetryPolicy
+from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native.wire import Kind
+from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.outcomes import Outcomes
 from tests.e2e.support import ended, the_agent
+
+
+def outcomes(serial: int) -> str:
+    """A page of one outcome, whole and in order."""
+    page = Outcomes()
+    page.add(0, False, 1, 1.0, 0.0, b"1")
+    return wire.pack_outcomes(serial, codec.pack(page)).hex()
+
 
 NONSENSE = {
     "an unknown kind": "00000000ff",
@@ -19,6 +31,9 @@ NONSENSE = {
     "outcomes without a serial": "0000000007",
     "outcomes that are none": "0c00000007" + "01" * 12,
     "what only an agent says": "0000000001",
+    "that it has started, again": wire.message(Kind.HELLO).hex(),
+    "that it has loaded what nobody asked for": wire.message(Kind.LOADED).hex(),
+    "outcomes of a chunk that it was not given": outcomes(1_000_000),
 }
 
 
@@ -42,4 +57,21 @@ def test_nonsense_costs_the_task_its_worker(grid: Grid, grid_url: str, written: 
     assert task.error is not None
     assert (task.error.type, task.error.message[:25]) == ("WorkerCrashed", "the worker wrote nonsense")
     assert list(grid.submit("tests.e2e.handlers.double", [2]).results()) == [4]
+    assert the_agent(grid_url) == agent
+
+
+def empty_all_files(event: int, context: Context) -> int:
+    """Truncate every file that this process has open and may write to, the memory shared with its agent among them."""
+    for fd in range(3, 256):
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)
+    return event
+
+
+def test_an_emptied_page_does_not_end_the_agent(grid: Grid, grid_url: str) -> None:
+    """Its agent reads what it runs from memory that both have; nobody can make that smaller."""
+    assert list(grid.submit("tests.e2e.handlers.double", [1]).results()) == [2]
+    agent = the_agent(grid_url)
+    session = grid.submit(f"{__name__}.empty_all_files", range(50), task_timeout=30)
+    assert list(session.results()) == list(range(50))
     assert the_agent(grid_url) == agent

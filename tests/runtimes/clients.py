@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,7 @@ from htcgrid_core.agent.workers.runtime_api.workers import RuntimeApiWorkers
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.codecs.values import encode_json
 from htcgrid_core.domain.function import Environment, FunctionSpec, Package
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, WorkerEvent
 from tests.e2e.support import eventually
 from tests.planes import spec
@@ -133,13 +135,24 @@ def ask(address: str, method: str, path: str, body: bytes | None = None, **heade
         connection.close()
 
 
+def anybody(connection: socket.socket, pid: int) -> bool:
+    """Tests are the client of workers that are none."""
+    return True
+
+
 @contextmanager
-def hosted(folder: Path, bootstrap: str = IDLE, slots: int = 1) -> Iterator[Host]:
+def hosted(
+    folder: Path,
+    bootstrap: str = IDLE,
+    slots: int = 1,
+    may: Callable[[socket.socket, int], bool] = anybody,
+    count: Metrics = NO_METRICS,
+) -> Iterator[Host]:
     """A pool whose workers run ``bootstrap``."""
     program = folder / "bootstrap"
     program.write_text(bootstrap)
     os.chmod(program, program.stat().st_mode | stat.S_IXUSR)
-    host = Host(RuntimeApiWorkers(slots), folder)
+    host = Host(RuntimeApiWorkers(slots, count, may), folder)
     try:
         yield host
     finally:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from htcgrid_core.agent.workers.runtime_api import http as http_connection
 from htcgrid_core.codecs.outcomes import Outcome, decode_error
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.outcome import TaskError
@@ -108,12 +109,62 @@ def test_no_second_invocation_before_the_first_is_answered(host: Host) -> None:
         ("GET", "/"), ("GET", "/2015-03-31/functions"), ("POST", f"{VERSION}/invocation/next"),
         ("GET", f"{VERSION}/invocation/s-tests/0/1/response"), ("DELETE", f"{VERSION}/invocation/next"),
         ("POST", f"{VERSION}/invocation//response"), ("GET", f"{VERSION}/../../etc/passwd"),
+        ("OPTIONS", "*"), ("PUT", f"{VERSION}/invocation/next"),
     ],
 )  # fmt: skip
 def test_what_is_not_served(host: Host, method: str, path: str) -> None:
     host.run([0])
     assert host.answered(method, path).status == 404
     assert host.next().status == 200
+
+
+@pytest.mark.parametrize("path", ["/", f"{VERSION}/invocation/next"])
+def test_a_request_whose_answer_has_no_body(host: Host, path: str) -> None:
+    """It is hung up on, and the pool goes on."""
+    host.run([0])
+    asked = host.ask("HEAD", path)
+    host.until(asked.done, "it is hung up on")
+    with pytest.raises(OSError, match=r"closed|reset"):
+        asked.result()
+    assert host.next().status == 200
+
+
+def test_who_asks_again_on_other_connections(host: Host) -> None:
+    """The last one to ask is given the task; those before it are hung up on, and their descriptors are others' then."""
+    host.run([0])
+    host.respond(host.next().request_id, 0)
+    for _ in range(3):
+        before = host.pool._sandboxes[0].parked
+        host.ask("GET", f"{VERSION}/invocation/next")
+        host.until(lambda before=before: host.pool._sandboxes[0].parked not in (None, before), "it waits")  # type: ignore[misc]
+    name, _, port = host.ports()[-1].partition(":")
+    sockets = [socket.socket() for _ in range(4)]  # they take the lowest numbers that are free; the agent's come after
+    first = host.ask("GET", f"{VERSION}/invocation/next")
+    host.until(lambda: len(host.pool._sandboxes[0].connections) == 1, "the others are gone")
+    for raw in sockets:
+        raw.connect((name, int(port)))
+    host.until(lambda: len(host.pool._sandboxes[0].connections) == 5, "they are known")
+    host.run(["second"])
+    host.until(first.done, "it is given the task")
+    assert first.result().body == b'"second"'
+    for raw in sockets:
+        raw.close()
+
+
+def test_who_says_nothing_has_its_place_for_a_while_only(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither at once, nor in the middle of a head; who waits for a task may wait."""
+    monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.2)
+    host.run([0])
+    host.respond(host.next().request_id, 0)
+    waiting = host.ask("GET", f"{VERSION}/invocation/next")
+    name, _, port = host.ports()[-1].partition(":")
+    with socket.create_connection((name, int(port))), socket.create_connection((name, int(port))) as begun:
+        begun.sendall(b"GET / HTTP/1.1\r\nHost:")
+        host.until(lambda: len(host.pool._sandboxes[0].connections) == 3, "they are there")
+        host.until(lambda: len(host.pool._sandboxes[0].connections) == 1, "they are hung up on")
+    host.run(["second"])
+    host.until(waiting.done, "it is given the task")
+    assert waiting.result().body == b'"second"'
 
 
 def test_another_host_name_is_refused(host: Host) -> None:
@@ -217,6 +268,8 @@ def test_a_result_that_is_too_large(host: Host) -> None:
         (b"just text", None, TaskError("Unhandled", "just text")),
         (b"", None, TaskError("Unhandled", "the runtime gave no reason")),
         (b"[1]", "E", TaskError("E", "[1]")),
+        (b"[" * 200_000, "E", TaskError("E", "[" * 16_000)),
+        (b'{"stackTrace":' + b"[" * 200_000, None, TaskError("Unhandled", '{"stackTrace":' + "[" * 15_986)),
         (b'{"errorType":{"a":1},"errorMessage":[2]}', None, TaskError("{'a': 1}", "[2]")),
     ],
 )  # fmt: skip

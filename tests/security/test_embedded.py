@@ -83,6 +83,19 @@ def test_a_tampered_function_is_not_loaded(grid: Grid, tmp_path: Path, signed_wi
     assert not trace.exists()
 
 
+def test_a_function_that_changes_after_it_was_verified_is_not_loaded(grid: Grid, tmp_path: Path) -> None:
+    """The agent does not read it again; the worker that loads it looks at what it loads."""
+    trace = tmp_path / "exploded"
+    assert list(grid.submit(identity, [1]).results()) == [1]
+    (blob,) = (Directory(tmp_path / "grid").blobs / "functions").iterdir()
+    blob.chmod(0o600)
+    blob.write_bytes(seal(b"another key", "", "function", pickle.dumps(Bomb(trace))))
+    session = grid.submit(identity, [1], retry=ONCE, memory_mb=512)  # of a worker of its own
+    (failure,) = session.results(errors="return")
+    assert (failure.error.type, "does not have the digest" in failure.error.message) == ("InitError", True)
+    assert not trace.exists()
+
+
 def test_results_that_were_tampered_with_are_refused(grid: Grid, tmp_path: Path) -> None:
     """A page of pickled results is loaded only if the grid's key signed it for this session."""
     trace = tmp_path / "exploded"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from htcgrid_core import RetryPolicy, Session, connect
+from htcgrid_core.codecs.shared import MARK
 from tests.e2e.support import ended, fresh_grid
 from tests.planes import plane_of
 from tests.runtimes.conftest import FUNCTIONS
@@ -35,6 +37,28 @@ def test_a_native_worker_looks_again(tmp_path: Path, kind: str) -> None:
         task = next(submitted(640).tasks())
         assert task.error is not None
         assert (task.error.type, shared.digest in task.error.message) == ("CorruptPayload", True)
+
+
+def test_what_was_shared_as_bytes_is_not_loaded_as_a_pickle(tmp_path: Path) -> None:
+    """An event that is data names it by hand, as a pickle: nobody has asked for a signature, so nobody loads it."""
+    with fresh_grid(tmp_path / "grid", slots=1) as url, connect(url) as grid:
+        grid.deploy("app", FUNCTIONS / "shell", runtime="provided.al2023")
+        shared = grid.put(pickle.dumps({"rate": 0.03}))
+        by_hand = {MARK: shared.digest, "codec": "pickle"}
+        unknown = {MARK: "0" * 64, "codec": "json"}
+        for function in (f"{__name__}.echo", "app"):
+            session = grid.submit(
+                function, [{"good": shared, "bad": by_hand}, {"good": shared, "bad": unknown}], retry=ONCE
+            )
+            assert ended(session).failed == 2
+            for task in session.tasks():
+                assert task.error is not None
+                assert "none of those that it was submitted with" in task.error.message
+
+
+def echo(event: Any, context: Any) -> Any:
+    """What it was given."""
+    return repr(event)
 
 
 def test_the_runtime_api_looks_again(tmp_path: Path) -> None:

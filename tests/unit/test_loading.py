@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.codecs.signing import seal
+from htcgrid_core.domain.errors import CorruptPayload
 
 
 @pytest.fixture
@@ -65,8 +67,18 @@ class TestLoad:
 
     def test_a_callable(self, tmp_path: Path) -> None:
         path = tmp_path / "function"
-        path.write_bytes(seal(b"key", "", "function", cloudpickle.dumps(lambda event: event + 1)))
-        assert load({"name": "x:y", "callable_path": str(path)})(41) == 42
+        sealed = seal(b"key", "", "function", cloudpickle.dumps(lambda event: event + 1))
+        path.write_bytes(sealed)
+        spec = {"name": "x:y", "callable_path": str(path), "callable_digest": hashlib.sha256(sealed).hexdigest()}
+        assert load(spec)(41) == 42
+
+    def test_a_callable_that_is_not_the_one_that_was_verified(self, tmp_path: Path) -> None:
+        """Its file was written to after the agent had looked: it is not loaded, whoever signed it."""
+        path, verified = tmp_path / "function", seal(b"key", "", "function", cloudpickle.dumps(len))
+        path.write_bytes(seal(b"key", "", "function", cloudpickle.dumps(sum)))
+        spec = {"name": "x:y", "callable_path": str(path), "callable_digest": hashlib.sha256(verified).hexdigest()}
+        with pytest.raises(CorruptPayload, match="does not have the digest"):
+            load(spec)
 
 
 class TestSources:

@@ -41,11 +41,11 @@ class BlobVerifier:
         return "" if key is None else self._verified(key, purpose)
 
     def shared(self, references: tuple[str, ...]) -> dict[str, str]:
-        """Digest to file, for ``digest.codec`` references."""
+        """Each ``digest.codec`` reference's file; those that are pickles are signed."""
         found = {}
         for reference in references:
             digest, _, codec = reference.partition(".")
-            found[digest] = self._verified(f"shared/{digest}", SHARED_PURPOSE if codec == "pickle" else "")
+            found[reference] = self._verified(f"shared/{digest}", SHARED_PURPOSE if codec == "pickle" else "")
         return found
 
     def keep(self, leases: Sequence[LeasedBundle]) -> None:

@@ -19,6 +19,8 @@ from htcgrid_core.services.claim import Work
 
 _log = logging.getLogger(__name__)
 
+TYPE_CHARACTERS = 256  # of an error's type that the log tells: a handler may have named it
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCommit:
@@ -45,7 +47,7 @@ class LeasedBundle:
         clock: how long the lease may be trusted.
         message: the queue's, deleted with the commit.
         offsets: where each event begins in the block.
-        shared: digest to file of the shared inputs.
+        shared: file of each shared input, by its name.
         corrupt: why its tasks cannot be run, if so.
         failure: why what they need could not be fetched now, if so.
         slice_at: monotonic time at which what is done is committed.
@@ -149,7 +151,7 @@ class LeasedBundle:
                     "task": outcome.index,
                     "attempt": outcome.attempt,
                     "span_id": span.span_id,
-                    "error": error_type,
+                    "error": error_type[:TYPE_CHARACTERS],
                     "seconds": round(outcome.seconds, 3),
                     "is_retried": is_retried,
                 },

@@ -41,6 +41,7 @@ class Workers:
         cache_bytes: of all that is in it.
         count: told of the workers that are started.
         sidecars: ports of the Runtime API for clients that nobody here starts.
+        users: who may be such a client, by uid; None for whoever shares this machine, or this pod.
 
     Raises:
         GridUnavailable: such a port cannot be served.
@@ -54,6 +55,7 @@ class Workers:
         cache_bytes: int = limits.CACHE_BYTES,
         count: Metrics = NO_METRICS,
         sidecars: Sequence[SidecarPort] = (),
+        users: frozenset[int] | None = None,
     ) -> None:
         self.slots = slots
         self._count = count
@@ -61,7 +63,7 @@ class Workers:
         self._cache_bytes = cache_bytes
         self._native = NativeWorkers(slots, bell, count)
         self._others: RuntimeApiWorkers | None = None
-        self._sidecars = self._served(sidecars) if sidecars else None
+        self._sidecars = self._served(sidecars, users) if sidecars else None
         self._pool_of: list[Pool] = [self._native] * slots
         self._prepared: LruCache[str, FunctionRef] = LruCache(FUNCTIONS_PREPARED)
 
@@ -112,11 +114,11 @@ class Workers:
             if pool is not None:
                 pool.close()
 
-    def _served(self, ports: Sequence[SidecarPort]) -> Sidecars:
+    def _served(self, ports: Sequence[SidecarPort], users: frozenset[int] | None) -> Sidecars:
         """The sidecars' pool, which clients find from now on."""
         from htcgrid_core.agent.workers.runtime_api.sidecars import Sidecars
 
-        sidecars = Sidecars(ports)
+        sidecars = Sidecars(ports, users, self._count)
         self._native.watch(sidecars.fileno())
         return sidecars
 

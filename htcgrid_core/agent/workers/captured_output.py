@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -40,7 +41,8 @@ def bound(fd: int) -> None:
     """Empty the file if a running task has filled it beyond measure."""
     if os.fstat(fd).st_size > CAPTURE_DISK_BYTES:
         os.ftruncate(fd, 0)
-        os.write(fd, f"... over {CAPTURE_DISK_BYTES:,} bytes left out ...\n".encode())
+        with contextlib.suppress(OSError):  # a disk that the task has filled has no room for the note either
+            os.write(fd, f"... over {CAPTURE_DISK_BYTES:,} bytes left out ...\n".encode())
 
 
 class Stream:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from htcgrid_core.agent.workers import verified_files
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 
 
@@ -18,11 +19,12 @@ def load(spec: dict[str, Any]) -> Callable[..., Any]:
     """The callable that a FUNCTION message names.
 
     Raises:
+        CorruptPayload: its file has changed since the agent verified it.
         Exception: whatever its import raises; AttributeError or TypeError if there is no such handler.
     """
     if spec["callable_path"]:
-        sealed = Path(spec["callable_path"]).read_bytes()
-        loaded: Callable[..., Any] = pickle.loads(sealed[SIGNATURE_BYTES:])  # noqa: S301 - the agent has verified it
+        sealed = verified_files.read(spec["callable_path"], spec["callable_digest"], "function")
+        loaded: Callable[..., Any] = pickle.loads(sealed[SIGNATURE_BYTES:])  # noqa: S301 - the agent has verified these
         return loaded
     module_name, _, attribute = spec["name"].rpartition(".")
     target: Any = importlib.import_module(module_name)

@@ -69,28 +69,22 @@ class NativeWorkers:
     def running(self, slot: int) -> tuple[int, int, float] | None:
         """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
         process = self._processes.get(slot)
-        return None if process is None else process.gauge.running()
+        return None if process is None else process.running()
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun."""
         process = self._processes.get(slot)
         if process is None:
             return []
-        running = process.gauge.running()
+        running = process.running()
         if running is None:
             return []  # between chunks: what is queued is about to begin
         serial, position, _ = running
         process.gauge.revoke(serial, position + 1, self._last_serial)
-        after = process.gauge.running()  # it may have begun the next one while the revocation was written
-        if after is not None and (after[0], after[1]) != (serial, position):
-            serial, position = after[0], after[1]
-        taken = []
-        for chunk in process.chunks:
-            if chunk.serial == serial and position + 1 < len(chunk.indexes):
-                taken.append((serial, position + 1))
-            elif chunk.serial > serial:
-                taken.append((chunk.serial, 0))
-        return taken
+        after = process.running()  # it may have begun the next one while the revocation was written
+        if after is not None:
+            serial, position, _ = after
+        return process.given.take_back(serial, position)
 
     def kill(self, slot: int, error: TaskError) -> None:
         """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
@@ -155,9 +149,9 @@ class NativeWorkers:
                 self._poll.unregister(fd)  # closed, but its exit comes by the pidfd
                 self._by_fd.pop(fd)
 
-    def _read(self, process: Process) -> bool:
+    def _read(self, process: Process, *, to_the_end: bool = False) -> bool:
         """Take in what has arrived; False at the end of the stream."""
-        flushed, is_open = process.read()
+        flushed, is_open = process.read(to_the_end=to_the_end)
         self._events += flushed
         return is_open
 
@@ -167,18 +161,26 @@ class NativeWorkers:
             self._poll.modify(fd, select.POLLIN | (select.POLLOUT if process.has_unsent else 0))
 
     def _on_exit(self, process: Process) -> None:
-        self._read(process)  # what it had sent before it ended
+        process.kill()  # its children must not go on writing
+        self._read(process, to_the_end=True)  # what it had sent before it ended
         returncode = process.reap()
-        running = process.gauge.running()
+        running = process.running()
         stdout, stderr = captured_output.take(process.stdout), captured_output.take(process.stderr)
         self._discard(process)
-        if process.stale and process.chunks:
-            for chunk in process.chunks:
-                self.run(process.slot, chunk)
+        if process.violation:
+            self._count.add(metrics.WORKER_VIOLATIONS, what=process.violation)
+        if process.stale and not process.violation and process.chunks:
+            self._replace_stale(process)
         elif process.chunks:
             self._events.append(_how_lost(process, process.chunks[0], returncode, running, stdout, stderr))
         elif process.killed is not None:
             self._events.append(WorkerLost(process.slot, None, process.killed))
+
+    def _replace_stale(self, process: Process) -> None:
+        for chunk in process.chunks:
+            self.run(process.slot, chunk)
+        if (after := self._processes.get(process.slot)) is not None:
+            after.replaces_stale = True
 
     def _check_times(self) -> None:
         now = time.monotonic()
@@ -207,7 +209,7 @@ def _how_lost(
         running: the task that it ran, as ``Gauge.running`` says.
     """
     slot, killed = process.slot, process.killed
-    if process.load_error is not None:
+    if process.load_error is not None and not process.violation:
         return LoadFailed(slot, first.serial, process.load_error)
     if process.loading_since is not None and running is None and killed in (None, TOO_SLOW):
         how = killed.message if killed else how_it_ended(returncode)

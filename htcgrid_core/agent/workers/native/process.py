@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from htcgrid_core.agent.lru import LruCache
 from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.environment import python_of, surroundings, worker_environment
 from htcgrid_core.agent.workers.native import wire
-from htcgrid_core.agent.workers.native.wire import Gauge, Kind
-from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.agent.workers.native.assignments import Assignments
+from htcgrid_core.agent.workers.native.hearing import load_error_in, outcomes_in
+from htcgrid_core.agent.workers.native.wire import Gauge, Kind, gauge_memory
 from htcgrid_core.codecs.frames import NOT_FRAMED
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
@@ -31,6 +29,7 @@ from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef
 TOO_SLOW = TaskError("InitError", f"was not ready within {limits.WORKER_START_SECONDS:.0f} s")
 FUNCTIONS_KNOWN = 256  # that a worker has confirmed to have loaded
 READ_BYTES = 1 << 17
+READS_AT_ONCE = 32  # before others have their turn, however much a worker writes
 MESSAGE_BYTES = 4 * limits.MAX_RESULT_BYTES  # no worker has more to say at once
 
 
@@ -43,8 +42,10 @@ class Process:
         pidfd: readable once it has ended; negative where there is no such thing.
         hello: whether it has said that it runs.
         loading_since: monotonic time since when it starts or loads a function; None if it does not.
-        chunks: given to it and not over.
+        given: the chunks that it has to run.
         killed: why it was killed, if it was.
+        violation: where it said what was not its to say, as the metric names it; empty if it did not.
+        replaces_stale: whether it has the chunks of one that ended because sources had changed.
         stale: whether it ends because sources have changed.
         load_error: why it could not load a function.
     """
@@ -59,10 +60,17 @@ class Process:
     pidfd: int
     hello: bool = False
     loading_since: float | None = field(default_factory=time.monotonic)
-    chunks: deque[Chunk] = field(default_factory=deque)
+    given: Assignments = field(default_factory=Assignments)
     killed: TaskError | None = None
+    violation: str = ""
     stale: bool = False
+    replaces_stale: bool = False
     load_error: TaskError | None = None
+    _begun_at: float = field(default_factory=time.monotonic)
+    _running: tuple[int, int, float] = (0, 0, 0.0)  # the last task that it was seen to run
+    _accused: tuple[int, int, float] | None = None  # the task that is charged with what it said
+    _unconfirmed: int = 0  # functions that it has not said to have loaded
+    _has_flushed: bool = False
     _told: tuple[SessionSpec, str] | None = None
     _functions: LruCache[str, bool] = field(default_factory=lambda: LruCache(FUNCTIONS_KNOWN))
     _inbox: bytearray = field(default_factory=bytearray)
@@ -77,10 +85,14 @@ class Process:
         Raises:
             OSError: it cannot be started.
         """
-        where = python_of(function)
-        ours, theirs = socket.socketpair()
-        gauge_fd, stdout, stderr = _memfile(Gauge.SIZE), captured_output.capture_file(), captured_output.capture_file()
-        try:
+        where, begun_at = python_of(function), time.monotonic()
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed:
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            passed.callback(theirs.close)
+            passed.callback(os.close, gauge_fd := gauge_memory())
+            undo.callback(os.close, stdout := captured_output.capture_file())
+            undo.callback(os.close, stderr := captured_output.capture_file())
             popen = subprocess.Popen(
                 [
                     *function.launcher, where.python, "-P", "-m", "htcgrid_core.agent.workers.native.worker_main",
@@ -95,20 +107,12 @@ class Process:
                 pass_fds=(theirs.fileno(), gauge_fd),
                 start_new_session=True,
             )  # fmt: skip
-        except OSError:
-            ours.close()
-            os.close(stdout)
-            os.close(stderr)
-            raise
-        else:
             gauge = Gauge(gauge_fd)
-        finally:
-            theirs.close()
-            os.close(gauge_fd)
+            undo.pop_all()
         ours.setblocking(False)
         # The socket's end is not enough: a handler may have forked and kept it open.
         pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
-        return cls(slot, popen, ours, gauge, stdout, stderr, surroundings(function), pidfd)
+        return cls(slot, popen, ours, gauge, stdout, stderr, surroundings(function), pidfd, _begun_at=begun_at)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -117,14 +121,15 @@ class Process:
         return (own, self.pidfd) if self.pidfd >= 0 else (own,)
 
     def kill(self) -> None:
-        """Kill it and all its children."""
+        """Kill it and all its children, unless it was waited for: its group may be another's then."""
+        if self.popen.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):  # already gone
             os.killpg(self.popen.pid, signal.SIGKILL)
 
     def reap(self) -> int:
         """Kill what is left of it and its children; its exit code."""
-        if self.popen.returncode is None:  # once it is waited for, its group may be another's
-            self.kill()
+        self.kill()
         return self.popen.wait()
 
     def close(self) -> None:
@@ -137,10 +142,46 @@ class Process:
         os.close(self.stderr)
 
     @property
+    def chunks(self) -> deque[Chunk]:
+        """Given to it and not over."""
+        return self.given.chunks
+
+    def condemn(self, violation: str, why: object) -> None:
+        """It said what was not its to say, so that nothing it says counts any more."""
+        accused = None if violation == "gauge" else self.running()
+        if self.violation:
+            return
+        if accused is None and self.given.next is not None:  # or a task that hides would run for ever
+            accused = (*self.given.next, time.monotonic())
+        self.violation, self._accused = violation, accused
+        self.killed = self.killed or TaskError("WorkerCrashed", f"the worker wrote nonsense: {why}")
+        self.kill()
+
+    def running(self) -> tuple[int, int, float] | None:
+        """(serial, position, monotonic start) of the task that it runs, as it says; None between tasks."""
+        if self.violation:
+            return self._accused
+        if (told := self.gauge.running()) is None:
+            return None
+        serial, position, started = told
+        try:
+            if not self.given.is_at(serial, position):
+                return None  # its chunk is over: it is about to begin another, or to wait
+            if not self._begun_at <= started <= time.monotonic() or (serial, position) < self._running[:2]:
+                raise CorruptPayload(f"it runs task {position} of chunk {serial} since a time that cannot be")
+        except CorruptPayload as error:
+            self.condemn("gauge", error)
+            return self._accused
+        if (serial, position) == self._running[:2]:
+            started = min(started, self._running[2])  # it began once
+        self._running = serial, position, started
+        return self._running
+
+    @property
     def is_late(self) -> bool:
         """Whether it has been starting or loading for too long."""
         since = self.loading_since
-        if since is None or self.gauge.running() is not None:
+        if since is None or self.running() is not None:
             return False
         return time.monotonic() - since > limits.WORKER_START_SECONDS
 
@@ -148,7 +189,7 @@ class Process:
 
     def give(self, chunk: Chunk) -> None:
         """Have it run a chunk, after what it was given before."""
-        self.chunks.append(chunk)
+        self.given.give(chunk)
         function, prelude = chunk.function, b""
         if self._told is None or self._told[0] is not function.spec or self._told[1] != function.callable_path:
             self._told = function.spec, function.callable_path
@@ -172,6 +213,7 @@ class Process:
         is_new = self._functions.get(function.key) is None
         if is_new:
             self._functions.put(function.key, True)
+            self._unconfirmed += 1
             if self.loading_since is None:
                 self.loading_since = time.monotonic()
         spec, package = function.spec, function.spec.function.package
@@ -186,6 +228,7 @@ class Process:
             "call": spec.function.call,
             "codec": spec.codec,
             "callable_path": function.callable_path,
+            "callable_digest": (spec.function.blob or "").rpartition("/")[2],
             "task_timeout_seconds": spec.task_timeout_seconds,
             "memory_mb": spec.memory_mb,
             "traceparent": spec.traceparent,
@@ -213,12 +256,16 @@ class Process:
 
     # Hearing it
 
-    def read(self) -> tuple[list[Flushed], bool]:
-        """The outcomes that have arrived, and whether more may come."""
-        is_open = self._receive()
+    def read(self, *, to_the_end: bool = False) -> tuple[list[Flushed], bool]:
+        """The outcomes that have arrived, and whether more may come.
+
+        Args:
+            to_the_end: it has ended, and is asked for the last time.
+        """
+        is_open = self._receive(MESSAGE_BYTES // READ_BYTES if to_the_end else READS_AT_ONCE)
         flushed: list[Flushed] = []
         at = 0
-        while len(self._inbox) - at >= wire.HEAD.size:
+        while not self.violation and len(self._inbox) - at >= wire.HEAD.size:
             length, kind = wire.HEAD.unpack_from(self._inbox, at)
             end = at + wire.HEAD.size + length
             if len(self._inbox) < end and length <= MESSAGE_BYTES:
@@ -226,8 +273,7 @@ class Process:
             try:
                 flushed += self._on_message(Kind(kind), bytes(self._inbox[at + wire.HEAD.size : end]))
             except (*NOT_FRAMED, CorruptPayload) as error:  # a handler may write to any descriptor of its process
-                self.killed = TaskError("WorkerCrashed", f"the worker wrote nonsense: {error}")
-                self.kill()
+                self.condemn("outcomes" if kind == Kind.OUTCOMES else "message", error)
                 self._inbox.clear()
                 return flushed, is_open
             at = end
@@ -235,9 +281,9 @@ class Process:
             del self._inbox[:at]
         return flushed, is_open
 
-    def _receive(self) -> bool:
+    def _receive(self, reads: int) -> bool:
         """Take in what has arrived; False at the end of the stream."""
-        while True:
+        for _ in range(reads):
             try:
                 data = self.connection.recv(READ_BYTES)
             except BlockingIOError:
@@ -246,55 +292,33 @@ class Process:
                 return False
             if not data:
                 return False
-            self._inbox += data
+            if not self.violation:
+                self._inbox += data
             if len(data) < READ_BYTES:
                 return True
+        return True
 
     def _on_message(self, kind: Kind, body: bytes) -> list[Flushed]:
         match kind:
-            case Kind.HELLO:
+            case Kind.OUTCOMES:
+                serial, outcomes = outcomes_in(body, time.monotonic() - self._begun_at)
+                self.given.end(serial, outcomes)
+                self._has_flushed = True
+                return [Flushed(self.slot, serial, outcomes)]
+            case Kind.HELLO if not self.hello:
                 self.hello = True
-            case Kind.LOADED:
+            case Kind.LOADED if self._unconfirmed:
+                self._unconfirmed -= 1
                 self.loading_since = None
-            case Kind.STALE:
+            case Kind.STALE if self._has_flushed or not self.replaces_stale:  # or a task would run for ever, uncharged
                 self.stale = True
                 self.kill()  # threads that its tasks left behind must not keep it
-            case Kind.LOAD_FAILED:
-                self.load_error = _load_error(body)
+            case Kind.LOAD_FAILED if self.load_error is None:
+                self.load_error = load_error_in(body)
                 self.kill()
-            case Kind.OUTCOMES:
-                serial, packed = wire.unpack_outcomes(body)
-                outcomes = codec.unpack(packed)
-                if not outcomes:
-                    raise CorruptPayload("a page of no outcomes")
-                self._forget_done(serial, outcomes)
-                return [Flushed(self.slot, serial, outcomes)]
             case _:
-                raise CorruptPayload(f"{kind!r} is for the agent to send")
+                raise CorruptPayload(f"{kind!r} is not for it to send now")
         return []
-
-    def _forget_done(self, serial: int, outcomes: codec.Outcomes) -> None:
-        """A chunk is over with its last outcome, or once a later one has begun."""
-        while self.chunks and self.chunks[0].serial < serial:
-            self.chunks.popleft()
-        if self.chunks and self.chunks[0].indexes[-1] == outcomes.indexes[-1]:
-            self.chunks.popleft()
-
-
-def _load_error(body: bytes) -> TaskError:
-    error, printed = codec.decode_error(body), json.loads(body)
-    log = printed["stdout"] + printed["stderr"]
-    trace = f"{error.traceback}\nprinted while loading:\n{log}" if log else error.traceback
-    return TaskError(error.type, error.message, trace)
-
-
-def _memfile(size: int) -> int:
-    """A descriptor of an unlinked file of ``size`` zero bytes."""
-    memory = Path("/dev/shm")  # noqa: S108 - mkstemp makes the name
-    fd, path = tempfile.mkstemp(prefix="htcgrid-", dir=memory if memory.is_dir() else None)
-    os.unlink(path)
-    os.ftruncate(fd, size)
-    return fd
 
 
 def how_it_ended(returncode: int) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import hashlib
 import json
 import os
 import select
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from htcgrid_core.agent.lru import LruCache
-from htcgrid_core.agent.workers import captured_output
+from htcgrid_core.agent.workers import captured_output, verified_files
 from htcgrid_core.agent.workers.context import Context
 from htcgrid_core.agent.workers.limits import confine
 from htcgrid_core.agent.workers.native import wire
@@ -28,7 +27,7 @@ from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcomes
-from htcgrid_core.codecs.shared import SharedInput, resolve_with, resolved
+from htcgrid_core.codecs.shared import NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.codecs.values import DECODERS, ENCODERS, encode_json_frugally, has_long_text
 from htcgrid_core.domain import limits
@@ -122,17 +121,17 @@ class Worker:
         return True
 
     def _resolve(self, reference: SharedInput) -> Any:
-        """A shared input, read once; the agent has verified its digest and signature."""
-        value = self._shared.get(reference.digest)
+        """A shared input, read once; the agent has verified those that this chunk's events were submitted with."""
+        path = self._shared_paths.get(reference.name)
+        if path is None:  # as another codec, perhaps, for which no signature was asked
+            raise CorruptPayload(NOT_SUBMITTED.format(name=reference.name))
+        value = self._shared.get(reference.name)
         if value is None:
-            with open(self._shared_paths[reference.digest], "rb") as file:
-                data = file.read()
-            if hashlib.sha256(data).hexdigest() != reference.digest:  # its file has changed since the agent looked
-                raise CorruptPayload(f"shared input {reference.digest} does not have the digest that its name says")
+            data = verified_files.read(path, reference.digest, "shared input")
             if reference.codec == "pickle":
                 data = data[SIGNATURE_BYTES:]
             value = data if reference.codec == "bytes" else DECODERS[reference.codec](data)
-            self._shared.put(reference.digest, value)
+            self._shared.put(reference.name, value)
         return value
 
     # Tasks
@@ -143,7 +142,7 @@ class Worker:
         if is_other and not self._turn_to(chunk.session_id):
             return False
         self._serial = chunk.serial
-        self._shared_paths.update(chunk.shared)
+        self._shared_paths = chunk.shared
         at, last, has_shared = 0, len(chunk.indexes) - 1, bool(chunk.shared)
         tasks = zip(chunk.indexes, chunk.attempts, chunk.lengths, strict=True)
         for position, (index, attempt, length) in enumerate(tasks):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from dataclasses import dataclass
 
 import h11
 
 READ_BYTES = 1 << 17
 HEAD_BYTES = 64 << 10  # request line and headers
+HEAD_SECONDS = 10.0  # that it may take to send them, from its first byte, or from the beginning of the connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Connection:
         self._outbox = bytearray()
         self._asked = False  # a request waits for its answer
         self._last = False  # nothing comes after that answer
+        self._head_since: float | None = time.monotonic()  # it says something, or has said nothing yet
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -64,6 +67,10 @@ class Connection:
     def unsent(self) -> bool:
         """Whether something waits until the worker reads."""
         return bool(self._outbox)
+
+    def is_late(self, now: float) -> bool:
+        """Whether it has been sending the head of a request for too long, or has never sent anything."""
+        return self._head_since is not None and now - self._head_since > HEAD_SECONDS
 
     def receive(self) -> Request | None:
         """Read what is there; the request that it completes, which must be answered before the next one is read."""
@@ -79,13 +86,19 @@ class Connection:
         if not data or self._asked:  # clients do not ask again before they have their answer
             self.closed = True
             return None
+        if self._head_since is None and self._head is None:
+            self._head_since = time.monotonic()
         return self._parse(data)
 
     def respond(self, status: int, body: bytes, headers: list[tuple[str, str]] | None = None) -> None:
         """Answer the request."""
         head = [("content-type", "application/json"), ("content-length", str(len(body))), *(headers or [])]
-        for event in (h11.Response(status_code=status, headers=head), h11.Data(data=body), h11.EndOfMessage()):
-            self._outbox += self._http.send(event) or b""
+        try:
+            for event in (h11.Response(status_code=status, headers=head), h11.Data(data=body), h11.EndOfMessage()):
+                self._outbox += self._http.send(event) or b""
+        except h11.LocalProtocolError:  # it asked by a method whose answer has no body: no runtime client does
+            self.closed = True
+            return
         self._asked = False
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
@@ -122,6 +135,7 @@ class Connection:
             while True:
                 event = self._http.next_event()
                 if isinstance(event, h11.Request):
+                    self._head_since = None
                     self._head, self._body, self._length = event, bytearray(), 0
                     if self._http.they_are_waiting_for_100_continue:
                         go_on = h11.InformationalResponse(status_code=100, headers=[])
@@ -145,5 +159,5 @@ class Connection:
         self._asked = True
         self.requests += 1
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-        body, self._body = bytes(self._body), bytearray()
+        body, self._body, self._head = bytes(self._body), bytearray(), None
         return Request(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, body, self._length)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
 from typing import Any
 
-from htcgrid_core.codecs.shared import MARK
+from htcgrid_core.agent.workers import verified_files
+from htcgrid_core.codecs.shared import MARK, NOT_SUBMITTED
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import DEFAULT_TENANT
 from htcgrid_core.ports.worker import Chunk, FunctionRef
@@ -68,14 +67,17 @@ def event(chunk: Chunk, position: int) -> bytes:
     """A task's event as JSON, shared inputs in their places.
 
     Raises:
-        ValueError: a shared input that only Python can read.
+        ValueError: a shared input that only Python can read, or that it was not submitted with.
         CorruptPayload, OSError: one that has changed, or is not there any more.
     """
     at = sum(chunk.lengths[:position])
     data = chunk.data[at : at + chunk.lengths[position]]
     if not chunk.shared:
         return data
-    return encode_json(_with_shared(decode_json(data), chunk.shared))
+    try:
+        return encode_json(_with_shared(decode_json(data), chunk.shared))
+    except RecursionError as error:
+        raise ValueError("the event is nested too deeply") from error
 
 
 def _with_shared(value: Any, paths: dict[str, str]) -> Any:
@@ -89,13 +91,12 @@ def _with_shared(value: Any, paths: dict[str, str]) -> Any:
 
 
 def _shared(reference: dict[str, str], paths: dict[str, str]) -> Any:
-    path = paths[reference[MARK]]
+    name = f"{reference[MARK]}.{reference['codec']}"
+    path = paths.get(name)
+    if path is None:
+        raise ValueError(NOT_SUBMITTED.format(name=name))
     if reference["codec"] == "json":
-        with open(path, "rb") as file:
-            data = file.read()
-        if hashlib.sha256(data).hexdigest() != reference[MARK]:  # its file has changed since the agent looked
-            raise CorruptPayload(f"shared input {reference[MARK]} does not have the digest that its name says")
-        return decode_json(data)
+        return decode_json(verified_files.read(path, reference[MARK], "shared input"))
     if reference["codec"] == "bytes":
         return {**reference, "path": path}  # JSON has no bytes: the handler opens the file
     raise ValueError("a pickled shared input can only be read by a native Python worker: put it as JSON or bytes")
@@ -123,11 +124,15 @@ def failure(body: bytes, error_type: str | None) -> TaskError:
     """The error that a client has posted, in the shapes of AWS's clients for Python and Node and of scripts."""
     try:
         told = json.loads(body)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        text = body[:TEXT_CHARACTERS].decode("utf-8", "replace")
-        return TaskError((error_type or "Unhandled")[:TYPE_CHARACTERS], text or "the runtime gave no reason")
+        if isinstance(told, dict):
+            return _described(told, error_type)
+    except (ValueError, RecursionError):
+        pass  # it is no JSON, or is nested beyond all measure
+    text = body[:TEXT_CHARACTERS].decode("utf-8", "replace")
+    return TaskError((error_type or "Unhandled")[:TYPE_CHARACTERS], text or "the runtime gave no reason")
+
+
+def _described(told: dict[str, Any], error_type: str | None) -> TaskError:
     kind = str(told.get("errorType") or error_type or "Unhandled")[:TYPE_CHARACTERS]
     message = str(told.get("errorMessage") or "")[:TEXT_CHARACTERS]
     frames = told.get("stackTrace") or told.get("trace") or []

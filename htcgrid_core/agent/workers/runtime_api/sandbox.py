@@ -17,8 +17,10 @@ from htcgrid_core.agent.workers.runtime_api import commands, invocation, request
 from htcgrid_core.agent.workers.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.workers.runtime_api.http import Connection, Request
 from htcgrid_core.codecs.outcomes import Outcome, encode_error
+from htcgrid_core.domain import metrics
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.ports.metrics import Metrics
 from htcgrid_core.ports.worker import Chunk, FunctionRef
 
 
@@ -52,6 +54,7 @@ class Sandbox:
 
     Attributes:
         ended: told of each outcome.
+        count: told of answers to what it was not asked.
         parked: the connection that waits for the next task.
         ready: whether it has asked for one yet.
     """
@@ -59,6 +62,7 @@ class Sandbox:
     slot: int
     function: FunctionRef
     ended: Callable[[Chunk, Outcome], None]
+    count: Metrics
     popen: subprocess.Popen[bytes]
     listener: socket.socket
     stdout: int
@@ -74,7 +78,9 @@ class Sandbox:
     connections: dict[int, Connection] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, slot: int, function: FunctionRef, ended: Callable[[Chunk, Outcome], None]) -> Sandbox:
+    def start(
+        cls, slot: int, function: FunctionRef, ended: Callable[[Chunk, Outcome], None], count: Metrics
+    ) -> Sandbox:
         """Start a worker with a port of its own.
 
         Raises:
@@ -95,7 +101,7 @@ class Sandbox:
             )
             pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
             undo.pop_all()
-        return cls(slot, function, ended, popen, listener, stdout, stderr, pidfd)
+        return cls(slot, function, ended, count, popen, listener, stdout, stderr, pidfd)
 
     def kill(self) -> None:
         """Kill it and its children."""
@@ -199,7 +205,7 @@ class Sandbox:
             captured_output.take(self.stdout)  # what it printed while it loaded is no task's
             captured_output.take(self.stderr)
         if self.parked is not None and self.parked is not connection:
-            self.parked.close()  # of a process that it has replaced
+            self.parked.closed = True  # of a process that it has replaced
         self.parked = connection
         self.go_on(was_parked=False)
 
@@ -213,6 +219,7 @@ class Sandbox:
     def _answered(self, connection: Connection, request: Request, who: str, what: str) -> None:
         now = self.current
         if now is None or who != invocation.request_id(now.chunk, now.position):
+            self.count.add(metrics.WORKER_VIOLATIONS, what="answer")
             requests.refuse_answer(connection)
             return
         posted = requests.posted(request, what)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from dataclasses import dataclass, field
 
+from htcgrid_core.agent.workers.runtime_api import peers
 from htcgrid_core.agent.workers.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.workers.runtime_api.http import Connection
 from htcgrid_core.domain import limits
@@ -40,7 +42,8 @@ class Sidecar:
         current: the task that it was given and has not answered.
         heard_at: when it last answered or began to wait; None if it is gone, or runs what nobody waits for any more.
         keeps: whether it was seen to use a connection for a second request, so that the end of one is its own end.
-        problem: its last init error.
+        problem: its last init error, or who was refused.
+        users: who may be its client, by uid; None for whoever shares this machine, or this pod.
     """
 
     where: SidecarPort
@@ -51,9 +54,10 @@ class Sidecar:
     heard_at: float | None = None
     keeps: bool = False
     problem: str = ""
+    users: frozenset[int] | None = None
 
     @classmethod
-    def listen(cls, where: SidecarPort) -> Sidecar:
+    def listen(cls, where: SidecarPort, users: frozenset[int] | None = None) -> Sidecar:
         """Serve a port of the loopback interface, which containers of one pod share.
 
         Raises:
@@ -66,7 +70,7 @@ class Sidecar:
                 f"port {where.port} for the sidecar of {where.name} cannot be served: {error}; is another agent on it?"
             ) from error
         listener.setblocking(False)
-        return cls(where, listener)
+        return cls(where, listener, users=users)
 
     @property
     def address(self) -> str:
@@ -81,6 +85,18 @@ class Sidecar:
     def serves(self, package: Package) -> bool:
         """Whether it runs tasks of a deployed function."""
         return package.function == self.where.function and self.where.version in (None, package.version)
+
+    def may(self, connection: socket.socket) -> bool:
+        """Whether a connection may be its client's: never one of this agent's own workers, nor of a user not named."""
+        if not peers.CAN_TELL:
+            return True
+        peer = peers.peer_of(connection)
+        if peer is None or peers.is_held_by(peer, os.getpid(), itself=False):
+            return False
+        if self.users is not None and peer.uid not in self.users:
+            self.problem = f"a client of user {peer.uid} was refused"
+            return False
+        return True
 
     def is_there(self, now: float) -> bool:
         """Whether its client waits, runs a task, or has just answered one and will ask for the next."""

@@ -12,16 +12,19 @@ from collections import deque
 from collections.abc import Sequence
 
 from htcgrid_core.agent.workers.runtime_api import invocation, requests
-from htcgrid_core.agent.workers.runtime_api.connections import accepted, awaited, next_request
+from htcgrid_core.agent.workers.runtime_api.connections import accepted, awaited, late, next_request
 from htcgrid_core.agent.workers.runtime_api.http import Connection, Request
 from htcgrid_core.agent.workers.runtime_api.sandbox import Queued
 from htcgrid_core.agent.workers.runtime_api.sidecar import Given, Sidecar
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
-from htcgrid_core.domain import limits
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.function import Package, SidecarPort
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, StartFailed, WorkerEvent, WorkerLost
+
+LATE_CHECK_SECONDS = 1.0
 
 
 class Sidecars:
@@ -29,19 +32,25 @@ class Sidecars:
 
     Args:
         ports: one for each client; several may be of one function.
+        users: who may be a client, by uid; None for whoever shares this machine, or this pod.
+        count: told of what clients may not say.
 
     Raises:
         GridUnavailable: a port cannot be served.
     """
 
-    def __init__(self, ports: Sequence[SidecarPort]) -> None:
+    def __init__(
+        self, ports: Sequence[SidecarPort], users: frozenset[int] | None = None, count: Metrics = NO_METRICS
+    ) -> None:
+        self._count = count
+        self._late_at = 0.0
         self._selector = selectors.DefaultSelector()
         self._queues: dict[int, deque[Queued]] = {}  # of each slot with tasks
         self._alone_since: dict[int, float] = {}  # slots whose function has no client
         self._events: list[WorkerEvent] = []
         self._sidecars: list[Sidecar] = []
         for where in ports:
-            sidecar = Sidecar.listen(where)
+            sidecar = Sidecar.listen(where, users)
             self._sidecars.append(sidecar)
             self._selector.register(sidecar.listener, selectors.EVENT_READ, (sidecar, None))
 
@@ -189,6 +198,11 @@ class Sidecars:
 
     def _check(self, now: float) -> None:
         """Tasks of a function that has had no client for a while are for other agents."""
+        if now >= self._late_at:
+            self._late_at = now + LATE_CHECK_SECONDS
+            for sidecar in self._sidecars:
+                for connection in late(sidecar.connections, now):
+                    self._forget(sidecar, connection)
         for slot, queue in list(self._queues.items()):
             package = queue[0].chunk.function.spec.function.package
             its = [each for each in self._sidecars if package is not None and each.serves(package)]
@@ -244,6 +258,7 @@ class Sidecars:
     def _answered(self, sidecar: Sidecar, connection: Connection, request: Request, who: str, what: str) -> None:
         now = sidecar.current
         if now is None or who != invocation.request_id(now.chunk, now.position):
+            self._count.add(metrics.WORKER_VIOLATIONS, what="answer")
             requests.refuse_answer(connection)
             return
         posted = requests.posted(request, what)
@@ -264,8 +279,7 @@ class Sidecars:
     # Connections
 
     def _on_connection(self, sidecar: Sidecar) -> None:
-        connection = accepted(sidecar.listener, sidecar.connections)
-        if connection is not None:
+        for connection in accepted(sidecar.listener, sidecar.connections, sidecar.may, self._count):
             self._selector.register(connection, selectors.EVENT_READ, (sidecar, connection))
 
     def _on_ready(self, sidecar: Sidecar, connection: Connection) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.native.pool import CAPTURE_CHECK_SECONDS
 from htcgrid_core.agent.workers.native.process import TOO_SLOW, how_it_ended
-from htcgrid_core.agent.workers.runtime_api.connections import accepted, awaited, next_request
+from htcgrid_core.agent.workers.runtime_api import peers
+from htcgrid_core.agent.workers.runtime_api.connections import READS_AT_ONCE, accepted, awaited, late, next_request
 from htcgrid_core.agent.workers.runtime_api.http import Connection
 from htcgrid_core.agent.workers.runtime_api.sandbox import Sandbox
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
@@ -22,11 +25,27 @@ from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, LoadFailed, S
 CHILDREN_END_SECONDS = 0.5  # that processes may take to end once they are killed
 
 
-class RuntimeApiWorkers:
-    """Workers of deployed functions, one a slot, each with its own port on the loopback interface."""
+def is_from(connection: socket.socket, pid: int) -> bool:
+    """Whether a connection to a worker's port was made by that worker, or by a process that it started."""
+    if not peers.CAN_TELL:
+        return True
+    peer = peers.peer_of(connection)
+    return peer is not None and peers.is_held_by(peer, pid)
 
-    def __init__(self, slots: int, count: Metrics = NO_METRICS) -> None:
+
+class RuntimeApiWorkers:
+    """Workers of deployed functions, one a slot, each with its own port on the loopback interface.
+
+    Args:
+        count: told of workers that are started, and of what they may not say.
+        may: whether a connection to the port of the worker with this process id is its own.
+    """
+
+    def __init__(
+        self, slots: int, count: Metrics = NO_METRICS, may: Callable[[socket.socket, int], bool] = is_from
+    ) -> None:
         self.slots = slots
+        self._may = may
         self._count = count
         self._sandboxes: dict[int, Sandbox] = {}
         self._selector = selectors.DefaultSelector()
@@ -108,7 +127,7 @@ class RuntimeApiWorkers:
     # Workers
 
     def _start(self, slot: int, function: FunctionRef) -> Sandbox:
-        sandbox = Sandbox.start(slot, function, lambda chunk, outcome: self._ended(slot, chunk, outcome))
+        sandbox = Sandbox.start(slot, function, lambda chunk, outcome: self._ended(slot, chunk, outcome), self._count)
         self._count.add(metrics.WORKERS_STARTED, kind="runtime_api")
         self._sandboxes[slot] = sandbox
         self._selector.register(sandbox.listener, selectors.EVENT_READ, (slot, sandbox.listener))
@@ -179,8 +198,10 @@ class RuntimeApiWorkers:
     # Connections
 
     def _on_connection(self, sandbox: Sandbox) -> None:
-        connection = accepted(sandbox.listener, sandbox.connections)
-        if connection is not None:
+        pid = sandbox.popen.pid
+        for connection in accepted(
+            sandbox.listener, sandbox.connections, lambda sock: self._may(sock, pid), self._count
+        ):
             self._selector.register(connection, selectors.EVENT_READ, (sandbox.slot, connection))
 
     def _on_ready(self, sandbox: Sandbox, connection: Connection) -> None:
@@ -188,11 +209,15 @@ class RuntimeApiWorkers:
             sandbox.answer(connection, request)
             if sandbox.load_error is not None:
                 sandbox.kill()  # clients end by themselves; the threads of its module may not
+            for other in [each for each in sandbox.connections.values() if each.closed and each is not connection]:
+                self._forget(sandbox, other)
         self._watch(sandbox, connection)
 
     def _drain(self, sandbox: Sandbox, connection: Connection) -> None:
         connection.drained = False
-        while not (connection.closed or connection.drained):
+        for _ in range(READS_AT_ONCE * READS_AT_ONCE):  # the largest result, and no end of them
+            if connection.closed or connection.drained:
+                return
             if (request := connection.receive()) is not None:
                 sandbox.answer(connection, request)
 
@@ -227,5 +252,7 @@ class RuntimeApiWorkers:
             captured_output.bound(sandbox.stderr)
             if not sandbox.ready and now - sandbox.begun_at > limits.WORKER_START_SECONDS and not sandbox.killed:
                 self.kill(sandbox.slot, TOO_SLOW)
+            for connection in late(sandbox.connections, now):
+                self._forget(sandbox, connection)
             if sandbox.pidfd < 0 and sandbox.is_dead():  # where there are no pidfds
                 self._on_exit(sandbox)
