@@ -50,7 +50,7 @@ def test_nor_do_its_plain_names(name: str) -> None:
 
 def test_a_worker_starts_with_little() -> None:
     """Each agent starts one for each slot: tens of milliseconds each."""
-    assert not loaded_by("import htcgrid_core.agent.workers.native.worker_main") & HEAVY
+    assert not loaded_by("import htcgrid_core.agent.worker_main") & HEAVY
 
 
 def test_connecting_needs_no_other_grid() -> None:

@@ -95,7 +95,7 @@ class Process:
             undo.callback(os.close, stderr := captured_output.capture_file())
             popen = subprocess.Popen(
                 [
-                    *function.launcher, where.python, "-P", "-m", "htcgrid_core.agent.workers.native.worker_main",
+                    *function.launcher, where.python, "-P", "-m", "htcgrid_core.agent.worker_main",
                     str(theirs.fileno()), str(gauge_fd), str(os.getpid()), str(function.spec.memory_mb or 0),
                     *where.path,
                 ],
