@@ -60,7 +60,7 @@ Examples:
 @click.option("--memory-mb", type=int, metavar="MB", help="Memory that a worker may use.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal", show_default=True)
 @click.option("--pool", default="default", show_default=True, help="Class of compute to queue for.")
-@click.option("--tenant", default="default", show_default=True, help="Who shares its turns with their other sessions.")
+@click.option("--tenant", default="default", show_default=True, help="Whose share of the pool it counts towards.")
 @label_option("For finding the session again.")
 @click.option("--bundle-size", type=int, hidden=True, help="For benchmarks; the grid chooses well.")
 @click.option("--wait", is_flag=True, help="Wait for the session's end.")

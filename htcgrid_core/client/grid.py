@@ -103,7 +103,7 @@ class Grid:
                 more ends the session at once. None: run everything, then FAILED if any failed.
             memory_mb: memory that a worker may use; None for what a deployed function says.
             priority, pool: where it queues.
-            tenant: on whose behalf. All sessions of a tenant together get the turns of one, share no worker with
+            tenant: on whose behalf. All sessions of a tenant together get the share of one, share no worker with
                 others', and have ids that begin with its name.
             labels: for finding it again.
             retention: seconds for which the session and its results can be read once it has ended; 60 days at most.

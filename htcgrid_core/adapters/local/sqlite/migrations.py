@@ -12,9 +12,9 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 
-import htcgrid_core
 from htcgrid_core.adapters.local.sqlite.schema import OLDEST_MIGRATED, OLDEST_READER, SCHEMA, SCHEMA_VERSION
 from htcgrid_core.domain.errors import IncompatibleGrid
+from htcgrid_core.domain.version import __version__
 
 STEPS: Mapping[int, str] = {
     4: """
@@ -49,14 +49,13 @@ def objection_to(connection: sqlite3.Connection, path: str) -> str:
     if version < OLDEST_MIGRATED:
         return (
             f"{path} was written by an early version of htcgrid: its schema is {version}, and this one "
-            f"({htcgrid_core.__version__}) knows {SCHEMA_VERSION} and migrates from {OLDEST_MIGRATED} on"
+            f"({__version__}) knows {SCHEMA_VERSION} and migrates from {OLDEST_MIGRATED} on"
         )
     release, oldest_reader = _origin(connection, version)
     if oldest_reader <= SCHEMA_VERSION:
         return ""
     return (
-        f"{path} was written by {release}: its schema is {version}, and this one ({htcgrid_core.__version__}) knows "
-        f"{SCHEMA_VERSION}"
+        f"{path} was written by {release}: its schema is {version}, and this one ({__version__}) knows {SCHEMA_VERSION}"
     )
 
 
@@ -76,7 +75,7 @@ def _take_a_step(connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
             connection.execute(
                 "INSERT INTO migrations (version, oldest_reader, release, at) VALUES (?, ?, ?, ?)",
-                (reached, OLDEST_READER, htcgrid_core.__version__, time.time()),
+                (reached, OLDEST_READER, __version__, time.time()),
             )
             connection.execute(f"PRAGMA user_version = {reached}")
     except BaseException:
