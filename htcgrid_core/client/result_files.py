@@ -67,7 +67,7 @@ def as_json(result: Any, index: int) -> bytes:
     """
     value = {"error": error_of(result)} if isinstance(result, TaskFailed) else result
     try:
-        return json.dumps(value, default=_plain, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        return _encode(value).encode("utf-8", "backslashreplace")
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the result of task {index} is not JSON ({error}): let the function return JSON") from error
 
@@ -84,6 +84,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     raise TypeError(f"a {type(value).__qualname__}")
+
+
+_encode = json.JSONEncoder(default=_plain, ensure_ascii=False).encode  # json.dumps would make one for each result
 
 
 def _has_times(dtype: Any) -> bool:

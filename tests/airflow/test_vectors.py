@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,17 @@ def test_parquet(folder: str) -> None:
 
 def test_the_format_may_be_told(folder: str) -> None:
     assert list(events_of(write(f"{folder}/events.txt", b"1\n2\n"), kind="jsonl")) == [1, 2]
+
+
+def test_how_a_file_is_read_may_be_told(folder: str) -> None:
+    """A header with semicolons is refused otherwise, as it would be one column."""
+    path = write(f"{folder}/events.csv.gz", gzip.compress("name;years\nä;1,5\n".encode("cp1252")))
+    options = {"separator": ";", "decimal": ",", "encoding": "cp1252"}
+    assert list(events_of(path, options=options)) == [{"name": "ä", "years": "1.5"}]
+    with pytest.raises(InvalidInput, match="option separator"):
+        list(events_of(write(f"{folder}/plain.csv", b"name;years\na;1\n")))
+    with pytest.raises(InvalidInput, match="is read without dates"):
+        list(events_of(path, options={"dates": "text"}))
 
 
 @pytest.mark.parametrize(

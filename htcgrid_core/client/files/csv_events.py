@@ -35,52 +35,36 @@ def _events(lines: Iterator[str], name: str, options: CsvOptions) -> Iterator[di
     first = next(lines, "")
     declared = _DECLARED.fullmatch(first)
     separator = options.separator or (declared[1] if declared else None)
-    head = 1 + bool(declared)
-    rows = _rows(lines if declared else _again(first, lines), name, separator or ",", options.quote, head)
-    _, header = next(rows, (None, []))
-    _check(header, f"{name}, line {head}", guessed=separator is None)
-    for place, row in rows:
-        if len(row) != len(header):
-            if row:
-                raise InvalidInput(f"{name}, {place}: {len(row)} of {len(header)} columns")
-            if len(header) > 1:
-                continue  # an empty line
-            row = [""]  # of one column it is how a null is written, by DuckDB and Polars
-        if options.decimal == ",":
-            row = [_with_point(value) for value in row]
-        yield dict(zip(header, row, strict=True))
+    quoting: Any = {"quotechar": options.quote} if options.quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
+    lines = lines if declared else _again(first, lines)
+    reader = csv.reader(lines, delimiter=separator or ",", strict=True, **quoting)
+    before = begin = int(bool(declared))  # lines before those of the reader, and before the row that it reads
+    try:
+        header = next(reader, [])
+        _check(header, f"{name}, line {before + 1}", guessed=separator is None)
+        begin = reader.line_num + before
+        for row in reader:
+            if len(row) != len(header):
+                if not row and len(header) > 1:
+                    begin = reader.line_num + before
+                    continue  # an empty line
+                if row:
+                    where = _lines_of(begin, reader.line_num + before)
+                    raise InvalidInput(f"{name}, {where}: {len(row)} of {len(header)} columns")
+                row = [""]  # of one column it is how a null is written, by DuckDB and Polars
+            if options.decimal == ",":
+                row = [_with_point(value) for value in row]
+            yield dict(zip(header, row, strict=True))
+            begin = reader.line_num + before
+    except csv.Error as error:
+        hint = "; if nothing is quoted, let the option quote be empty" if options.quote else ""
+        where = _lines_of(begin, reader.line_num + before)
+        raise InvalidInput(f"{name}, {where}: not CSV ({error}){hint}") from error
 
 
-def _rows(
-    lines: Iterator[str], name: str, separator: str, quote: str, first: int
-) -> Iterator[tuple[_Place, list[str]]]:
-    """Each row with the lines that it stands on."""
-    quoting: Any = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
-    reader = csv.reader(lines, delimiter=separator, strict=True, **quoting)
-    before = first - 1
-    while True:
-        begin = reader.line_num + before + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            place = _Place(begin, reader.line_num + before)
-            hint = "; if nothing is quoted, let the option quote be empty" if quote else ""
-            raise InvalidInput(f"{name}, {place}: not CSV ({error}){hint}") from error
-        if row is None:
-            return
-        yield _Place(begin, reader.line_num + before), row
-
-
-class _Place:
-    """Lines of a file, made text only when something is wrong there."""
-
-    __slots__ = ("begin", "end")
-
-    def __init__(self, begin: int, end: int) -> None:
-        self.begin, self.end = begin, end
-
-    def __str__(self) -> str:
-        return f"line {self.begin}" if self.end <= self.begin else f"lines {self.begin} to {self.end}"
+def _lines_of(begin: int, end: int) -> str:
+    """The lines after ``begin`` up to ``end``, on which a row stands."""
+    return f"line {end}" if end <= begin + 1 else f"lines {begin + 1} to {end}"
 
 
 def _again(first: str, lines: Iterator[str]) -> Iterator[str]:

@@ -26,7 +26,10 @@ def json_lines(stream: BinaryIO, name: str) -> Iterator[Any]:
         if not line.strip():
             continue
         try:
-            event = json.loads(line.decode(), object_pairs_hook=object_of)
+            event = json.loads(line.decode())
+            colons = line.count(b":")  # more than names: some in texts, or a name twice
+            if colons and (type(event) is not dict or colons > len(event)) and colons > _names_in(event):
+                event = json.loads(line.decode(), object_pairs_hook=object_of)
         except (ValueError, RecursionError) as error:
             hint = ""
             if number == 1 and line.lstrip().startswith(b"["):
@@ -49,6 +52,15 @@ def json_array(stream: BinaryIO, name: str) -> list[Any]:
     if not isinstance(events, list):
         raise InvalidInput(f"{name}: a {type(events).__name__}, not an array of events")
     return events
+
+
+def _names_in(value: Any) -> int:
+    """How many names all objects in a value have, each of which has a colon behind it."""
+    if isinstance(value, dict):
+        return len(value) + sum(_names_in(item) for item in value.values() if isinstance(item, dict | list))
+    if isinstance(value, list):
+        return sum(map(_names_in, value))
+    return 0
 
 
 def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

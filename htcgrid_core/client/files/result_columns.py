@@ -41,7 +41,7 @@ class Columns:
 class Column:
     """What the values of one column have been."""
 
-    __slots__ = ("columns", "depth", "fields", "floats", "ints", "items", "kind", "large", "name")
+    __slots__ = ("columns", "depth", "fields", "floats", "ints", "items", "kind", "known", "large", "name")
 
     def __init__(self, columns: Columns, name: str, depth: int, index: int) -> None:
         columns.count += 1
@@ -53,6 +53,7 @@ class Column:
         self.name = name
         self.depth = depth
         self.kind: str | None = None  # None while there are only nulls
+        self.known: set[type] = {type(None)}  # of which another one changes nothing, unless it is a large integer
         self.ints = self.floats = False
         self.large = 0  # the integer that is furthest from zero
         self.items: Column | None = None
@@ -60,9 +61,9 @@ class Column:
 
     def see(self, value: Any, index: int) -> None:
         """Take in a value."""
-        if value is None:
-            return
         kind = type(value)
+        if kind in self.known and (kind is not int or -_EXACT_IN_FLOATS <= value <= _EXACT_IN_FLOATS):
+            return
         self._be(_KINDS[kind], index)
         if kind is int:
             self.ints = True
@@ -79,6 +80,8 @@ class Column:
                 self.items.see(item, index)
         elif kind is dict:
             _see_fields(self.columns, self.fields, value, index, f"{self.name}.", self.depth + 1)
+        if kind not in (list, dict):
+            self.known.add(kind)
 
     def _be(self, kind: str, index: int) -> None:
         if self.kind is None:
@@ -130,6 +133,8 @@ def row_of(plain: Any, index: int) -> dict[str, Any]:
     """
     if not isinstance(plain, dict):
         return {"result": plain}
+    if "task_index" not in plain and "task_error" not in plain:
+        return plain
     for name, ours in (("task_index", index), ("task_error", None)):
         if name in plain and (type(plain[name]) is not type(ours) or plain[name] != ours):
             raise NotTabular(f"the result of task {index} has its own {name!r}, the name of a column that all have")

@@ -33,7 +33,7 @@ def write_table(results: Iterable[Any], stream: BinaryIO, as_json: Callable[[Any
             line = as_json(result, index)
             failed.append(isinstance(result, TaskFailed))
             if not failed[index]:
-                columns.see(_row(line, index), index)
+                columns.see(row_of(_checked(line, index), index), index)
             lines.write(line + b"\n")
         lines.seek(0)
         try:
@@ -49,23 +49,24 @@ def write_table(results: Iterable[Any], stream: BinaryIO, as_json: Callable[[Any
     return len(failed)
 
 
-def _row(line: bytes, index: int) -> dict[str, Any]:
+def _checked(line: bytes, index: int) -> Any:
     try:
-        plain = json.loads(line, object_pairs_hook=object_of)
+        return json.loads(line, object_pairs_hook=object_of)
     except (ValueError, RecursionError) as error:
         raise NotTabular(f"the result of task {index}: {error}") from error
-    return row_of(plain, index)
 
 
 def _rows(lines: IO[bytes], failed: bytearray) -> Iterator[tuple[dict[str, Any], int]]:
     """Each row, and how many bytes it has as JSON."""
     for index, line in enumerate(lines):
+        plain = json.loads(line)
         if failed[index]:
-            error = json.loads(line)["error"]
+            error = plain["error"]
             row: dict[str, Any] = {"task_error": f"{error['type']}: {error['message']}"}
         else:
-            row = {**_row(line, index), "task_error": None}
-        yield {**row, "task_index": index}, len(line)
+            row = row_of(plain, index)
+        row["task_index"] = index
+        yield row, len(line)
 
 
 def _batches(rows: Iterable[tuple[dict[str, Any], int]]) -> Iterator[list[dict[str, Any]]]:
