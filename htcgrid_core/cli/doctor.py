@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
 from htcgrid_core.cli.exits import Exit
-from htcgrid_core.cli.options import grid_options
+from htcgrid_core.cli.options import grid_options, is_aws
 from htcgrid_core.cli.output import echo, print_json
 from htcgrid_core.domain.printable import printable
+
+if TYPE_CHECKING:
+    from htcgrid_core.local.doctor.finding import Findings
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 INDENT = " " * 9
@@ -18,17 +22,17 @@ INDENT = " " * 9
 @click.command(short_help="Look at everything the grid rests on; say what is wrong and what to do.")
 @grid_options
 def doctor(url: str, as_json: bool) -> None:
-    """Look at everything an embedded grid rests on; say what is wrong and what to do.
+    """Look at everything a grid rests on; say what is wrong and what to do.
 
-    If its directory can be used, one task is run in it, with agents started as by a submit. Exit code 1 if there is a
-    problem; warnings leave it 0.
+    If the directory of an embedded grid can be used, one task is run in it, with agents started as by a submit. Of a
+    grid on AWS everything is only read; what may not be read is said, with the permission that it takes.
+
+    Exit code 1 if there is a problem; warnings leave it 0.
     """
-    from htcgrid_core.local.address import parse_local
-    from htcgrid_core.local.doctor import Verdict, examine
+    from htcgrid_core.local.doctor import Verdict
 
-    directory, fleet = parse_local(url)
     problems = warnings = 0
-    for finding in examine(directory, fleet):
+    for finding in _of_aws(url) if is_aws(url) else _of_directory(url):
         problems += finding.verdict is Verdict.PROBLEM
         warnings += finding.verdict is Verdict.WARNING
         if as_json:
@@ -43,3 +47,17 @@ def doctor(url: str, as_json: bool) -> None:
         click.echo(f"{problems} problems, {warnings} warnings")
     if problems:
         click.get_current_context().exit(Exit.FAILED)
+
+
+def _of_directory(url: str) -> Findings:
+    from htcgrid_core.local.address import parse_local
+    from htcgrid_core.local.doctor import examine
+
+    return examine(*parse_local(url))
+
+
+def _of_aws(url: str) -> Findings:
+    from htcgrid_core.cloud.address import parse_aws
+    from htcgrid_core.cloud.doctor import examine
+
+    return examine(parse_aws(url))

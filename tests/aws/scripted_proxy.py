@@ -57,11 +57,13 @@ class _Handler(Forwarder):
         target = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         body = self.body()
         found = self.server.answer_to(target or f"{self.command} {self.path}")
+        now = {"Date": self.date_time_string()}
         if found is None:
-            self.answer(*self.ask(self.command, self.path, body))
+            status, headers, answer = self.ask(self.command, self.path, body)
+            self.answer(status, {**headers, **now}, answer)
         else:
             kind = "application/xml" if found.body.startswith("<") else "application/x-amz-json-1.0"
-            self.answer(found.status, {"Content-Type": kind}, found.body.encode())
+            self.answer(found.status, {"Content-Type": kind, **now}, found.body.encode())
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = forward  # noqa: N815 - the base class's names
 

@@ -17,6 +17,7 @@ BY_TIME_KEY, SUBMITTED_AT = "all", "at"  # every session, by the time of its sub
 LIVE_KEY = "live"  # sessions that have not ended
 ENDED_KEY, EXPIRES_AT = "ended", "exp"  # sessions that have, by the time at which they may be deleted
 BY_TIME_INDEX, LIVE_INDEX, ENDED_INDEX = "sessions-by-time", "sessions-live", "sessions-ended"
+INDEXES = (BY_TIME_INDEX, LIVE_INDEX, ENDED_INDEX)
 TTL = "ttl"  # seconds since the epoch, after which DynamoDB deletes the item
 
 

@@ -71,7 +71,7 @@ class Bucket:
     def make(self, grid: str) -> None:
         """Make it unless it is there: private, encrypted, emptied of forgotten sessions."""
         self._call(self._create)
-        if self.owner() != grid:
+        if not self.owner():
             self.claim(grid)
         s3, bucket = self._clients.s3, self.name
         self._call(

@@ -52,13 +52,14 @@ class GridResources:
         bucket = Bucket(self._clients, planned.bucket, self._patience)
         queues = {pool: self._queues(pool, urls) for pool, urls in planned.queues.items()}
         everything: list[Resource] = [table, bucket, *(queue for each in queues.values() for queue in each.values())]
-        for resource in everything:
-            self._check_owner(resource)
+        untagged = [resource for resource in everything if self._owner(resource) == ""]  # an earlier version's
         table.make(self._name)
-        self._is_there(table)
+        self._patience.say(table.label)
         made = {pool: self._make_queues(each) for pool, each in queues.items()}
         bucket.make(self._name)
-        self._is_there(bucket)
+        self._patience.say(bucket.label)
+        for resource in untagged:
+            resource.claim(self._name)
         secret = Parameter(self._clients, self._name, planned.key, self._patience)
         secret.make_secret()
         self._patience.say(f"secret {planned.key}")
@@ -100,22 +101,17 @@ class GridResources:
         """Whether the grid's own parameter names it."""
         return self._before is not None and resource.named_in(text_of(self._before))
 
-    def _check_owner(self, resource: Resource) -> None:
+    def _owner(self, resource: Resource) -> str | None:
         owner = resource.owner()
         if owner in (None, self._name) or self._known(resource):
-            return
+            return owner
         if isinstance(resource, Bucket) and not owner and resource.is_empty():
-            return  # its tag comes a moment after it
+            return owner  # its tag comes a moment after it
         whose = f"is tagged as grid {owner!r}'s" if owner else f"has no tag {TAG}={self._name}"
         raise InvalidInput(
             f"{resource.label} is there already, and may be another's: it {whose}, and no parameter of grid "
             f"{self._name!r} names it. Delete it, or tag it, or give the grid another name; nothing was made"
         )
-
-    def _is_there(self, resource: Resource) -> None:
-        if resource.owner() == "":  # an earlier version tagged nothing
-            resource.claim(self._name)
-        self._patience.say(resource.label)
 
     def _make_queues(self, queues: dict[str, Queue]) -> PoolQueues:
         common = {"MessageRetentionPeriod": str(RETENTION_SECONDS)}
@@ -126,7 +122,7 @@ class GridResources:
 
     def _make_queue(self, queue: Queue, attributes: dict[str, str]) -> str:
         url = queue.make(self._name, attributes)
-        self._is_there(queue)
+        self._patience.say(queue.label)
         return url
 
 
