@@ -51,10 +51,13 @@ class Resources:
         """The name of a pool's queue of a priority, or of ``dead`` letters."""
         return f"htcgrid-{self._name}-{pool}-{priority}"
 
-    def bucket(self) -> str:
-        """The bucket's name, which must be its own in all accounts."""
+    def account(self) -> str:
+        """Whose the resources are."""
         with aws_errors("AWS STS"):
-            account = self._clients.sts.get_caller_identity()["Account"]
+            return str(self._clients.sts.get_caller_identity()["Account"])
+
+    def bucket(self, account: str) -> str:
+        """The bucket's name, which must be its own in all accounts."""
         return f"htcgrid-{self._name}-{account}-{self._clients.region}"[:63].rstrip("-")
 
     # Making
@@ -65,12 +68,15 @@ class Resources:
         Raises:
             AccessDenied, GridUnavailable: some was made; the same call carries on.
         """
-        bucket = self.bucket()
+        account = self.account()
+        bucket = self.bucket(account)
         self._make_table()
         queues = {pool: self._make_queues(pool) for pool in pools}
-        self._make_bucket(bucket)
+        self._make_bucket(bucket, account)
         key = self._make_key()
-        parameter = GridParameter(table=self.table, bucket=bucket, queues=queues, key=key, defaults=defaults)
+        parameter = GridParameter(
+            table=self.table, bucket=bucket, account=account, queues=queues, key=key, defaults=defaults
+        )
         with aws_errors(f"SSM parameter {parameter_name(self._name)}"):
             self._clients.ssm.put_parameter(
                 Name=parameter_name(self._name), Value=parameter.model_dump_json(), Type="String", Overwrite=True
@@ -127,7 +133,7 @@ class Resources:
         self._say(f"queue {name}")
         return url
 
-    def _make_bucket(self, bucket: str) -> None:
+    def _make_bucket(self, bucket: str, account: str) -> None:
         s3, region = self._clients.s3, self._clients.region
         where: Any = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         with aws_errors(f"S3 bucket {bucket}"):
@@ -136,8 +142,9 @@ class Resources:
             except ClientError as error:
                 if code_of(error) != "BucketAlreadyOwnedByYou":
                     raise
+            owned: Any = {"Bucket": bucket, "ExpectedBucketOwner": account}  # else somebody else's of the same name
             s3.put_public_access_block(
-                Bucket=bucket,
+                **owned,
                 PublicAccessBlockConfiguration={
                     "BlockPublicAcls": True,
                     "IgnorePublicAcls": True,
@@ -145,14 +152,15 @@ class Resources:
                     "RestrictPublicBuckets": True,
                 },
             )
+            s3.put_bucket_policy(**owned, Policy=json.dumps(tls_only(bucket, s3.meta.partition)))
             s3.put_bucket_encryption(
-                Bucket=bucket,
+                **owned,
                 ServerSideEncryptionConfiguration={
                     "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
                 },
             )
             s3.put_bucket_lifecycle_configuration(
-                Bucket=bucket,
+                **owned,
                 LifecycleConfiguration={
                     "Rules": [
                         {
@@ -183,7 +191,8 @@ class Resources:
         """Remove everything there is, first the parameter, so that nobody finds the grid half removed."""
         self._remove_parameters([parameter_name(self._name)])
         self._remove_queues()
-        self._remove_bucket(self.bucket())
+        account = self.account()
+        self._remove_bucket(self.bucket(account), account)
         with aws_errors(f"DynamoDB table {self.table}"):
             try:
                 self._clients.dynamodb.delete_table(TableName=self.table)
@@ -216,23 +225,42 @@ class Resources:
                         raise
             self._say(f"queue {queue}")
 
-    def _remove_bucket(self, bucket: str) -> None:
+    def _remove_bucket(self, bucket: str, account: str) -> None:
         s3 = self._clients.s3
+        owned: Any = {"Bucket": bucket, "ExpectedBucketOwner": account}
         with aws_errors(f"S3 bucket {bucket}"):
             try:
-                for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                for page in s3.get_paginator("list_object_versions").paginate(**owned):
                     found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
                     for at in range(0, len(found), DELETE_BATCH):
                         objects: Any = [
                             {"Key": entry["Key"], "VersionId": entry["VersionId"]}
                             for entry in found[at : at + DELETE_BATCH]
                         ]
-                        s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
-                s3.delete_bucket(Bucket=bucket)
+                        s3.delete_objects(**owned, Delete={"Objects": objects, "Quiet": True})
+                s3.delete_bucket(**owned)
                 self._say(f"bucket {bucket}")
             except ClientError as error:
                 if not _is_missing(error):
                     raise
+
+
+def tls_only(bucket: str, partition: str) -> dict[str, Any]:
+    """The bucket's policy: nothing without TLS, whoever asks."""
+    arn = f"arn:{partition}:s3:::{bucket}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [arn, f"{arn}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
 
 
 def _is_missing(error: ClientError) -> bool:
