@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
 
 from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.domain.errors import InvalidInput
 
 _TEXT = "text/plain; charset=utf-8"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-CLIENT_SECONDS = 5.0  # that one who asks may take to do so
+CLIENT_SECONDS = 5.0  # that one who asks may take to do so, however slowly the bytes come
+CONNECTIONS = 16  # at once; who comes then is hung up on
 
 
 class Health:
@@ -41,7 +47,7 @@ class Health:
         self._page = page
         self._stuck_seconds = stuck_seconds
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(self._answer))
+            self._server = _Server((host, port), _handler(self._answer, host))
         except OSError as error:
             raise InvalidInput(f"health and metrics cannot be served on {host}:{port}: {error}") from error
         self._server.daemon_threads = True
@@ -74,11 +80,63 @@ class Health:
         return f"its loop has made no iteration for {seconds:.0f} s" if seconds > self._stuck_seconds else ""
 
 
-def _handler(answer: Callable[[str], tuple[HTTPStatus, str, bytes]]) -> type[BaseHTTPRequestHandler]:
+class _Server(ThreadingHTTPServer):
+    """One thread a connection, and a bounded number of them."""
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer it in a thread of its own, or not at all."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer it, within the time that it has as a whole."""
+        late = threading.Timer(CLIENT_SECONDS, _hang_up, [request])
+        late.daemon = True
+        late.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            late.cancel()
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever hangs up, or is hung up on, is no news."""
+
+
+def _hang_up(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # closed just now
+        request.shutdown(socket.SHUT_RDWR)
+
+
+def _names_this_host(value: str | None, host: str) -> bool:
+    """Whether a Host header names this agent: by an address, or by a name that no stranger's DNS can give it.
+
+    A page in somebody's browser may ask any address under its own host name; so one that only resolves to this machine
+    is refused.
+    """
+    if value is None:
+        return True
+    name = urlsplit(f"//{value}").hostname or ""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return name in ("localhost", host.lower(), socket.gethostname().lower())
+
+
+def _handler(answer: Callable[[str], tuple[HTTPStatus, str, bytes]], host: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_SECONDS
 
         def do_GET(self) -> None:
+            if not _names_this_host(self.headers.get("Host"), host):
+                self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "ask by address, or by this machine's own name")
+                return
             status, content_type, body = answer(self.path.partition("?")[0])
             self.send_response(status)
             self.send_header("Content-Type", content_type)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -31,11 +32,24 @@ def functions() -> None:
 
 
 def _variables(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in values]
-    for (_, separator, _), text in zip(pairs, values, strict=True):
-        if not separator:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE.", context, option)
-    return {key: value for key, _, value in pairs}
+    """KEY=VALUE, or KEY alone for what this process has under that name: what is in argv, others may read."""
+    found = {}
+    for text in values:
+        key, separator, value = text.partition("=")
+        if not separator and key not in os.environ:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE, and no variable of this process.", context, option)
+        found[key] = value if separator else os.environ[key]
+    return found
+
+
+def _in_file(context: click.Context, option: click.Parameter, file: IO[str] | None) -> dict[str, str]:
+    """Lines of KEY=VALUE; empty ones and those that begin with # say nothing."""
+    lines = [] if file is None else [line.strip() for line in file]
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    for number, (key, separator, _) in enumerate(pairs, 1):
+        if not (key and separator):
+            raise click.BadParameter(f"its {number}. variable is not KEY=VALUE.", context, option)
+    return {key.strip(): value for key, _, value in pairs}
 
 
 @functions.command(short_help="Package a folder or zip and register it.")
@@ -48,18 +62,25 @@ def _variables(context: click.Context, option: click.Parameter, values: tuple[st
 @click.option("--timeout", type=float, metavar="SECONDS", help="One attempt of a task may take this long.")
 @click.option("--memory", "memory_mb", type=int, metavar="MB", help="Memory that a worker may use.")
 @click.option(
-    "--env", "environment", multiple=True, metavar="KEY=VALUE", callback=_variables,
-    help="Environment variable of its workers; not for secrets. May be repeated.",
+    "--env", "environment", multiple=True, metavar="KEY[=VALUE]", callback=_variables,
+    help="Environment variable of its workers, KEY alone with the value that it has here; not for secrets, since the "
+    "registry is not encrypted. May be repeated.",
+)  # fmt: skip
+@click.option(
+    "--env-file", type=click.File(), callback=_in_file,
+    help="A file with such variables, KEY=VALUE on each line; --env goes before it.",
 )  # fmt: skip
 @click.option("--description", default="", help="For people.")
 @grid_options
-def deploy(url: str, as_json: bool, name: str, path: str, **options: Any) -> None:
+def deploy(
+    url: str, as_json: bool, name: str, path: str, environment: dict[str, str], env_file: dict[str, str], **options: Any
+) -> None:
     """Package a folder or zip archive and register it as the next version of NAME.
 
     The latest version is kept if it has the same files and options. Prints NAME:VERSION.
     """
     with connected(url) as grid:
-        version = grid.deploy(name, path, **options)
+        version = grid.deploy(name, path, environment={**env_file, **environment}, **options)
     if as_json:
         print_json(_view(version))
     else:

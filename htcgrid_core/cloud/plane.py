@@ -101,10 +101,11 @@ def open_cloud(
         wall=clock.now,
     )
     cache = cache_folder(address.name)
+    blob_cache = BlobCache(DiskCache(cache, times.cache_bytes))
     plane = Plane(
         store=DynamoStore(lambda: clients.dynamodb, parameter.table),
         queue=queue,
-        blobs=S3Blobs(clients, parameter.bucket, BlobCache(DiskCache(cache, times.cache_bytes))),
+        blobs=S3Blobs(clients, parameter.bucket, blob_cache, parameter.account),
         clock=clock,
         doorbell=doorbell,
         key=key,

@@ -284,3 +284,39 @@ def test_an_agent_does_not_work_with_a_cache_that_others_may_write_to(
     assert f"other users may write to {tmp_path}/shared/{NAME} (mode 777)" in ran.stderr
     assert "HTCGRID_CACHE" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_grids_bucket_is_its_own_accounts_and_is_not_used_without_tls(aws_cloud: CloudUnderTest) -> None:
+    parameter = read_parameter(clients_of(aws_cloud.account), NAME)
+    s3 = aws_cloud.account.s3()
+    policy = json.loads(s3.get_bucket_policy(Bucket=parameter.bucket)["Policy"])
+    (statement,) = policy["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Deny", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert {resource.rpartition(":")[2] for resource in statement["Resource"]} == {
+        parameter.bucket, f"{parameter.bucket}/*"
+    }  # fmt: skip
+    assert parameter.account == clients_of(aws_cloud.account).sts.get_caller_identity()["Account"]
+
+
+def test_every_call_of_the_bucket_says_whose_it_is(aws_cloud: CloudUnderTest) -> None:
+    """A bucket that was deleted may be made again by somebody else."""
+    cloud = open_cloud(parse_aws(aws_cloud.url))
+    asked: dict[str, set[str]] = {}
+
+    def note(params: dict[str, Any], model: Any, **_: Any) -> None:
+        owners = {name: value for name, value in params.items() if name.startswith("Expected")}
+        assert set(owners.values()) == {cloud.parameter.account}, model.name
+        asked.setdefault(model.name, set()).update(owners)
+
+    clients = cloud.plane.blobs._clients  # type: ignore[attr-defined]
+    clients.s3.meta.events.register("provide-client-params.s3", note)
+    blobs = cloud.plane.blobs
+    blobs.put("shared/x", b"x")
+    blobs.put("shared/x", b"x")
+    assert (blobs.get("shared/x"), blobs.get_range("shared/x", 0, 1), blobs.exists("shared/x")) == (b"x", b"x", True)
+    assert blobs.keys("shared/") == ["shared/x"]
+    assert blobs.touch("shared/x")
+    blobs.delete_unused("shared/", 0.0, lambda _: False)
+    blobs.delete_prefix("shared/")
+    assert {"PutObject", "GetObject", "HeadObject", "ListObjectsV2", "DeleteObjects"} <= asked.keys()

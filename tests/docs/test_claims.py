@@ -33,6 +33,30 @@ def test_every_promise_has_its_weakness_and_its_tests() -> None:
         assert list(named_tests(text)) or "*Not tested yet" in text, f"{title}: nothing holds it"
 
 
+SECURITY = REPOSITORY / "SECURITY.md"
+CLAIM_NOTHING = ("Reporting", "What is not there yet")
+
+
+def test_every_claim_of_security_has_its_tests() -> None:
+    sections = _sections(SECURITY.read_text(), "##")
+    assert {"Threat model", "Folders", "Workers and handlers"} <= sections.keys()
+    for title, text in sections.items():
+        if title not in CLAIM_NOTHING:
+            assert list(named_tests(text)), f"{title}: nothing holds it"
+            assert title == "Threat model" or "Held by:\n" in text, f"{title}: its tests are not listed"
+
+
+def test_whatever_somebody_cannot_do_is_held_by_a_test() -> None:
+    model = _sections(SECURITY.read_text(), "##")["Threat model"]
+    for who, text in _sections(model, "###").items():
+        _, cannot, listed = re.split(r"(cannot[^\n]*:\n)(?=- )", text, maxsplit=1)
+        assert cannot
+        claims = re.split(r"^- ", listed, flags=re.MULTILINE)[1:]
+        assert claims, f"{who}: what they cannot do is not said"
+        for claim in claims:
+            assert list(named_tests(claim)), f"{who}: nothing holds {claim.splitlines()[0]!r}"
+
+
 def _required(name: str) -> set[str]:
     lists = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
     return {re.split(r"[\[<>=~!;]", requirement)[0].strip() for requirement in lists[name]}

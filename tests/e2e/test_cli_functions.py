@@ -60,7 +60,7 @@ def test_from_deployment_to_results(cli: CommandLine) -> None:
         (("deploy", "app", "pricing", "--handler", "app.nothing"), "has no function 'nothing'"),
         (("deploy", "a.b", "pricing", "--handler", "app.handler"), "was not deployed: function"),
         (("deploy", "app", "pricing", "--handler", "app.handler", "--runtime", "cobol"), "was not deployed: runtime"),
-        (("deploy", "app", "pricing", "--handler", "app.handler", "--env", "DESK"), "is not KEY=VALUE"),
+        (("deploy", "app", "pricing", "--handler", "app.handler", "--env", "NO_SUCH_DESK"), "is not KEY=VALUE"),
         (("describe", "nobody"), "is not deployed"),
         (("describe", "nobody:x"), "a version is a number"),
         (("remove", "nobody"), "is not deployed"),
@@ -81,3 +81,23 @@ def test_nothing_is_deployed_yet(cli: CommandLine) -> None:
     ran = cli.call("submit", "pricing", "--range", "1")
     assert (ran.code, ran.out) == (2, "")
     assert "is not deployed" in ran.err
+
+
+def test_variables_from_this_process_and_from_a_file(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is in argv, other users of the machine may read."""
+    monkeypatch.setenv("DESK", "rates=1")
+    (tmp_path / "variables").write_text("# of the desk\n\nBOOK=a=b\nDESK=fx\n")
+    deployed = cli.call(
+        "functions", "deploy", "app", "pricing", "--handler", "app.handler", "--env", "DESK", "--env", "CURVE=x",
+        "--env-file", str(tmp_path / "variables"), "--json",
+    )  # fmt: skip
+    assert deployed.object["variables"] == {"BOOK": "a=b", "DESK": "rates=1", "CURVE": "x"}
+    (tmp_path / "variables").write_text("BOOK=a\nsecret-value\n")
+    ran = cli.call(
+        "functions", "deploy", "app", "pricing", "--handler", "app.handler", "--env-file", str(tmp_path / "variables")
+    )
+    assert ran.code == 2
+    assert "its 2. variable is not KEY=VALUE" in ran.err
+    assert "secret-value" not in ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -128,3 +129,12 @@ class TestCapacity:
     def test_reads(self) -> None:
         assert [read_units(size) for size in (0, 4096, 4097, 16384)] == [1, 1, 2, 4]
         assert read_units(4097, consistent=False) == 1
+
+
+def test_what_grows_beyond_its_size_is_given_up() -> None:
+    """An item of 400 KB inflates to 400 MB at most, and no more of it is made than it says."""
+    large = item_payloads.deflated(b"0" * (1 << 20))
+    assert len(item_payloads.inflated(large, most=1 << 20)) == 1 << 20
+    with pytest.raises(zlib.error, match="inflates to more than"):
+        item_payloads.inflated(large, most=(1 << 20) - 1)
+    assert item_payloads.payload_of({"p": large, "sz": 7}).data == b""

@@ -10,7 +10,8 @@ SECRETS = [
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "GITHUB_TOKEN", "DATABASE_URL",
     "HTCGRID_URL", "HTCGRID_KEY", "KUBECONFIG", "SSH_AUTH_SOCK", "API_KEY", "PGPASSWORD", "AIRFLOW__CORE__FERNET_KEY",
-    "path", "HOMEPAGE_PASSWORD", "LANGSMITH_API_KEY", "USERPASS",
+    "path", "HOMEPAGE_PASSWORD", "LANGSMITH_API_KEY", "USERPASS", "PYTHON_API_TOKEN", "PYTHONPASSWORD",
+    "PYTHON_KEYRING_BACKEND",
 ]  # fmt: skip
 
 
@@ -20,7 +21,9 @@ def test_secrets_are_not_passed(monkeypatch: pytest.MonkeyPatch, name: str) -> N
     assert "canary" not in worker_environment().values()
 
 
-@pytest.mark.parametrize("name", ["PATH", "HOME", "LC_ALL", "PYTHONPATH", "OMP_NUM_THREADS", "TMPDIR", "TZ"])
+@pytest.mark.parametrize(
+    "name", ["PATH", "HOME", "LC_ALL", "PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "TMPDIR", "TZ"]
+)
 def test_what_programs_need_is_passed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "value")
     assert worker_environment()[name] == "value"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-from htcgrid_core.agent.workers.environment import PASSED_PREFIXES, PASSED_VARIABLES
+from htcgrid_core.agent.workers.environment import PASSED_PREFIXES, PASSED_VARIABLES, PYTHON_VARIABLES
 from htcgrid_core.local.address import LocalOptions
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from tools.docs.docstrings import Docstring
@@ -24,7 +24,7 @@ def agents() -> str:
 
 def passed_variables() -> str:
     """The environment variables of the agent that handlers see."""
-    exact = ", ".join(f"`{name}`" for name in PASSED_VARIABLES)
+    exact = ", ".join(f"`{name}`" for name in (*PASSED_VARIABLES, *PYTHON_VARIABLES))
     prefixes = ", ".join(f"`{prefix}*`" for prefix in PASSED_PREFIXES)
     return f"{exact}, {prefixes}"
 

@@ -52,6 +52,7 @@ class GridParameter(BaseModel):
     Attributes:
         version: of this form.
         table, bucket: names.
+        account: that owns the bucket; empty if whoever wrote this did not say.
         queues: of each pool.
         key: name of the SecureString parameter with the secret that signs pickles, as hex.
     """
@@ -61,6 +62,7 @@ class GridParameter(BaseModel):
     version: Literal[1] = 1
     table: str
     bucket: str
+    account: str = Field(default="", pattern=r"^([0-9]{12})?$")
     queues: dict[str, PoolQueues] = Field(min_length=1)
     key: str
     defaults: Defaults = Defaults()

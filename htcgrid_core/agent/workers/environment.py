@@ -14,7 +14,16 @@ PASSED_VARIABLES = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
     "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "SSL_CERT_FILE", "XDG_CACHE_HOME", "MPLBACKEND",
 )  # fmt: skip
-PASSED_PREFIXES = ("LC_", "PYTHON", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "NUMBA_", "CUDA_")
+# By name: what begins like the interpreter's own need not be (PYTHON_KEYRING_..., or a token of a package index).
+PYTHON_VARIABLES = (
+    "PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH",
+    "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
+    "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONCOERCECLOCALE", "PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONASYNCIODEBUG",
+    "PYTHONFAULTHANDLER", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONINTMAXSTRDIGITS", "PYTHONNODEBUGRANGES",
+    "PYTHONPERFSUPPORT", "PYTHONPROFILEIMPORTTIME", "PYTHON_CPU_COUNT", "PYTHON_FROZEN_MODULES", "PYTHON_GIL",
+    "PYTHON_JIT",
+)  # fmt: skip
+PASSED_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "NUMBA_", "CUDA_")
 PASS_MORE = "HTCGRID_WORKER_ENV"  # noqa: S105 - comma-separated names of more variables that handlers may see
 
 
@@ -24,7 +33,7 @@ def worker_environment(function: FunctionRef | None = None) -> dict[str, str]:
     passed = {
         name: value
         for name, value in os.environ.items()
-        if name in PASSED_VARIABLES or name in more or name.startswith(PASSED_PREFIXES)
+        if name in PASSED_VARIABLES or name in PYTHON_VARIABLES or name in more or name.startswith(PASSED_PREFIXES)
     }
     return {**passed, **(_variables(function) if function else {})}
 

@@ -11,6 +11,7 @@ from htcgrid_core.domain.payload import Payload
 
 PAYLOAD_BYTES = 350_000  # in an item, of DynamoDB's 400 KB
 _DEFLATE_FROM_BYTES = 200
+MOST_INFLATED_BYTES = 4 << 20  # of what has no size beside it: a spec, or which tasks a bundle has
 
 
 def payload_attributes(payload: Payload) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def payload_of(item: Item) -> Payload:
     if "k" in item:
         return Payload.blob(item["k"], item["sz"], item.get("ka"))
     try:
-        data = inflated(item["p"])
+        data = inflated(item["p"], most=item["sz"])
     except zlib.error:
         data = b""  # it is damaged, and so has not its size: who loads it says of what session and bundle it was
     return Payload(data, None, item["sz"])
@@ -51,9 +52,19 @@ def deflated(data: bytes, dictionary: bytes = b"") -> bytes:
     return b"\0" + data
 
 
-def inflated(data: bytes, dictionary: bytes = b"") -> bytes:
-    """What was given to ``deflated``."""
+def inflated(data: bytes, dictionary: bytes = b"", *, most: int = MOST_INFLATED_BYTES) -> bytes:
+    """What was given to ``deflated``.
+
+    Args:
+        most: bytes that it has at most; what grows beyond that is not what was written, and is given up there.
+
+    Raises:
+        zlib.error: it is damaged.
+    """
     if data[:1] == b"\0":
         return data[1:]
     unpacker = zlib.decompressobj(wbits=-15, zdict=dictionary) if dictionary else zlib.decompressobj(wbits=-15)
-    return unpacker.decompress(data[1:]) + unpacker.flush()
+    found = unpacker.decompress(data[1:], most + 1)
+    if len(found) > most:
+        raise zlib.error(f"it inflates to more than {most:,} bytes")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -21,10 +22,15 @@ T = TypeVar("T")
 
 
 class Bucket:
-    """An S3 bucket."""
+    """An S3 bucket.
 
-    def __init__(self, clients: Clients, name: str, patience: Patience) -> None:
+    Args:
+        account: that must own it, or it is another's of the same name.
+    """
+
+    def __init__(self, clients: Clients, name: str, account: str, patience: Patience) -> None:
         self.name = name
+        self._where: Any = {"Bucket": name, "ExpectedBucketOwner": account}
         self._clients = clients
         self._patience = patience
 
@@ -48,7 +54,7 @@ class Bucket:
         get = self._clients.s3.get_bucket_tagging
         with aws_errors(f"S3 bucket {self.name}"):
             try:
-                answer = where_there_are_tags(lambda: get(Bucket=self.name), nothing)
+                answer = where_there_are_tags(lambda: get(**self._where), nothing)
                 return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
             except ClientError as error:
                 if code_of(error) == "NoSuchTagSet":
@@ -62,7 +68,7 @@ class Bucket:
         tags = {**(self._tags() or {}), TAG: grid}
         tagging: Any = {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
         put = self._clients.s3.put_bucket_tagging
-        self._call(lambda: where_there_are_tags(lambda: put(Bucket=self.name, Tagging=tagging), None))
+        self._call(lambda: where_there_are_tags(lambda: put(**self._where, Tagging=tagging), None))
 
     def named_in(self, parameter: str) -> bool:
         """Whether a grid's parameter names it."""
@@ -73,10 +79,10 @@ class Bucket:
         self._call(self._create)
         if not self.owner():
             self.claim(grid)
-        s3, bucket = self._clients.s3, self.name
+        s3 = self._clients.s3
         self._call(
             lambda: s3.put_public_access_block(
-                Bucket=bucket,
+                **self._where,
                 PublicAccessBlockConfiguration={
                     "BlockPublicAcls": True,
                     "IgnorePublicAcls": True,
@@ -85,9 +91,11 @@ class Bucket:
                 },
             )
         )
+        policy = json.dumps(tls_only(self.name, s3.meta.partition))
+        self._call(lambda: s3.put_bucket_policy(**self._where, Policy=policy))
         self._call(
             lambda: s3.put_bucket_encryption(
-                Bucket=bucket,
+                **self._where,
                 ServerSideEncryptionConfiguration={
                     "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
                 },
@@ -95,7 +103,7 @@ class Bucket:
         )
         self._call(
             lambda: s3.put_bucket_lifecycle_configuration(
-                Bucket=bucket,
+                **self._where,
                 LifecycleConfiguration={
                     "Rules": [
                         {
@@ -141,7 +149,7 @@ class Bucket:
             try:
                 for objects in self._versions():
                     self._delete(objects)
-                self._clients.s3.delete_bucket(Bucket=self.name)
+                self._clients.s3.delete_bucket(**self._where)
             except ClientError as error:
                 if code_of(error) in ("BucketNotEmpty", "OperationAborted"):
                     return False
@@ -151,16 +159,34 @@ class Bucket:
 
     def _versions(self) -> Iterator[list[dict[str, str]]]:
         """All that is in it, deleted versions included, as many at once as one call deletes."""
-        for page in self._clients.s3.get_paginator("list_object_versions").paginate(Bucket=self.name):
+        for page in self._clients.s3.get_paginator("list_object_versions").paginate(**self._where):
             found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
             for at in range(0, len(found), DELETE_BATCH):
                 yield [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found[at : at + DELETE_BATCH]]
 
     def _delete(self, objects: Any) -> None:
-        answer = self._clients.s3.delete_objects(Bucket=self.name, Delete={"Objects": objects, "Quiet": True})
+        answer = self._clients.s3.delete_objects(**self._where, Delete={"Objects": objects, "Quiet": True})
         for error in answer.get("Errors", ()):
             code = error.get("Code")
             if code != "InternalError":  # which passes: the bucket is not empty then
                 kind = AccessDenied if code == "AccessDenied" else GridError
                 text = f"{error.get('Key')} cannot be deleted ({code}: {error.get('Message')})"
                 raise kind(f"S3 bucket {self.name}: {text}")
+
+
+def tls_only(bucket: str, partition: str) -> dict[str, Any]:
+    """The bucket's policy: nothing without TLS, whoever asks."""
+    arn = f"arn:{partition}:s3:::{bucket}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [arn, f"{arn}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }

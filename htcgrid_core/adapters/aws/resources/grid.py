@@ -49,7 +49,7 @@ class GridResources:
         planned = self._planned(pools, defaults)
         check_size(planned)
         table = Table(self._clients, planned.table, self._patience)
-        bucket = Bucket(self._clients, planned.bucket, self._patience)
+        bucket = Bucket(self._clients, planned.bucket, planned.account, self._patience)
         queues = {pool: self._queues(pool, urls) for pool, urls in planned.queues.items()}
         everything: list[Resource] = [table, bucket, *(queue for each in queues.values() for queue in each.values())]
         untagged = [resource for resource in everything if self._owner(resource) == ""]  # an earlier version's
@@ -77,11 +77,13 @@ class GridResources:
         new = {pool: self._new_queues(pool, account) for pool in pools if before is None or pool not in before.queues}
         names.check_pools(new)
         if before is not None:
-            return before.model_copy(update={"queues": {**before.queues, **new}, "defaults": defaults})
+            update = {"queues": {**before.queues, **new}, "defaults": defaults, "account": before.account or account}
+            return before.model_copy(update=update)
         names.check_grid(self._name, account, self._clients.region)
         return GridParameter(
             table=names.table(self._name),
             bucket=names.bucket(self._name, account, self._clients.region),
+            account=account,
             queues=new,
             key=key_name(self._name),
             defaults=defaults,

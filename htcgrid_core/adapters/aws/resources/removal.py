@@ -57,7 +57,7 @@ def survey(clients: Clients, grid: str, parameter: GridParameter | None, patienc
         account = clients.sts.get_caller_identity()["Account"]
     others = parameters_of_others(clients, grid)
     resources, left = [], []
-    known = _known(clients, grid, parameter, patience)
+    known = _known(clients, grid, account, parameter, patience)
     for resource in (*known, *_likely(clients, grid, account, known, patience)):
         owner = resource.owner()
         shared = [other for other, text in others.items() if resource.named_in(text)]
@@ -74,7 +74,9 @@ def survey(clients: Clients, grid: str, parameter: GridParameter | None, patienc
     return Removal(grid, tuple(resources), tuple(left))
 
 
-def _known(clients: Clients, grid: str, parameter: GridParameter | None, patience: Patience) -> tuple[Resource, ...]:
+def _known(
+    clients: Clients, grid: str, account: str, parameter: GridParameter | None, patience: Patience
+) -> tuple[Resource, ...]:
     """What is the grid's by its parameter, or by a path that no other has."""
     found_by = Parameter(clients, grid, parameter_name(grid), patience)
     if parameter is None:
@@ -83,7 +85,7 @@ def _known(clients: Clients, grid: str, parameter: GridParameter | None, patienc
     return (
         found_by,
         *(Queue.at(clients, url, patience) for url in urls),
-        Bucket(clients, parameter.bucket, patience),
+        Bucket(clients, parameter.bucket, parameter.account or account, patience),
         Table(clients, parameter.table, patience),
         *(Parameter(clients, grid, key, patience) for key in dict.fromkeys((parameter.key, key_name(grid)))),
     )
@@ -97,7 +99,7 @@ def _likely(
     for prefix in names.queue_prefixes(grid):
         yield from (queue for queue in queues_with(clients, prefix, patience) if queue.label not in labels)
     for resource in (
-        Bucket(clients, names.bucket(grid, account, clients.region), patience),
+        Bucket(clients, names.bucket(grid, account, clients.region), account, patience),
         Table(clients, names.table(grid), patience),
     ):
         if resource.label not in labels:

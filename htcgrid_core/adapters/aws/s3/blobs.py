@@ -31,11 +31,18 @@ _AT_ONCE = ("ConditionalRequestConflict", "409")  # another writer of the same k
 
 
 class S3Blobs:
-    """A bucket of blobs."""
+    """A bucket of blobs.
 
-    def __init__(self, clients: Clients, bucket: str, cache: BlobCache) -> None:
+    Args:
+        account: that owns the bucket; a bucket of the same name that another account owns is not used. Empty if that
+            is not known.
+    """
+
+    def __init__(self, clients: Clients, bucket: str, cache: BlobCache, account: str = "") -> None:
         self._clients = clients
         self._bucket = bucket
+        self._where: Any = {"Bucket": bucket, **({"ExpectedBucketOwner": account} if account else {})}
+        self._source: Any = {"ExpectedSourceBucketOwner": account} if account else {}
         self._cache = cache
         self._resource = f"S3 bucket {bucket}"
 
@@ -51,7 +58,7 @@ class S3Blobs:
         with aws_errors(self._resource):
             try:
                 self._clients.s3.put_object(
-                    Bucket=self._bucket,
+                    **self._where,
                     Key=_checked(key),
                     Body=data,
                     IfNoneMatch="*",
@@ -100,7 +107,7 @@ class S3Blobs:
         wanted = f"bytes={start}-{start + length - 1}"
         with aws_errors(self._resource):
             try:
-                answer = self._clients.s3.get_object(Bucket=self._bucket, Key=key, Range=wanted, **condition)
+                answer = self._clients.s3.get_object(**self._where, Key=key, Range=wanted, **condition)
                 data = answer["Body"].read()
             except ClientError as error:
                 if code_of(error) in _MISSING:
@@ -129,7 +136,7 @@ class S3Blobs:
 
         with aws_errors(self._resource):
             try:
-                return self._clients.s3.head_object(Bucket=self._bucket, Key=key)
+                return self._clients.s3.head_object(**self._where, Key=key)
             except ClientError as error:
                 if code_of(error) in _MISSING:
                     return None
@@ -150,9 +157,10 @@ class S3Blobs:
         if time.time() - head["LastModified"].timestamp() > limits.BLOB_TOUCH_SECONDS:
             with aws_errors(self._resource):
                 self._clients.s3.copy_object(
-                    Bucket=self._bucket,
+                    **self._where,
                     Key=key,
                     CopySource={"Bucket": self._bucket, "Key": key},
+                    **self._source,
                     MetadataDirective="REPLACE",  # a copy onto itself has to change something
                     Metadata=head["Metadata"],
                     ChecksumAlgorithm="CRC32",
@@ -195,7 +203,7 @@ class S3Blobs:
         _checked(prefix[:-1])
         with aws_errors(self._resource):
             pages = self._clients.s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=prefix, PaginationConfig={"PageSize": DELETE_BATCH}
+                **self._where, Prefix=prefix, PaginationConfig={"PageSize": DELETE_BATCH}
             )
             for page in pages:
                 yield from page.get("Contents", ())
@@ -204,7 +212,7 @@ class S3Blobs:
         said = ""
         for _ in range(TRIES):
             answer = self._clients.s3.delete_objects(
-                Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+                **self._where, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
             )
             errors = answer.get("Errors", ())
             if not errors:
