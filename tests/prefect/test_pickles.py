@@ -93,17 +93,17 @@ def test_whatever_a_flow_run_stores_on_a_grid_names_only_what_the_release_before
 
     @flow(task_runner=HTCGridTaskRunner(grid_url, engine=engine, nested=nested))
     def running(block: HTCGrid) -> list[Any]:
-        numbers = range(4) if engine == "prefect" else range(2, 4)
+        numbers = (1, 2, 3) if engine == "prefect" else (2, 3)  # one waits for others, and leaves a slot for them
         return [future.state.type for future in _waited(outer.map(numbers, unmapped(block)))]
 
     running(HTCGrid(url=grid_url), return_state=True)
     stored = b"".join(path.read_bytes() for path in directory_of(grid_url).root.rglob("*") if path.is_file())
-    modules = {name.partition(":")[0] for name in names()}
+    known = {part for name in names() for part in (name.partition(":")[0], name.replace(":", "."))}  # as in tracebacks
     found = {name.decode() for name in re.findall(rb"htcgrid_(?:core|prefect)(?:\.\w+)*", stored)}
     assert {"htcgrid_prefect.worker", "htcgrid_prefect", "htcgrid_core.domain.errors"} <= found
     if engine == "prefect":
         assert {"htcgrid_prefect.engine", "htcgrid_prefect.recorder", "htcgrid_prefect.shipping"} <= found
-    assert found <= {*modules, "htcgrid_core", "htcgrid_prefect"}
+    assert found <= {*known, "htcgrid_core", "htcgrid_prefect"}
 
 
 def _waited(futures: Any) -> Any:
