@@ -152,7 +152,7 @@ def test_values_that_python_has_not_are_named(read: Callable[[Any], list[Any]], 
 
 @pytest.mark.parametrize("read", [python, plain])
 def test_the_row_is_that_of_the_file(read: Callable[[Any], list[Any]]) -> None:
-    days = stored_as([0] * 12_000 + [2**31 - 1], arrow.date32())
+    days = stored_as([*[0] * 12_000, 2**31 - 1], arrow.date32())
     with pytest.raises(InvalidInput, match="f, row 12000, column 'x': "):
         read(days)
 
