@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from htcgrid_core.adapters.aws.clients import Clients
-from htcgrid_core.adapters.aws.endpoints import check_endpoints
+from htcgrid_core.adapters.aws.mixed_endpoints import check_endpoints
 from htcgrid_core.adapters.aws.parameter import Defaults, GridParameter, parameter_name, read_parameter
 from htcgrid_core.adapters.aws.resources.grid import GridResources
 from htcgrid_core.adapters.aws.resources.patience import Patience

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from htcgrid_core import GridError, connect
 from htcgrid_core.adapters.aws.clients import Clients
-from htcgrid_core.adapters.aws.endpoints import check_endpoints
+from htcgrid_core.adapters.aws.mixed_endpoints import check_endpoints
 from htcgrid_core.adapters.aws.parameter import parameter_name
 from htcgrid_core.adapters.aws.resources.parameters import Parameter
 from htcgrid_core.adapters.aws.resources.patience import Patience

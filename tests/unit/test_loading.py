@@ -13,6 +13,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+import htcgrid_core
 from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.codecs.signing import seal
 from htcgrid_core.domain.errors import CorruptPayload
@@ -122,3 +123,11 @@ class TestSources:
         """There are too many, and they do not change under a running worker."""
         assert not [path for path in sources._seen if "site-packages" in path or path == os.__file__]
         assert [Path(path).name for path in sources._seen if Path(path).name.startswith("s_")]
+
+
+def test_the_files_of_the_package_itself_are_not_watched() -> None:
+    """They do not change under a running agent, and looking at each after each task would take time."""
+    sources = Sources()
+    sources.note()
+    own = str(Path(str(htcgrid_core.__file__)).parent) + os.sep
+    assert not [path for path in sources._seen if path.startswith(own)]

@@ -6,8 +6,9 @@ import time
 
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.clock_skew import ALLOWED_SECONDS, server_time
-from htcgrid_core.adapters.aws.endpoints import check_endpoints, is_aws
+from htcgrid_core.adapters.aws.endpoints import is_aws
 from htcgrid_core.adapters.aws.errors import aws_errors
+from htcgrid_core.adapters.aws.mixed_endpoints import check_endpoints
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridError, InvalidInput
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import htcgrid_core
 from htcgrid_core.agent.workers import verified_files
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 
@@ -40,7 +41,7 @@ class Sources:
     def __init__(self) -> None:
         paths = sysconfig.get_paths()
         folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-        folders.add(str(Path(__file__).parents[1]))  # this package does not change under a running agent
+        folders.add(str(Path(str(htcgrid_core.__file__)).parent))  # which does not change under a running agent
         self._installed = tuple(folder + os.sep for folder in folders)
         self._seen: dict[str, tuple[int, int]] = {}
         self._modules = 0
