@@ -21,7 +21,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from htcgrid_core import Grid, RetryPolicy, Session
+from htcgrid_core import RetryPolicy, Session
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity
@@ -38,7 +38,7 @@ from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.metrics import Metric
 from htcgrid_core.ports.metrics import NoMetrics
 from htcgrid_core.ports.worker import Chunk, FunctionRef, WorkerLost
-from tests.planes import StillDeployment, memory_plane, spec
+from tests.planes import memory_plane, spec, still_grid
 from tests.security.played_workers import Looking, Played, played
 
 TASKS = 4
@@ -139,7 +139,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         plane = memory_plane(folder, clock=SystemClock())  # type: ignore[arg-type]  # workers' times are real
-        self.grid = Grid(StillDeployment(plane))
+        self.grid = still_grid(plane)
         self.workers = Looking(2, None)
         self.agent = Agent(plane, self.workers, AgentIdentity("agent-1"))
 
