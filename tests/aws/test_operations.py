@@ -119,7 +119,9 @@ class TestReconciler:
         assert json.loads(ran.stdout)["ended"] == 1, ran.stderr
         assert session.progress().state == "FAILED"
         monkeypatch.setenv("HTCGRID_URL", aws_cloud.url)
-        assert handler({}, None)["sessions"] == {"live": 0, "aborted": 0, "ended": 0, "resent": 0, "expired": 0}
+        assert handler({}, None)["sessions"] == {
+            "live": 0, "newer": [], "aborted": 0, "ended": 0, "resent": 0, "expired": 0,
+        }  # fmt: skip
         monkeypatch.delenv("HTCGRID_URL")
         with pytest.raises(InvalidInput, match="HTCGRID_URL"):
             handler(None, None)
