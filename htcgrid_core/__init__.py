@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from htcgrid_core.domain.version import __version__
-
 if TYPE_CHECKING:
     from htcgrid_core.agent.workers.context import Context as Context
     from htcgrid_core.client.connect import connect as connect
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.printable import printable as printable
     from htcgrid_core.domain.printable import printable_line as printable_line
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
+    from htcgrid_core.domain.version import __version__ as __version__
 
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
@@ -81,10 +80,11 @@ _HOMES = {
     "RetryPolicy": "htcgrid_core.domain.retry",
     "printable": "htcgrid_core.domain.printable",
     "printable_line": "htcgrid_core.domain.printable",
+    "__version__": "htcgrid_core.domain.version",
     **dict.fromkeys(_ERRORS, "htcgrid_core.domain.errors"),
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

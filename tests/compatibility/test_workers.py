@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import pickle
+from pathlib import Path
 
 from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native.loading import load
 from htcgrid_core.agent.workers.native.wire import ChunkBody, Gauge, Kind
 from htcgrid_core.agent.workers.native.worker_main import main
+from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 
 KINDS = {"FUNCTION": 1, "CHUNK": 2, "HELLO": 3, "LOADED": 4, "LOAD_FAILED": 5, "STALE": 6, "OUTCOMES": 7}
 # As the release before packs them.
@@ -28,3 +34,19 @@ def test_they_say_what_the_release_before_says() -> None:
     assert wire.pack_outcomes(7, b"xyz").hex() == OUTCOMES
     assert wire.json_message(Kind.FUNCTION, {"a": 1}).hex() == FUNCTION
     assert Gauge.SIZE == 128
+
+
+def test_a_function_is_loaded_that_an_older_agent_names_by_its_file_alone(tmp_path: Path) -> None:
+    sealed = bytes(SIGNATURE_BYTES) + pickle.dumps(abs)
+    path = tmp_path / hashlib.sha256(sealed).hexdigest()
+    path.write_bytes(sealed)
+    assert load({"name": "x:y", "callable_path": str(path)})(-41) == 41
+
+
+def test_shared_inputs_are_found_whichever_names_an_agent_gives_them() -> None:
+    as_bytes, as_pickle = SharedInput("a" * 64, "bytes"), SharedInput("a" * 64, "pickle")
+    older, newer = {"a" * 64: "path"}, wire.shared_names({f"{'a' * 64}.bytes": "path"})
+    assert newer["a" * 64] == "path", "workers of the release before look for this"
+    assert wire.shared_path(older, as_bytes) == wire.shared_path(newer, as_bytes) == "path"
+    assert wire.shared_path(newer, as_pickle) is None, "nobody has verified a signature"
+    assert wire.shared_path({}, as_bytes) is None

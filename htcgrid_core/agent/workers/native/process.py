@@ -201,7 +201,7 @@ class Process:
                 chunk.indexes,
                 chunk.attempts,
                 chunk.lengths,
-                chunk.shared,
+                wire.shared_names(chunk.shared),
                 chunk.data,
             )
         )

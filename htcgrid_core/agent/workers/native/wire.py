@@ -12,10 +12,12 @@ import os
 import struct
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from htcgrid_core.codecs.shared import SharedInput
 
 TORN_READS = 1000  # in a row: nobody writes for that long, so whoever wrote is stopped or dead
 HEAD = struct.Struct("<IB")
@@ -56,6 +58,22 @@ class ChunkBody:
     lengths: Sequence[int]
     shared: dict[str, str]
     data: bytes
+
+
+def shared_names(paths: Mapping[str, str]) -> dict[str, str]:
+    """Paths of shared inputs by ``DIGEST.CODEC``, and by the digest alone for workers of the release before."""
+    return {**paths, **{name.partition(".")[0]: path for name, path in paths.items()}} if paths else {}
+
+
+def shared_path(names: Mapping[str, str], reference: SharedInput) -> str | None:
+    """Where a shared input is, if it was submitted as what it is asked for.
+
+    An agent of the release before says digests alone. Beside names with a codec they mean nothing: what was shared as
+    bytes would pass for a pickle.
+    """
+    if any("." in name for name in names):
+        return names.get(reference.name)
+    return names.get(reference.digest)
 
 
 def pack_chunk(chunk: ChunkBody) -> bytes:

@@ -122,7 +122,7 @@ class Worker:
 
     def _resolve(self, reference: SharedInput) -> Any:
         """A shared input, read once; the agent has verified those that this chunk's events were submitted with."""
-        path = self._shared_paths.get(reference.name)
+        path = wire.shared_path(self._shared_paths, reference)
         if path is None:  # as another codec, perhaps, for which no signature was asked
             raise CorruptPayload(NOT_SUBMITTED.format(name=reference.name))
         value = self._shared.get(reference.name)
