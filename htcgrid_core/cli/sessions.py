@@ -9,7 +9,6 @@ from htcgrid_core.cli.output import add_row, console, moment, print_json, say, t
 from htcgrid_core.cli.status import took
 from htcgrid_core.cli.views import progress_view
 from htcgrid_core.domain.lifecycle import SessionState
-from htcgrid_core.domain.session import tenant_of
 
 
 @click.command(short_help="List sessions, newest first.")
@@ -22,6 +21,8 @@ def sessions(
     url: str, as_json: bool, state: str | None, labels: dict[str, str], tenant: str | None, limit: int
 ) -> None:
     """List sessions, newest first."""
+    from htcgrid_core.domain.session import tenant_of
+
     with connected(url) as grid:
         found = grid.sessions(state, labels=labels, tenant=tenant, limit=limit)
         if as_json:

@@ -71,7 +71,7 @@ def test_every_command_of_a_group_does_so_too(shell: CommandLine, group: str, co
 def test_every_command_refuses_a_url_that_nobody_knows(shell: CommandLine, command: str) -> None:
     arguments = {
         "submit": ["mine.square", "--range", "1"], "logs": ["s-123456", "0"], "up": [], "down": [], "agent": [],
-        "sessions": [], "reconcile": [], "doctor": [],
+        "sessions": [], "load": [], "reconcile": [], "doctor": [],
     }.get(command, ["s-123456"])  # fmt: skip
     ran = shell.call(command, *arguments, "--url", "local://grid")
     assert (ran.code, ran.out) == (2, "")
@@ -130,8 +130,8 @@ BAD_EVENTS = [
     ("e.csv", b"a,b\n1,2\n3,4,5\n", "e.csv, line 3: 3 of 2 columns"),
     ("e.csv", b"a,a\n1,2\n", "e.csv, line 1: a header"),
     ("e.csv", b"", "e.csv, line 1: a header"),
-    ("e.csv", b"a\n\xff\n", "not CSV in UTF-8"),
-    ("e.csv", b'a\n"x\n', "not CSV in UTF-8"),
+    ("e.csv", b"a\n\xff\n", "line 2: byte 0xff at column 1 is not UTF-8"),
+    ("e.csv", b'a\n"x\n', "line 2: not CSV"),
 ]
 
 
@@ -172,7 +172,7 @@ def test_a_grid_that_cannot_be_used_is_code_3(shell: CommandLine, tmp_path: Path
         database.execute("PRAGMA user_version = 99")
     newer = shell.call("sessions")
     assert newer.code == 3
-    assert "another version" in newer.err
+    assert "a newer version" in newer.err
 
 
 def test_every_error_of_ours_has_a_code() -> None:
@@ -182,7 +182,7 @@ def test_every_error_of_ours_has_a_code() -> None:
         "IncompatibleGrid": 3, "GridUnavailable": 3, "SessionNotFound": 4, "SessionConflict": 2,
         "SessionNotFinished": 2, "IllegalTransition": 1, "LeaseLost": 3, "CorruptPayload": 3, "SignatureInvalid": 3,
         "ResultTooLarge": 3, "WaitTimeout": 5, "TaskFailed": 1, "SessionFailed": 1,
-        "AccessDenied": 3, "InvalidPackage": 2,
+        "AccessDenied": 3, "InvalidPackage": 2, "NotTabular": 2,
     }  # fmt: skip
 
 
