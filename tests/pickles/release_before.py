@@ -53,5 +53,5 @@ def names_pickled_by(module: str, name: str) -> set[str]:
     cloudpickle sends a class by value, with names of cloudpickle's own, if it does not find it where it says it is.
     """
     script = f"import sys, cloudpickle, {module}; sys.stdout.buffer.write(cloudpickle.dumps({module}.{name}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60)
     return names_in(done.stdout)

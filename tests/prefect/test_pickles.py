@@ -115,7 +115,7 @@ def test_what_workers_load_before_prefects_settings_does_not_import_prefect() ->
     """Settings are read when Prefect is first imported: later ones would have no effect."""
     modules = ", ".join(f"htcgrid_prefect.{name}" for name in BEFORE_PREFECT)
     script = f"import sys, {modules}; print('prefect' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=240)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"
 
 
