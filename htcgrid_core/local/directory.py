@@ -14,11 +14,14 @@ from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.adapters.messenger import WorldMessenger
 from htcgrid_core.disk.private import OTHERS, make_private
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.ports.messenger import Messenger
 from htcgrid_core.ports.plane import Plane
 
 HOME_VARIABLE = "HTCGRID_HOME"
@@ -153,4 +156,15 @@ def open_plane(directory: Directory) -> Plane:
         doorbell=FifoDoorbell(directory.bells),
         key=key,
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
+        outbox=SqliteOutbox(database),
+        messenger=WorldMessenger(_aws_messenger),
     )
+
+
+def _aws_messenger() -> Messenger:
+    """With the credentials and the region of this process."""
+    from htcgrid_core.adapters.aws.clients import Clients  # boto3, which few grids of one machine need
+    from htcgrid_core.adapters.aws.messenger import AwsMessenger
+    from htcgrid_core.adapters.aws.settings import AwsSettings
+
+    return AwsMessenger(Clients(AwsSettings()))

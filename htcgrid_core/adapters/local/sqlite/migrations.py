@@ -23,6 +23,14 @@ STEPS: Mapping[int, str] = {
             version INTEGER PRIMARY KEY, oldest_reader INTEGER NOT NULL, release TEXT NOT NULL, at REAL NOT NULL
         );
     """,
+    5: """
+        CREATE TABLE notifications (
+            session_id TEXT NOT NULL, recipient TEXT NOT NULL, version TEXT NOT NULL, due_at REAL, body TEXT NOT NULL,
+            PRIMARY KEY (session_id, recipient)
+        ) WITHOUT ROWID;
+        CREATE INDEX notifications_due ON notifications(due_at) WHERE due_at IS NOT NULL;
+        CREATE TABLE destinations (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+    """,
 }
 """What makes of each version the one after it."""
 
