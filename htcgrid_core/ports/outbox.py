@@ -5,7 +5,6 @@ So the one write that ends a session, whichever release makes it, is also the wr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from htcgrid_core.domain.destination import Destination
@@ -33,9 +32,6 @@ class Outbox(Protocol):
 
         A row that is ``after`` already was written by an earlier try of this call: True.
         """
-
-    def forget(self, session_ids: Sequence[str]) -> None:
-        """Delete the settled rows of sessions that are no more."""
 
     def destination(self, name: str) -> Destination | None:
         """A destination by its name."""
@@ -68,9 +64,6 @@ class NoOutbox:
     def replace(self, before: Notification | None, after: Notification) -> bool:
         """Nobody would ever be told."""
         raise InvalidInput("this grid has no outbox: nobody can be told of a session's end")
-
-    def forget(self, session_ids: Sequence[str]) -> None:
-        """There are none."""
 
     def destination(self, name: str) -> Destination | None:
         """There is none."""

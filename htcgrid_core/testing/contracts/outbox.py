@@ -83,12 +83,6 @@ class OutboxContract:
         assert eventually(outbox.pending, lambda seen: seen == wanted) == wanted
         assert outbox.get(SESSION, "nobody") == settled
 
-    def test_forgetting_leaves_what_is_still_to_be_told(self, outbox: Outbox) -> None:
-        """Whose session is no more."""
-        outbox.replace(None, _row())
-        outbox.forget([SESSION, "s-unknown"])
-        assert outbox.of(SESSION) == [_row()]
-
     def test_destinations_by_name(self, outbox: Outbox) -> None:
         """Registered, replaced, removed."""
         ends = Destination(name="ends", target=QUEUE)

@@ -5,8 +5,6 @@ The index is that of ended sessions, under another key of it: a grid that was ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.keys import UNFINISHED_SECONDS
 from htcgrid_core.adapters.aws.dynamodb.schema import ENDED_INDEX, ENDED_KEY, EXPIRES_AT, PARTITION, SORT, TTL, Key
@@ -55,9 +53,6 @@ class DynamoOutbox:
         except ConditionFailed as failed:
             return failed.item.get("v") == after.version
         return True
-
-    def forget(self, session_ids: Sequence[str]) -> None:
-        """Nothing: DynamoDB deletes settled rows in time, for nothing."""
 
     def destination(self, name: str) -> Destination | None:
         """A destination by its name."""

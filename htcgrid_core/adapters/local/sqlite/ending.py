@@ -62,4 +62,5 @@ class Ending:
             for (session_id,) in found:
                 statements.delete(db, session_id)
                 db.execute("DELETE FROM audit WHERE session_id = ?", (session_id,))
+                db.execute("DELETE FROM notifications WHERE session_id = ? AND due_at IS NULL", (session_id,))
         return [session_id for (session_id,) in found]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.outbox_rows import row_of, text_of
 from htcgrid_core.domain.destination import Destination
@@ -61,12 +59,6 @@ class SqliteOutbox:
                 return True
             found = db.execute("SELECT version FROM notifications WHERE session_id = ? AND recipient = ?", key)
             return bool(found.fetchone() == (after.version,))
-
-    def forget(self, session_ids: Sequence[str]) -> None:
-        """Delete all settled rows of sessions that are no more."""
-        with self._database.write() as db:
-            for session_id in session_ids:
-                db.execute("DELETE FROM notifications WHERE session_id = ? AND due_at IS NULL", (session_id,))
 
     def destination(self, name: str) -> Destination | None:
         """A destination by its name."""
