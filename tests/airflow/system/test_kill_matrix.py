@@ -40,24 +40,6 @@ def hold(stack: Stack, grid: Grid, signs: Path) -> Hold:
     return held
 
 
-# A time limit is counted from a step's start, so these two are looked at first.
-
-
-def test_task_timeout(hold: Hold) -> None:
-    held = hold("deferred_task_timeout")
-    held.in_state("failed")
-    held.ended("CANCELLED")
-    held.record("`execution_timeout` while deferred", "the attempt that Airflow ends cancels")
-
-
-@told_of_kills
-def test_dagrun_timeout(hold: Hold) -> None:
-    held = hold("deferred_dagrun_timeout")
-    held.in_state("skipped")
-    held.ended("CANCELLED")
-    held.record("`dagrun_timeout` while deferred", "the trigger's on_kill cancels")
-
-
 def deferred(held: Held) -> None:
     held.one_lives()
     held.in_state("deferred")
@@ -141,6 +123,24 @@ def test_triggerer_killed(hold: Hold) -> None:
     held.ended("COMPLETED")
     assert held.sessions()[0].id == session.id
     held.record("triggerer SIGKILLed, another started", "it waits for the same session")
+
+
+# A minute is counted from a step's start: long enough to submit while all the others start, and over by now.
+
+
+def test_task_timeout(hold: Hold) -> None:
+    held = hold("deferred_task_timeout")
+    held.in_state("failed")
+    held.ended("CANCELLED")
+    held.record("`execution_timeout` while deferred", "the attempt that Airflow ends cancels")
+
+
+@told_of_kills
+def test_dagrun_timeout(hold: Hold) -> None:
+    held = hold("deferred_dagrun_timeout")
+    held.in_state("skipped")
+    held.ended("CANCELLED")
+    held.record("`dagrun_timeout` while deferred", "the trigger's on_kill cancels")
 
 
 # Slow: they wait for Airflow to notice by its timeouts.
