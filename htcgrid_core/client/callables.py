@@ -34,7 +34,9 @@ def from_callable(
     name = f"{getattr(function, '__module__', None) or type(function).__module__}:{_qualname(function)}"
     try:
         pickled = cloudpickle.dumps(function, protocol=5)
-    except Exception as error:  # whatever pickling the function's closure raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever pickling the function's closure raises
         raise InvalidInput(f"{name} cannot be sent to the grid: {type(error).__name__}: {error}") from error
     blob = gateway.put_callable(pickled)
     return FunctionSpec(name=name[:512], blob=blob, call=call or _call_of(function), environment=environment)
