@@ -7,7 +7,6 @@ ProcessPoolExecutor, what a call raises is final unless a retry policy is given.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import contextvars
 import logging
 import threading
@@ -315,7 +314,7 @@ def _settle(future: Future[Any], result: Any, error: BaseException | None) -> No
             future.set_exception(error)
     except InvalidStateError:
         pass  # cancelled meanwhile
-    except BaseException:  # its user's callbacks; the future itself lets an Exception pass
+    except BaseException:  # noqa: BLE001 - its user's callbacks; the future itself lets an Exception pass
         _log.exception("a callback of a future raised")
 
 
@@ -338,7 +337,7 @@ def _can_be_encoded(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return True
 
 
-def _identity(function: Callable[..., Any]) -> Hashable:
+def _identity(function: Any) -> Hashable:
     """Equal for calls that may share a session: those of one object, or of one method of one object.
 
     The object itself is not asked: equal ones may do different things, and asking may raise anything.

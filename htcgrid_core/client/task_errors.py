@@ -5,7 +5,8 @@ from __future__ import annotations
 from htcgrid_core.domain.errors import TaskFailed
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 
-_set_cause = BaseException.__cause__.__set__  # type: ignore[attr-defined]  # its class may forbid it, or raise anything
+# As Python does itself: the exception's own class may forbid it, or raise anything.
+_set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a descriptor, of the class
 CANCELLED_ERROR = TaskError("Cancelled", "its session ended before it did")
 
 

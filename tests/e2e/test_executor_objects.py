@@ -92,7 +92,7 @@ class FrozenError(Exception):
         return False
 
 
-class Touchy(Exception):  # noqa: N818 - as users name them
+class Touchy(Exception):
     """Whoever sets an attribute ends."""
 
     def __setattr__(self, name: str, value: object) -> None:
