@@ -280,7 +280,7 @@ def _trace(error: BaseException) -> str:
 
 
 def main() -> None:
-    """``python -P -m htcgrid_core.agent.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
+    """``htcgrid_core.agent.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
     socket_fd, gauge_fd, agent_pid, memory_mb = map(int, sys.argv[1:5])
     path = sys.argv[5:]
     confine(memory_mb)
