@@ -8,16 +8,27 @@ import os
 import random
 import signal
 import sqlite3
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
 
-from htcgrid_core.adapters.local.sqlite import connection as connection_module
+from htcgrid_core.adapters import locked
+from htcgrid_core.adapters.local.sqlite import (
+    agents,
+    connection,
+    database,
+    ending,
+    leasing,
+    queries,
+    queue,
+    rows,
+    statements,
+    submitting,
+)
+from htcgrid_core.adapters.local.sqlite import store as store_module
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
@@ -27,13 +38,13 @@ from htcgrid_core.ports.session_store import AgentRecord, Commit
 from htcgrid_core.testing.contracts import given
 from htcgrid_core.testing.contracts.facts import assert_counters_exact, everything
 from htcgrid_core.testing.contracts.given import NOW, SESSION
+from tests.interrupts import Interrupt, interrupted_at
 
-OURS = str(Path(connection_module.__file__).parent)
+MODULES = (
+    agents, connection, database, ending, leasing, locked, queries, queue, rows, statements, store_module, submitting,
+)  # fmt: skip
+OURS = str(Path(connection.__file__).parent)
 SIGNALS = 300
-
-
-class Interrupt(BaseException):
-    """Of a kind that nobody expects."""
 
 
 @pytest.fixture
@@ -71,28 +82,6 @@ def _lose(store: SqliteStore) -> None:
         store.commit(Commit(SESSION, "00000001", "another's", NOW, given.page([2, 3]), 2, 0))
 
 
-@contextlib.contextmanager
-def interrupted_at(line: int) -> Iterator[list[int]]:
-    """Raise at the ``line``-th line of the store's own code, counted from 1; tells how many there were."""
-    seen = [0]
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(OURS):
-            return None
-        if event == "line":
-            seen[0] += 1
-            if seen[0] == line:
-                raise Interrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield seen
-    finally:
-        sys.settrace(before)
-
-
 def assert_usable(store: SqliteStore, path: Path) -> None:
     """No transaction is open, others can write, and nobody holds the connection."""
     assert not store._database.connection().in_transaction
@@ -113,7 +102,7 @@ def test_at_whatever_line_an_exception_comes(store: SqliteStore, path: Path, cal
     line = 0
     while True:
         line += 1
-        with interrupted_at(line) as seen, contextlib.suppress(Interrupt):
+        with interrupted_at(line, *MODULES) as seen, contextlib.suppress(Interrupt):
             CALLS[call](store)
         assert_usable(store, path)
         if seen[0] < line:

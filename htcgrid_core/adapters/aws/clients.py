@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from htcgrid_core.adapters.aws.errors import aws_errors
 from htcgrid_core.adapters.aws.request_metrics import observe
 from htcgrid_core.adapters.aws.settings import AwsSettings
+from htcgrid_core.adapters.locked import locked
 from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 
@@ -39,7 +40,7 @@ class Clients:
         self._settings = settings
         self._metrics = metrics
         self._given = session
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
         self._session: boto3.Session | None = None
         self._pid = os.getpid()
@@ -79,20 +80,27 @@ class Clients:
         Raises:
             UnknownGrid: none is set anywhere.
         """
-        with self._lock, aws_errors("AWS"):
-            region = self._settings.region or self._in_session().region_name
+        region = self._known_region()
         if not region:
             raise UnknownGrid(
                 "no AWS region is set: name it in the URL, as in aws://NAME?region=eu-west-1, or in AWS_REGION"
             )
         return region
 
+    @locked
+    def _known_region(self) -> str | None:
+        with aws_errors("AWS"):
+            return self._settings.region or self._in_session().region_name
+
     def _client(self, service: str) -> Any:
         client = self._made.get(service)
         if client is not None and self._pid == os.getpid():
             return client
-        region = self.region
-        with self._lock, aws_errors(f"AWS in {region}"):
+        return self._make(service, self.region)
+
+    @locked
+    def _make(self, service: str, region: str) -> Any:
+        with aws_errors(f"AWS in {region}"):
             session = self._in_session()  # first: it forgets what a parent process made
             if service not in self._made:
                 client = session.client(  # type: ignore[call-overload]  # the name is not a literal

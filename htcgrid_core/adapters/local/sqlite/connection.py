@@ -14,6 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from htcgrid_core.adapters.local.sqlite import forks
+from htcgrid_core.adapters.locked import holding, is_mine
 
 BUSY_SECONDS = 60.0
 MEMORY = ":memory:"  # a database that exists once per connection
@@ -43,18 +44,15 @@ class ThreadConnection:
 
     def call(self, work: Work[T]) -> T:
         """What ``work`` returns, called with SQLite's connection; no one closes it meanwhile."""
-        if self._is_in_call():  # and a signal handler calls, too
+        if is_mine(self._lock):  # a signal handler's, in the middle of another call
             return work(self.opened())
-        try:
-            with self._lock:
-                connection = self.opened()
-                if connection.in_transaction:
-                    connection.rollback()  # two exceptions left it, one while the other was dealt with
-                return work(connection)
-        except BaseException:
-            if self._is_in_call():  # it was raised at the very end of the block
-                self._lock.release()
-            raise
+        return holding(self._lock, lambda: work(self._sound()))
+
+    def _sound(self) -> sqlite3.Connection:
+        connection = self.opened()
+        if connection.in_transaction:
+            connection.rollback()  # left by two exceptions, one raised while the other was dealt with
+        return connection
 
     def transact(self, work: Work[T]) -> T:
         """As ``call``; what ``work`` writes is written whole, or not at all if it raises."""
@@ -74,9 +72,6 @@ class ThreadConnection:
     def __del__(self, forks_lock: threading.RLock = forks.lock) -> None:
         with forks_lock:  # a child that is forked meanwhile would find SQLite's own locks taken
             self._close()
-
-    def _is_in_call(self) -> bool:
-        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # as threading.Condition asks
 
     # Around a fork, for the thread that forks
 

@@ -1,0 +1,52 @@
+"""Locks that are free again whatever is raised while they are held, and at whatever moment.
+
+A ``with`` over a lock is safe from a KeyboardInterrupt, which never comes between its block and its end; a debugger or
+a profiler may raise there all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from threading import RLock
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WithLock(Protocol):
+    """What has a lock of its own."""
+
+    _lock: RLock
+
+
+Owner = TypeVar("Owner", bound=WithLock)
+
+
+def is_mine(lock: RLock) -> bool:
+    """Whether this thread holds a lock."""
+    return lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # as threading.Condition asks
+
+
+def holding(lock: RLock, work: Callable[[], T]) -> T:
+    """What ``work`` returns, called with a lock held."""
+    if is_mine(lock):
+        return work()
+    try:
+        with lock:
+            return work()
+    except BaseException:
+        if is_mine(lock):  # it was raised at the very end of the block
+            lock.release()
+        raise
+
+
+def locked(method: Callable[Concatenate[Owner, P], T]) -> Callable[Concatenate[Owner, P], T]:
+    """A method that is called with its object's lock held."""
+
+    @wraps(method)
+    def call(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return holding(self._lock, lambda: method(self, *args, **kwargs))
+
+    return call
