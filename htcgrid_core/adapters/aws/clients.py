@@ -88,6 +88,14 @@ class Clients:
         return region
 
     @locked
+    def close(self) -> None:
+        """Close connections; whoever goes on opens new ones."""
+        made, self._made = self._made, {}
+        if self._pid == os.getpid():
+            for client in made.values():
+                client.close()
+
+    @locked
     def _known_region(self) -> str | None:
         with aws_errors("AWS"):
             return self._settings.region or self._in_session().region_name

@@ -54,6 +54,10 @@ class ProcessBell:
                 os.close(self._read)
                 self._read = self._write = -1
 
+    def __del__(self) -> None:
+        if getattr(self, "_write", -1) >= 0:
+            self.close()
+
 
 class ProcessDoorbell:
     """The listeners of this process."""
