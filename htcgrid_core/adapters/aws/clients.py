@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from htcgrid_core.adapters.aws.errors import aws_errors
+from htcgrid_core.adapters.aws.errors import EXPIRED, aws_errors
 from htcgrid_core.adapters.aws.request_metrics import observe
 from htcgrid_core.adapters.aws.settings import AwsSettings
 from htcgrid_core.adapters.locked import locked
@@ -114,12 +114,19 @@ class Clients:
                 client = session.client(  # type: ignore[call-overload]  # the name is not a literal
                     service, region_name=region, endpoint_url=self._settings.endpoint, config=self._config(service)
                 )
+                client.meta.events.register("after-call", self._forget_if_expired)
                 if service == "s3":
                     _send_at_once(client)
                 if self._metrics is not NO_METRICS:
                     observe(client, self._metrics)
                 self._made[service] = client
             return self._made[service]
+
+    @locked
+    def _forget_if_expired(self, /, parsed: dict[str, Any], **_: Any) -> None:
+        """Have the next call look for credentials anew: the old ones have expired, and may be renewed in a file."""
+        if self._given is None and parsed.get("Error", {}).get("Code") in EXPIRED:
+            self._made, self._session = {}, None
 
     def _in_session(self) -> boto3.Session:
         if self._session is None or self._pid != os.getpid():  # a forked child must not share its parent's sockets
