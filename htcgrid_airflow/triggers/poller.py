@@ -125,7 +125,7 @@ class Poller:
         """Those to poll for, when it is time; none if nobody has waited for a while, and the poller leaves."""
         with self._changed:
             pause = min((s.interval for s in self._subscriptions), default=LINGER_SECONDS)
-            until = time.monotonic() + min(pause * 2**troubles, max(pause, LONGEST_PAUSE_SECONDS))
+            until = time.monotonic() + min(pause * 2 ** min(troubles, 10), max(pause, LONGEST_PAUSE_SECONDS))
             while not self._new and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
             self._new = False
