@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -149,6 +150,16 @@ def _tell(waiting: list[Subscription], update: Update) -> None:
 
 _pollers: dict[Key, Poller] = {}
 _registry = threading.Lock()
+
+
+def _begin_anew_in_child() -> None:
+    """The threads of its parent's pollers are not there to ask for anything."""
+    global _registry
+    _registry = threading.Lock()
+    _pollers.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew_in_child)
 
 
 def _forget(key: Key, poller: Poller) -> None:

@@ -1,11 +1,13 @@
-"""Locks that are free again whatever is raised while they are held, and at whatever moment.
+"""Locks that are free again whatever is raised while they are held, at whatever moment, and in a forked child.
 
 A ``with`` over a lock is safe from a KeyboardInterrupt, which never comes between its block and its end; a debugger or
-a profiler may raise there all the same.
+a profiler may raise there all the same. A child has none of the threads that held a lock of its parent's.
 """
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from threading import RLock
@@ -22,6 +24,24 @@ class WithLock(Protocol):
 
 
 Owner = TypeVar("Owner", bound=WithLock)
+
+
+_locks: weakref.WeakSet[RLock] = weakref.WeakSet()
+
+
+def new_lock() -> RLock:
+    """A lock that one thread may hold more than once, and that is free in a forked child."""
+    lock = RLock()
+    _locks.add(lock)
+    return lock
+
+
+def _free_in_child() -> None:
+    for lock in list(_locks):
+        lock._at_fork_reinit()  # type: ignore[attr-defined]  # as threading does with its own
+
+
+os.register_at_fork(after_in_child=_free_in_child)
 
 
 def is_mine(lock: RLock) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -181,3 +182,25 @@ class TestRowCache:
         cache.put("s", 12)
         assert cache.add("s", before, lambda known: known + 1) is None
         assert cache.get("s") == 12
+
+
+def test_locks_are_free_in_a_forked_child() -> None:
+    """Which has none of the threads that held them."""
+    lock = locked.new_lock()
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            assert over.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(60)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire(blocking=False) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not lock.acquire(blocking=False)
+    over.set()
+    thread.join(60)

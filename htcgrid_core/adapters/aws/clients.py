@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from htcgrid_core.adapters.aws.errors import EXPIRED, aws_errors
 from htcgrid_core.adapters.aws.request_metrics import observe
 from htcgrid_core.adapters.aws.settings import AwsSettings
-from htcgrid_core.adapters.locked import locked
+from htcgrid_core.adapters.locked import locked, new_lock
 from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 
@@ -40,7 +39,7 @@ class Clients:
         self._settings = settings
         self._metrics = metrics
         self._given = session
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._made: dict[str, Any] = {}
         self._session: boto3.Session | None = None
         self._pid = os.getpid()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from threading import RLock
 from typing import Generic, TypeVar
 
-from htcgrid_core.adapters.locked import holding, locked
+from htcgrid_core.adapters.locked import holding, locked, new_lock
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -43,8 +42,8 @@ class Coalescer(Generic[P, R]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._lock = RLock()
-        self._under_way = [RLock() for _ in range(LOCKS)]
+        self._lock = new_lock()
+        self._under_way = [new_lock() for _ in range(LOCKS)]
         self._waiting: dict[Hashable, list[_Waiting[P, R]]] = {}
 
     def run(self, key: Hashable, part: P, weight: int, call: Callable[[Sequence[P]], Sequence[R | Exception]]) -> R:

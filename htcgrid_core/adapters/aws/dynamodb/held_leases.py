@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Hashable, Sequence
-from threading import RLock
 
-from htcgrid_core.adapters.locked import locked
+from htcgrid_core.adapters.locked import locked, new_lock
 from htcgrid_core.ports.session_store import Commit
 
 FRESH_SECONDS_A_LANE = 0.25  # after which a committer reads the counters again: the more lanes, the more that costs
@@ -29,7 +28,7 @@ class HeldLeases:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._lock = RLock()
+        self._lock = new_lock()
         self._held: dict[Hashable, dict[str, float]] = {}  # until when, by bundle
         self._read_at: dict[Hashable, float] = {}
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from threading import RLock
 from typing import Generic, TypeVar
 
-from htcgrid_core.adapters.locked import locked
+from htcgrid_core.adapters.locked import locked, new_lock
 
 SESSIONS = 4096  # that a process remembers
 
@@ -22,7 +21,7 @@ class RowCache(Generic[T]):
     """What was read, by session; each read has a number."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._lock = new_lock()
         self._numbers = count(1)
         self._found: dict[str, tuple[int, T]] = {}
 
