@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -233,13 +234,15 @@ class TestForks:
                 store.beat(AgentRecord(f"a-{number}", "default", "here", 1, 1, 0, NOW, ""))
                 store.agents(NOW)
 
+        def create(number: int) -> bool:
+            return store.create_session(given.record(f"s-{number}")).session_id == f"s-{number}"
+
         threads = [threading.Thread(target=beat, args=(number,)) for number in range(2)]
         for thread in threads:
             thread.start()
         try:
-            for number in range(10):
-                record = given.record(f"s-{number}")
-                assert self.child(lambda record=record: store.create_session(record) is not None)  # type: ignore[misc]
+            with ThreadPoolExecutor(2) as pool:  # they may fork at the same time, too
+                assert all(pool.map(lambda number: self.child(lambda: create(number)), range(10)))
         finally:
             over.set()
             for thread in threads:

@@ -10,24 +10,34 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import sqlite3
-
-    from htcgrid_core.adapters.local.sqlite.connection import ThreadConnection
+from typing import Protocol
 
 HOLD_SECONDS = 10.0  # a call that takes longer waits for another process's lock, and is in none of SQLite's own
 
 lock = threading.RLock()
 """Of those who close a connection that nobody uses any more, and of the set of connections."""
 
-_connections: weakref.WeakSet[ThreadConnection] = weakref.WeakSet()
-_held: list[ThreadConnection] = []
-_forgotten: list[sqlite3.Connection | None] = []  # of a parent: closing one would touch what the parent uses
+
+class Holdable(Protocol):
+    """A connection, as it is treated by the thread that forks."""
+
+    def hold(self, timeout_seconds: float) -> bool:
+        """Keep calls from beginning, and close; False if a call is under way and goes on."""
+
+    def let_go(self) -> None:
+        """After ``hold``."""
+
+    def forget(self) -> object:
+        """In the child, what could not be held."""
 
 
-def hold_still(connection: ThreadConnection) -> None:
+_turn = threading.RLock()  # of threads that fork
+_connections: weakref.WeakSet[Holdable] = weakref.WeakSet()
+_held: list[Holdable] = []
+_forgotten: list[object] = []  # of a parent: closing one would touch what the parent uses
+
+
+def hold_still(connection: Holdable) -> None:
     """Hold a connection still around each fork from now on."""
     with lock:
         _connections.add(connection)
@@ -35,8 +45,9 @@ def hold_still(connection: ThreadConnection) -> None:
 
 def _before() -> None:
     """Hold all connections, and at last the lock: whoever is in a call may have to close others meanwhile."""
+    _turn.acquire()
     until = time.monotonic() + HOLD_SECONDS
-    tried: set[ThreadConnection] = set()
+    tried: set[Holdable] = set()
     while True:
         lock.acquire()
         new = set(_connections) - tried
@@ -51,6 +62,7 @@ def _in_parent() -> None:
     while _held:
         _held.pop().let_go()
     lock.release()
+    _turn.release()
 
 
 def _in_child() -> None:
