@@ -83,7 +83,7 @@ class Trouble:
         self.left = 0
         self.error: Callable[[], Exception] = lambda: GridUnavailable("no route")
         self.share, self.rng = 0.0, random.Random(7)
-        self.reads = READS
+        self.reads: tuple[str, ...] = READS
 
     def around(self, name: str, call: Callable[[], Any]) -> Any:
         if name not in self.reads:
