@@ -29,8 +29,6 @@ class Patience:
         say: told when reads begin to fail, and now and then while they do.
     """
 
-    __module__ = "htcgrid_core"
-
     def __init__(
         self, *, monotonic: Callable[[], float], sleep: Callable[[float], None], say: Callable[[str], object]
     ) -> None:

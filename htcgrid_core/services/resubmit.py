@@ -39,7 +39,7 @@ def resubmit(
         SessionNotFinished: the parent still runs.
         SessionConflict, GridUnavailable: as for ``submit``.
     """
-    parent = plane.store.session(parent_id, plane.clock.now())
+    parent = with_retries(plane, partial(plane.store.session, parent_id, plane.clock.now()))
     if not parent.ended:
         raise SessionNotFinished(f"session {parent_id} still runs: wait for it or cancel it, then resubmit")
     before = parent.parsed_spec()

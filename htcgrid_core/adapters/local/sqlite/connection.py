@@ -106,9 +106,11 @@ def transaction(work: Work[T], connection: sqlite3.Connection) -> T:
     if connection.in_transaction:
         raise sqlite3.OperationalError("this thread is in the middle of another write")
     try:
-        with connection:
+        with connection:  # whose end takes back what is not committed then
             connection.execute("BEGIN IMMEDIATE")
-            return work(connection)
+            found = work(connection)
+            connection.execute("COMMIT")  # unlike the one of the context, it is prepared once
+            return found
     finally:
         if connection.in_transaction:  # an exception was raised at the very end of the block
             connection.rollback()
