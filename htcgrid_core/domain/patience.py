@@ -42,11 +42,11 @@ class Patience:
         """A read has succeeded."""
         self._since = None
 
-    def bear(self, error: Exception) -> None:
+    def bear(self, error: BaseException) -> None:
         """A read has failed; return if it is worth another one.
 
         Raises:
-            Exception: ``error``, if it will not pass by itself.
+            BaseException: ``error``, if it will not pass by itself.
             GridUnavailable, CredentialsExpired: it has lasted too long.
         """
         if not isinstance(error, PASSING):
