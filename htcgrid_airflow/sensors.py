@@ -17,8 +17,8 @@ from htcgrid_airflow.operators.base import session_on
 from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
 from htcgrid_airflow.report import failure_table, first_failures, progress_line
 from htcgrid_airflow.triggers import HTCGridSessionTrigger
-from htcgrid_airflow.waiting import ends_within
-from htcgrid_core import Grid, GridError, GridUnavailable, Session, SessionFailed
+from htcgrid_airflow.waiting import ends_within, new_patience
+from htcgrid_core import Grid, GridError, Patience, Session, SessionFailed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,6 +60,10 @@ class HTCGridSessionSensor(BaseSensorOperator):
         """The hook of the sensor's connection."""
         return HTCGridHook(self.htcgrid_conn_id, grid=self.grid)
 
+    @cached_property
+    def _patience(self) -> Patience:
+        return new_patience(self.log, "the session")
+
     def execute(self, context: Context) -> Any:
         """Wait, in whichever way."""
         check_policy(self.failure_policy)
@@ -98,13 +102,15 @@ class HTCGridSessionSensor(BaseSensorOperator):
         try:
             with self.hook.get_conn() as grid:
                 session = session_on(grid, self.session)
-                if not session.done():
+                is_done = session.done()
+                self._patience.rewarded()
+                if not is_done:
                     grid.wake()
                     self.log.info(progress_line(session.progress()))
                     return False
                 return PokeReturnValue(is_done=True, xcom_value=self._judged(grid, session))
-        except GridUnavailable as error:
-            self.log.warning("The grid is away, the session is waited for all the same: %s", error)
+        except GridError as error:
+            self._patience.bear(error)
             return False
 
     def _judged(self, grid: Grid, session: Session) -> dict[str, Any]:

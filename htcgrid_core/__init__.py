@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
+    from htcgrid_core.domain.errors import CredentialsExpired as CredentialsExpired
     from htcgrid_core.domain.errors import FunctionNotFound as FunctionNotFound
     from htcgrid_core.domain.errors import GridError as GridError
     from htcgrid_core.domain.errors import GridUnavailable as GridUnavailable
@@ -46,16 +47,17 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
+    from htcgrid_core.domain.patience import Patience as Patience
     from htcgrid_core.domain.printable import printable as printable
     from htcgrid_core.domain.printable import printable_line as printable_line
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
     from htcgrid_core.domain.version import __version__ as __version__
 
 _ERRORS = (
-    "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
-    "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular", "SessionConflict",
-    "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid",
-    "WaitTimeout",
+    "AccessDenied", "CorruptPayload", "CredentialsExpired", "FunctionNotFound", "GridError", "GridUnavailable",
+    "IllegalTransition", "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular",
+    "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed",
+    "UnknownGrid", "WaitTimeout",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",
@@ -77,6 +79,7 @@ _HOMES = {
     "TaskState": "htcgrid_core.domain.lifecycle",
     "TaskError": "htcgrid_core.domain.task_error",
     "TaskOutcome": "htcgrid_core.domain.outcome",
+    "Patience": "htcgrid_core.domain.patience",
     "RetryPolicy": "htcgrid_core.domain.retry",
     "printable": "htcgrid_core.domain.printable",
     "printable_line": "htcgrid_core.domain.printable",

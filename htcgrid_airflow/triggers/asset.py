@@ -83,11 +83,11 @@ class HTCGridSessionsEnded(BaseEventTrigger):
             grid.close()
 
     async def _ended(self, grid: Grid, after: float) -> list[tuple[Progress, dict[str, Any]]]:
-        from htcgrid_core import GridUnavailable
+        from htcgrid_core import CredentialsExpired, GridUnavailable
 
         try:
             return await asyncio.to_thread(self._look, grid, after)
-        except GridUnavailable as error:
+        except (GridUnavailable, CredentialsExpired) as error:
             self.log.warning("The grid is away, its sessions are looked at later: %s", error)
             return []
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from htcgrid_airflow.hooks import HTCGridHook
-from htcgrid_core import Grid, GridUnavailable, Progress
+from htcgrid_core import Grid, Patience, Progress
 
 LINGER_SECONDS = 30.0  # a poller that nobody waits on keeps its connection this long
 LONGEST_PAUSE_SECONDS = 60.0
@@ -94,29 +95,38 @@ class Poller:
     def _run(self) -> None:
         grid: Grid | None = None
         troubles = 0
+        patience = Patience(monotonic=time.monotonic, sleep=time.sleep, say=lambda _: None)  # those who wait are told
         try:
             while waiting := self._awaited(troubles):
                 try:
                     grid = grid or self._connect()
                     self._poll(grid, waiting)
                     troubles = 0
-                except GridUnavailable as error:
-                    troubles += 1
-                    _tell(waiting, Away(str(error)))
+                    patience.rewarded()
                 except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                    _tell(waiting, Broken(error))
-                    with self._changed:
-                        self._subscriptions.difference_update(waiting)
+                    troubles += 1
+                    self._tell_of(error, patience, waiting)
         finally:
             if grid is not None:
                 with contextlib.suppress(Exception):  # nobody waits for this connection any more
                     grid.close()
 
+    def _tell_of(self, error: Exception, patience: Patience, waiting: list[Subscription]) -> None:
+        """That the grid is away, or that there is no more asking."""
+        try:
+            patience.bear(error)
+        except Exception as final:  # noqa: BLE001
+            _tell(waiting, Broken(final))
+            with self._changed:
+                self._subscriptions.difference_update(waiting)
+        else:
+            _tell(waiting, Away(str(error)))
+
     def _awaited(self, troubles: int) -> list[Subscription]:
         """Those to poll for, when it is time; none if nobody has waited for a while, and the poller leaves."""
         with self._changed:
             pause = min((s.interval for s in self._subscriptions), default=LINGER_SECONDS)
-            until = time.monotonic() + min(pause * 2**troubles, max(pause, LONGEST_PAUSE_SECONDS))
+            until = time.monotonic() + min(pause * 2 ** min(troubles, 10), max(pause, LONGEST_PAUSE_SECONDS))
             while not self._new and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
             self._new = False
@@ -140,6 +150,16 @@ def _tell(waiting: list[Subscription], update: Update) -> None:
 
 _pollers: dict[Key, Poller] = {}
 _registry = threading.Lock()
+
+
+def _begin_anew_in_child() -> None:
+    """The threads of its parent's pollers are not there to ask for anything."""
+    global _registry
+    _registry = threading.Lock()
+    _pollers.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew_in_child)
 
 
 def _forget(key: Key, poller: Poller) -> None:

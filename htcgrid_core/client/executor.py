@@ -9,16 +9,19 @@ from __future__ import annotations
 import atexit
 import contextvars
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, InvalidStateError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import BuiltinMethodType, MethodType, MethodWrapperType
 from typing import Any, Protocol, TypeVar
 
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.task_errors import exception_of
+from htcgrid_core.client.waiting import new_patience
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
 from htcgrid_core.codecs.shared import noting
 from htcgrid_core.codecs.tasks import task_of
@@ -27,10 +30,13 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridError, InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.domain.patience import Patience
 from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0  # after which threads with nothing to do end
 
 
 class CallGrid(Protocol):
@@ -83,6 +89,7 @@ class Batch:
     calls: list[Call]
     left: int = 0
     cursor: int = 0
+    patience: Patience = field(default_factory=new_patience)
 
 
 class GridExecutor(Executor):
@@ -96,17 +103,19 @@ class GridExecutor(Executor):
         grid.check_calls(options)  # bad options are told now
         self._grid = grid
         self._options = options
+        self._is_shut_down = False
+        self._begin()
+        _executors.add(self)
+
+    def _begin(self) -> None:
+        """With no calls and no threads: what was submitted before a fork is the parent's."""
         self._lock = threading.Lock()
         self._pending: list[Request] = []
         self._sending: list[Request] = []
         self._batches: list[Batch] = []
         self._looks = 0  # of the watcher
-        self._is_shut_down = False
-        self._all_sent = False
         self._sender_wakes = threading.Event()
         self._threads: list[threading.Thread] = []
-        # Like ProcessPoolExecutor, finish what was submitted before the interpreter ends.
-        atexit.register(self.shutdown)
 
     # The Executor interface
 
@@ -163,40 +172,45 @@ class GridExecutor(Executor):
                 call.future.cancel()
         self._sender_wakes.set()
         if wait:
-            for thread in self._threads:
+            for thread in list(self._threads):
                 thread.join()
-            atexit.unregister(self.shutdown)
 
     def _refuse_if_shut_down(self) -> None:
         if self._is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _start(self) -> None:
-        waiter = self._grid.gateway.waiter()
+        waiter, all_sent = self._grid.gateway.waiter(), threading.Event()
         for name, target in (("sender", self._send_all), ("watcher", self._watch)):
             # In the context of whoever submits first: the trace that the sessions belong to is in there.
             run = contextvars.copy_context().run
-            thread = threading.Thread(target=run, args=(target, waiter), name=f"htcgrid-{name}", daemon=True)
+            thread = threading.Thread(target=run, args=(target, waiter, all_sent), name=f"htcgrid-{name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     # The sending thread
 
-    def _send_all(self, waiter: Waiter) -> None:
-        """Submit what has gathered, again and again; calls that come meanwhile make the next session."""
-        while self._send_gathered(waiter):
+    def _send_all(self, waiter: Waiter, all_sent: threading.Event) -> None:
+        """Submit what has gathered, again and again; calls that come meanwhile make the next session.
+
+        With nothing to do for a while both threads end, until the next call: they would keep an executor, and its
+        grid, that nobody uses any more.
+        """
+        while self._send_gathered(waiter, all_sent):
             pass
         waiter.interrupt()  # the watcher may be done, too
 
-    def _send_gathered(self, waiter: Waiter) -> bool:
-        """Wait for calls and send them; False if there will be no more."""
-        self._sender_wakes.wait()
+    def _send_gathered(self, waiter: Waiter, all_sent: threading.Event) -> bool:
+        """Wait for calls and send them; False if the threads may end."""
+        is_woken = self._sender_wakes.wait(IDLE_SECONDS)
         self._sender_wakes.clear()
         with self._lock:
             requests = self._sending = self._pending
             self._pending = []
-            if self._is_shut_down and not requests:
-                self._all_sent = True
+            if not requests and (self._is_shut_down or not (is_woken or self._batches)):
+                if not self._is_shut_down:
+                    self._threads = []
+                all_sent.set()
                 return False
             if self._is_shut_down:
                 self._sender_wakes.set()
@@ -250,23 +264,38 @@ class GridExecutor(Executor):
 
     # The watching thread
 
-    def _watch(self, waiter: Waiter) -> None:
+    def _watch(self, waiter: Waiter, all_sent: threading.Event) -> None:
         with waiter:
             while True:
                 with self._lock:
                     self._looks += 1
                     batches = list(self._batches)
-                    if not batches and self._all_sent:
+                    if not batches and all_sent.is_set():
                         return
                 try:
-                    for batch in batches:
-                        self._collect(batch)
-                    if not batches or all(batch.left for batch in batches):
+                    are_read = [self._is_read(batch) for batch in batches]
+                    if not all(are_read):
+                        time.sleep(limits.CLIENT_POLL_SECONDS)  # what fails at once must not be asked at once
+                    elif not batches or all(batch.left for batch in batches):
                         waiter.wait(limits.CLIENT_POLL_SECONDS, [batch.session.id for batch in batches])
                 except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
                     for call in (call for batch in batches for call in batch.calls):
                         _settle(call.future, None, error)
-                    time.sleep(limits.CLIENT_POLL_SECONDS)  # what fails at once must not be asked at once
+                    time.sleep(limits.CLIENT_POLL_SECONDS)
+
+    def _is_read(self, batch: Batch) -> bool:
+        """Collect from one session; False if it cannot be read now."""
+        try:
+            self._collect(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            try:
+                batch.patience.bear(error)
+            except Exception as final:  # noqa: BLE001
+                for call in batch.calls:
+                    _settle(call.future, None, final)
+            return False
+        batch.patience.rewarded()
+        return True
 
     def _collect(self, batch: Batch) -> None:
         """Settle the futures of what was committed since the last look."""
@@ -348,3 +377,22 @@ def _identity(function: Any) -> Hashable:
     if kind in (BuiltinMethodType, MethodWrapperType):
         return id(function.__self__), function.__name__
     return id(function)
+
+
+_executors: weakref.WeakSet[GridExecutor] = weakref.WeakSet()
+
+
+@atexit.register
+def _finish_all() -> None:
+    """Like ProcessPoolExecutor, finish what was submitted before the interpreter ends."""
+    for executor in list(_executors):
+        executor.shutdown()
+
+
+def _begin_anew_in_child() -> None:
+    """The parent's threads, and locks that they may have held, are not there to be waited for."""
+    for executor in list(_executors):
+        executor._begin()
+
+
+os.register_at_fork(after_in_child=_begin_anew_in_child)

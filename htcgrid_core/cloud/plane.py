@@ -45,6 +45,7 @@ class CloudPlane:
     queue: SqsQueue
     doorbell: ProcessDoorbell
     dead_letters: SqsDeadLetters
+    clients: Clients
     parameter: GridParameter
     times: AgentTimes
     cache: Path
@@ -62,8 +63,9 @@ class CloudPlane:
             raise GridUnavailable(text) from error
 
     def close(self) -> None:
-        """Hand back and send what is left."""
+        """Hand back and send what is left, and close the connections."""
         self.queue.close()
+        self.clients.close()
 
 
 def open_cloud(
@@ -114,7 +116,7 @@ def open_cloud(
         metrics=metrics,
     )
     dead_letters = SqsDeadLetters(clients, parameter.queues)
-    return CloudPlane(plane, queue, doorbell, dead_letters, parameter, times, cache)
+    return CloudPlane(plane, queue, doorbell, dead_letters, clients, parameter, times, cache)
 
 
 def cache_folder(name: str) -> Path:

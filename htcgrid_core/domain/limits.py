@@ -76,6 +76,7 @@ SWEEP_SECONDS: Final = 3600.0  # between looks for unused blobs
 # Polling, the safety net under the doorbells
 AGENT_POLL_SECONDS: Final = 1.0
 CLIENT_POLL_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 300.0  # for which whoever waits goes on without one read of the grid that succeeds
 AGENT_START_SECONDS: Final = 60.0  # an embedded agent that is not ready by then has not started
 AGENT_IDLE_SECONDS: Final = 60.0  # an embedded agent with nothing to do leaves after this long
 

@@ -150,7 +150,16 @@ def _read_key(path: Path) -> bytes:
     return key
 
 
-def open_plane(directory: Directory) -> Plane:
+@dataclass(frozen=True)
+class LocalPlane:
+    """The planes, with what only this kind of grid has."""
+
+    plane: Plane
+    doorbell: FifoDoorbell
+    database: Database
+
+
+def open_local(directory: Directory) -> LocalPlane:
     """The planes of the grid in ``directory``, made if need be.
 
     Raises:
@@ -159,12 +168,19 @@ def open_plane(directory: Directory) -> Plane:
     directory.prepare()
     key = directory.key()  # before anything is written: whoever has it decides what workers load
     database = Database(directory.database)
-    return Plane(
+    doorbell = FifoDoorbell(directory.bells)
+    plane = Plane(
         store=SqliteStore(database),
         queue=TableQueue(database),
         blobs=FileBlobs(directory.blobs),
         clock=SystemClock(),
-        doorbell=FifoDoorbell(directory.bells),
+        doorbell=doorbell,
         key=key,
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
     )
+    return LocalPlane(plane, doorbell, database)
+
+
+def open_plane(directory: Directory) -> Plane:
+    """As ``open_local``, for those who need the ports only."""
+    return open_local(directory).plane

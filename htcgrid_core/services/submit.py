@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +23,8 @@ from htcgrid_core.services.bundling import Digest, EncodedBundle, buffered, bund
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
+
+_log = logging.getLogger(__name__)
 
 WRITE_BYTES = 4 << 20  # of events in one write: so long it holds the store's lock, and so many are held in memory
 WRITE_BUNDLES = 64
@@ -134,8 +137,7 @@ def _write_whole(
         ),
     )
     if record.state is SessionState.RUNNING:
-        hints = [Hint(draft.session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in pairs]
-        with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
+        _tell(plane, draft.session_id, spec, pairs)
     return record
 
 
@@ -220,8 +222,19 @@ def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: 
 
 def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
     with_retries(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
-    hints = [Hint(session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in batch]
-    with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
+    _tell(plane, session_id, spec, batch)
+
+
+def _tell(plane: Plane, session_id: str, spec: SessionSpec, roots: Sequence[tuple[Bundle, Block]]) -> None:
+    """Send hints of root bundles. They are written, so the session is submitted even if all hints are refused."""
+    hints = [Hint(session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in roots]
+    try:
+        with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
+    except GridError as error:
+        _log.warning(
+            "session %s is submitted, but agents could not be told of it now: the reconciler will tell them (%s)",
+            session_id, error, extra={"session": session_id},
+        )  # fmt: skip
 
 
 def _root_bundles(

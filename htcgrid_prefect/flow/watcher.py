@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import time
@@ -23,7 +24,6 @@ from htcgrid_prefect.shared.report import Report
 from htcgrid_prefect.shared.sink import Sink
 
 LOOK_EVERY_SECONDS = 0.5
-UNREACHABLE_SECONDS = 120.0  # a grid that cannot be read for so long has lost its tasks
 logger = get_logger("htcgrid")
 
 
@@ -46,8 +46,9 @@ class Watcher:
         with self._lock:
             self._in_flight.append(in_flight)
         self._news.set()
-        if in_flight.session.done():  # perhaps before the thread could hear of it
-            self._collect(in_flight)
+        with contextlib.suppress(GridError):  # else the thread will see
+            if in_flight.session.done():  # perhaps before the thread could hear of it
+                self._collect(in_flight)
 
     def cancelled(self, futures: Sequence[HTCGridFuture[Any]], reason: str) -> None:
         """These have been settled otherwise: a session with nothing left to wait for is cancelled."""
@@ -111,7 +112,7 @@ class Watcher:
                 for cursor, tasks in in_flight.session.pages(in_flight.cursor):
                     in_flight.cursor = cursor
                     self._settle(in_flight, tasks)
-                in_flight.unreadable_since = None
+                in_flight.patience.rewarded()
                 if not ended and in_flight.left and (events := in_flight.new_running_events()):
                     self._sink.put(events, ())
             except GridError as error:
@@ -128,10 +129,10 @@ class Watcher:
                 self._in_flight.remove(in_flight)
 
     def _unreadable(self, in_flight: InFlightSession, error: GridError) -> None:
-        now = time.monotonic()
-        in_flight.unreadable_since = in_flight.unreadable_since or now
-        if now > in_flight.unreadable_since + UNREACHABLE_SECONDS:
-            self._give_up(in_flight, f"it has not been readable for {UNREACHABLE_SECONDS:g} s: {error}")
+        try:
+            in_flight.patience.bear(error)
+        except GridError as final:
+            self._give_up(in_flight, f"it cannot be read: {final}")
 
     def _give_up(self, in_flight: InFlightSession, why: str) -> None:
         self._in_flight.remove(in_flight)

@@ -18,8 +18,10 @@ from htcgrid_airflow.links import HTCGridSessionLink
 from htcgrid_airflow.operators import HTCGridCancelOperator, HTCGridResultsOperator, HTCGridSubmitOperator
 from htcgrid_airflow.sensors import HTCGridSessionSensor
 from htcgrid_core import (
+    CredentialsExpired,
     Grid,
     GridError,
+    GridUnavailable,
     InvalidInput,
     RetryPolicy,
     Session,
@@ -64,6 +66,23 @@ def test_the_sensor_pokes(grid_url: str, held: Session, tmp_path: Path) -> None:
     opening = threading.Timer(0.5, (tmp_path / "gate").touch)
     opening.start()
     assert waiting.execute(Step().context())["completed"] == 1
+
+
+@pytest.mark.parametrize("trouble", [GridUnavailable, CredentialsExpired])
+def test_the_sensor_pokes_a_grid_that_is_away(
+    grid_url: str, held: Session, trouble: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, answers = Session.done, iter([trouble("for now")] * 3)
+
+    def done(self: Session) -> bool:
+        for answer in answers:
+            raise answer
+        return real(self)
+
+    monkeypatch.setattr(Session, "done", done)
+    (tmp_path / "gate").touch()
+    assert sensor(grid_url, held.id).execute(Step().context())["completed"] == 1
+    assert next(answers, None) is None
 
 
 def test_the_sensor_reschedules(grid_url: str, held: Session) -> None:

@@ -160,8 +160,8 @@ def test_corrupt_payloads_are_not_repeated(tmp_path: Path) -> None:
     session = grid.submit(len, [CANARY])
     (block,) = plane.store.blocks(session.id, 0, 1)
     assert block.payload.data is not None
-    with plane.store._database.write() as db:  # type: ignore[attr-defined]
-        db.execute("UPDATE blocks SET data = ?, size = size + 1", (b"\0" + block.payload.data,))
+    damage, data = "UPDATE blocks SET data = ?, size = size + 1", b"\0" + block.payload.data
+    plane.store._database.write(lambda db: db.execute(damage, (data,)))  # type: ignore[attr-defined]
     work = take(plane, Hint(session.id, root_id(0)))
     assert work is not None
     assert work.corrupt

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.local.directory import KEY_BYTES, Directory, open_plane
 
 
@@ -28,6 +29,12 @@ def test_what_the_grid_makes_is_its_owners_only(tmp_path: Path, open_umask: None
     open_plane(directory)
     assert _mode(directory.root) == 0o700  # so that nobody else comes to what is in it
     assert _mode(directory.key_file) == 0o600
+
+
+def test_a_place_where_nothing_can_be_made() -> None:
+    """Though its parent is there."""
+    with pytest.raises(GridUnavailable, match="directory cannot be used"):
+        open_plane(Directory(Path("/proc/no/such/grid")))
 
 
 def test_every_grid_has_a_key_of_its_own_and_keeps_it(tmp_path: Path) -> None:

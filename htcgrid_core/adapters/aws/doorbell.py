@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
+
+from htcgrid_core.adapters.locked import new_lock
 
 
 class ProcessBell:
@@ -13,7 +14,7 @@ class ProcessBell:
 
     def __init__(self, doorbell: ProcessDoorbell, topics: tuple[str, ...]) -> None:
         self._doorbell = doorbell
-        self._lock = threading.RLock()  # a signal handler may ring while this thread does
+        self._lock = new_lock()  # a signal handler may ring while this thread does
         self.topics = topics
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -54,12 +55,16 @@ class ProcessBell:
                 os.close(self._read)
                 self._read = self._write = -1
 
+    def __del__(self) -> None:
+        if getattr(self, "_write", -1) >= 0:
+            self.close()
+
 
 class ProcessDoorbell:
     """The listeners of this process."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may ring while this thread does
+        self._lock = new_lock()  # a signal handler may ring while this thread does
         self._bells: list[ProcessBell] = []
 
     def listen(self, *topics: str) -> ProcessBell:
