@@ -9,7 +9,7 @@ from typing import Any
 from htcgrid_core import InvalidInput
 
 Place = int | slice | str
-"""Where an argument stands in a call: behind how many others, where all that ``*args`` takes does, or under its name."""
+"""Where an argument stands in a call: behind how many, all those that ``*args`` takes, or under its name."""
 
 
 class BoundCall:

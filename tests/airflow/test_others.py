@@ -231,7 +231,7 @@ def test_a_function_is_called_as_its_step_was(grid_url: str, over: Any, args: An
     def called(at: int) -> Any:
         given, by_name = list(args), dict(kwargs)
         for name in names:
-            into: Any = by_name if name in by_name and not (name == "first") else given
+            into: Any = by_name if name in by_name and name != "first" else given
             into[name if into is by_name else places[name]] = (by_name.get(name) or args[places[name]])[at]
         return seen(*given, **by_name)
 

@@ -26,6 +26,7 @@ from htcgrid_core.agent.workers.native import wire
 from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind
 from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.exceptions import encode_exception
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.codecs.shared import NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
@@ -211,12 +212,7 @@ class Worker:
 
     def _encode_error(self, error: BaseException) -> bytes:
         described = TaskError(type(error).__name__, _message(error), _trace(error))
-        pickled = b""
-        if self._spec["codec"] == "pickle":
-            try:
-                pickled = ENCODERS["pickle"](error)
-            except Exception:  # noqa: BLE001 - not every exception can be pickled: its text travels all the same
-                pickled = b""
+        pickled = encode_exception(error) if self._spec["codec"] == "pickle" else b""
         return codec.encode_error(described, pickled if len(pickled) <= EXCEPTION_BYTES else b"")
 
     def _end_if_child(self, error: BaseException | None) -> None:
