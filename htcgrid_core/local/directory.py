@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.adapters.local.clock import SystemClock
@@ -153,4 +154,5 @@ def open_plane(directory: Directory) -> Plane:
         doorbell=FifoDoorbell(directory.bells),
         key=key,
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
+        url=f"local://{quote(str(directory.root.absolute()))}",
     )

@@ -61,7 +61,7 @@ class Open(Exception):
 
     def __init__(self) -> None:
         super().__init__("open")
-        self.generator = (n for n in ())
+        self.generator = (n for n in range(1))
 
 
 @pytest.mark.parametrize("error", [ValueError("plain"), Coded(5), OfTwo(1, 2), Named(code=3), KeyError("key")])
