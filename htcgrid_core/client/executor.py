@@ -26,6 +26,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.gateway.in_tasks import check_not_importing
 from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 T = TypeVar("T")
@@ -104,11 +105,12 @@ class GridExecutor(Executor):
         """Run ``fn(*args, **kwargs)`` on the grid.
 
         Raises:
-            InvalidInput: ``fn`` is not callable.
+            InvalidInput: ``fn`` is not callable, or this is a worker that imports the module which calls.
             RuntimeError: the executor was shut down.
         """
         if not callable(fn):
             raise InvalidInput(f"a {type(fn).__name__} is not callable")
+        check_not_importing()  # here, since another thread submits
         future: Future[T] = Future()
         future.add_done_callback(_tell_if_cancelled)
         with self._lock:
