@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import TaskFailed as TaskFailed
     from htcgrid_core.domain.errors import UnknownGrid as UnknownGrid
     from htcgrid_core.domain.errors import WaitTimeout as WaitTimeout
+    from htcgrid_core.domain.errors import WouldDeadlock as WouldDeadlock
     from htcgrid_core.domain.function import FunctionVersion as FunctionVersion
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
@@ -57,7 +58,7 @@ _ERRORS = (
     "AccessDenied", "CorruptPayload", "CredentialsExpired", "FunctionNotFound", "GridError", "GridUnavailable",
     "IllegalTransition", "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular",
     "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed",
-    "UnknownGrid", "WaitTimeout",
+    "UnknownGrid", "WaitTimeout", "WouldDeadlock",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",

@@ -31,6 +31,7 @@ from htcgrid_core.domain.errors import GridError, InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.patience import Patience
+from htcgrid_core.gateway.in_tasks import check_not_importing
 from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 T = TypeVar("T")
@@ -126,11 +127,12 @@ class GridExecutor(Executor):
         callable object holds is read when its session is sent.
 
         Raises:
-            InvalidInput: ``fn`` is not callable.
+            InvalidInput: ``fn`` is not callable, or this is a worker that imports the module which calls.
             RuntimeError: the executor was shut down.
         """
         if not callable(fn):
             raise InvalidInput(f"a {type(fn).__name__} is not callable")
+        check_not_importing()  # here, since another thread submits
         with self._lock:
             self._refuse_if_shut_down()
         future: Future[T] = Future()

@@ -25,6 +25,7 @@ from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID
+from htcgrid_core.gateway.in_tasks import check_not_importing
 from htcgrid_core.gateway.protocol import Gateway
 
 if TYPE_CHECKING:
@@ -289,6 +290,14 @@ class Grid:
         session_id, idempotent = session_id_of(token, spec.tenant), token is not None
         # Whoever waits for a call is this process: what takes the machine takes them both.
         return submit(self.gateway, session_id, spec, events, total=total, idempotent=idempotent, durable=idempotent)
+
+    def check_caller(self) -> None:
+        """Whether whoever calls may submit: for those whose submissions other threads make.
+
+        Raises:
+            InvalidInput: this is a worker that is importing the module which calls.
+        """
+        check_not_importing()
 
     def check_calls(self, options: Mapping[str, Any]) -> None:
         """Whether ``submit_calls`` would take these options.

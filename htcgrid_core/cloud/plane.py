@@ -113,6 +113,7 @@ def open_cloud(
         key=key,
         time_slice_seconds=limits.TIME_SLICE_SECONDS,
         inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
+        url=address.in_tasks(clients.region).url,
         metrics=metrics,
     )
     dead_letters = SqsDeadLetters(clients, parameter.queues)

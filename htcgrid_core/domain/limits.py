@@ -52,6 +52,7 @@ BACKLOG_SECONDS: Final = 0.050  # work an agent keeps unstarted so that its slot
 BACKLOG_TASKS: Final = 512
 AGENT_LIST_READS_A_BEAT: Final = 30.0  # by all agents of a grid together: each reads what all of them say
 REVOKE_AFTER_SECONDS: Final = 0.1  # tasks queued behind one that runs this long go to another slot
+LENT_WORKER_SECONDS: Final = 10.0  # a worker that was lent for a wait, and that nobody needs any more, is kept so long
 CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the first and the last half
 CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before
 MAX_RESULT_BYTES: Final = 64 << 20

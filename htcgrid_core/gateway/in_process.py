@@ -26,6 +26,7 @@ from htcgrid_core.gateway.bell_waiter import BellWaiter
 from htcgrid_core.gateway.checks import check_session_id
 from htcgrid_core.gateway.deployment import Deployment
 from htcgrid_core.gateway.description import GridDescription
+from htcgrid_core.gateway.in_tasks import check_not_importing, looked_at
 from htcgrid_core.gateway.stored_specs import StoredSpecs
 from htcgrid_core.services import cancel, find_task, functions, measure, resubmit, results, submit, tasks
 from htcgrid_core.services.call_retries import with_retries
@@ -87,6 +88,7 @@ class InProcessGateway:
         on_progress: Callable[[int], None] | None = None,
     ) -> SessionRecord:
         """Submit a session, and make sure that agents run."""
+        check_not_importing()
         check_session_id(session_id, spec.tenant)
         self._description.check_pool(spec.pool)
         self._specs.add(spec)
@@ -106,6 +108,7 @@ class InProcessGateway:
         self, session_id: str, parent_id: str, *, idempotent: bool, traceparent: str = "", tracestate: str = ""
     ) -> SessionRecord:
         """Submit the tasks of an ended session that are not COMPLETED."""
+        check_not_importing()
         check_session_id(session_id, tenant_of(parent_id))
         record = resubmit.resubmit(
             self.plane,
@@ -128,13 +131,18 @@ class InProcessGateway:
 
     def session(self, session_id: str) -> SessionRecord:
         """One session's row."""
-        return self.plane.store.session(session_id, self.plane.clock.now())
+        record = self.plane.store.session(session_id, self.plane.clock.now())
+        looked_at(self.plane, record)
+        return record
 
     def progress(self, session_ids: Sequence[str]) -> list[SessionRecord]:
         """Rows of up to a hundred sessions."""
         if len(session_ids) > limits.PROGRESS_BATCH:
             raise InvalidInput(f"progress of {len(session_ids)} sessions in one call: ask for {limits.PROGRESS_BATCH}")
-        return self.plane.store.progress(session_ids, self.plane.clock.now())
+        records = self.plane.store.progress(session_ids, self.plane.clock.now())
+        for record in records:
+            looked_at(self.plane, record)
+        return records
 
     def sessions(
         self, *, states: Sequence[SessionState] = (), limit: int = 100, before: float | None = None
@@ -194,6 +202,7 @@ class InProcessGateway:
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a pickled callable."""
+        check_not_importing()  # before a session that would be refused leaves its function here
         return f"functions/{self._put_under_digest('functions', seal(self.plane.key, '', FUNCTION_PURPOSE, pickled))}"
 
     def _put_under_digest(self, folder: str, data: bytes) -> str:

@@ -48,6 +48,7 @@ class Waiter(Protocol):
 
         Raises:
             GridUnavailable: agents cannot be started any more.
+            WouldDeadlock: this is a task's wait for its own grid, whose agent has no worker left to lend for it.
         """
 
     def interrupt(self) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
@@ -254,6 +254,7 @@ def _serve_once(
 ) -> bool:
     """Work until idle (False) or told to stop (True)."""
     plane = open_plane(directory)
+    plane = replace(plane, url=f"{plane.url}?slots={slots}&idle={idle_seconds:g}")
     bell = plane.doorbell.listen(WORK)
     users = frozenset({os.geteuid(), 0})  # this machine may have others, and nothing here is theirs
     workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars, users=users)

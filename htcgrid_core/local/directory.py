@@ -10,6 +10,7 @@ import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.adapters.local.clock import SystemClock
@@ -177,6 +178,7 @@ def open_local(directory: Directory) -> LocalPlane:
         doorbell=doorbell,
         key=key,
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
+        url=f"local://{quote(str(directory.root.absolute()))}",
     )
     return LocalPlane(plane, doorbell, database)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from htcgrid_core.domain import limits
 from htcgrid_core.ports.blob_store import BlobStore
@@ -31,6 +34,7 @@ class Plane:
         inline_payload_bytes: larger payloads go to the blob store.
         token: makes lease tokens; an argument so that a simulation repeats.
         metrics: what is counted; by nobody, unless an agent serves them.
+        url: by which the tasks that it runs reach it; empty for not at all.
     """
 
     store: SessionStore
@@ -44,3 +48,9 @@ class Plane:
     rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
     token: Callable[[], str] = random_token
     metrics: Metrics = NO_METRICS
+    url: str = ""
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this grid from others, however it is named; it tells nothing of the key."""
+        return hmac.new(self.key, b"the identity of a grid", hashlib.sha256).hexdigest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from htcgrid_core.agent.workers.environment import PASS_MORE, worker_environment
+from htcgrid_core.ports.worker import FunctionRef, OwnGrid
+from tests.planes import spec
 
 SECRETS = [
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE",
@@ -27,6 +29,14 @@ def test_secrets_are_not_passed(monkeypatch: pytest.MonkeyPatch, name: str) -> N
 def test_what_programs_need_is_passed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "value")
     assert worker_environment()[name] == "value"
+
+
+def test_a_task_finds_its_own_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = FunctionRef("key", "s-1", spec(), grid=OwnGrid("local:///its-own"))
+    monkeypatch.setenv("HTCGRID_URL", "local:///another")
+    assert worker_environment(function)["HTCGRID_URL"] == "local:///its-own"
+    monkeypatch.setenv(PASS_MORE, "HTCGRID_URL")  # who started the agent wants it so
+    assert worker_environment(function)["HTCGRID_URL"] == "local:///another"
 
 
 def test_more_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

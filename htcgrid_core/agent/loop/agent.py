@@ -21,7 +21,16 @@ from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import metrics
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.worker import Flushed, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost, WorkerPool
+from htcgrid_core.ports.worker import (
+    Flushed,
+    LoadFailed,
+    Rung,
+    StartFailed,
+    Waits,
+    WorkerEvent,
+    WorkerLost,
+    WorkerPool,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -133,6 +142,7 @@ class Agent:
         self._do_what_is_due()
         if self._drain_until is None:
             self._claims.claim()
+            self._claims.claim_waited()
         else:
             self._commits.hand_back(grace_is_over=clock.monotonic() >= self._drain_until)
         for event in self._workers.wait(self._next_time() - clock.monotonic()):
@@ -188,6 +198,9 @@ class Agent:
                 self._slots.release(event.slot)
                 if self.readiness.missing or self.readiness.workers_are_open:
                     self._commits.give_all_away()
+            case Waits():
+                self._slots.on_waits(event)
+                self._claims.waits_changed()
             case Rung():
                 self._claims.rung()
                 if self._state.leases and self._session_check.due_at == float("inf"):

@@ -64,7 +64,7 @@ class Workers:
         self._native = NativeWorkers(slots, bell, count)
         self._others: RuntimeApiWorkers | None = None
         self._sidecars = self._served(sidecars, users) if sidecars else None
-        self._pool_of: list[Pool] = [self._native] * slots
+        self._pool_of: list[Pool] = [self._native] * (2 * slots)  # as many may be lent
         self._prepared: LruCache[str, FunctionRef] = LruCache(FUNCTIONS_PREPARED)
 
     def run(self, slot: int, chunk: Chunk) -> None:
@@ -102,6 +102,14 @@ class Workers:
     def kill(self, slot: int, error: TaskError) -> None:
         """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
         self._pool_of[slot].kill(slot, error)
+
+    def refuse(self, slot: int, serial: int, position: int) -> None:
+        """Tell a task that waits that no worker can be lent; only native ones say that they wait."""
+        self._native.refuse(slot, serial, position)
+
+    def discard(self, slot: int) -> None:
+        """End the slot's worker, which runs nothing, without an event."""
+        self._pool_of[slot].discard(slot)
 
     def missing(self) -> str:
         """Which functions' sidecars are not there, for people; empty if each has one."""

@@ -11,7 +11,7 @@ from htcgrid_core.ports.worker import FunctionRef
 
 # Handlers see these of the agent's environment variables, so never its credentials.
 PASSED_VARIABLES = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+    "PATH", "HOME", "HTCGRID_HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
     "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "SSL_CERT_FILE", "XDG_CACHE_HOME", "MPLBACKEND",
 )  # fmt: skip
 # By name: what begins like the interpreter's own need not be (PYTHON_KEYRING_..., or a token of a package index).
@@ -24,18 +24,22 @@ PYTHON_VARIABLES = (
     "PYTHON_JIT",
 )  # fmt: skip
 PASSED_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "NUMBA_", "CUDA_")
+URL_VARIABLE = "HTCGRID_URL"  # of the grid that a client connects to where no URL is given
 PASS_MORE = "HTCGRID_WORKER_ENV"  # noqa: S105 - comma-separated names of more variables that handlers may see
 
 
 def worker_environment(function: FunctionRef | None = None) -> dict[str, str]:
-    """The environment of a worker process: what is passed on, and what the function was deployed with."""
+    """The environment of a worker process: its own grid, what is passed on, and what the function was deployed with."""
     more = {name.strip() for name in os.environ.get(PASS_MORE, "").split(",")}
     passed = {
         name: value
         for name, value in os.environ.items()
         if name in PASSED_VARIABLES or name in PYTHON_VARIABLES or name in more or name.startswith(PASSED_PREFIXES)
     }
-    return {**passed, **(_variables(function) if function else {})}
+    if function is None:
+        return passed
+    own = {URL_VARIABLE: function.grid.url} if function.grid.url else {}
+    return {**own, **passed, **_variables(function)}
 
 
 def python_of(function: FunctionRef) -> Environment:

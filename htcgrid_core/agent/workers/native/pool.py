@@ -99,6 +99,12 @@ class NativeWorkers:
         if process is not None:
             self._discard(process)
 
+    def refuse(self, slot: int, serial: int, position: int) -> None:
+        """Tell a task that waits that no worker can be lent for what it waits for."""
+        process = self._processes.get(slot)
+        if process is not None:
+            process.gauge.refuse(serial, position)
+
     def missing(self) -> str:
         """Nothing: it starts its workers itself."""
         return ""
@@ -151,8 +157,8 @@ class NativeWorkers:
 
     def _read(self, process: Process, *, to_the_end: bool = False) -> bool:
         """Take in what has arrived; False at the end of the stream."""
-        flushed, is_open = process.read(to_the_end=to_the_end)
-        self._events += flushed
+        heard, is_open = process.read(to_the_end=to_the_end)
+        self._events += heard
         return is_open
 
     def _watch_writing(self, process: Process) -> None:

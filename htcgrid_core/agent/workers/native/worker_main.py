@@ -24,8 +24,10 @@ from htcgrid_core.agent.workers.context import Context
 from htcgrid_core.agent.workers.limits import confine
 from htcgrid_core.agent.workers.native import wire
 from htcgrid_core.agent.workers.native.loading import Sources, load
+from htcgrid_core.agent.workers.native.waiting import Waiting
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind
 from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.exceptions import encode_exception
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.codecs.shared import NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
@@ -33,6 +35,7 @@ from htcgrid_core.codecs.values import DECODERS, ENCODERS, encode_json_frugally,
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.this_worker import become
 
 FLUSH_SECONDS = 0.002  # after which an outcome is sent although more tasks wait
 FUNCTIONS_KEPT = 256
@@ -62,14 +65,16 @@ class Worker:
         self._lock = threading.Lock()  # the buffer and the sending end of the connection
         self._buffer = Outcomes()  # of the chunk that is run
         self._unsent = b""  # messages
-        self._serial = 0
+        self._serial, self._position = 0, 0  # of the task that runs, or ran last
         self._waiting = threading.Event()
         self._stdout, self._stderr = captured_output.Stream("stdout", 1), captured_output.Stream("stderr", 2)
         self._pid, self._folder = os.getpid(), os.getcwd()
+        self._this = Waiting(self._tell_waits, self._is_refused)
 
     def serve(self) -> None:
         """Obey the agent until it hangs up."""
         resolve_with(self._resolve)
+        become(self._this)
         threading.Thread(target=self._flush_late, daemon=True).start()
         self._send(wire.message(Kind.HELLO))
         while True:
@@ -103,6 +108,7 @@ class Worker:
     def _load(self, spec: dict[str, Any]) -> bool:
         function = self._functions.get(spec["key"])
         if function is None:
+            self._this.is_loading = True
             try:
                 function = load(spec)
             except BaseException as error:  # noqa: BLE001 - a module may even call sys.exit when imported
@@ -111,6 +117,8 @@ class Worker:
                 printed = {"stdout": self._stdout.take(), "stderr": self._stderr.take()}
                 self._send(wire.json_message(Kind.LOAD_FAILED, {**described, **printed}))
                 return False
+            finally:
+                self._this.is_loading = False
             self._functions.put(spec["key"], function)
             self._stdout.take()
             self._stderr.take()
@@ -118,6 +126,7 @@ class Worker:
             self._send(wire.message(Kind.LOADED))
         self._sources.note()
         self._spec, self._function = spec, function
+        self._this.grid = spec.get("grid", "")  # an agent of the release before says none, and is told of no waits
         return True
 
     def _resolve(self, reference: SharedInput) -> Any:
@@ -148,9 +157,10 @@ class Worker:
         for position, (index, attempt, length) in enumerate(tasks):
             if self._gauge.is_revoked(chunk.serial, position):
                 break
-            started = time.monotonic()
+            started, self._position = time.monotonic(), position
             self._gauge.begin(chunk.serial, position, started)
             failed, result = self._call(chunk.data[at : at + length], index, attempt, started, has_shared)
+            self._this.task_ended()
             at += length
             seconds = time.monotonic() - started
             stdout, stderr = self._stdout.take(), self._stderr.take()
@@ -211,13 +221,16 @@ class Worker:
 
     def _encode_error(self, error: BaseException) -> bytes:
         described = TaskError(type(error).__name__, _message(error), _trace(error))
-        pickled = b""
-        if self._spec["codec"] == "pickle":
-            try:
-                pickled = ENCODERS["pickle"](error)
-            except BaseException:  # noqa: BLE001 - not every exception can be pickled: its text travels all the same
-                pickled = b""
+        pickled = encode_exception(error) if self._spec["codec"] == "pickle" else b""
         return codec.encode_error(described, pickled if len(pickled) <= EXCEPTION_BYTES else b"")
+
+    def _tell_waits(self, session_ids: list[str]) -> None:
+        if self._this.grid:
+            waits = {"serial": self._serial, "position": self._position, "sessions": session_ids}
+            self._send(wire.json_message(Kind.WAITS, waits))
+
+    def _is_refused(self) -> bool:
+        return self._gauge.take_refusal(self._serial, self._position)
 
     def _end_if_child(self, error: BaseException | None) -> None:
         """A handler that forks comes back twice: the child is no worker, and ends as a script would."""
