@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import rows, statements
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Block
+from htcgrid_core.domain.ended import End, EndedPage
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
@@ -66,6 +68,18 @@ class Queries:
                 f"SELECT {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_live WHERE live = 1"
             ).fetchall()
         return [rows.session_of(row) for row in found]
+
+    def ended(self, after: str | float, now: float, limit: int) -> EndedPage:
+        """Sessions that have ended, in the order in which that was written."""
+        with self._database.read() as db:
+            number = int(after) if isinstance(after, str) else _number_before(db, after)
+            found = db.execute(
+                "SELECT end_number, id, ended_at FROM sessions INDEXED BY sessions_ends"
+                " WHERE end_number IS NOT NULL AND end_number > ? ORDER BY end_number LIMIT ?",
+                (number, limit),
+            ).fetchall()
+        ends = tuple(End(session_id, float(at or 0.0)) for _, session_id, at in found)
+        return EndedPage(ends, str(found[-1][0] if found else number), len(found) == limit, round_over=True)
 
     def has_live_lease(self, session_id: str, now: float) -> bool:
         """Whether any agent may still be running tasks of this session."""
@@ -141,3 +155,14 @@ class Queries:
                 (session_id,),
             ).fetchall()
         return [AuditEntry(*row) for row in found]
+
+
+def _number_before(db: sqlite3.Connection, time: float) -> int:
+    """The number of the last end before the first one after a time, or of the very last."""
+    (number,) = db.execute(
+        "SELECT coalesce((SELECT min(end_number) - 1 FROM sessions WHERE end_number IS NOT NULL AND ended_at > ?),"
+        " max(coalesce((SELECT max(end_number) FROM sessions WHERE end_number IS NOT NULL), 0),"
+        " (SELECT last_number FROM deleted_ends)))",
+        (time,),
+    ).fetchone()
+    return int(number)
