@@ -77,8 +77,8 @@ class GatewaySessionsContract(GivenGateway):
     def test_tells_what_has_ended(self, gateway: Gateway, work: Work) -> None:
         """From now on, each end in a page; sessions that live are in none."""
         after: str | float = time.time()
-        live = submitted(gateway, [FOR_EVER])
         mine = done(gateway, [1], work), done(gateway, [{"raise": "no"}], work)
+        live = submitted(gateway, [FOR_EVER])
         found: dict[str, float] = {}
 
         def look() -> dict[str, float]:

@@ -78,6 +78,8 @@ class Queries:
                 " WHERE end_number IS NOT NULL AND end_number > ? ORDER BY end_number LIMIT ?",
                 (number, limit),
             ).fetchall()
+            if not found and number > _last_number(db):  # the cursor is of another database, which was here before
+                return EndedPage((), "0", _last_number(db) > 0, round_over=True)
         ends = tuple(End(session_id, float(at or 0.0)) for _, session_id, at in found)
         return EndedPage(ends, str(found[-1][0] if found else number), len(found) == limit, round_over=True)
 
@@ -159,10 +161,15 @@ class Queries:
 
 def _number_before(db: sqlite3.Connection, time: float) -> int:
     """The number of the last end before the first one after a time, or of the very last."""
+    (first,) = db.execute(
+        "SELECT min(end_number) FROM sessions WHERE end_number IS NOT NULL AND ended_at > ?", (time,)
+    ).fetchone()
+    return _last_number(db) if first is None else int(first) - 1
+
+
+def _last_number(db: sqlite3.Connection) -> int:
     (number,) = db.execute(
-        "SELECT coalesce((SELECT min(end_number) - 1 FROM sessions WHERE end_number IS NOT NULL AND ended_at > ?),"
-        " max(coalesce((SELECT max(end_number) FROM sessions WHERE end_number IS NOT NULL), 0),"
-        " (SELECT last_number FROM deleted_ends)))",
-        (time,),
+        "SELECT max(last_number, coalesce((SELECT max(end_number) FROM sessions WHERE end_number IS NOT NULL), 0))"
+        " FROM deleted_ends"
     ).fetchone()
     return int(number)
