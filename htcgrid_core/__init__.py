@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from htcgrid_core.agent.workers.context import Context as Context
     from htcgrid_core.client.connect import connect as connect
+    from htcgrid_core.client.ended import EndedSessions as EndedSessions
     from htcgrid_core.client.event_files import events_from as events_from
     from htcgrid_core.client.event_files import events_in as events_in
     from htcgrid_core.client.event_files import format_of as format_of
@@ -63,6 +64,7 @@ _ERRORS = (
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",
     "connect": "htcgrid_core.client.connect",
+    "EndedSessions": "htcgrid_core.client.ended",
     "GridExecutor": "htcgrid_core.client.executor",
     "events_from": "htcgrid_core.client.event_files",
     "events_in": "htcgrid_core.client.event_files",

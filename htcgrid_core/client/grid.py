@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client import listing, shared_inputs
 from htcgrid_core.client.deploy import deploy
+from htcgrid_core.client.ended import EndedSessions
 from htcgrid_core.client.event_files import events_as
 from htcgrid_core.client.map import map_results
 from htcgrid_core.client.progress import Progress, progress_of
@@ -338,12 +339,29 @@ class Grid:
             labels: only those that have all of these.
             tenant: only this one's.
         """
-        try:
-            states = [] if state is None else [SessionState(state)]
-        except ValueError:
-            raise InvalidInput(f"{state!r} is not a session's state: {', '.join(SessionState)}") from None
+        states = [] if state is None else [_state(state)]
         found = listing.records(self.gateway, states, labels or {}, tenant, limit)
         return [Session(self.gateway, record) for record in found]
+
+    def ended(
+        self,
+        position: str | None = None,
+        *,
+        since: float | None = None,
+        states: Sequence[str | SessionState] = (),
+        labels: Mapping[str, str] | None = None,
+        tenant: str | None = None,
+    ) -> EndedSessions:
+        """Sessions that end from now on, for those who keep asking for them.
+
+        Args:
+            position: where an earlier one had come to: it goes on from there.
+            since: a time (seconds since the epoch) to begin at instead.
+            states: only those that ended so; empty for all.
+            labels, tenant: as for ``sessions``.
+        """
+        wanted = [_state(state) for state in states]
+        return EndedSessions(self.gateway, states=wanted, labels=labels, tenant=tenant, since=since, position=position)
 
     def progress(self, session_ids: Sequence[str]) -> list[Progress]:
         """Progress of many sessions, a call per hundred; unknown ones are left out."""
@@ -364,6 +382,13 @@ class Grid:
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return self.gateway.measure()
+
+
+def _state(name: str | SessionState) -> SessionState:
+    try:
+        return SessionState(name)
+    except ValueError:
+        raise InvalidInput(f"{name!r} is not a session's state: {', '.join(SessionState)}") from None
 
 
 def _checked_id(session_id: str) -> str:

@@ -16,6 +16,7 @@ from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFound
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
@@ -149,6 +150,10 @@ class InProcessGateway:
     ) -> list[SessionRecord]:
         """Rows, newest first."""
         return self.plane.store.sessions(self.plane.clock.now(), states=states, limit=limit, before=before)
+
+    def ended(self, after: str | float, limit: int = 100) -> EndedPage:
+        """Sessions that have ended, from a cursor or a time on."""
+        return self.plane.store.ended(after, self.plane.clock.now(), limit)
 
     def history(self, session_id: str) -> list[AuditEntry]:
         """Who did what to a session, oldest first."""

@@ -21,6 +21,7 @@ from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
@@ -151,6 +152,15 @@ class Gateway(Protocol):
         Args:
             states: only those in one of them; empty for all.
             before: the ``submitted_at`` to go on from.
+        """
+
+    def ended(self, after: str | float, limit: int = 100) -> EndedPage:
+        """Sessions that have ended, at most ``limit`` in a page; those that live cost nothing.
+
+        Args:
+            after: the cursor of the page before; or a time (seconds since the epoch) to begin with. From there on pages
+                hold every end after that time, and every one that comes after this call, whatever clocks say;
+                and maybe some that came shortly before. The same end may be in several pages.
         """
 
     def history(self, session_id: str) -> list[AuditEntry]:
