@@ -12,6 +12,7 @@ from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.ports.bundle_queue import BundleQueue
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import Doorbell
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.session_store import SessionStore
 
@@ -26,7 +27,7 @@ class Plane:
     """The data and control planes of one grid.
 
     Attributes:
-        key: secret with which pickled payloads are signed.
+        keys: with which pickled payloads are signed.
         time_slice_seconds: after which an agent commits what is done and shares the rest.
         inline_payload_bytes: larger payloads go to the blob store.
         token: makes lease tokens; an argument so that a simulation repeats.
@@ -38,7 +39,7 @@ class Plane:
     blobs: BlobStore
     clock: Clock
     doorbell: Doorbell
-    key: bytes = field(repr=False)
+    keys: Keyring
     time_slice_seconds: float
     inline_payload_bytes: int = field(default_factory=lambda: limits.INLINE_PAYLOAD_BYTES)
     rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
