@@ -29,4 +29,5 @@ def key(clients: Clients, name: str, found: GridParameter) -> Findings:
         yield warning("key", str(stored.denied), advice)
         return
     signer = stored.signer.key
-    yield ok("key", f"{found.key}, {len(stored.keys)} in all; {signer.id} signs, of {len(signer.secret)} bytes")
+    others = f"; of {len(stored.keys)} keys {signer.id} signs" if len(stored.keys) > 1 else ""
+    yield ok("key", f"{found.key}, {len(signer.secret)} bytes{others}")
