@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
 from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
-from htcgrid_core.adapters.aws.parameter import GridParameter, read_key, read_parameter
+from htcgrid_core.adapters.aws.keys import SsmKeys
+from htcgrid_core.adapters.aws.parameter import GridParameter, read_parameter
 from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.adapters.aws.sqs.dead_letters import SqsDeadLetters
@@ -25,6 +26,7 @@ from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.plane import Plane
 
@@ -87,7 +89,7 @@ def open_cloud(
     """
     clients = Clients(address.settings, session, metrics)
     parameter = read_parameter(clients, address.name)
-    key = read_key(clients, address.name, parameter)
+    keys = Keyring(SsmKeys(clients, address.name, parameter.key))
     defaults = {
         LEASE_VARIABLE: str(parameter.defaults.lease_seconds),
         CACHE_BYTES_VARIABLE: str(parameter.defaults.cache_bytes),
@@ -110,10 +112,11 @@ def open_cloud(
         blobs=S3Blobs(clients, parameter.bucket, blob_cache, parameter.account),
         clock=clock,
         doorbell=doorbell,
-        key=key,
+        keys=keys,
         time_slice_seconds=limits.TIME_SLICE_SECONDS,
         inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
         url=address.in_tasks(clients.region).url,
+        identity=f"aws:{parameter.bucket}/{parameter.table}",
         metrics=metrics,
     )
     dead_letters = SqsDeadLetters(clients, parameter.queues)

@@ -74,6 +74,10 @@ UNUSED_BLOB_SECONDS: Final = 30 * 24 * 3600.0  # a function or shared input that
 BLOB_TOUCH_SECONDS: Final = 24 * 3600.0  # between notes that a blob is used, where a note costs a call
 SWEEP_SECONDS: Final = 3600.0  # between looks for unused blobs
 
+# Keys
+KEYS_KNOWN_SECONDS: Final = 60.0  # a process that signs looks so often for a newer key
+KEY_RETIRED_SECONDS: Final = 24 * 3600.0  # so long after the next was made, what a key has signed is still put again
+
 # Polling, the safety net under the doorbells
 AGENT_POLL_SECONDS: Final = 1.0
 CLIENT_POLL_SECONDS: Final = 0.5
@@ -102,3 +106,4 @@ assert MAX_UNPACKED_BYTES + MAX_PACKAGE_BYTES <= CACHE_BYTES, "any one package f
 assert HEARTBEAT_SECONDS * 10 <= CACHED_BLOB_IN_USE_SECONDS, "an agent asks for what it uses at each heartbeat"
 assert BLOB_TOUCH_SECONDS + SWEEP_SECONDS < UNUSED_BLOB_SECONDS / 10
 assert AWS_INLINE_PAYLOAD_BYTES < MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES
+assert KEYS_KNOWN_SECONDS * 10 <= KEY_RETIRED_SECONDS

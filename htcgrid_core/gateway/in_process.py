@@ -202,13 +202,22 @@ class InProcessGateway:
         """Store an encoded value for many tasks."""
         if codec not in SHARED_CODECS:
             raise InvalidInput(f"{codec!r} is not how a shared input is encoded: {', '.join(SHARED_CODECS)}")
-        stored = seal(self.plane.key, "", SHARED_PURPOSE, data) if codec == "pickle" else data
-        return SharedInput(self._put_under_digest("shared", stored), codec)
+        if codec == "pickle":
+            return SharedInput(self._put_signed("shared", SHARED_PURPOSE, data), codec)
+        return SharedInput(self._put_under_digest("shared", data), codec)
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a pickled callable."""
         check_not_importing()  # before a session that would be refused leaves its function here
-        return f"functions/{self._put_under_digest('functions', seal(self.plane.key, '', FUNCTION_PURPOSE, pickled))}"
+        return f"functions/{self._put_signed('functions', FUNCTION_PURPOSE, pickled)}"
+
+    def _put_signed(self, folder: str, purpose: str, data: bytes) -> str:
+        signer = self.plane.keys.signer()
+        for key in self.plane.keys.reusable(self.plane.clock.now()):
+            digest = hashlib.sha256(seal(key, "", purpose, data)).hexdigest()
+            if with_retries(self.plane, lambda at=f"{folder}/{digest}": self.plane.blobs.touch(at)):  # type: ignore[misc]
+                return digest
+        return self._put_under_digest(folder, seal(signer, "", purpose, data))
 
     def _put_under_digest(self, folder: str, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()

@@ -66,7 +66,7 @@ class BlobVerifier:
             if hashlib.sha256(data).hexdigest() != key.rpartition("/")[2]:
                 raise CorruptPayload(f"blob {key} does not have the digest that its name says")
             if signed_for:
-                unseal(self._plane.key, "", signed_for, data)
+                unseal(self._plane.keys, "", signed_for, data)
             self._verified_paths.put(key, str(path))
         now = self._plane.clock.monotonic()
         if now - (self._touched_at.get(key) or float("-inf")) >= limits.SWEEP_SECONDS:
