@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.function import FunctionVersion as FunctionVersion
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
+    from htcgrid_core.domain.notification import Notification as Notification
+    from htcgrid_core.domain.notification import StepFunctionsTask as StepFunctionsTask
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
     from htcgrid_core.domain.patience import Patience as Patience
     from htcgrid_core.domain.printable import printable as printable
@@ -80,6 +82,8 @@ _HOMES = {
     "FunctionVersion": "htcgrid_core.domain.function",
     "SessionState": "htcgrid_core.domain.lifecycle",
     "TaskState": "htcgrid_core.domain.lifecycle",
+    "Notification": "htcgrid_core.domain.notification",
+    "StepFunctionsTask": "htcgrid_core.domain.notification",
     "TaskError": "htcgrid_core.domain.task_error",
     "TaskOutcome": "htcgrid_core.domain.outcome",
     "Patience": "htcgrid_core.domain.patience",

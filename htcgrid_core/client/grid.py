@@ -24,6 +24,7 @@ from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
+from htcgrid_core.domain.notification import Notify, recipients_of
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID
 from htcgrid_core.gateway.in_tasks import check_not_importing
@@ -87,6 +88,7 @@ class Grid:
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
+        notify: Notify = None,
     ) -> Session:
         """Submit a session: one task for each event.
 
@@ -112,6 +114,8 @@ class Grid:
             codec: "json" or "pickle", if not as said under ``events``.
             bundle_size: for benchmarks; the grid chooses well.
             on_progress: called with the number of tasks written so far.
+            notify: who is told of its end: names of destinations that are registered (``htcgrid destinations``), and
+                a ``StepFunctionsTask``. The same submission with another task token replaces the one before.
 
         Raises:
             InvalidInput: an argument or event is no good; nothing was written. (Of a vector over 4 MB only the
@@ -139,6 +143,7 @@ class Grid:
             "retention_seconds": retention,
             "bundle_size": bundle_size,
         }
+        recipients = recipients_of(notify)
         session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
         spec = self._specs.of(function, options, session_id if token is not None else None)
         return submit(
@@ -149,6 +154,7 @@ class Grid:
             total=len(events) if isinstance(events, Sized) else None,
             idempotent=token is not None,
             on_progress=on_progress,
+            notify=recipients,
         )
 
     def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.dynamodb.outbox import DynamoOutbox
 from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
 from htcgrid_core.adapters.aws.keys import SsmKeys
+from htcgrid_core.adapters.aws.messenger import AwsMessenger
 from htcgrid_core.adapters.aws.parameter import GridParameter, read_parameter
 from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.adapters.aws.sqs.dead_letters import SqsDeadLetters
 from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
 from htcgrid_core.adapters.local.clock import SystemClock
+from htcgrid_core.adapters.messenger import WorldMessenger
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.disk.private import make_private
@@ -104,10 +107,11 @@ def open_cloud(
         metrics=metrics,
         wall=clock.now,
     )
+    store = DynamoStore(lambda: clients.dynamodb, parameter.table)
     cache = cache_folder(address.name)
     blob_cache = BlobCache(DiskCache(cache, times.cache_bytes))
     plane = Plane(
-        store=DynamoStore(lambda: clients.dynamodb, parameter.table),
+        store=store,
         queue=queue,
         blobs=S3Blobs(clients, parameter.bucket, blob_cache, parameter.account),
         clock=clock,
@@ -118,6 +122,8 @@ def open_cloud(
         url=address.in_tasks(clients.region).url,
         identity=f"aws:{parameter.bucket}/{parameter.table}",
         metrics=metrics,
+        outbox=DynamoOutbox(store.table),
+        messenger=WorldMessenger(lambda: AwsMessenger(clients)),
     )
     dead_letters = SqsDeadLetters(clients, parameter.queues)
     return CloudPlane(plane, queue, doorbell, dead_letters, clients, parameter, times, cache)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.codecs.outcomes import Outcome
@@ -16,11 +17,13 @@ from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.destination import Destination, check_destination
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFound
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
+from htcgrid_core.domain.notification import Notification, Recipient
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec, tenant_of
 from htcgrid_core.gateway.bell_waiter import BellWaiter
@@ -29,8 +32,9 @@ from htcgrid_core.gateway.deployment import Deployment
 from htcgrid_core.gateway.description import GridDescription
 from htcgrid_core.gateway.in_tasks import check_not_importing, looked_at
 from htcgrid_core.gateway.stored_specs import StoredSpecs
-from htcgrid_core.services import cancel, find_task, functions, measure, resubmit, results, submit, tasks
+from htcgrid_core.services import cancel, find_task, functions, measure, resubmit, results, submit, tasks, telling
 from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.recipients import submit_with
 
 SHARED_CODECS = ("bytes", "json", "pickle")
 
@@ -87,13 +91,17 @@ class InProcessGateway:
         idempotent: bool,
         durable: bool = True,
         on_progress: Callable[[int], None] | None = None,
+        notify: Sequence[Recipient] = (),
     ) -> SessionRecord:
         """Submit a session, and make sure that agents run."""
         check_not_importing()
         check_session_id(session_id, spec.tenant)
         self._description.check_pool(spec.pool)
+        if notify:
+            spec = spec.model_copy(update={"notify": tuple(recipient.to for recipient in notify)})
         self._specs.add(spec)
-        record = submit.submit(
+        submit_it = partial(
+            submit.submit,
             self.plane,
             session_id,
             spec,
@@ -103,6 +111,9 @@ class InProcessGateway:
             durable=durable,
             progress=on_progress,
         )
+        record = submit_with(self.plane, session_id, notify, submit_it) if notify else submit_it()
+        if notify and record.ended:
+            telling.attempt(partial(telling.tell_session, self.plane, record))  # nobody else may come by soon
         return self._woken(record)
 
     def resubmit(
@@ -158,6 +169,23 @@ class InProcessGateway:
     def history(self, session_id: str) -> list[AuditEntry]:
         """Who did what to a session, oldest first."""
         return self.plane.store.history(session_id)
+
+    def notifications(self, session_id: str) -> list[Notification]:
+        """Whom a session's end is told, and how far that is."""
+        return [replace(row, secret="") for row in self.plane.outbox.of(session_id)]
+
+    def destinations(self) -> list[Destination]:
+        """The destinations that sessions may name."""
+        return [found.model_copy(update={"secret": ""}) for found in self.plane.outbox.destinations()]
+
+    def add_destination(self, destination: Destination) -> None:
+        """Register a destination."""
+        check_destination(destination)
+        with_retries(self.plane, lambda: self.plane.outbox.put_destination(destination))
+
+    def remove_destination(self, name: str) -> bool:
+        """Forget a destination."""
+        return self.plane.outbox.remove_destination(name)
 
     def adopt(self, session_id: str, owner: str) -> SessionRecord:
         """Make ``owner`` the one whose fenced cancel counts."""

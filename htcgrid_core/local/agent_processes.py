@@ -23,6 +23,7 @@ from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
+from htcgrid_core.agent.teller import Teller
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import is_for_newer_agents
@@ -272,14 +273,15 @@ def _serve_once(
             agent.readiness.pass_over(session_id, tick)
         if is_time(plane, tick):
             sweep(plane)
-        if seen.live > len(seen.newer):
+        if teller.look() or seen.live > len(seen.newer):
             live_at = now
         elif seen.newer:
             agent.drain()  # it makes room for an agent of the release that submitted them
         elif now - max(live_at, agent.worked_at) > idle_seconds:
             agent.drain()
 
-    agent = Agent(plane, workers, identity, times.settings(), chores=(Chore(tick, look_after),))
+    teller = Teller(plane)
+    agent = Agent(plane, workers, identity, times.settings(), chores=(Chore(tick, look_after),), on_end=teller.ended)
 
     def stop(signum: int, frame: object) -> None:
         nonlocal told
@@ -298,6 +300,7 @@ def _serve_once(
         with Checkpoints(Database(directory.database)):
             agent.run()
     finally:
+        teller.close()
         bell.close()
         # A stop that comes after this is for the next agent, which this handler does not know.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

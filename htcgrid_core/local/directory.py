@@ -14,12 +14,15 @@ from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
 from htcgrid_core.adapters.local.keys import FileKeys
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.adapters.messenger import WorldMessenger
 from htcgrid_core.disk.private import make_private
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.ports.keyring import Keyring
+from htcgrid_core.ports.messenger import Messenger
 from htcgrid_core.ports.plane import Plane
 
 HOME_VARIABLE = "HTCGRID_HOME"
@@ -129,6 +132,8 @@ def open_local(directory: Directory) -> LocalPlane:
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
         url=f"local://{quote(str(directory.root.absolute()))}",
         identity=f"local:{found.st_dev}/{found.st_ino}",
+        outbox=SqliteOutbox(database),
+        messenger=WorldMessenger(_aws_messenger),
     )
     return LocalPlane(plane, doorbell, database)
 
@@ -136,3 +141,12 @@ def open_local(directory: Directory) -> LocalPlane:
 def open_plane(directory: Directory) -> Plane:
     """As ``open_local``, for those who need the ports only."""
     return open_local(directory).plane
+
+
+def _aws_messenger() -> Messenger:
+    """With the credentials and the region of this process."""
+    from htcgrid_core.adapters.aws.clients import Clients  # boto3, which few grids of one machine need
+    from htcgrid_core.adapters.aws.messenger import AwsMessenger
+    from htcgrid_core.adapters.aws.settings import AwsSettings
+
+    return AwsMessenger(Clients(AwsSettings()))

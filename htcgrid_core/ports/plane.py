@@ -13,7 +13,9 @@ from htcgrid_core.ports.bundle_queue import BundleQueue
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import Doorbell
 from htcgrid_core.ports.keyring import Keyring
+from htcgrid_core.ports.messenger import NO_MESSENGER, Messenger
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
+from htcgrid_core.ports.outbox import NO_OUTBOX, Outbox
 from htcgrid_core.ports.session_store import SessionStore
 
 
@@ -32,6 +34,8 @@ class Plane:
         inline_payload_bytes: larger payloads go to the blob store.
         token: makes lease tokens; an argument so that a simulation repeats.
         metrics: what is counted; by nobody, unless an agent serves them.
+        outbox: who is still to be told of which session's end.
+        messenger: tells them.
         url: by which the tasks that it runs reach it; empty for not at all.
         identity: what tells this grid from others, however it is named; empty where there is no other.
     """
@@ -47,5 +51,7 @@ class Plane:
     rng: random.Random = field(default_factory=random.SystemRandom, repr=False)
     token: Callable[[], str] = random_token
     metrics: Metrics = NO_METRICS
+    outbox: Outbox = NO_OUTBOX
+    messenger: Messenger = NO_MESSENGER
     url: str = ""
     identity: str = ""

@@ -7,6 +7,7 @@ may take long, claims, commits and heartbeats, are ``Calls``, which may have thr
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
@@ -20,6 +21,7 @@ from htcgrid_core.agent.loop.slots import STOPPED, TIMEOUT, Slots
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import metrics
+from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.worker import (
     Flushed,
@@ -51,12 +53,14 @@ class Agent:
         settings: AgentSettings | None = None,
         chores: tuple[Chore, ...] = (),
         calls: Calls | None = None,
+        on_end: Callable[[SessionRecord], object] = lambda _record: None,
     ) -> None:
         """An agent that has not begun.
 
         Args:
             chores: to do beside the tasks.
             calls: how it makes calls that may take long; inline by default.
+            on_end: called in the loop with the row of a session that a commit of its has ended.
         """
         self.identity = identity
         self.readiness = Readiness(plane.clock)
@@ -74,6 +78,7 @@ class Agent:
             self.readiness,
             self._slots,
             worked_at=plane.clock.monotonic(),
+            on_end=on_end,
         )
         verifier = BlobVerifier(plane)
         self._commits = Commits(self._state)

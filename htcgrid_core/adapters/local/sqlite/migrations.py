@@ -38,6 +38,14 @@ STEPS: Mapping[int, str] = {
         )
         UPDATE sessions SET end_number = (SELECT number FROM ordered WHERE ordered.id = sessions.id) WHERE live = 0;
     """,
+    6: """
+        CREATE TABLE notifications (
+            session_id TEXT NOT NULL, recipient TEXT NOT NULL, version TEXT NOT NULL, due_at REAL, body TEXT NOT NULL,
+            PRIMARY KEY (session_id, recipient)
+        ) WITHOUT ROWID;
+        CREATE INDEX notifications_due ON notifications(due_at) WHERE due_at IS NOT NULL;
+        CREATE TABLE destinations (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+    """,
 }
 """What makes of each version the one after it."""
 

@@ -7,7 +7,7 @@ indexes. Their statements name their columns, and so stay valid.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 OLDEST_MIGRATED = 4  # older databases are refused
 # The lowest schema whose release may still use a database of SCHEMA_VERSION. It stays while steps only add what such a
 # release need not know of; no release before schema 5 asks.
@@ -128,6 +128,14 @@ CREATE TABLE audit (
     PRIMARY KEY (session_id, seq)
 ) WITHOUT ROWID;
 CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+
+-- Rows of the outbox that are not settled have a time; their bodies hold task tokens, which no listing shows.
+CREATE TABLE notifications (
+    session_id TEXT NOT NULL, recipient TEXT NOT NULL, version TEXT NOT NULL, due_at REAL, body TEXT NOT NULL,
+    PRIMARY KEY (session_id, recipient)
+) WITHOUT ROWID;
+CREATE INDEX notifications_due ON notifications(due_at) WHERE due_at IS NOT NULL;
+CREATE TABLE destinations (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE migrations (
     version INTEGER PRIMARY KEY, oldest_reader INTEGER NOT NULL, release TEXT NOT NULL, at REAL NOT NULL
