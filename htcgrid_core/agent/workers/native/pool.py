@@ -21,8 +21,11 @@ CAPTURE_CHECK_SECONDS = 1.0
 class NativeWorkers:
     """A WorkerPool of child processes running ``worker_main``."""
 
-    def __init__(self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS) -> None:
+    def __init__(
+        self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS, threads_each: int | None = None
+    ) -> None:
         self.slots = slots
+        self._threads_each = threads_each
         self._count = count
         self._bell = bell
         self._processes: dict[int, Process] = {}
@@ -121,7 +124,7 @@ class NativeWorkers:
     # Processes
 
     def _start(self, slot: int, function: FunctionRef) -> Process:
-        process = Process.start(slot, function)
+        process = Process.start(slot, function, self._threads_each)
         self._count.add(metrics.WORKERS_STARTED, kind="native")
         self._processes[slot] = process
         for fd in process.descriptors:

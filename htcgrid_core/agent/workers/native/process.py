@@ -82,8 +82,11 @@ class Process:
     # Life
 
     @classmethod
-    def start(cls, slot: int, function: FunctionRef) -> Self:
+    def start(cls, slot: int, function: FunctionRef, threads_each: int | None = None) -> Self:
         """A worker that can run ``function``.
+
+        Args:
+            threads_each: that its libraries may begin; None for as many as they like.
 
         Raises:
             OSError: it cannot be started.
@@ -104,7 +107,7 @@ class Process:
                     *where.path,
                 ],
                 cwd=None if function.launcher else where.cwd,
-                env=worker_environment(function),
+                env=worker_environment(function, threads_each),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

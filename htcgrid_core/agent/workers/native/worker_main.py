@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
 import os
 import select
@@ -18,11 +19,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from htcgrid_core.agent.lru import LruCache
 from htcgrid_core.agent.workers import captured_output, verified_files
 from htcgrid_core.agent.workers.context import Context
 from htcgrid_core.agent.workers.limits import confine
-from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native import kept, wire
 from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.agent.workers.native.waiting import Waiting
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind
@@ -38,25 +38,29 @@ from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.this_worker import become
 
 FLUSH_SECONDS = 0.002  # after which an outcome is sent although more tasks wait
-FUNCTIONS_KEPT = 256
-SHARED_INPUTS_KEPT = 8
 TRACEBACK_CHARACTERS = 16_000
 EXCEPTION_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 
 
 class Worker:
-    """One worker's connection, function and unsent outcomes."""
+    """One worker's connection, function and unsent outcomes.
 
-    def __init__(self, connection: socket.socket, gauge: Gauge) -> None:
+    Args:
+        memory_mb: that it may use; 0 for no limit.
+    """
+
+    def __init__(self, connection: socket.socket, gauge: Gauge, memory_mb: int = 0) -> None:
         self._connection = connection
         self._inbox = connection.makefile("rb", READ_BYTES)
         self._arrived = select.poll()
         self._arrived.register(connection, select.POLLIN)
         self._gauge = gauge
         self._sources = Sources()
-        self._functions: LruCache[str, Callable[..., Any]] = LruCache(FUNCTIONS_KEPT)
-        self._shared: LruCache[str, Any] = LruCache(SHARED_INPUTS_KEPT)
+        self._memory_mb = memory_mb
+        self._functions: kept.Kept[Any] = kept.functions(memory_mb)
+        self._shared: kept.Kept[Any] = kept.shared_inputs(memory_mb)
+        self._is_new = True  # it has loaded no function yet
         self._shared_paths: dict[str, str] = {}
         self._session_id = ""
         self._asked: dict[str, Any] = {}  # the function that the agent named last
@@ -110,16 +114,22 @@ class Worker:
         if function is None:
             self._this.is_loading = True
             try:
+                size = os.path.getsize(spec["callable_path"]) if spec["callable_path"] else 0
+                self._make_room(size)
                 function = load(spec)
             except BaseException as error:  # noqa: BLE001 - a module may even call sys.exit when imported
-                text = f"{spec['name']} could not be loaded: {_message(error)}"
+                if isinstance(error, MemoryError) and not self._is_new:
+                    self._send(wire.message(Kind.STALE))  # of all that this process has run before: a new one has not
+                    return False
+                text = f"{spec['name']} could not be loaded: {self._cause(error)}"
                 described = json.loads(codec.encode_error(TaskError("InitError", text, _trace(error))))
                 printed = {"stdout": self._stdout.take(), "stderr": self._stderr.take()}
                 self._send(wire.json_message(Kind.LOAD_FAILED, {**described, **printed}))
                 return False
             finally:
                 self._this.is_loading = False
-            self._functions.put(spec["key"], function)
+            self._functions.put(spec["key"], function, size)
+            self._is_new = False
             self._stdout.take()
             self._stderr.take()
         if spec["confirm"]:
@@ -136,12 +146,31 @@ class Worker:
             raise CorruptPayload(NOT_SUBMITTED.format(name=reference.name))
         value = self._shared.get(reference.name)
         if value is None:
+            size = os.path.getsize(path)
+            self._make_room(size)
             data = verified_files.read(path, reference.digest, "shared input")
             if reference.codec == "pickle":
                 data = data[SIGNATURE_BYTES:]
             value = data if reference.codec == "bytes" else DECODERS[reference.codec](data)
-            self._shared.put(reference.name, value)
+            self._shared.put(reference.name, value, size)
         return value
+
+    def _make_room(self, stored_bytes: int) -> None:
+        """Let go of what is kept of earlier sessions if it may be in the way of what is loaded now."""
+        if not kept.has_room_for(stored_bytes):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._functions.clear()
+        self._shared.clear()
+        gc.collect()  # functions are often in cycles
+
+    def _cause(self, error: BaseException) -> str:
+        """What went wrong, which the text of many an error does not say."""
+        text = _message(error) or type(error).__name__
+        if isinstance(error, MemoryError) and self._memory_mb:
+            text = f"MemoryError within {self._memory_mb} MiB: raise memory_mb"
+        return text
 
     # Tasks
 
@@ -204,13 +233,15 @@ class Worker:
                 result = function(*event[0], **event[1])
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's failure too
             self._end_if_child(error)
+            if isinstance(error, MemoryError):
+                self._let_go()  # its next attempt has what there is
             return True, self._encode_error(error)
         self._end_if_child(None)
         try:
             frugal = spec["memory_mb"] and spec["codec"] == "json" and has_long_text(result)
             encoded = encode_json_frugally(result) if frugal else ENCODERS[spec["codec"]](result)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
-            text = f"the handler returned a {type(result).__name__} that cannot be encoded: {_message(error)}"
+            text = f"the handler returned a {type(result).__name__} that cannot be encoded: {self._cause(error)}"
             return True, codec.encode_error(TaskError("InvalidResult", text))
         if len(encoded) > limits.MAX_RESULT_BYTES:
             text = (
@@ -306,7 +337,7 @@ def main() -> None:
     gauge = Gauge(gauge_fd)
     os.close(gauge_fd)
     try:
-        Worker(connection, gauge).serve()
+        Worker(connection, gauge, memory_mb).serve()
     except (BrokenPipeError, ConnectionResetError):
         pass  # the agent hung up: nobody is left to tell
     except OSError:
