@@ -53,8 +53,7 @@ def _environment(path: tuple[str, ...], cwd: str) -> Environment:
     for what, place in (("works in a folder", cwd), *(("looks for modules in", entry) for entry in path)):
         if not _is_utf8(place):
             raise InvalidInput(
-                f"this process {what} {place!r}, whose name is not UTF-8, and so no worker can be told of it: rename "
-                "it"
+                f"this process {what} {place!r}, whose name is not UTF-8, and so no worker can be told of it: rename it"
             )
     return Environment(python=sys.executable, path=path, cwd=cwd)
 
