@@ -24,6 +24,7 @@ from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
+from htcgrid_core.agent.signals import reset_signals
 from htcgrid_core.agent.teller import Teller
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
@@ -310,6 +311,7 @@ def _serve_once(
 def main() -> None:
     """``htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS CORES IDLE_SECONDS READY_FD``."""
     root, number, slots, cores, idle_seconds, ready_fd = sys.argv[1:]
+    reset_signals()
     write_printable_lines()
     try:
         serve(Directory(Path(root)), int(number), int(slots), int(cores), float(idle_seconds), int(ready_fd))

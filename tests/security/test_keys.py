@@ -189,8 +189,7 @@ class TestNeeds:
 
     def test_rows_that_nobody_can_read_need_none(self, grid: Grid, plane: Plane) -> None:
         grid.submit(double, [1])
-        with plane.store._database.write() as db:  # type: ignore[attr-defined]
-            db.execute("UPDATE sessions SET spec = '[]'")
+        plane.store._database.write(lambda db: db.execute("UPDATE sessions SET spec = '[]'"))  # type: ignore[attr-defined]
         assert [use.live for use in keys.uses(plane)] == [0]
 
     def test_more_sessions_than_are_read_at_once(

@@ -66,10 +66,10 @@ def test_names_that_are_not_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     odd.mkdir()
     with monkeypatch.context() as there:
         there.setattr(sys, "path", [str(odd), *sys.path])
-        with pytest.raises(InvalidInput, match="looks for modules in .* not UTF-8"):
+        with pytest.raises(InvalidInput, match=r"looks for modules in .* not UTF-8"):
             this_environment()
     monkeypatch.chdir(odd)
-    with pytest.raises(InvalidInput, match="works in a folder .* not UTF-8"):
+    with pytest.raises(InvalidInput, match=r"works in a folder .* not UTF-8"):
         this_environment()
 
 

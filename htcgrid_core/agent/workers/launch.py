@@ -30,6 +30,7 @@ def launcher(
 
 def main() -> None:
     """``...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID TENANT COMMAND...``."""
+    from htcgrid_core.agent.signals import leave_python
     from htcgrid_core.agent.workers.limits import confine
     from htcgrid_core.agent.workers.unpacked_packages import bytecode_folder, hold, task_folder
     from htcgrid_core.domain.errors import InvalidPackage
@@ -52,6 +53,7 @@ def main() -> None:
         whose = BAD_PACKAGE if error.errno in _NEVER_WRITTEN else BAD_MACHINE
         _end(whose, f"package {digest} cannot be unpacked in {cache}: {error}")
     os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode_folder(cache, digest, tenant))
+    leave_python()
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell, and what the function was deployed with
     except OSError as error:
