@@ -158,12 +158,16 @@ class GridExecutor(Executor):
 
     def _start(self) -> None:
         waiter, all_sent = self._grid.gateway.waiter(), threading.Event()
-        for name, target in (("sender", self._send_all), ("watcher", self._watch)):
-            # In the context of whoever submits first: the trace that the sessions belong to is in there.
-            run = contextvars.copy_context().run
-            thread = threading.Thread(target=run, args=(target, waiter, all_sent), name=f"htcgrid-{name}", daemon=True)
-            self._threads.append(thread)
+        # In the context of whoever submits first: the trace that the sessions belong to is in there.
+        threads = [
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(run, waiter, all_sent), name=f"htcgrid-{name}", daemon=True
+            )
+            for name, run in (("sender", self._send_all), ("watcher", self._watch))
+        ]
+        for thread in threads:
             thread.start()
+        self._threads = threads  # when they run: whoever is interrupted before has not called, and the next one starts
 
     # The sending thread
 
@@ -180,7 +184,7 @@ class GridExecutor(Executor):
                 calls = self._sending = self._pending
                 self._pending = []
                 if not calls and (self._is_shut_down or not (is_woken or self._batches)):
-                    if not self._is_shut_down:
+                    if not self._is_shut_down and threading.current_thread() in self._threads:
                         self._threads = []
                     all_sent.set()
                     break
