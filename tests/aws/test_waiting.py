@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
@@ -14,6 +15,7 @@ from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.keys import session_key
 from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT
+from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.adapters.aws.sqs import batches
 from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.plane import open_cloud
@@ -32,7 +34,6 @@ from tests.aws.grids import CloudUnderTest, url_of
 from tests.aws.meter import Meter
 from tests.aws.scripted_proxy import Answer, scripted
 from tests.manual_agent import run, take
-from tests.planes import plane_of
 
 SESSIONS = 2000
 CALLS_A_POLL = 20
@@ -46,7 +47,8 @@ def test_two_thousand_sessions_are_waited_for_with_twenty_calls_a_poll(aws_cloud
         meter = Meter(aws_cloud.account, "")
         meter.count(session)
         ids = [f"s-{number:04d}" for number in range(SESSIONS)]
-        table = plane_of(grid).store._table  # type: ignore[attr-defined]  # a DynamoStore
+        cloud = open_cloud(parse_aws(aws_cloud.url))
+        table = Table(lambda: cloud.clients.dynamodb, cloud.parameter.table, sleep=time.sleep)
         table.put_many([_row(session_id) for session_id in ids])
         meter.calls.clear()
         for poll in range(1, 3):
