@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ from htcgrid_core.adapters.aws.doorbell import ProcessBell
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.ports.doorbell import COMMITS, Bell
+from htcgrid_core.services.call_retries import with_retries
 
 if TYPE_CHECKING:
     import boto3
@@ -69,8 +68,8 @@ class CloudGrid:
         """Agents among which a session submitted now would be shared: those that run, or that may be started."""
         now = self.plane.clock.monotonic()
         if now >= self._count_agents_at:
-            with contextlib.suppress(GridUnavailable):  # as many as were known: it is no reason not to submit
-                self._agents = len(self.plane.store.agents(self.plane.clock.now()))
+            found = with_retries(self.plane, lambda: self.plane.store.agents(self.plane.clock.now()))
+            self._agents = len(found)
             self._count_agents_at = now + limits.HEARTBEAT_SECONDS  # they say that they are there no more often
         return max(self.cloud.parameter.defaults.agents, self._agents)
 
