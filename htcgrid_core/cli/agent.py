@@ -136,10 +136,10 @@ def _on_aws(
     health: tuple[str, int] | None,
     log: tuple[Level, Style],
 ) -> None:
+    from htcgrid_core.agent.cores import available_cores
     from htcgrid_core.cloud.address import parse_aws
     from htcgrid_core.cloud.agent import serve
     from htcgrid_core.cloud.logs import configure
-    from htcgrid_core.local.agent_processes import available_cores
 
     address, wanted = parse_aws(url), slots or available_cores()
 
@@ -169,5 +169,5 @@ def _local(
     else:
         say(f"agent of {directory.root} with {wanted} slots; SIGTERM or Ctrl-C drains it")
     number = 0
-    while not serve(directory, number, wanted, idle_seconds, -1, foreground=True, sidecars=sidecars):
+    while not serve(directory, number, wanted, fleet.cores_each, idle_seconds, -1, foreground=True, sidecars=sidecars):
         number += 1

@@ -17,6 +17,7 @@ from htcgrid_core.cli import (
     dead_letters,
     doctor,
     functions,
+    keys,
     load,
     operate,
     reconcile,
@@ -92,6 +93,7 @@ for command in (
     agent.agent,
     reconcile.reconcile,
     dead_letters.dlq,
+    keys.keys,
     aws.aws,
     doctor.doctor,
 ):

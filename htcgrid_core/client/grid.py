@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client import listing, shared_inputs
 from htcgrid_core.client.deploy import deploy
+from htcgrid_core.client.ended import EndedSessions
 from htcgrid_core.client.event_files import events_as
 from htcgrid_core.client.map import map_results
 from htcgrid_core.client.progress import Progress, progress_of
@@ -23,8 +24,10 @@ from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
+from htcgrid_core.domain.notification import Notify, recipients_of
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID
+from htcgrid_core.gateway.in_tasks import check_not_importing
 from htcgrid_core.gateway.protocol import Gateway
 
 if TYPE_CHECKING:
@@ -85,6 +88,7 @@ class Grid:
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
+        notify: Notify = None,
     ) -> Session:
         """Submit a session: one task for each event.
 
@@ -110,6 +114,8 @@ class Grid:
             codec: "json" or "pickle", if not as said under ``events``.
             bundle_size: for benchmarks; the grid chooses well.
             on_progress: called with the number of tasks written so far.
+            notify: who is told of its end: names of destinations that are registered (``htcgrid destinations``), and
+                a ``StepFunctionsTask``. The same submission with another task token replaces the one before.
 
         Raises:
             InvalidInput: an argument or event is no good; nothing was written. (Of a vector over 4 MB only the
@@ -137,6 +143,7 @@ class Grid:
             "retention_seconds": retention,
             "bundle_size": bundle_size,
         }
+        recipients = recipients_of(notify)
         session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
         spec = self._specs.of(function, options, session_id if token is not None else None)
         return submit(
@@ -147,6 +154,7 @@ class Grid:
             total=len(events) if isinstance(events, Sized) else None,
             idempotent=token is not None,
             on_progress=on_progress,
+            notify=recipients,
         )
 
     def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:
@@ -290,6 +298,14 @@ class Grid:
         # Whoever waits for a call is this process: what takes the machine takes them both.
         return submit(self.gateway, session_id, spec, events, total=total, idempotent=idempotent, durable=idempotent)
 
+    def check_caller(self) -> None:
+        """Whether whoever calls may submit: for those whose submissions other threads make.
+
+        Raises:
+            InvalidInput: this is a worker that is importing the module which calls.
+        """
+        check_not_importing()
+
     def check_calls(self, options: Mapping[str, Any]) -> None:
         """Whether ``submit_calls`` would take these options.
 
@@ -329,12 +345,29 @@ class Grid:
             labels: only those that have all of these.
             tenant: only this one's.
         """
-        try:
-            states = [] if state is None else [SessionState(state)]
-        except ValueError:
-            raise InvalidInput(f"{state!r} is not a session's state: {', '.join(SessionState)}") from None
+        states = [] if state is None else [_state(state)]
         found = listing.records(self.gateway, states, labels or {}, tenant, limit)
         return [Session(self.gateway, record) for record in found]
+
+    def ended(
+        self,
+        position: str | None = None,
+        *,
+        since: float | None = None,
+        states: Sequence[str | SessionState] = (),
+        labels: Mapping[str, str] | None = None,
+        tenant: str | None = None,
+    ) -> EndedSessions:
+        """Sessions that end from now on, for those who keep asking for them.
+
+        Args:
+            position: where an earlier one had come to: it goes on from there.
+            since: a time (seconds since the epoch) to begin at instead.
+            states: only those that ended so; empty for all.
+            labels, tenant: as for ``sessions``.
+        """
+        wanted = [_state(state) for state in states]
+        return EndedSessions(self.gateway, states=wanted, labels=labels, tenant=tenant, since=since, position=position)
 
     def progress(self, session_ids: Sequence[str]) -> list[Progress]:
         """Progress of many sessions, a call per hundred; unknown ones are left out."""
@@ -355,6 +388,13 @@ class Grid:
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return self.gateway.measure()
+
+
+def _state(name: str | SessionState) -> SessionState:
+    try:
+        return SessionState(name)
+    except ValueError:
+        raise InvalidInput(f"{name!r} is not a session's state: {', '.join(SessionState)}") from None
 
 
 def _checked_id(session_id: str) -> str:

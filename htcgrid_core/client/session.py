@@ -24,6 +24,7 @@ from htcgrid_core.domain.errors import (
     WaitTimeout,
 )
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
+from htcgrid_core.domain.notification import Notification
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import Codec, SessionRecord, SessionSpec
 from htcgrid_core.gateway.protocol import Gateway, Waiter
@@ -127,6 +128,10 @@ class Session:
             f"Session {self.id} keeps running: `htcgrid watch {self.id} --url {url!r}` or grid.session({self.id!r}) "
             f"come back to it, `htcgrid cancel {self.id} --url {url!r}` cancels it."
         )
+
+    def notifications(self) -> list[Notification]:
+        """Whom the session's end is told, and how far that is."""
+        return self._gateway.notifications(self.id)
 
     def history(self) -> list[AuditEntry]:
         """Who did what to the session, oldest first."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from htcgrid_core.client import tracing
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.session_ids import session_id_of
 from htcgrid_core.codecs.events import EncodedEvent
+from htcgrid_core.domain.notification import Recipient
 from htcgrid_core.domain.session import SessionSpec, tenant_of
 from htcgrid_core.gateway.protocol import Gateway
 
@@ -22,6 +23,7 @@ def submit(
     idempotent: bool,
     durable: bool = True,
     on_progress: Callable[[int], None] | None = None,
+    notify: Sequence[Recipient] = (),
 ) -> Session:
     """See ``Gateway.submit``."""
     trace = tracing.current()
@@ -36,8 +38,9 @@ def submit(
         idempotent=idempotent,
         durable=durable,
         on_progress=on_progress,
+        notify=notify,
     )
-    return Session(gateway, record, None if idempotent else spec)
+    return Session(gateway, record, None if idempotent or notify else spec)
 
 
 def resubmit(gateway: Gateway, parent_id: str, token: str | None) -> Session:

@@ -20,6 +20,7 @@ from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.metrics import show
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
+from htcgrid_core.agent.teller import Teller
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.cloud.plane import SYSTEM_CLOCK, CloudPlane, open_cloud
@@ -83,7 +84,7 @@ def serve(
     def look_after() -> None:
         """One tick of the reconciler among all agents, on average; a Lambda that also does it does no harm."""
         if plane.rng.random() * agent.agents < 1.0:
-            for session_id in tick(cloud, every).sessions.newer:
+            for session_id in tick(cloud, every, teller).sessions.newer:
                 agent.readiness.pass_over(session_id, every)
             if count is not None:
                 _show_depth(cloud, pool, count)
@@ -91,10 +92,13 @@ def serve(
             agent.drain()
 
     calls = ThreadedCalls(lambda: cloud.doorbell.ring(WORK))  # a call takes some 10 ms; the loop must not wait for it
-    agent = Agent(plane, workers, identity, settings, chores=(Chore(every, look_after),), calls=calls)
+    teller = Teller(plane)
+    chores = (Chore(every, look_after),)
+    agent = Agent(plane, workers, identity, settings, chores=chores, calls=calls, on_end=teller.ended)
     _drain_on_signals(agent, lambda: cloud.doorbell.ring(WORK))
     with contextlib.ExitStack() as undo:
         undo.callback(cloud.close)
+        undo.callback(teller.close)
         undo.callback(bell.close)
         undo.callback(workers.close)
         where = ""

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
+from htcgrid_core.adapters.aws.dynamodb.outbox import DynamoOutbox
 from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
-from htcgrid_core.adapters.aws.parameter import GridParameter, read_key, read_parameter
+from htcgrid_core.adapters.aws.keys import SsmKeys
+from htcgrid_core.adapters.aws.messenger import AwsMessenger
+from htcgrid_core.adapters.aws.parameter import GridParameter, read_parameter
 from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.adapters.aws.sqs.dead_letters import SqsDeadLetters
 from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
 from htcgrid_core.adapters.local.clock import SystemClock
+from htcgrid_core.adapters.messenger import WorldMessenger
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.disk.private import make_private
@@ -25,6 +29,7 @@ from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.plane import Plane
 
@@ -87,7 +92,7 @@ def open_cloud(
     """
     clients = Clients(address.settings, session, metrics)
     parameter = read_parameter(clients, address.name)
-    key = read_key(clients, address.name, parameter)
+    keys = Keyring(SsmKeys(clients, address.name, parameter.key))
     defaults = {
         LEASE_VARIABLE: str(parameter.defaults.lease_seconds),
         CACHE_BYTES_VARIABLE: str(parameter.defaults.cache_bytes),
@@ -102,18 +107,23 @@ def open_cloud(
         metrics=metrics,
         wall=clock.now,
     )
+    store = DynamoStore(lambda: clients.dynamodb, parameter.table)
     cache = cache_folder(address.name)
     blob_cache = BlobCache(DiskCache(cache, times.cache_bytes))
     plane = Plane(
-        store=DynamoStore(lambda: clients.dynamodb, parameter.table),
+        store=store,
         queue=queue,
         blobs=S3Blobs(clients, parameter.bucket, blob_cache, parameter.account),
         clock=clock,
         doorbell=doorbell,
-        key=key,
+        keys=keys,
         time_slice_seconds=limits.TIME_SLICE_SECONDS,
         inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
+        url=address.in_tasks(clients.region).url,
+        identity=f"aws:{parameter.bucket}/{parameter.table}",
         metrics=metrics,
+        outbox=DynamoOutbox(store.table),
+        messenger=WorldMessenger(lambda: AwsMessenger(clients)),
     )
     dead_letters = SqsDeadLetters(clients, parameter.queues)
     return CloudPlane(plane, queue, doorbell, dead_letters, clients, parameter, times, cache)

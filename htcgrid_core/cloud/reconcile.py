@@ -7,10 +7,12 @@ import os
 from functools import lru_cache
 from typing import Any, Protocol
 
+from htcgrid_core.agent.teller import Teller
 from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.plane import CloudPlane, open_cloud
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.dead_letters import HandledDeadLetters, handle_dead_letters
 from htcgrid_core.services.reconcile import Reconciled, reconcile
 from htcgrid_core.services.sweep import Swept, is_time, sweep
@@ -33,13 +35,34 @@ class Tick:
     sessions: Reconciled
     dead_letters: HandledDeadLetters
     swept: Swept | None
+    told: int = 0
 
 
-def tick(cloud: CloudPlane, every_seconds: float = limits.RECONCILE_TICK_SECONDS, *, thorough: bool = False) -> Tick:
-    """One tick; idempotent, and many may do it at once. Arguments as for ``reconcile``; a thorough one sweeps, too."""
+def tick(
+    cloud: CloudPlane,
+    every_seconds: float = limits.RECONCILE_TICK_SECONDS,
+    teller: Teller | None = None,
+    *,
+    thorough: bool = False,
+) -> Tick:
+    """One tick; idempotent, and many may do it at once. Arguments as for ``reconcile``; a thorough one sweeps, too.
+
+    Args:
+        teller: goes on telling of sessions' ends after the tick; None to have all told when this returns.
+    """
     letters = handle_dead_letters(cloud.plane, cloud.dead_letters)
     sessions = reconcile(cloud.plane, every_seconds, thorough=thorough)
-    return Tick(sessions, letters, sweep(cloud.plane) if thorough or is_time(cloud.plane, every_seconds) else None)
+    told = _tell(cloud.plane) if teller is None else int(teller.look())
+    swept = sweep(cloud.plane) if thorough or is_time(cloud.plane, every_seconds) else None
+    return Tick(sessions, letters, swept, told)
+
+
+def _tell(plane: Plane) -> int:
+    teller = Teller(plane)
+    try:
+        return teller.tell_all()
+    finally:
+        teller.close()
 
 
 @lru_cache(maxsize=4)

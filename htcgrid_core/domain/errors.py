@@ -122,6 +122,10 @@ class WaitTimeout(GridError, TimeoutError):
     """The wait ended before the session did; the session goes on."""
 
 
+class WouldDeadlock(GridError):
+    """A task's wait for its own grid, with every worker of its agent waiting likewise; what it waits for goes on."""
+
+
 class TaskFailed(GridError):
     """One task ended FAILED or CANCELLED.
 

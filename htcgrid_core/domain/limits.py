@@ -52,6 +52,7 @@ BACKLOG_SECONDS: Final = 0.050  # work an agent keeps unstarted so that its slot
 BACKLOG_TASKS: Final = 512
 AGENT_LIST_READS_A_BEAT: Final = 30.0  # by all agents of a grid together: each reads what all of them say
 REVOKE_AFTER_SECONDS: Final = 0.1  # tasks queued behind one that runs this long go to another slot
+LENT_WORKER_SECONDS: Final = 10.0  # a worker that was lent for a wait, and that nobody needs any more, is kept so long
 CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the first and the last half
 CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before
 MAX_RESULT_BYTES: Final = 64 << 20
@@ -72,6 +73,10 @@ CACHED_BLOB_TRUSTED_SECONDS: Final = 60.0  # after which an agent looks again wh
 UNUSED_BLOB_SECONDS: Final = 30 * 24 * 3600.0  # a function or shared input that nobody used for this long is deleted
 BLOB_TOUCH_SECONDS: Final = 24 * 3600.0  # between notes that a blob is used, where a note costs a call
 SWEEP_SECONDS: Final = 3600.0  # between looks for unused blobs
+
+# Keys
+KEYS_KNOWN_SECONDS: Final = 60.0  # a process that signs looks so often for a newer key
+KEY_RETIRED_SECONDS: Final = 24 * 3600.0  # so long after the next was made, what a key has signed is still put again
 
 # Polling, the safety net under the doorbells
 AGENT_POLL_SECONDS: Final = 1.0
@@ -101,3 +106,4 @@ assert MAX_UNPACKED_BYTES + MAX_PACKAGE_BYTES <= CACHE_BYTES, "any one package f
 assert HEARTBEAT_SECONDS * 10 <= CACHED_BLOB_IN_USE_SECONDS, "an agent asks for what it uses at each heartbeat"
 assert BLOB_TOUCH_SECONDS + SWEEP_SECONDS < UNUSED_BLOB_SECONDS / 10
 assert AWS_INLINE_PAYLOAD_BYTES < MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES
+assert KEYS_KNOWN_SECONDS * 10 <= KEY_RETIRED_SECONDS

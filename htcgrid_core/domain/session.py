@@ -67,6 +67,8 @@ class SessionSpec(Stored):
         agents: how many the pool could reach at submit; with it a repeated submit cuts the same bundles.
         traceparent, tracestate: where in a trace it was submitted, as W3C writes it; empty for nowhere.
         min_agent_version: the lowest version of an agent that obeys all of it (agent_version.py).
+        signing_key: id of the key with which it is signed; empty for the grid's first.
+        notify: who is told of its end, by their names; the outbox has the rest.
     """
 
     function: FunctionSpec
@@ -94,6 +96,8 @@ class SessionSpec(Stored):
     traceparent: str = Field(default="", max_length=64)
     tracestate: str = Field(default="", max_length=STATE_CHARACTERS)
     min_agent_version: int = Field(default=FIRST_AGENT_VERSION, ge=FIRST_AGENT_VERSION)
+    signing_key: str = Field(default="", pattern=r"^([0-9a-f]{8})?$")
+    notify: tuple[str, ...] = Field(default=(), max_length=16)
 
     @cached_property
     def text(self) -> str:
@@ -115,7 +119,7 @@ class SessionSpec(Stored):
 
     def identity(self) -> str:
         """What makes two submissions ask for the same: all but where and how they are carried out."""
-        aside = {"agents", "bundle_size", "traceparent", "tracestate"}
+        aside = {"agents", "bundle_size", "traceparent", "tracestate", "min_agent_version", "signing_key", "notify"}
         return self.model_dump_json(exclude={**dict.fromkeys(aside, True), "function": {"environment"}})
 
     def trace(self, session_id: str) -> Trace:
@@ -219,6 +223,11 @@ class SessionRecord:
         except _NO_SPEC:
             return "normal"
         return found
+
+    @property
+    def notifies(self) -> bool:
+        """Whether somebody is told of its end; an earlier submission may have said so of none, and a later one done."""
+        return '"notify":' in self.spec and bool(orjson.loads(self.spec).get("notify"))
 
     @property
     def acknowledged(self) -> bool:

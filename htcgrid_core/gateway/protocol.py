@@ -23,9 +23,12 @@ from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.destination import Destination
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
+from htcgrid_core.domain.notification import Notification, Recipient
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.gateway.description import GridDescription
@@ -50,6 +53,7 @@ class Waiter(Protocol):
 
         Raises:
             GridUnavailable: agents cannot be started any more.
+            WouldDeadlock: this is a task's wait for its own grid, whose agent has no worker left to lend for it.
         """
 
     def interrupt(self) -> None:
@@ -98,6 +102,7 @@ class Gateway(Protocol):
         idempotent: bool,
         durable: bool = True,
         on_progress: Callable[[int], None] | None = None,
+        notify: Sequence[Recipient] = (),
     ) -> SessionRecord:
         """Submit a session, make sure that agents run, and return the acknowledged row.
 
@@ -110,9 +115,12 @@ class Gateway(Protocol):
             idempotent: the id is a token's: the session that it has, if the body is the same, is returned.
             durable: return once it would survive a power failure, not only the death of a process.
             on_progress: called with the number of events written so far.
+            notify: who is told of its end. It is not of the body: the same submission with another task token
+                replaces the one before, which is told nothing.
 
         Raises:
-            InvalidInput: the id, the pool, the function's package or callable, or a shared input is no good.
+            InvalidInput: the id, the pool, the function's package or callable, or a shared input is no good; or a
+                destination is not registered, or the task of Step Functions does not wait.
             InvalidEvent: an event is too large.
             SessionConflict: the token's session has another body.
             GridUnavailable: it was not submitted; submit again with the same token. Or, as the message then says, it
@@ -154,8 +162,33 @@ class Gateway(Protocol):
             before: the ``submitted_at`` to go on from.
         """
 
+    def ended(self, after: str | float, limit: int = 100) -> EndedPage:
+        """Sessions that have ended, at most ``limit`` in a page; those that live cost nothing.
+
+        Args:
+            after: the cursor of the page before; or a time (seconds since the epoch) to begin with. From there on pages
+                hold every end after that time, and every one that comes after this call, whatever clocks say;
+                and maybe some that came shortly before. The same end may be in several pages.
+        """
+
     def history(self, session_id: str) -> list[AuditEntry]:
         """Who did what to a session, oldest first; empty if there is none."""
+
+    def notifications(self, session_id: str) -> list[Notification]:
+        """Whom a session's end is told, and how far that is; without task tokens."""
+
+    def destinations(self) -> list[Destination]:
+        """The destinations that sessions may name, without their secrets."""
+
+    def add_destination(self, destination: Destination) -> None:
+        """Register a destination, in the place of one with the same name.
+
+        Raises:
+            InvalidInput: its target or its secret is no good.
+        """
+
+    def remove_destination(self, name: str) -> bool:
+        """Forget a destination; False if there is none. What is still to be told there is not."""
 
     def adopt(self, session_id: str, owner: str) -> SessionRecord:
         """Make ``owner`` the one whose fenced cancel counts; one that has ended keeps its owner.

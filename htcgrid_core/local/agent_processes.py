@@ -13,15 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.agent import interpreter
+from htcgrid_core.agent.cores import available_cores
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
+from htcgrid_core.agent.teller import Teller
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import is_for_newer_agents
@@ -53,17 +56,13 @@ class Fleet:
 
     @property
     def slots_each(self) -> int:
-        """``slots``, or the cores that this process may use, shared among the agents."""
-        if self.slots:
-            return self.slots
+        """``slots``, or a slot for each of an agent's cores."""
+        return self.slots or self.cores_each
+
+    @property
+    def cores_each(self) -> int:
+        """Each agent's share of the cores that this process may use."""
         return max(1, available_cores() // self.agents)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -143,8 +142,8 @@ def ensure_agents(directory: Directory, fleet: Fleet, are_wanted: Callable[[], b
 def _start(directory: Directory, number: int, fleet: Fleet) -> None:
     log = directory.agents / f"{number}.log"
     command = [
-        sys.executable, "-P", "-m", "htcgrid_core.local.agent_processes", str(directory.root), str(number),
-        str(fleet.slots_each), str(fleet.idle_seconds),
+        *interpreter.command("htcgrid_core.local.agent_processes"), str(directory.root), str(number),
+        str(fleet.slots_each), str(fleet.cores_each), str(fleet.idle_seconds),
     ]  # fmt: skip
     ready_read, ready_write = os.pipe()
     try:
@@ -208,6 +207,7 @@ def serve(
     directory: Directory,
     number: int,
     slots: int,
+    cores: int,
     idle_seconds: float,
     ready_fd: int,
     *,
@@ -217,6 +217,7 @@ def serve(
     """Be agent ``number`` until idle or told to stop; False if another process is.
 
     Args:
+        cores: of this machine that are for its slots.
         ready_fd: told when the agent is ready; negative for nobody.
         foreground: whether Ctrl-C and the end of the terminal are for this process too.
         sidecars: ports of the Runtime API for clients that nobody here starts.
@@ -235,7 +236,7 @@ def serve(
                 ready_fd = -1
             if not free:
                 return False
-            told = _serve_once(directory, number, slots, idle_seconds, times, foreground, sidecars)
+            told = _serve_once(directory, number, slots, cores, idle_seconds, times, foreground, sidecars)
         # Work that came while the lock was still held found it held: look once more now that it is not.
         live = open_plane(directory).store.live_sessions()
         if told or all(is_for_newer_agents(record.spec) for record in live):
@@ -246,6 +247,7 @@ def _serve_once(
     directory: Directory,
     number: int,
     slots: int,
+    cores: int,
     idle_seconds: float,
     times: AgentTimes,
     foreground: bool,
@@ -253,9 +255,10 @@ def _serve_once(
 ) -> bool:
     """Work until idle (False) or told to stop (True)."""
     plane = open_plane(directory)
+    plane = replace(plane, url=f"{plane.url}?slots={slots}&idle={idle_seconds:g}")
     bell = plane.doorbell.listen(WORK)
     users = frozenset({os.geteuid(), 0})  # this machine may have others, and nothing here is theirs
-    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars, users=users)
+    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars, users=users, cores=cores)
     identity = AgentIdentity(
         f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
     )
@@ -270,14 +273,15 @@ def _serve_once(
             agent.readiness.pass_over(session_id, tick)
         if is_time(plane, tick):
             sweep(plane)
-        if seen.live > len(seen.newer):
+        if teller.look() or seen.live > len(seen.newer):
             live_at = now
         elif seen.newer:
             agent.drain()  # it makes room for an agent of the release that submitted them
         elif now - max(live_at, agent.worked_at) > idle_seconds:
             agent.drain()
 
-    agent = Agent(plane, workers, identity, times.settings(), chores=(Chore(tick, look_after),))
+    teller = Teller(plane)
+    agent = Agent(plane, workers, identity, times.settings(), chores=(Chore(tick, look_after),), on_end=teller.ended)
 
     def stop(signum: int, frame: object) -> None:
         nonlocal told
@@ -296,6 +300,7 @@ def _serve_once(
         with Checkpoints(Database(directory.database)):
             agent.run()
     finally:
+        teller.close()
         bell.close()
         # A stop that comes after this is for the next agent, which this handler does not know.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -303,11 +308,11 @@ def _serve_once(
 
 
 def main() -> None:
-    """``python -m htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS IDLE_SECONDS READY_FD``."""
-    root, number, slots, idle_seconds, ready_fd = sys.argv[1:]
+    """``htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS CORES IDLE_SECONDS READY_FD``."""
+    root, number, slots, cores, idle_seconds, ready_fd = sys.argv[1:]
     write_printable_lines()
     try:
-        serve(Directory(Path(root)), int(number), int(slots), float(idle_seconds), int(ready_fd))
+        serve(Directory(Path(root)), int(number), int(slots), int(cores), float(idle_seconds), int(ready_fd))
     except InvalidInput as error:
         sys.exit(str(error))  # for the log, which the client that starts an agent reads
 

@@ -6,9 +6,12 @@ from htcgrid_core.domain import limits
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.services.reconcile import Reconciled, reconcile
 from htcgrid_core.services.sweep import Swept, sweep
+from htcgrid_core.services.telling import tell_all
 
 
 def tick(directory: Directory) -> tuple[Reconciled, Swept]:
     """One thorough tick, and a sweep; many may do it at once."""
     plane = open_plane(directory)
-    return reconcile(plane, limits.LOCAL_RECONCILE_TICK_SECONDS, thorough=True), sweep(plane)
+    done = reconcile(plane, limits.LOCAL_RECONCILE_TICK_SECONDS, thorough=True)
+    tell_all(plane)
+    return done, sweep(plane)

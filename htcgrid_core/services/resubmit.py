@@ -43,7 +43,9 @@ def resubmit(
     if not parent.ended:
         raise SessionNotFinished(f"session {parent_id} still runs: wait for it or cancel it, then resubmit")
     before = parent.parsed_spec()
-    update = {"parent_id": parent_id, "agents": agents, "traceparent": traceparent, "tracestate": tracestate}
+    update = {
+        "parent_id": parent_id, "agents": agents, "traceparent": traceparent, "tracestate": tracestate, "notify": (),
+    }  # fmt: skip
     events = unfinished_events(plane, parent, before)
     return submit(plane, session_id, before.model_copy(update=update), events, total=None, idempotent=idempotent)
 

@@ -10,6 +10,7 @@ from itertools import chain
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent_version import SIGNING_KEYS_AGENT_VERSION
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidInput, SessionConflict
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
@@ -67,6 +68,7 @@ def submit(
         SessionConflict: the token belongs to a session with another body.
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
+    spec = _to_sign(plane, spec)
     bundles = _in_use(plane, spec, bundles_of(spec, events, total))
     head, is_whole = buffered(bundles)
     now = plane.clock.now()
@@ -109,6 +111,15 @@ def submit(
     if progress is not None:
         progress(record.counters.total)
     return record
+
+
+def _to_sign(plane: Plane, spec: SessionSpec) -> SessionSpec:
+    """What says with which key the session is signed, for agents that know more than the grid's first."""
+    name = plane.keys.signer().name
+    if spec.signing_key == name:
+        return spec
+    version = max(spec.min_agent_version, SIGNING_KEYS_AGENT_VERSION)  # its function or inputs are signed, if not it
+    return spec.model_copy(update={"signing_key": name, "min_agent_version": version})
 
 
 def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[EncodedBundle]) -> SessionRecord:

@@ -207,6 +207,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         with self._lock:
             if self._dispatcher is None:
                 self._grid = self._connected()
+                self._grid.check_caller()  # the dispatcher's thread submits
                 self._grid.measure()  # a grid that cannot be reached is told now
                 sink: Sink = sink_of_this_worker() or Relay()
                 earlier = None if sink_of_this_worker() else earlier_calls(self._grid)

@@ -95,12 +95,12 @@ class Watcher:
                 time.sleep(LOOK_EVERY_SECONDS)
                 self._news.set()
 
-    def _collect_all(self, wait: Callable[[float], None]) -> None:
+    def _collect_all(self, wait: Callable[[float, Sequence[str]], None]) -> None:
         while self._in_flight and not self._closed:
             for in_flight in list(self._in_flight):
                 self._collect(in_flight)
-            if self._in_flight:
-                wait(LOOK_EVERY_SECONDS)
+            if session_ids := [in_flight.session.id for in_flight in list(self._in_flight)]:
+                wait(LOOK_EVERY_SECONDS, session_ids)
 
     def _collect(self, in_flight: InFlightSession) -> None:
         """Settle what was committed since the last look."""
@@ -118,7 +118,7 @@ class Watcher:
             except GridError as error:
                 self._unreadable(in_flight, error)
                 return
-            except Exception as error:  # nobody else would ever settle these futures
+            except BaseException as error:  # nobody else would ever settle these futures
                 logger.exception("Session %s cannot be collected", in_flight.session.id)
                 self._give_up(in_flight, f"its outcomes cannot be read: {error!r}")
                 return

@@ -142,7 +142,7 @@ def test_events_that_are_refused_are_not_repeated(tmp_path: Path, function: Any,
 
 def test_the_key_is_told_to_nobody(url: str) -> None:
     with connect(url) as grid:
-        key = plane_of(grid).key
+        key = plane_of(grid).keys.signer().secret
         session = grid.submit(len, ["abc"])
         ended(session)
         told = [repr(grid), repr(plane_of(grid)), repr(gateway_of(grid).deployment), repr(session)]
@@ -179,7 +179,7 @@ def test_commands_do_not_carry_secrets(url: str) -> None:
         pytest.skip("processes are looked up in /proc")
     with connect(url) as grid:
         ended(grid.submit(len, [CANARY]))
-        key = plane_of(grid).key
+        key = plane_of(grid).keys.signer().secret
     seen = 0
     for path in proc.glob("[0-9]*/cmdline"):
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # longer than the longest poll of a queue
 # A service repeats what failed, and a heartbeat must not wait out the seconds of botocore's own pauses.
-TRIES = {"dynamodb": 2, "sqs": 3, "s3": 4, "ssm": 4, "sts": 4}
+TRIES = {"dynamodb": 2, "sqs": 3, "s3": 4, "ssm": 4, "sts": 4, "stepfunctions": 3, "sns": 3, "events": 3}
 ROLE_SESSION = "htcgrid"
 
 
@@ -73,6 +73,15 @@ class Clients:
         return self._client("sts")
 
     @property
+    def stepfunctions(self) -> Any:
+        """For the tasks that wait for sessions."""
+        return self._client("stepfunctions")
+
+    def of(self, service: str, region: str) -> Any:
+        """A client of any service in a region of its own: of what somebody else's ARN names."""
+        return self._client(service, region)
+
+    @property
     def region(self) -> str:
         """The region that is used.
 
@@ -99,17 +108,18 @@ class Clients:
         with aws_errors("AWS"):
             return self._settings.region or self._in_session().region_name
 
-    def _client(self, service: str) -> Any:
-        client = self._made.get(service)
+    def _client(self, service: str, elsewhere: str = "") -> Any:
+        name = f"{service} {elsewhere}"
+        client = self._made.get(name)
         if client is not None and self._pid == os.getpid():
             return client
-        return self._make(service, self.region)
+        return self._make(name, service, elsewhere or self.region)
 
     @locked
-    def _make(self, service: str, region: str) -> Any:
+    def _make(self, name: str, service: str, region: str) -> Any:
         with aws_errors(f"AWS in {region}"):
             session = self._in_session()  # first: it forgets what a parent process made
-            if service not in self._made:
+            if name not in self._made:
                 client = session.client(  # type: ignore[call-overload]  # the name is not a literal
                     service, region_name=region, endpoint_url=self._settings.endpoint, config=self._config(service)
                 )
@@ -118,8 +128,8 @@ class Clients:
                     _send_at_once(client)
                 if self._metrics is not NO_METRICS:
                     observe(client, self._metrics)
-                self._made[service] = client
-            return self._made[service]
+                self._made[name] = client
+            return self._made[name]
 
     @locked
     def _forget_if_expired(self, /, parsed: dict[str, Any], **_: Any) -> None:

@@ -7,6 +7,7 @@ may take long, claims, commits and heartbeats, are ``Calls``, which may have thr
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
@@ -20,8 +21,18 @@ from htcgrid_core.agent.loop.slots import STOPPED, TIMEOUT, Slots
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import metrics
+from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.worker import Flushed, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost, WorkerPool
+from htcgrid_core.ports.worker import (
+    Flushed,
+    LoadFailed,
+    Rung,
+    StartFailed,
+    Waits,
+    WorkerEvent,
+    WorkerLost,
+    WorkerPool,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +53,14 @@ class Agent:
         settings: AgentSettings | None = None,
         chores: tuple[Chore, ...] = (),
         calls: Calls | None = None,
+        on_end: Callable[[SessionRecord], object] = lambda _record: None,
     ) -> None:
         """An agent that has not begun.
 
         Args:
             chores: to do beside the tasks.
             calls: how it makes calls that may take long; inline by default.
+            on_end: called in the loop with the row of a session that a commit of its has ended.
         """
         self.identity = identity
         self.readiness = Readiness(plane.clock)
@@ -65,6 +78,7 @@ class Agent:
             self.readiness,
             self._slots,
             worked_at=plane.clock.monotonic(),
+            on_end=on_end,
         )
         verifier = BlobVerifier(plane)
         self._commits = Commits(self._state)
@@ -133,6 +147,7 @@ class Agent:
         self._do_what_is_due()
         if self._drain_until is None:
             self._claims.claim()
+            self._claims.claim_waited()
         else:
             self._commits.hand_back(grace_is_over=clock.monotonic() >= self._drain_until)
         for event in self._workers.wait(self._next_time() - clock.monotonic()):
@@ -188,6 +203,9 @@ class Agent:
                 self._slots.release(event.slot)
                 if self.readiness.missing or self.readiness.workers_are_open:
                     self._commits.give_all_away()
+            case Waits():
+                self._slots.on_waits(event)
+                self._claims.waits_changed()
             case Rung():
                 self._claims.rung()
                 if self._state.leases and self._session_check.due_at == float("inf"):

@@ -107,6 +107,8 @@ class Commits:
             leased.committing = False
         if leased.failure is None:
             state.readiness.grid_answered()
+        if record.ended:
+            state.on_end(record)
         if state.holds(leased):
             del state.leases[leased.key]
             if become_continuation(leased, record, state.settings.lease_seconds):

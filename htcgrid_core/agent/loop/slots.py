@@ -14,7 +14,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.breaker import Breaker
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.clock import Clock
-from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, WorkerLost, WorkerPool
+from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, Waits, WorkerLost, WorkerPool
 
 TIMEOUT = "TaskTimeout"
 STOPPED = "Stopped"  # error type of a worker that the agent killed for no fault of the task
@@ -34,15 +34,36 @@ class DispatchedChunk:
     pending: set[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A task that waits for sessions of its own grid.
+
+    Attributes:
+        index: of the task in its session.
+        session_ids: what it waits for.
+    """
+
+    serial: int
+    index: int
+    session_ids: frozenset[str]
+
+
 class Slots:
-    """What runs where."""
+    """What runs where.
+
+    Behind the slots are as many that are lent: one for each task that waits for sessions of this grid, and only to
+    tasks of these, or tasks that wait likewise would soon fill them, too.
+    """
 
     def __init__(self, workers: WorkerPool, clock: Clock) -> None:
         self.durations = TaskDurations()
         self._workers = workers
         self._clock = clock
         self._idle: deque[int] = deque(range(workers.slots))
-        self._queued: list[list[int]] = [[] for _ in range(workers.slots)]  # serials of each slot's chunks
+        self._lent_idle: list[int] = list(range(2 * workers.slots - 1, workers.slots - 1, -1))
+        self._queued: list[list[int]] = [[] for _ in range(2 * workers.slots)]  # serials of each slot's chunks
+        self._waits: dict[int, Wait] = {}  # by slot
+        self._unneeded_at: dict[int, float] = {}  # monotonic time since when a lent slot's worker runs nothing
         self._dispatched: dict[int, DispatchedChunk] = {}
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
@@ -55,12 +76,31 @@ class Slots:
 
     @property
     def busy(self) -> int:
-        """Slots that have a task."""
+        """Slots that have a task, but for those that are lent."""
         return self._workers.slots - len(self._idle)
+
+    @property
+    def waited(self) -> frozenset[str]:
+        """Sessions that tasks here wait for."""
+        return frozenset().union(*(wait.session_ids for wait in self._waits.values()))
+
+    @property
+    def lendable(self) -> int:
+        """Slots that may be lent to sessions that are waited for."""
+        lent = self._workers.slots - len(self._lent_idle)
+        return max(0, len(self._waits) - lent)
+
+    @property
+    def all_wait(self) -> bool:
+        """Whether no slot but those that are lent will soon be free."""
+        return sum(slot < self._workers.slots for slot in self._waits) == self._workers.slots
 
     def next_check(self) -> float | None:
         """Monotonic time of the next time limit or straggler to look at."""
-        return self._checks[0][0] if self._checks else None
+        times = [at + limits.LENT_WORKER_SECONDS for at in self._unneeded_at.values()]
+        if self._checks:
+            times.append(self._checks[0][0])
+        return min(times, default=None)
 
     # Handing out
 
@@ -77,8 +117,19 @@ class Slots:
                     break
                 slot = self._free_slot(leased, unstarted)
                 if slot is None:
+                    self._lend(leases)
                     return
                 unstarted -= self._send(slot, leased)
+
+    def _lend(self, leases: Sequence[LeasedBundle]) -> None:
+        """Give slots to what tasks wait for, one for each of these."""
+        waited = self.waited if self.lendable else ()
+        for leased in leases:
+            if leased.key[0] in waited:
+                while leased.unstarted and not leased.stopping and self.lendable and not self._fails_to_load(leased):
+                    slot = self._lent_idle.pop()
+                    self._unneeded_at.pop(slot, None)
+                    self._send(slot, leased)
 
     def _free_slot(self, leased: LeasedBundle, unstarted: int) -> int | None:
         if self._idle:
@@ -91,8 +142,8 @@ class Slots:
         # Queue a second chunk behind a running one, to hide the way there and back. Behind one of the same function,
         # since a worker that is replaced for another environment takes what it runs with it.
         enough = max(limits.CHUNK_SECONDS, 1.5 * seconds)
-        for slot, serials in enumerate(self._queued):
-            if len(serials) == 1:
+        for slot, serials in enumerate(self._queued[: self._workers.slots]):
+            if len(serials) == 1 and slot not in self._waits:
                 dispatched = self._dispatched[serials[0]]
                 same = dispatched.leased.function.key == leased.function.key
                 if same and len(dispatched.pending) * seconds < enough:
@@ -151,7 +202,29 @@ class Slots:
             outcomes = _only(outcomes, dispatched.pending)  # one was taken back just as it began: another slot has it
         dispatched.pending.difference_update(outcomes.indexes)
         leased.ended(outcomes)
+        wait = self._waits.get(dispatched.slot)
+        if wait is not None and wait.serial == event.serial and wait.index not in dispatched.pending:
+            del self._waits[dispatched.slot]
         self._forget_if_over(event.serial)
+
+    def on_waits(self, event: Waits) -> None:
+        """A task waits for sessions of this grid, or does so no more.
+
+        A slot is lent for it; if there is none any more, no task here could go on if all wait so, and it is told.
+        """
+        dispatched = self._dispatched.get(event.serial)
+        if dispatched is None or dispatched.slot != event.slot or event.position >= len(dispatched.indexes):
+            return
+        index = dispatched.indexes[event.position]
+        if index not in dispatched.pending:
+            return  # it has ended
+        if not event.session_ids:
+            self._waits.pop(event.slot, None)
+        elif event.slot in self._waits or len(self._waits) < self._workers.slots:
+            self._waits[event.slot] = Wait(event.serial, index, frozenset(event.session_ids))
+            self._take_back(event.slot)  # what it was given to run next
+        else:
+            self._workers.refuse(event.slot, event.serial, event.position)
 
     def on_lost(self, event: WorkerLost) -> None:
         """A worker ended: charge the task that ran, put the others back."""
@@ -191,7 +264,15 @@ class Slots:
             dispatched.leased.put_back(sorted(dispatched.pending))
         if self._queued[slot]:
             self._queued[slot].clear()
+            self._free(slot)
+        self._waits.pop(slot, None)
+
+    def _free(self, slot: int) -> None:
+        if slot < self._workers.slots:
             self._idle.append(slot)
+        else:
+            self._lent_idle.append(slot)
+            self._unneeded_at[slot] = self._clock.monotonic()
 
     def fail(
         self,
@@ -224,12 +305,15 @@ class Slots:
         del self._dispatched[serial]
         self._queued[dispatched.slot].remove(serial)
         if not self._queued[dispatched.slot]:
-            self._idle.append(dispatched.slot)
+            self._free(dispatched.slot)
 
     # Time and stopping
 
     def check(self, now: float) -> None:
-        """Kill tasks over their time limit; take back what waits behind a long one."""
+        """Kill tasks over their time limit; take back what waits behind a long one; end workers that were lent."""
+        for slot in [slot for slot, at in self._unneeded_at.items() if at + limits.LENT_WORKER_SECONDS <= now]:
+            del self._unneeded_at[slot]
+            self._workers.discard(slot)
         while self._checks and self._checks[0][0] <= now:
             _, serial = heapq.heappop(self._checks)
             dispatched = self._dispatched.get(serial)

@@ -12,6 +12,7 @@ from htcgrid_core.agent.loop.slots import Slots
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GRID_FAILURES
+from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.worker import WorkerPool
 
@@ -27,6 +28,7 @@ class AgentState:
         heartbeat_at: monotonic time at which its next heartbeat is due.
         leases: the bundles that it holds, by session and bundle.
         agents: that its pool can reach, as of the last heartbeat.
+        on_end: called with the row of a session that a commit of its has ended.
     """
 
     plane: Plane
@@ -40,6 +42,7 @@ class AgentState:
     heartbeat_at: float = float("-inf")
     leases: dict[tuple[str, str], LeasedBundle] = field(default_factory=dict)
     agents: int = 1
+    on_end: Callable[[SessionRecord], object] = lambda _record: None
 
     def held(self) -> list[LeasedBundle]:
         """The bundles that it holds now: what is done with one may change which they are."""

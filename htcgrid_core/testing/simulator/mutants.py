@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 from htcgrid_core.adapters.local.sqlite.database import Database, writes
+from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.domain.errors import GridError
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
+from htcgrid_core.domain.notification import Notification, NotificationState
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Claimed, Commit, Refused
-from htcgrid_core.services import payloads
+from htcgrid_core.services import payloads, telling
+from htcgrid_core.services import recipients as recipients_service
 from htcgrid_core.services.finalize import finalize
+from htcgrid_core.testing.simulator import scenario
 from htcgrid_core.testing.simulator.planes import MemoryBlobs
 from htcgrid_core.testing.simulator.scenario import Run
 
@@ -148,6 +155,74 @@ def _reconcile_without_resend(plane: Plane, tick_seconds: float) -> None:
             finalize(plane, record)
 
 
+def _tell_before_the_end(plane: Plane) -> None:
+    """A session that is being cancelled is told as cancelled."""
+    for row in plane.outbox.pending():
+        for record in plane.store.progress([row.session_id], plane.clock.now()):
+            if record.state is SessionState.CANCELLING:
+                telling.attempt(partial(telling.tell, plane, replace(record, state=SessionState.CANCELLED), row.to))
+    telling.tell_all(plane)
+
+
+class _SettledFirst(SqliteOutbox):
+    """What is claimed is taken for told."""
+
+    def replace(self, before: Notification | None, after: Notification) -> bool:
+        """Settle a row as soon as somebody begins to tell."""
+        if after.attempts and not after.is_settled:
+            super().replace(before, replace(after, state=NotificationState.DELIVERED))
+            return True
+        return super().replace(before, after)
+
+
+def _anew_at_each_try(row: Notification, version: str, event_id: str, event: str, now: float, until: float) -> Any:
+    """A claim that keeps no event, and an outcome that is what its teller thinks."""
+    claimed = _claimed(row, version, event_id, event, now, until)
+    if claimed is not None:
+        told = json.loads(claimed.event)
+        told["data"]["reason"] = f"told at {now}"
+        claimed = replace(claimed, event=json.dumps(told))
+    return claimed
+
+
+_claimed = Notification.claimed
+
+
+def _told_anew(seed: int) -> list[str]:
+    with patch.object(Notification, "claimed", _anew_at_each_try):
+        return Run(seed).simulate()
+
+
+def _given_up(plane: Plane, mine: Notification, detail: str, ended_at: float) -> None:
+    telling._settle(plane, mine, NotificationState.REFUSED, detail)
+
+
+def _without_retries(seed: int) -> list[str]:
+    with patch.object(telling, "_again", _given_up):
+        return Run(seed).simulate()
+
+
+def _settled_first(seed: int) -> list[str]:
+    return Run(seed, make_outbox=_SettledFirst).simulate()
+
+
+def _told_early(seed: int) -> list[str]:
+    return Run(seed, make_tell=_tell_before_the_end).simulate()
+
+
+def _registered_last(seed: int) -> list[str]:
+    """The outbox is written after the session, and not again."""
+
+    def submit_first(plane: Plane, session_id: str, recipients: Any, submit: Callable[[], SessionRecord]) -> Any:
+        record = submit()
+        with contextlib.suppress(GridError):
+            recipients_service.submit_with(plane, session_id, recipients, lambda: record)
+        return record
+
+    with patch.object(scenario, "submit_with", submit_first):
+        return Run(seed).simulate()
+
+
 def _with_store(store: Callable[[Database], SqliteStore]) -> Callable[[int], list[str]]:
     return lambda seed: Run(seed, make_store=store).simulate()
 
@@ -169,5 +244,10 @@ MUTANTS: dict[str, Callable[[int], list[str]]] = {
     "counters outside the transaction": _with_store(CountersApart),
     "own claim not recognised": _with_store(ForgetfulClaim),
     "unconditional bundle rows": _with_store(UnguardedSubmit),
+    "told before the end is written": _told_early,
+    "outbox row settled first": _settled_first,
+    "another event at each try": _told_anew,
+    "no second try of a message": _without_retries,
+    "outbox written after the session": _registered_last,
 }
 """Each runs one seed of a broken grid, which raises once the fault shows."""

@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.calls import InlineCalls
@@ -19,22 +20,28 @@ from htcgrid_core.codecs.events import encoded
 from htcgrid_core.codecs.outcomes import encode_error
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.destination import Destination
 from htcgrid_core.domain.errors import GridError, GridUnavailable
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.notification import STEP_FUNCTIONS, Recipient
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.retry import RetryPolicy
-from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.cancel import cancel
+from htcgrid_core.services.recipients import submit_with
 from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.results import in_index_order
 from htcgrid_core.services.submit import submit
+from htcgrid_core.services.telling import attempt, tell_all, tell_session
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.calls import SimulatedCalls
 from htcgrid_core.testing.simulator.faults import FaultRates, FaultyPort
 from htcgrid_core.testing.simulator.invariants import Invariants, Violated, error_type
+from htcgrid_core.testing.simulator.outside import QUEUE, FaultyMessenger, Outside
 from htcgrid_core.testing.simulator.planes import MemoryBlobs, SimulatedDoorbell, SimulatedQueue
 from htcgrid_core.testing.simulator.world import Crash, VirtualClock, World
 
@@ -51,7 +58,9 @@ class Wish:
 
     Attributes:
         events: kind and duration of each task.
-        is_cut_short: whether it may end without running all of them (cancelled, threshold, deadline).
+        is_cut_short: whether it may end without running all of them (cancelled, threshold, deadline, nobody waits).
+        stops_after: seconds after which the execution that waits for it is stopped.
+        token: of the task that waits for it now; empty if none does.
     """
 
     session_id: str
@@ -61,6 +70,9 @@ class Wish:
     is_cut_short: bool
     persistent: bool
     acknowledged: bool = False
+    notifies: bool = False
+    stops_after: float = float("inf")
+    token: str = ""
 
 
 @dataclass
@@ -71,12 +83,15 @@ class Run:
         seed: decides everything.
         make_store: the session store over the run's database; mutants pass a broken one.
         make_reconcile: what the reconciler does every tick.
+        make_tell: how it then tells of sessions' ends.
     """
 
     seed: int
     make_store: Callable[[Database], SqliteStore] = SqliteStore
     make_reconcile: Callable[[Plane, float], object] = reconcile
     make_blobs: Callable[[], MemoryBlobs] = MemoryBlobs
+    make_tell: Callable[[Plane], object] = tell_all
+    make_outbox: Callable[[Database], SqliteOutbox] = SqliteOutbox
     world: World = field(init=False)
     executions: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -97,6 +112,9 @@ class Run:
         )
         self.database = Database(":memory:")
         self.store = self.make_store(self.database)
+        self.outbox = self.make_outbox(self.database)
+        self.outside = Outside(self.world, self.database)
+        self.outbox.put_destination(Destination(name=QUEUE, target="arn:aws:sqs:eu-west-1:123456789012:ends"))
         self.blobs = self.make_blobs()
         self.queue = SimulatedQueue(self.world, self.rates)
         self.doorbell = SimulatedDoorbell(self.world, self.rates)
@@ -160,7 +178,12 @@ class Run:
             bundle_size=rng.choice([None, 1, 3, 8]),
         )
         cut_short = max_failures is not None or timeout is not None or cancelled_after is not None
-        return Wish(f"sim-{number:04d}", spec, events, cancelled_after, cut_short, rng.random() < 0.8)
+        wish = Wish(f"sim-{number:04d}", spec, events, cancelled_after, cut_short, rng.random() < 0.8)
+        if rng.random() < 0.5:
+            wish.notifies = True
+            wish.stops_after = rng.uniform(0, 60) if rng.random() < 0.2 else float("inf")
+            wish.is_cut_short |= wish.stops_after < float("inf")
+        return wish
 
     def _pretend(self, event: bytes, index: int, attempt: int) -> Pretence:
         task = decode_json(event)
@@ -194,10 +217,12 @@ class Run:
             blobs=faulty("blobs", self.blobs),
             clock=VirtualClock(world, skew),
             doorbell=self.doorbell,
-            key=b"simulated",
+            keys=Keyring.of(b"simulated"),
             time_slice_seconds=limits.TIME_SLICE_SECONDS,
             rng=random.Random(world.rng.getrandbits(64)),
             token=lambda: f"{world.rng.getrandbits(64):016x}",
+            outbox=faulty("outbox", self.outbox),
+            messenger=FaultyMessenger(faulty("messenger", self.outside)),
         )
 
     def _submit(self, wish: Wish, name: str) -> None:
@@ -207,7 +232,10 @@ class Run:
         while not wish.acknowledged:
             try:
                 sent = encoded(wish.spec.codec, events)
-                submit(self._plane(name, rates), wish.session_id, wish.spec, sent, total=None, idempotent=True)
+                plane, recipients = self._plane(name, rates), self._recipients(wish)
+                spec = wish.spec.model_copy(update={"notify": tuple(one.to for one in recipients)})
+                submit_it = partial(submit, plane, wish.session_id, spec, sent, total=None, idempotent=True)
+                submit_with(plane, wish.session_id, recipients, submit_it)
                 wish.acknowledged = True
                 self.world.note(name, "acknowledged")
             except Crash:
@@ -223,6 +251,15 @@ class Run:
                 return
             if wish.cancelled_after is not None and wish.acknowledged:
                 self._cancel(wish, name)
+
+    def _recipients(self, wish: Wish) -> list[Recipient]:
+        """Of one try of a submission: the state machine tries it anew with a new token, or with the one it had."""
+        if not wish.notifies:
+            return []
+        if not wish.token or self.world.rng.random() < 0.5:
+            wish.is_cut_short |= bool(wish.token)  # the task before does not wait any more, which may be heard first
+            wish.token = self.outside.new_task(wish.session_id, self.world.now + wish.stops_after)
+        return [Recipient(QUEUE), Recipient(STEP_FUNCTIONS, wish.token, 10.0)]
 
     def _cancel(self, wish: Wish, name: str) -> None:
         assert wish.cancelled_after is not None
@@ -247,7 +284,8 @@ class Run:
                 bell = self.doorbell.listen(WORK)
                 workers = SimulatedWorkers(slots, plane.clock, self.world.wait, self._pretend)
                 who = AgentIdentity(f"{name}.{life}")
-                self.agents[name] = agent = Agent(plane, workers, who, calls=calls)
+                on_end = partial(self._tell_at_once, name)
+                self.agents[name] = agent = Agent(plane, workers, who, calls=calls, on_end=on_end)
                 agent.run()
                 self.world.note(name, "drained")
             except Crash:
@@ -256,6 +294,11 @@ class Run:
                 simulated.end()
                 bell.close()
             self.world.pause(self.world.rng.uniform(0.5, 20))
+
+    def _tell_at_once(self, agent: str, record: SessionRecord) -> None:
+        if record.notifies:
+            plane = self._plane(agent)
+            self.world.spawn(f"{agent}/tell", partial(attempt, partial(tell_session, plane, record)))
 
     def _operator(self) -> None:
         """Tells agents to drain now and then."""
@@ -269,7 +312,9 @@ class Run:
     def _reconciler(self) -> None:
         while True:
             try:
-                self.make_reconcile(self._plane("reconciler"), TICK_SECONDS)
+                plane = self._plane("reconciler")
+                self.make_reconcile(plane, TICK_SECONDS)
+                self.make_tell(plane)
             except (Crash, GridUnavailable) as error:
                 self.world.note("reconciler", type(error).__name__)
             self.world.pause(TICK_SECONDS)
@@ -284,6 +329,8 @@ class Run:
         rows = self._rows()
         waited_for = [wish for wish in self.wishes if wish.persistent and not wish.acknowledged]
         pending = [wish for wish in waited_for if rows.get(wish.session_id) not in ended]
+        if any(due.session_id in rows for due in self.outbox.pending()):
+            return False
         return not pending and bool(rows) and all(state in ended for state in rows.values())
 
     def _check_end(self) -> None:
@@ -296,6 +343,8 @@ class Run:
                 raise Violated(f"S1: {wish.session_id} was given up by its submitter and by nobody else")
             if wish.acknowledged:
                 self._check_tasks(wish)
+            if wish.acknowledged and wish.notifies:
+                self.outside.check_end(wish.session_id, wish.token, self.database.connection())
 
     def _check_tasks(self, wish: Wish) -> None:
         plane = self._quiet_plane()
@@ -320,7 +369,7 @@ class Run:
 
     def _quiet_plane(self) -> Plane:
         clock = VirtualClock(self.world)
-        return Plane(self.store, self.queue, self.blobs, clock, self.doorbell, b"simulated", 2.0)
+        return Plane(self.store, self.queue, self.blobs, clock, self.doorbell, Keyring.of(b"simulated"), 2.0)
 
     def _check_replay(self) -> None:
         """S8: every message ever sent, once more."""

@@ -159,7 +159,7 @@ class SqsQueue:
 
     def delete(self, received: Sequence[Message]) -> None:
         """Delete messages soon, in the background."""
-        self._acknowledgements.delete([message.receipt for message in received])
+        self._acknowledgements.delete(_receipts(received))
 
     def extend(self, received: Sequence[Message], seconds: float) -> None:
         """Keep messages hidden for ``seconds``, in the background; 0 hands them back to others.
@@ -169,10 +169,10 @@ class SqsQueue:
         if not seconds:
             for receiver in list(self._receivers.values()):
                 receiver.too_many()
-            self._acknowledgements.hand_back([message.receipt for message in received])
+            self._acknowledgements.hand_back(_receipts(received))
             return
         now = time.monotonic()
-        short: list[Receipt] = [m.receipt for m in received if m.receipt.hidden_until - now < seconds / 2]
+        short: list[Receipt] = [kept for kept in _receipts(received) if kept.hidden_until - now < seconds / 2]
         for receipt in short:
             receipt.hidden_until = now + seconds
         self._acknowledgements.hide(short, min(MAX_HIDDEN_SECONDS, ceil(seconds)))
@@ -201,3 +201,8 @@ def _entry(hint: Hint, now: float) -> Entry:
         "DelaySeconds": _delay(hint, now),
         "MessageGroupId": messages.group(hint),
     }
+
+
+def _receipts(messages: Sequence[Message]) -> list[Receipt]:
+    """Without those of hints that came from no queue."""
+    return [message.receipt for message in messages if message.receipt is not None]

@@ -13,7 +13,13 @@ import time
 from collections.abc import Iterator, Mapping
 
 from htcgrid_core.adapters.local.sqlite.connection import transaction
-from htcgrid_core.adapters.local.sqlite.schema import OLDEST_MIGRATED, OLDEST_READER, SCHEMA, SCHEMA_VERSION
+from htcgrid_core.adapters.local.sqlite.schema import (
+    NUMBERED_ENDS,
+    OLDEST_MIGRATED,
+    OLDEST_READER,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 from htcgrid_core.domain.errors import IncompatibleGrid
 from htcgrid_core.domain.version import __version__
 
@@ -23,6 +29,22 @@ STEPS: Mapping[int, str] = {
         CREATE TABLE migrations (
             version INTEGER PRIMARY KEY, oldest_reader INTEGER NOT NULL, release TEXT NOT NULL, at REAL NOT NULL
         );
+    """,
+    5: f"""
+        ALTER TABLE sessions ADD COLUMN end_number INTEGER;
+        {NUMBERED_ENDS}
+        WITH ordered AS (
+            SELECT id, row_number() OVER (ORDER BY ended_at, id) AS number FROM sessions WHERE live = 0
+        )
+        UPDATE sessions SET end_number = (SELECT number FROM ordered WHERE ordered.id = sessions.id) WHERE live = 0;
+    """,
+    6: """
+        CREATE TABLE notifications (
+            session_id TEXT NOT NULL, recipient TEXT NOT NULL, version TEXT NOT NULL, due_at REAL, body TEXT NOT NULL,
+            PRIMARY KEY (session_id, recipient)
+        ) WITHOUT ROWID;
+        CREATE INDEX notifications_due ON notifications(due_at) WHERE due_at IS NOT NULL;
+        CREATE TABLE destinations (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
     """,
 }
 """What makes of each version the one after it."""

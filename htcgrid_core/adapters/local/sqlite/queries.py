@@ -9,6 +9,7 @@ from htcgrid_core.adapters.local.sqlite import rows, statements
 from htcgrid_core.adapters.local.sqlite.database import Database, reads
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Block
+from htcgrid_core.domain.ended import End, EndedPage
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
@@ -73,6 +74,20 @@ class Queries:
             f"SELECT {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_live WHERE live = 1"
         ).fetchall()
         return [rows.session_of(row) for row in found]
+
+    @reads
+    def ended(self, db: sqlite3.Connection, after: str | float, now: float, limit: int) -> EndedPage:
+        """Sessions that have ended, in the order in which that was written."""
+        number = int(after) if isinstance(after, str) else _number_before(db, after)
+        found = db.execute(
+            "SELECT end_number, id, ended_at FROM sessions INDEXED BY sessions_ends"
+            " WHERE end_number IS NOT NULL AND end_number > ? ORDER BY end_number LIMIT ?",
+            (number, limit),
+        ).fetchall()
+        if not found and number > _last_number(db):  # the cursor is of another database, which was here before
+            return EndedPage((), "0", _last_number(db) > 0, round_over=True)
+        ends = tuple(End(session_id, float(at or 0.0)) for _, session_id, at in found)
+        return EndedPage(ends, str(found[-1][0] if found else number), len(found) == limit, round_over=True)
 
     @reads
     def has_live_lease(self, db: sqlite3.Connection, session_id: str, now: float) -> bool:
@@ -151,3 +166,19 @@ class Queries:
             (session_id,),
         ).fetchall()
         return [AuditEntry(*row) for row in found]
+
+
+def _number_before(db: sqlite3.Connection, time: float) -> int:
+    """The number of the last end before the first one after a time, or of the very last."""
+    (first,) = db.execute(
+        "SELECT min(end_number) FROM sessions WHERE end_number IS NOT NULL AND ended_at > ?", (time,)
+    ).fetchone()
+    return _last_number(db) if first is None else int(first) - 1
+
+
+def _last_number(db: sqlite3.Connection) -> int:
+    (number,) = db.execute(
+        "SELECT max(last_number, coalesce((SELECT max(end_number) FROM sessions WHERE end_number IS NOT NULL), 0))"
+        " FROM deleted_ends"
+    ).fetchone()
+    return int(number)

@@ -21,8 +21,11 @@ CAPTURE_CHECK_SECONDS = 1.0
 class NativeWorkers:
     """A WorkerPool of child processes running ``worker_main``."""
 
-    def __init__(self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS) -> None:
+    def __init__(
+        self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS, threads_each: int | None = None
+    ) -> None:
         self.slots = slots
+        self._threads_each = threads_each
         self._count = count
         self._bell = bell
         self._processes: dict[int, Process] = {}
@@ -99,6 +102,12 @@ class NativeWorkers:
         if process is not None:
             self._discard(process)
 
+    def refuse(self, slot: int, serial: int, position: int) -> None:
+        """Tell a task that waits that no worker can be lent for what it waits for."""
+        process = self._processes.get(slot)
+        if process is not None:
+            process.gauge.refuse(serial, position)
+
     def missing(self) -> str:
         """Nothing: it starts its workers itself."""
         return ""
@@ -115,7 +124,7 @@ class NativeWorkers:
     # Processes
 
     def _start(self, slot: int, function: FunctionRef) -> Process:
-        process = Process.start(slot, function)
+        process = Process.start(slot, function, self._threads_each)
         self._count.add(metrics.WORKERS_STARTED, kind="native")
         self._processes[slot] = process
         for fd in process.descriptors:
@@ -151,8 +160,8 @@ class NativeWorkers:
 
     def _read(self, process: Process, *, to_the_end: bool = False) -> bool:
         """Take in what has arrived; False at the end of the stream."""
-        flushed, is_open = process.read(to_the_end=to_the_end)
-        self._events += flushed
+        heard, is_open = process.read(to_the_end=to_the_end)
+        self._events += heard
         return is_open
 
     def _watch_writing(self, process: Process) -> None:
