@@ -183,12 +183,16 @@ class GridExecutor(Executor):
 
     def _start(self) -> None:
         waiter, all_sent = self._grid.gateway.waiter(), threading.Event()
-        for name, target in (("sender", self._send_all), ("watcher", self._watch)):
-            # In the context of whoever submits first: the trace that the sessions belong to is in there.
-            run = contextvars.copy_context().run
-            thread = threading.Thread(target=run, args=(target, waiter, all_sent), name=f"htcgrid-{name}", daemon=True)
-            self._threads.append(thread)
+        # In the context of whoever submits first: the trace that the sessions belong to is in there.
+        threads = [
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(run, waiter, all_sent), name=f"htcgrid-{name}", daemon=True
+            )
+            for name, run in (("sender", self._send_all), ("watcher", self._watch))
+        ]
+        for thread in threads:
             thread.start()
+        self._threads = threads  # when they run: whoever is interrupted before has not called, and the next one starts
 
     # The sending thread
 
@@ -210,7 +214,7 @@ class GridExecutor(Executor):
             requests = self._sending = self._pending
             self._pending = []
             if not requests and (self._is_shut_down or not (is_woken or self._batches)):
-                if not self._is_shut_down:
+                if not self._is_shut_down and threading.current_thread() in self._threads:
                     self._threads = []
                 all_sent.set()
                 return False
@@ -289,10 +293,10 @@ class GridExecutor(Executor):
         """Collect from one session; False if it cannot be read now."""
         try:
             self._collect(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             try:
                 batch.patience.bear(error)
-            except Exception as final:  # noqa: BLE001
+            except BaseException as final:  # noqa: BLE001
                 for call in batch.calls:
                     _settle(call.future, None, final)
             return False

@@ -10,7 +10,6 @@ from htcgrid_core.cloud.address import Address
 from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.domain import limits
 from htcgrid_core.ports.doorbell import COMMITS, Bell
-from htcgrid_core.services.call_retries import with_retries
 
 if TYPE_CHECKING:
     import boto3
@@ -68,8 +67,7 @@ class CloudGrid:
         """Agents among which a session submitted now would be shared: those that run, or that may be started."""
         now = self.plane.clock.monotonic()
         if now >= self._count_agents_at:
-            found = with_retries(self.plane, lambda: self.plane.store.agents(self.plane.clock.now()))
-            self._agents = len(found)
+            self._agents = len(self.plane.store.agents(self.plane.clock.now()))
             self._count_agents_at = now + limits.HEARTBEAT_SECONDS  # they say that they are there no more often
         return max(self.cloud.parameter.defaults.agents, self._agents)
 

@@ -5,7 +5,9 @@ key that its user does not have; it neither encodes nor decodes: events and shar
 leave it as they were encoded, so that a server never loads a pickle. Iterators are bounded in memory, and cursors are
 those of the pages that came with them.
 
-Each method may raise GridUnavailable, AccessDenied and IncompatibleGrid besides what it says.
+Each method may raise GridUnavailable, AccessDenied and IncompatibleGrid besides what it says. ``outcomes``, which
+cannot be taken up again in the middle, bears for a while what passes by itself, as ``domain.patience`` has it; those
+who wait do so themselves.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def _write_whole(
         ),
     )
     if record.state is SessionState.RUNNING:
-        _tell(plane, draft.session_id, spec, pairs)
+        _Hints(plane, draft.session_id, spec).send(pairs)
     return record
 
 
@@ -162,6 +162,7 @@ def _write(
     progress: Callable[[int], None] | None,
 ) -> SessionRecord:
     session_id = record.session_id
+    hints = _Hints(plane, session_id, spec)
     total = written = 0
     bundles = iter(bundles)
     try:
@@ -176,14 +177,14 @@ def _write(
             if total > limits.MAX_SESSION_TASKS:
                 raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
             if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
-                _put(plane, spec, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
+                _put(plane, hints, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
                 plane.doorbell.ring(WORK)
                 written += len(batch)
                 batch, batch_bytes = [], 0
                 if progress is not None:
                     progress(total)
         if batch:
-            _put(plane, spec, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
+            _put(plane, hints, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
             written += len(batch)
         if digest is not None:
             before = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))
@@ -231,21 +232,36 @@ def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: 
         error.add_note(f"session {session_id} could not be aborted ({second}); the reconciler will do it")
 
 
-def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
+class _Hints:
+    """Hints of root bundles that are written: the session is submitted even if all of them are refused."""
+
+    def __init__(self, plane: Plane, session_id: str, spec: SessionSpec) -> None:
+        self._plane = plane
+        self._session_id = session_id
+        self._spec = spec
+        self._are_refused = False
+
+    def send(self, roots: Sequence[tuple[Bundle, Block]]) -> None:
+        """Tell agents, or say in the log that they could not be told."""
+        plane, pool = self._plane, self._spec.pool
+        hints = [Hint(self._session_id, bundle.bundle_id, priority=self._spec.priority) for bundle, _ in roots]
+        try:
+            if self._are_refused:  # a submit of many steps must not wait for each of them
+                plane.queue.send(pool, hints)
+            else:
+                with_retries(plane, lambda: plane.queue.send(pool, hints))
+        except GridError as error:
+            if not self._are_refused:
+                _log.warning(
+                    "session %s is submitted, but its agents cannot be told now: the reconciler will tell them (%s)",
+                    self._session_id, error, extra={"session": self._session_id},
+                )  # fmt: skip
+            self._are_refused = True
+
+
+def _put(plane: Plane, hints: _Hints, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
     with_retries(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
-    _tell(plane, session_id, spec, batch)
-
-
-def _tell(plane: Plane, session_id: str, spec: SessionSpec, roots: Sequence[tuple[Bundle, Block]]) -> None:
-    """Send hints of root bundles. They are written, so the session is submitted even if all hints are refused."""
-    hints = [Hint(session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in roots]
-    try:
-        with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
-    except GridError as error:
-        _log.warning(
-            "session %s is submitted, but agents could not be told of it now: the reconciler will tell them (%s)",
-            session_id, error, extra={"session": session_id},
-        )  # fmt: skip
+    hints.send(batch)
 
 
 def _root_bundles(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -323,3 +324,13 @@ def test_a_poller_that_nobody_waits_on_leaves(grid_url: str, grid: Grid, monkeyp
                 await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_forked_child_polls_for_itself(grid_url: str) -> None:
+    """The threads of its parent's pollers are not there to ask for anything."""
+    with poller.subscribed(("", f"{grid_url}&agents=1"), "s-1234", 60.0, lambda _: None):
+        assert poller._pollers
+        child = os.fork()
+        if child == 0:
+            os._exit(1 if poller._pollers or not poller._registry.acquire(blocking=False) else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -22,7 +22,9 @@ from htcgrid_core.adapters.local.sqlite import (
     connection,
     database,
     ending,
+    forks,
     leasing,
+    migrations,
     queries,
     queue,
     rows,
@@ -42,7 +44,8 @@ from htcgrid_core.testing.contracts.given import NOW, SESSION
 from tests.interrupts import Interrupt, interrupted_at
 
 MODULES = (
-    agents, connection, database, ending, leasing, locked, queries, queue, rows, statements, store_module, submitting,
+    agents, connection, database, ending, forks, leasing, locked, migrations, queries, queue, rows, statements,
+    store_module, submitting,
 )  # fmt: skip
 OURS = str(Path(connection.__file__).parent)
 SIGNALS = 300
@@ -63,6 +66,8 @@ def store(path: Path) -> SqliteStore:
     return store
 
 
+OPENED: list[Database] = []  # so that they are not closed where nobody is to be interrupted
+
 CALLS: dict[str, Callable[[SqliteStore], object]] = {
     "create": lambda store: store.create_session(given.record("s-other")),
     "claim": lambda store: given.claim(store, "00000000"),
@@ -72,9 +77,16 @@ CALLS: dict[str, Callable[[SqliteStore], object]] = {
     "advance": lambda store: store.advance(SESSION, SessionEvent.CANCEL, now=NOW, actor="tester"),
     "expire": lambda store: store.expire(NOW, 10),
     "beat": lambda store: store.beat(AgentRecord("a", "default", "here", 1, 1, 0, NOW, "")),
+    "open": lambda store: OPENED.append(Database(store._database.path)),
+    "open again": lambda store: _open_again(store),
     "read": lambda store: store.session(SESSION, NOW),
     "receive": lambda store: TableQueue(store._database).receive("default", 8, NOW),
 }
+
+
+def _open_again(store: SqliteStore) -> None:
+    store._database.close()
+    store.session(SESSION, NOW)
 
 
 def _lose(store: SqliteStore) -> None:
@@ -90,10 +102,17 @@ def assert_usable(store: SqliteStore, path: Path) -> None:
     other.execute("BEGIN IMMEDIATE")
     other.execute("ROLLBACK")
     other.close()
-    closing = threading.Thread(target=store._database.close)  # which a lock that is still held would keep waiting
-    closing.start()
-    closing.join(30)
-    assert not closing.is_alive()
+    others: list[object] = []
+
+    def use() -> None:  # which a lock that is still held would keep waiting
+        others.append(store.session(SESSION, NOW))
+        store._database.close()
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert others
     assert store.session(SESSION, NOW).session_id == SESSION
 
 
@@ -105,6 +124,7 @@ def test_at_whatever_line_an_exception_comes(store: SqliteStore, path: Path, cal
         line += 1
         with interrupted_at(line, *MODULES) as seen, contextlib.suppress(Interrupt):
             CALLS[call](store)
+        OPENED.clear()
         assert_usable(store, path)
         if seen[0] < line:
             break

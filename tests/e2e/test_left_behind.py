@@ -51,6 +51,31 @@ def test_an_executor_in_a_forked_child_starts_anew(url: str, tmp_path: Path) -> 
         assert [future.result(60) for future in futures] == [0, 1]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_submit_that_is_interrupted_while_it_starts_threads(
+    url: str, number: int, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one starts them, and the end waits for nobody who never ran."""
+    real, starts = threading.Thread.start, 0
+
+    def start(thread: threading.Thread) -> None:
+        nonlocal starts
+        starts += thread.name.startswith("htcgrid")
+        is_it = starts == number and thread.name.startswith("htcgrid")
+        if is_it and before:
+            raise KeyboardInterrupt
+        real(thread)
+        if is_it:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with connect(url) as grid, grid.executor() as pool:
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(abs, -1)
+        assert pool.submit(abs, -2).result(60) == 2
+
+
 def test_forks_while_threads_submit(url: str) -> None:
     """Each child's calls work, on its parent's grid and on one of its own."""
     over = threading.Event()

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from htcgrid_core.adapters.locked import new_lock
+from htcgrid_core.adapters.locked import holding, new_lock
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
@@ -33,8 +33,8 @@ class BlobCache:
 
     def file(self, key: str, fetch: Callable[[], bytes]) -> Path:
         """The blob's file, fetched unless it is here; once, however many threads want it."""
-        with self._locks[zlib.crc32(key.encode()) % len(self._locks)]:
-            return self.find(key) or self.add(key, fetch())
+        lock = self._locks[zlib.crc32(key.encode()) % len(self._locks)]
+        return holding(lock, lambda: self.find(key) or self.add(key, fetch()))
 
     def find(self, key: str) -> Path | None:
         """The blob's file, if it is here and whole.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from htcgrid_core.adapters.aws.sqs.batches import BATCH, Entry, send_all
 from htcgrid_core.adapters.aws.sqs.priority_polling import WAITED_AT
 from htcgrid_core.adapters.aws.sqs.receiver import MAX_HIDDEN_SECONDS, Receiver
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.domain.errors import GridUnavailable, UnknownGrid
 from htcgrid_core.domain.metrics import QUEUE_MESSAGES
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
@@ -141,12 +142,15 @@ class SqsQueue:
     def front(self, pool: str) -> float:
         """SQS keeps no order. The first time, agents are told to look: whoever may not send learns it here.
 
+        What only fails for now is no reason not to submit: the reconciler sends what was not sent.
+
         Raises:
-            AccessDenied, UnknownGrid, GridUnavailable: nothing can be sent to the pool.
+            AccessDenied, UnknownGrid: nothing can be sent to the pool.
         """
         if pool not in self._rung:
-            self._ring_bells(self._of(pool), [0])
-            self._rung.add(pool)
+            with contextlib.suppress(GridUnavailable):
+                self._ring_bells(self._of(pool), [0])
+                self._rung.add(pool)
         return 0.0
 
     def sharers(self, pool: str, tenant: str) -> int:

@@ -60,9 +60,8 @@ class ThreadConnection:
 
     def close(self) -> None:
         """Close it once no call is under way."""
-        with self._lock:
-            if self._path != MEMORY:
-                self._close()
+        if self._path != MEMORY:
+            holding(self._lock, self._close)
 
     def _close(self) -> None:
         connection, self._opened = self._opened, None
@@ -70,8 +69,7 @@ class ThreadConnection:
             connection.close()
 
     def __del__(self, forks_lock: threading.RLock = forks.lock) -> None:
-        with forks_lock:  # a child that is forked meanwhile would find SQLite's own locks taken
-            self._close()
+        holding(forks_lock, self._close)  # a child that is forked meanwhile would find SQLite's own locks taken
 
     # Around a fork, for the thread that forks
 

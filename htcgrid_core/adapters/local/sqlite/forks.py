@@ -12,6 +12,8 @@ import time
 import weakref
 from typing import Protocol
 
+from htcgrid_core.adapters.locked import holding
+
 HOLD_SECONDS = 10.0  # a call that takes longer waits for another process's lock, and is in none of SQLite's own
 
 lock = threading.RLock()
@@ -39,8 +41,7 @@ _forgotten: list[object] = []  # of a parent: closing one would touch what the p
 
 def hold_still(connection: Holdable) -> None:
     """Hold a connection still around each fork from now on."""
-    with lock:
-        _connections.add(connection)
+    holding(lock, lambda: _connections.add(connection))
 
 
 def _before() -> None:
