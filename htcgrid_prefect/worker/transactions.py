@@ -15,7 +15,7 @@ def enter(surrounding: Surrounding) -> Transaction:
     )
     for name, value in surrounding.values.items():
         stand_in.set(name, value)
-    BaseTransaction.__var__.set(stand_in)
+    stand_in._token = BaseTransaction.__var__.set(stand_in)  # as if it had been entered: nothing is around it
     return stand_in
 
 

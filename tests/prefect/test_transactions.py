@@ -196,7 +196,7 @@ def test_the_server_is_told(shared_grid_url: str) -> None:
 
     book(return_state=True)
     (run,) = told(ids[0], {"RolledBack": 1})
-    assert [state.name for state in states(run)][-1] == "RolledBack"
+    assert [state["name"] for state in states(run)][-1] == "RolledBack"
 
 
 @pytest.mark.parametrize(
