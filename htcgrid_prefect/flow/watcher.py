@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
-from prefect.states import Crashed
+from prefect.states import Completed, Crashed
 
 from htcgrid_core import GridError, TaskOutcome, TaskState
 from htcgrid_prefect.flow.completions import Completions
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.in_flight import InFlightSession
 from htcgrid_prefect.flow.map_run import MapRun
-from htcgrid_prefect.flow.outcomes import changes_of, failed_state
+from htcgrid_prefect.flow.outcomes import changes_of, failed_state, loadable_state
 from htcgrid_prefect.flow.state_events import Change, restated_after
 from htcgrid_prefect.shared.report import Report
 from htcgrid_prefect.shared.sink import Sink
@@ -149,7 +149,7 @@ class Watcher:
             future = in_flight.future(task.index)
             if future is None or future.done():
                 continue
-            settled = _settled(in_flight, future, task)
+            settled = self._in_transaction(in_flight, future, task, _settled(in_flight, future, task))
             ended.append((future, settled.state))
             events += settled.events
             logs += settled.logs
@@ -160,6 +160,29 @@ class Watcher:
         news = self._completions.settle(ended)
         in_flight.left -= len(news)
         count(news, bad)
+
+    def _in_transaction(
+        self, in_flight: InFlightSession, future: HTCGridFuture[Any], task: TaskOutcome, settled: SettledTask
+    ) -> SettledTask:
+        """Let a call have its part in the transaction that it was made in, before anybody knows that it has ended."""
+        around = future.group.remote_task.transaction
+        if around is None or task.state is TaskState.CANCELLED:
+            return settled
+        try:
+            if task.state is TaskState.COMPLETED and task.result.parts:
+                around.take_part(task.result.parts, lambda: self._rolled_back(future))
+            else:
+                around.roll_back()
+        except Exception as error:  # noqa: BLE001 - whatever loading the user's objects raises
+            message = f"what it did in its transaction cannot be loaded here: {type(error).__name__}: {error}"
+            crashed: State[Any] = Crashed(message=message, state_details=future.details())
+            events = future.group.remote_task.events.of(future.task_run_id, [Change.to(crashed)])
+            return SettledTask(crashed, False, [*settled.events, *events], settled.logs)
+        return settled
+
+    def _rolled_back(self, future: HTCGridFuture[Any]) -> None:
+        change = Change.to(Completed(name="RolledBack", message="Task rolled back as part of transaction"))
+        self._sink.put(future.group.remote_task.events.of(future.task_run_id, [change]), ())
 
     def end(self, ended: Sequence[tuple[HTCGridFuture[Any], State[Any]]]) -> list[HTCGridFuture[Any]]:
         """Settle futures whose workers report nothing, report it for them, and return those that had not ended."""
@@ -200,7 +223,10 @@ def _settled(in_flight: InFlightSession, future: HTCGridFuture[Any], task: TaskO
         events = report.events
         if known_at is not None:
             events = restated_after(events, future.task_run_id, known_at, is_running=is_running)
-        return SettledTask(report.state, report.completed, events, report.logs)
+        settled: bytes | State[Any] = report.state
+        if report.described:
+            settled = loadable_state(in_flight.session.id, task.index, report.state, report.described)
+        return SettledTask(settled, report.completed, events, report.logs)
     changes = changes_of(task, in_flight.submitted_at, state)
     if remote_task.level != "tasks":
         changes = changes[-1:] if remote_task.level == "terminal" or state is not None else []
