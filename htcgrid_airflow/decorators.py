@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 
 from htcgrid_airflow.bound_call import BoundCall
-from htcgrid_airflow.callables import portable
+from htcgrid_airflow.callables import held_within, portable, portable_within
+from htcgrid_airflow.nested import fetched
 from htcgrid_airflow.operators.submit import HTCGridSubmitOperator
 from htcgrid_airflow.vectors import events_of
 from htcgrid_core import Grid, RetryPolicy, Session
@@ -45,8 +46,8 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
     ) -> None:
         super().__init__(
             python_callable=python_callable,
-            op_args=op_args,
-            op_kwargs=op_kwargs,
+            op_args=held_within(op_args),
+            op_kwargs=held_within(op_kwargs),
             function=python_callable,
             tasks=(),
             result=result,
@@ -56,6 +57,7 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, wait and collect."""
+        self.op_args, self.op_kwargs = (portable_within(fetched(given)) for given in (self.op_args, self.op_kwargs))
         return HTCGridSubmitOperator.execute(self, context)
 
     def submit(self, grid: Grid, context: Context, token: str) -> Session:

@@ -42,11 +42,17 @@ Key = tuple[str, str | None]  # connection and URL
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """Somebody who waits for a session; ``deliver`` is called in the poller's thread."""
+    """Somebody who waits for a session; ``deliver`` is called in the poller's thread.
+
+    Attributes:
+        interval: seconds until the next look.
+        longest: up to which each is twice the one before; None for even ones.
+    """
 
     session_id: str
     interval: float
     deliver: Deliver
+    longest: float | None = None
     last: Update | None = field(default=None)
 
     def tell(self, update: Update) -> None:
@@ -54,6 +60,11 @@ class Subscription:
         if update != self.last:
             self.last = update
             self.deliver(update)
+
+    def looked(self) -> None:
+        """Be more patient, if that is wanted."""
+        if self.longest is not None:
+            self.interval = min(2 * self.interval, self.longest)
 
 
 class Poller:
@@ -139,6 +150,7 @@ class Poller:
         known = {p.session_id: p for p in grid.progress(list({s.session_id: None for s in waiting}))}
         for subscription in waiting:
             subscription.tell(known.get(subscription.session_id) or Missing())
+            subscription.looked()
         if any(not progress.ended for progress in known.values()):
             grid.wake()
 
@@ -170,9 +182,11 @@ def _forget(key: Key, poller: Poller) -> None:
 
 
 @contextlib.contextmanager
-def subscribed(key: Key, session_id: str, interval: float, deliver: Deliver) -> Iterator[None]:
+def subscribed(
+    key: Key, session_id: str, interval: float, deliver: Deliver, longest: float | None = None
+) -> Iterator[None]:
     """Have the progress of a session delivered, by the process's one poller for that grid."""
-    subscription = Subscription(session_id, interval, deliver)
+    subscription = Subscription(session_id, interval, deliver, longest)
     poller = subscribe(key, subscription)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where a watcher has come to, kept in the state of all assets that it updates, for the next triggerer to go on from."""
+"""Where a watcher has come to, kept in the state of all assets that it updates, so that the next one goes on there."""
 
 from __future__ import annotations
 
