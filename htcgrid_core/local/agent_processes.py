@@ -27,6 +27,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.domain.function import SidecarPort
+from htcgrid_core.local.cores import available_cores
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.local.logs import write_printable_lines
 from htcgrid_core.local.settings import AgentTimes
@@ -57,13 +58,6 @@ class Fleet:
         if self.slots:
             return self.slots
         return max(1, available_cores() // self.agents)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
