@@ -33,6 +33,8 @@ from tests.infra.terraform import KEY, Resource
 ACCOUNT = "123456789012"  # in whose name the stand-in makes ARNs
 RECORDER = Path(__file__).parent / "recorder"
 COMPONENTS = ("agent", "operator", "submitter")
+# What no day needs: a commit with more children than a transaction takes reads its bundle before it writes them.
+RARE = {("agent", "dynamodb:GetItem")}
 
 
 def of_type(resources: list[Resource], kind: str) -> list[Resource]:
@@ -168,7 +170,12 @@ def test_nothing_is_allowed_that_is_not_used(recording: Recording, complete: lis
     key = of_type(complete, "aws_kms_key")[0].values["arn"]
     needed = recording.needs(key)[component]
     allowed = iam.grants(emulated.policy_of(complete, component))
-    assert [grant for grant in allowed if not any(grant.covers(need) for need in needed)] == []
+    unused = {
+        f"{grant.action} on {grant.resource}"
+        for grant in allowed
+        if (component, grant.action) not in RARE and not any(map(grant.covers, needed))
+    }
+    assert not unused, sorted(unused)
 
 
 def test_the_count(recording: Recording, complete: list[Resource], capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 locals {
   arns = {
     table   = aws_dynamodb_table.this.arn
-    indexes = [for index in keys(local.indexes) : "${aws_dynamodb_table.this.arn}/index/${index}"]
     bucket  = aws_s3_bucket.this.arn
     objects = "${aws_s3_bucket.this.arn}/*"
     queues  = [for queue in aws_sqs_queue.this : queue.arn]
@@ -11,56 +10,77 @@ locals {
     secrets = [aws_ssm_parameter.this.arn, aws_ssm_parameter.key.arn]
   }
 
-  read = [
-    { sid = "Grid", actions = ["ssm:GetParameter"], resources = local.arns.secrets },
-    { sid = "ReadTable", actions = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"], resources = [local.arns.table] },
-    { sid = "ReadObjects", actions = ["s3:GetObject"], resources = [local.arns.objects] },
-    # Without it S3 answers 403 for an object that is merely missing.
-    { sid = "Bucket", actions = ["s3:ListBucket"], resources = [local.arns.bucket] },
-  ]
+  found_by = { sid = "Grid", actions = ["ssm:GetParameter"], resources = local.arns.secrets }
+  # Without it S3 answers 403 for an object that is merely missing.
+  list = { sid = "Bucket", actions = ["s3:ListBucket"], resources = [local.arns.bucket] }
 
   grants = {
-    agent = concat(local.read, [
-      { sid = "Indexes", actions = ["dynamodb:Query"], resources = local.arns.indexes },
+    agent = [
+      local.found_by,
+      local.list,
       {
-        sid = "WriteTable"
+        sid = "Table"
         actions = [
-          "dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem",
-          "dynamodb:UpdateItem",
+          "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem",
+          "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
         resources = [local.arns.table]
       },
-      { sid = "WriteObjects", actions = ["s3:DeleteObject", "s3:PutObject"], resources = [local.arns.objects] },
       {
-        sid       = "Work"
-        actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"]
+        sid       = "Indexes"
+        actions   = ["dynamodb:Query"]
+        resources = [for index in ["sessions-ended", "sessions-live"] : "${local.arns.table}/index/${index}"]
+      },
+      { sid = "Objects", actions = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
+      {
+        sid = "Work"
+        actions = [
+          "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
+          "sqs:SendMessage",
+        ]
         resources = local.arns.queues
       },
       {
         sid       = "DeadLetters"
-        actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+        actions   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
         resources = local.arns.dead
       },
-    ])
+    ]
 
-    submitter = concat(local.read, [
-      { sid = "Indexes", actions = ["dynamodb:Query"], resources = local.arns.indexes },
+    submitter = [
+      local.found_by,
+      local.list,
       {
-        sid       = "WriteTable"
-        actions   = ["dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        sid = "Table"
+        actions = [
+          "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query",
+          "dynamodb:UpdateItem",
+        ]
         resources = [local.arns.table]
       },
-      { sid = "WriteObjects", actions = ["s3:DeleteObject", "s3:PutObject"], resources = [local.arns.objects] },
+      {
+        sid       = "Indexes"
+        actions   = ["dynamodb:Query"]
+        resources = [for index in ["sessions-by-time", "sessions-live"] : "${local.arns.table}/index/${index}"]
+      },
+      { sid = "Objects", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
       { sid = "Announce", actions = ["sqs:SendMessage"], resources = local.arns.queues },
-    ])
+    ]
 
     # Who looks after the grid: `htcgrid doctor` and `htcgrid dlq`.
-    operator = concat(local.read, [
-      { sid = "Table", actions = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"], resources = [local.arns.table] },
-      { sid = "Indexes", actions = ["dynamodb:Query"], resources = local.arns.indexes },
+    operator = [
+      local.found_by,
       {
-        sid       = "BucketSettings"
-        actions   = ["s3:GetBucketPublicAccessBlock", "s3:GetBucketVersioning", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration"]
+        sid       = "Table"
+        actions   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:Query"]
+        resources = [local.arns.table]
+      },
+      {
+        sid = "Bucket"
+        actions = [
+          "s3:GetBucketPublicAccessBlock", "s3:GetBucketVersioning", "s3:GetEncryptionConfiguration",
+          "s3:GetLifecycleConfiguration", "s3:ListBucket",
+        ]
         resources = [local.arns.bucket]
       },
       { sid = "Queues", actions = ["sqs:GetQueueAttributes", "sqs:SendMessage"], resources = local.arns.queues },
@@ -69,7 +89,7 @@ locals {
         actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
         resources = local.arns.dead
       },
-    ])
+    ]
   }
 
   # By services on behalf of whoever calls them, and never directly.

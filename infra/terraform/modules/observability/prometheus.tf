@@ -25,6 +25,7 @@ resource "aws_prometheus_rule_group_namespace" "this" {
   region       = var.region
   name         = "htcgrid"
   workspace_id = each.value.id
+  tags         = local.tags
   data = yamlencode({ groups = [{
     name = "htcgrid"
     rules = [for name, rule in local.rules : {
