@@ -10,6 +10,7 @@ from pathlib import Path
 from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.client.grid import Grid
@@ -61,6 +62,7 @@ def memory_plane(folder: Path, *, database: Path | str = ":memory:", clock: Manu
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
         rng=random.Random(7),
         token=lambda: f"token-{next(numbers)}",
+        outbox=SqliteOutbox(opened),
     )
 
 

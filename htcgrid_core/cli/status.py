@@ -17,6 +17,8 @@ from htcgrid_core.domain.errors import GridError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rich.console import Console
+
     from htcgrid_core.client.grid import Grid
     from htcgrid_core.client.progress import Progress
     from htcgrid_core.client.session import Session
@@ -83,7 +85,19 @@ def _show(session: Session) -> None:
         add_row(history, moment(entry.at), entry.actor, entry.event, entry.before, entry.after, entry.detail)
     out = console()
     out.print(facts)
+    _show_notifications(session, out)
     out.print(history)
+
+
+def _show_notifications(session: Session, out: Console) -> None:
+    """Whom its end is told."""
+    found = session.notifications()
+    if not found:
+        return
+    rows = table("told", "how far", "tries", "last", "why")
+    for row in found:
+        add_row(rows, row.to, str(row.state).lower(), row.attempts, moment(row.updated_at), row.detail)
+    out.print(rows)
 
 
 def _end(progress: Progress) -> str:
@@ -93,7 +107,7 @@ def _end(progress: Progress) -> str:
 def _asked_for(session: Session) -> list[tuple[str, Any]]:
     """Options that are not the defaults."""
     spec = session.spec
-    given = spec.model_dump(exclude_defaults=True, exclude={"function", "name", "agents", "codec", "retry", "labels"})
+    given = spec.model_dump(exclude_defaults=True, exclude={"function", "name", "agents", "codec", "retry", "labels", "notify"})
     retry = spec.retry.model_dump(exclude_defaults=True)
     labels = ", ".join(f"{key}={value}" for key, value in spec.labels.items())
     named = {name.removesuffix("_seconds").replace("_", " "): value for name, value in {**given, **retry}.items()}

@@ -61,6 +61,7 @@ Examples:
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal", show_default=True)
 @click.option("--pool", default="default", show_default=True, help="Class of compute to queue for.")
 @click.option("--tenant", default="default", show_default=True, help="Whose share of the pool it counts towards.")
+@click.option("--notify", multiple=True, metavar="NAME", help="Destination that is told of its end. May be repeated.")
 @label_option("For finding the session again.")
 @click.option("--bundle-size", type=int, hidden=True, help="For benchmarks; the grid chooses well.")
 @click.option("--wait", is_flag=True, help="Wait for the session's end.")

@@ -38,6 +38,18 @@ def session_view(session: Session) -> dict[str, Any]:
         "function": session.spec.function.name,
         "parent": session.spec.parent_id,
         "spec": session.spec.model_dump(mode="json"),
+        "notifications": [
+            {
+                "to": row.to,
+                "state": str(row.state),
+                "attempts": row.attempts,
+                "event": row.event_id,
+                "detail": row.detail,
+                "due_at": None if row.is_settled else row.due_at,
+                "updated_at": row.updated_at,
+            }
+            for row in session.notifications()
+        ],
         "history": [
             {
                 "at": entry.at,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # longer than the longest poll of a queue
 # A service repeats what failed, and a heartbeat must not wait out the seconds of botocore's own pauses.
-TRIES = {"dynamodb": 2, "sqs": 3, "s3": 4, "ssm": 4, "sts": 4, "stepfunctions": 3, "sns": 3, "events": 3}
+TRIES = {"dynamodb": 2, "sqs": 3, "s3": 4, "ssm": 4, "sts": 4, "stepfunctions": 1, "sns": 1, "events": 1}
 ROLE_SESSION = "htcgrid"
 
 
