@@ -9,13 +9,20 @@ from typing import Any, Literal
 
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.task_errors import CANCELLED_ERROR, failure_of
-from htcgrid_core.client.waiting import ended_within
+from htcgrid_core.client.waiting import ended_within, problems
 from htcgrid_core.codecs.outcomes import decode_error
 from htcgrid_core.codecs.tasks import TaskPage, decoded
 from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.audit import AuditEntry
-from htcgrid_core.domain.errors import InvalidInput, SessionFailed, SessionNotFinished, TaskFailed, WaitTimeout
+from htcgrid_core.domain.errors import (
+    GridError,
+    InvalidInput,
+    SessionFailed,
+    SessionNotFinished,
+    TaskFailed,
+    WaitTimeout,
+)
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import Codec, SessionRecord, SessionSpec
@@ -94,7 +101,9 @@ class Session:
         """
         self._wait(timeout, progress=progress)
         if not self._record.ended:
-            raise WaitTimeout(f"session {self.id} goes on after {timeout:g} s. {self._how_to_come_back()}")
+            raise WaitTimeout(
+                f"session {self.id} goes on after {timeout:g} s{self._problems()}. {self._how_to_come_back()}"
+            )
         return progress_of(self._record)
 
     def _wait(self, timeout: float | None = None, *, progress: bool = False) -> None:
@@ -108,6 +117,14 @@ class Session:
                     self._record = ended_within(self._gateway, waiter, self._record, timeout)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._how_to_come_back()) from interrupt
+
+    def _problems(self) -> str:
+        """What agents say keeps them from working, for a message."""
+        try:
+            found = problems(self._gateway)
+        except GridError:
+            return ""
+        return f" ({'; '.join(found)})" if found else ""
 
     def _how_to_come_back(self) -> str:
         url = self._gateway.url
@@ -194,7 +211,7 @@ class Session:
                     break
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise WaitTimeout(f"session {self.id} has not ended. {self._how_to_come_back()}")
+                    raise WaitTimeout(f"session {self.id} has not ended{self._problems()}. {self._how_to_come_back()}")
                 waiter.wait(left, (self.id,))
         seen.extend(bytes(self._record.counters.total - len(seen)))
         yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)

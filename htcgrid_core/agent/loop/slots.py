@@ -43,6 +43,7 @@ class Slots:
         self._clock = clock
         self._idle: deque[int] = deque(range(workers.slots))
         self._queued: list[list[int]] = [[] for _ in range(workers.slots)]  # serials of each slot's chunks
+        self._resting: dict[int, float] = {}  # slots whose workers could not start, and until when (monotonic)
         self._dispatched: dict[int, DispatchedChunk] = {}
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
@@ -56,11 +57,11 @@ class Slots:
     @property
     def busy(self) -> int:
         """Slots that have a task."""
-        return self._workers.slots - len(self._idle)
+        return self._workers.slots - len(self._idle) - len(self._resting)
 
     def next_check(self) -> float | None:
         """Monotonic time of the next time limit or straggler to look at."""
-        return self._checks[0][0] if self._checks else None
+        return min([*self._resting.values(), *(at for at, _ in self._checks[:1])], default=None)
 
     # Handing out
 
@@ -184,6 +185,16 @@ class Slots:
                 self.fail(dispatched.leased, index, event.error)
         self.release(event.slot)
 
+    def rest(self, slot: int) -> bool:
+        """A slot's worker could not start: others take its tasks, and it is tried again later; False if none works."""
+        if not any(serials for other, serials in enumerate(self._queued) if other != slot):
+            return False
+        self.release(slot)
+        if slot in self._idle:
+            self._idle.remove(slot)
+            self._resting[slot] = self._clock.monotonic() + limits.WORKER_REST_SECONDS
+        return True
+
     def release(self, slot: int) -> None:
         """A slot's worker is gone: its tasks without an outcome are unstarted again."""
         for serial in reversed(self._queued[slot]):
@@ -229,7 +240,10 @@ class Slots:
     # Time and stopping
 
     def check(self, now: float) -> None:
-        """Kill tasks over their time limit; take back what waits behind a long one."""
+        """Kill tasks over their time limit; take back what waits behind a long one; wake slots that rested."""
+        for slot in [slot for slot, until in self._resting.items() if until <= now]:
+            del self._resting[slot]
+            self._idle.append(slot)
         while self._checks and self._checks[0][0] <= now:
             _, serial = heapq.heappop(self._checks)
             dispatched = self._dispatched.get(serial)
