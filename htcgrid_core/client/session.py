@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.task_errors import CANCELLED_ERROR, failure_of
-from htcgrid_core.client.waiting import ended_within, new_patience
+from htcgrid_core.client.waiting import ended_within, new_patience, problems
 from htcgrid_core.codecs.outcomes import decode_error
 from htcgrid_core.codecs.tasks import TaskPage, decoded
 from htcgrid_core.codecs.values import DECODERS
@@ -107,7 +107,9 @@ class Session:
         """
         self._wait(timeout, progress=progress)
         if not self._record.ended:
-            raise WaitTimeout(f"session {self.id} goes on after {timeout:g} s. {self._how_to_come_back()}")
+            raise WaitTimeout(
+                f"session {self.id} goes on after {timeout:g} s{self._problems()}. {self._how_to_come_back()}"
+            )
         return progress_of(self._record)
 
     def _wait(self, timeout: float | None = None, *, progress: bool = False) -> None:
@@ -121,6 +123,14 @@ class Session:
                     self._record = ended_within(self._gateway, waiter, self._record, timeout, self._patience)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._how_to_come_back()) from interrupt
+
+    def _problems(self) -> str:
+        """What agents say keeps them from working, for a message."""
+        try:
+            found = problems(self._gateway)
+        except GridError:
+            return ""
+        return f" ({'; '.join(found)})" if found else ""
 
     def _how_to_come_back(self) -> str:
         url = self._gateway.url
@@ -218,7 +228,7 @@ class Session:
                         break
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise WaitTimeout(f"session {self.id} has not ended. {self._how_to_come_back()}")
+                    raise WaitTimeout(f"session {self.id} has not ended{self._problems()}. {self._how_to_come_back()}")
                 if is_read:
                     waiter.wait(left, (self.id,))
                 else:

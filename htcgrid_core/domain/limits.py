@@ -42,6 +42,7 @@ BACKOFF_CAP_SECONDS: Final = 60.0
 BREAKER_THRESHOLD: Final = 3
 BREAKER_COOLDOWN_SECONDS: Final = 5.0
 BREAKER_COOLDOWN_CAP_SECONDS: Final = 60.0
+WORKER_REST_SECONDS: Final = 5.0  # for which a slot whose worker could not start is left alone while others work
 WORKER_START_SECONDS: Final = 60.0  # a worker that has not loaded its function by then is killed
 SIDECAR_RETURN_SECONDS: Final = 10.0  # a sidecar that has not asked for its next task by then is gone
 

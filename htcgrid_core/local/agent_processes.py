@@ -39,6 +39,9 @@ from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.sweep import is_time, sweep
 
 PROBE_SECONDS = 0.2  # longer than anyone who only looks holds a lock
+START_TRIES = 4  # of an agent that is killed each time
+START_PAUSE_SECONDS = 0.5
+EXIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,28 @@ def ensure_agents(directory: Directory, fleet: Fleet, are_wanted: Callable[[], b
         are_wanted: asked before any is started.
 
     Raises:
-        GridUnavailable: an agent could not be started.
+        GridUnavailable: an agent could not be started, or was killed each time.
     """
     missing = [number for number in range(fleet.agents) if not _is_running(directory, number)]
     if missing and are_wanted():
         for number in missing:
+            _start_in_the_end(directory, number, fleet)
+
+
+def _start_in_the_end(directory: Directory, number: int, fleet: Fleet) -> None:
+    """Start an agent, once more if it is killed, as the kernel does when memory is short."""
+    for tries_left in reversed(range(START_TRIES)):
+        try:
             _start(directory, number, fleet)
+            return
+        except _KilledWhileItStarted as error:
+            if not tries_left:
+                raise GridUnavailable(str(error)) from None
+            time.sleep(START_PAUSE_SECONDS)
+
+
+class _KilledWhileItStarted(Exception):  # no error yet: the next may come to life
+    """An agent, by somebody else."""
 
 
 def _start(directory: Directory, number: int, fleet: Fleet) -> None:
@@ -169,13 +188,11 @@ def _start(directory: Directory, number: int, fleet: Fleet) -> None:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    answer = b""
+                    answer = None
                     break
                 time.sleep(0.002)
         if answer != b"+":
-            raise GridUnavailable(
-                f"the grid's agent did not start (exit code {process.poll()}); its log {log} ends with: {_tail(log)}"
-            )
+            raise _not_started(process, log, hung_up=answer is not None)
         process.returncode = 0  # not ours to wait for: it outlives us, and must not warn at our end
     except OSError as error:
         raise GridUnavailable(f"the grid's agent could not be started: {error}") from error
@@ -183,6 +200,22 @@ def _start(directory: Directory, number: int, fleet: Fleet) -> None:
         os.close(ready_read)
         if ready_write >= 0:
             os.close(ready_write)
+
+
+def _not_started(process: subprocess.Popen[bytes], log: Path, *, hung_up: bool) -> Exception:
+    """Why there is no agent.
+
+    Args:
+        hung_up: it has ended, or is about to.
+    """
+    if hung_up:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(EXIT_SECONDS)  # its pipe ends a moment before it does
+    code = process.poll()
+    text = f"the grid's agent did not start (exit code {code}); its log {log} ends with: {_tail(log)}"
+    if code is not None and code <= 0:  # 0 is told to a process that ignores SIGCHLD: no agent ends so
+        return _KilledWhileItStarted(text)
+    return GridUnavailable(text)
 
 
 def _tail(log: Path) -> str:

@@ -216,34 +216,30 @@ def test_a_task_that_kills_agents_is_found_and_fails_alone(
 
 
 @pytest.mark.slow
-def test_a_worker_that_cannot_start_is_not_the_functions_fault(grid: Grid, grid_url: str, tmp_path: Path) -> None:
-    """The folder it was submitted from is gone for a while: the agent says so, and the tasks wait."""
+def test_a_session_whose_folder_is_gone_ends_with_that_reason(grid: Grid, grid_url: str, tmp_path: Path) -> None:
+    """And holds up no other: its place is its own trouble."""
     blockers = grid.submit(GATE, gated(tmp_path, 2, gates=2), bundle_size=1)
     eventually(lambda: len(starts(tmp_path / "noted")) == 2, "both slots are taken")
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "script.py").write_text(
-        "import sys\nfrom htcgrid_core import connect\n"
-        "print(connect(sys.argv[1]).submit('tests.e2e.handlers.where', range(4)).id)\n"
+        "import sys\nfrom htcgrid_core import connect, RetryPolicy\n"
+        "retry = RetryPolicy(backoff_base_seconds=0)\n"
+        "print(connect(sys.argv[1]).submit('tests.e2e.handlers.where', range(4), retry=retry).id)\n"
     )
     done = run_script(folder / "script.py", grid_url)
     assert done.returncode == 0, done.stderr
     folder.rename(tmp_path / "away")
+    other = grid.submit(DOUBLE, range(4))
     (tmp_path / "gate").touch()
     ended(blockers)
-
-    def problems() -> list[str]:
-        return [agent.problem for agent in plane_of(grid).store.agents(plane_of(grid).clock.now()) if agent.problem]
-
-    (problem,) = eventually(problems, "the agent says what is wrong")
-    assert "a worker could not be started" in problem
-    assert str(folder) in problem
     session = grid.session(done.stdout.strip())
-    assert not session.done()
-    (tmp_path / "away").rename(folder)
-    assert ended(session).state == "COMPLETED"
-    assert {result["cwd"] for result in session.results()} == {str(folder)}
-    assert {task.attempts for task in session.tasks()} == {1}
+    assert ended(session).state == "FAILED"
+    for task in session.tasks(state="FAILED"):
+        assert task.error is not None
+        assert task.error.type == "InitError"
+        assert f"submitted from, {folder}, is gone" in task.error.message
+    assert ended(other).state == "COMPLETED"
 
 
 # Starting

@@ -199,6 +199,9 @@ class Agent:
                 self._slots.on_load_failed(event)
             case StartFailed():
                 count.add(metrics.WORKERS_LOST, reason="start_failed")
+                if self._slots.rest(event.slot):
+                    self.readiness.worker_missed(event.reason)
+                    return
                 self.readiness.worker_failed(event.reason)
                 self._slots.release(event.slot)
                 if self.readiness.missing or self.readiness.workers_are_open:

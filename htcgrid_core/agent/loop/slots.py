@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
@@ -64,6 +64,7 @@ class Slots:
         self._queued: list[list[int]] = [[] for _ in range(2 * workers.slots)]  # serials of each slot's chunks
         self._waits: dict[int, Wait] = {}  # by slot
         self._unneeded_at: dict[int, float] = {}  # monotonic time since when a lent slot's worker runs nothing
+        self._resting: dict[int, float] = {}  # slots whose workers could not start, and until when (monotonic)
         self._dispatched: dict[int, DispatchedChunk] = {}
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
@@ -77,7 +78,7 @@ class Slots:
     @property
     def busy(self) -> int:
         """Slots that have a task, but for those that are lent."""
-        return self._workers.slots - len(self._idle)
+        return self._workers.slots - len(self._idle) - self._at_rest
 
     @property
     def waited(self) -> frozenset[str]:
@@ -93,13 +94,17 @@ class Slots:
     @property
     def all_wait(self) -> bool:
         """Whether no slot but those that are lent will soon be free."""
-        return sum(slot < self._workers.slots for slot in self._waits) == self._workers.slots
+        waiting = sum(slot < self._workers.slots for slot in self._waits)
+        return waiting > 0 and waiting + self._at_rest == self._workers.slots
+
+    @property
+    def _at_rest(self) -> int:
+        return sum(slot < self._workers.slots for slot in self._resting)
 
     def next_check(self) -> float | None:
         """Monotonic time of the next time limit or straggler to look at."""
-        times = [at + limits.LENT_WORKER_SECONDS for at in self._unneeded_at.values()]
-        if self._checks:
-            times.append(self._checks[0][0])
+        times = [*self._resting.values(), *(at for at, _ in self._checks[:1])]
+        times += [at + limits.LENT_WORKER_SECONDS for at in self._unneeded_at.values()]
         return min(times, default=None)
 
     # Handing out
@@ -257,6 +262,18 @@ class Slots:
                 self.fail(dispatched.leased, index, event.error)
         self.release(event.slot)
 
+    def rest(self, slot: int) -> bool:
+        """A slot's worker could not start: others take its tasks, and it is tried again later; False if none works."""
+        if not any(serials for other, serials in enumerate(self._queued) if other != slot):
+            return False
+        self.release(slot)
+        free = self._free_ones(slot)
+        if slot in free:
+            free.remove(slot)
+            self._unneeded_at.pop(slot, None)
+            self._resting[slot] = self._clock.monotonic() + limits.WORKER_REST_SECONDS
+        return True
+
     def release(self, slot: int) -> None:
         """A slot's worker is gone: its tasks without an outcome are unstarted again."""
         for serial in reversed(self._queued[slot]):
@@ -268,11 +285,12 @@ class Slots:
         self._waits.pop(slot, None)
 
     def _free(self, slot: int) -> None:
-        if slot < self._workers.slots:
-            self._idle.append(slot)
-        else:
-            self._lent_idle.append(slot)
+        self._free_ones(slot).append(slot)
+        if slot >= self._workers.slots:
             self._unneeded_at[slot] = self._clock.monotonic()
+
+    def _free_ones(self, slot: int) -> MutableSequence[int]:
+        return self._idle if slot < self._workers.slots else self._lent_idle
 
     def fail(
         self,
@@ -310,10 +328,16 @@ class Slots:
     # Time and stopping
 
     def check(self, now: float) -> None:
-        """Kill tasks over their time limit; take back what waits behind a long one; end workers that were lent."""
+        """Kill tasks over their time limit; take back what waits behind a long one; end workers that were lent.
+
+        Slots that have rested long enough are free again.
+        """
         for slot in [slot for slot, at in self._unneeded_at.items() if at + limits.LENT_WORKER_SECONDS <= now]:
             del self._unneeded_at[slot]
             self._workers.discard(slot)
+        for slot in [slot for slot, until in self._resting.items() if until <= now]:
+            del self._resting[slot]
+            self._free_ones(slot).append(slot)
         while self._checks and self._checks[0][0] <= now:
             _, serial = heapq.heappop(self._checks)
             dispatched = self._dispatched.get(serial)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 
 from htcgrid_core.agent.workers import captured_output
-from htcgrid_core.agent.workers.environment import surroundings
+from htcgrid_core.agent.workers.environment import python_of, surroundings
 from htcgrid_core.agent.workers.launch import BAD_MACHINE, BAD_PACKAGE
 from htcgrid_core.agent.workers.native.process import TOO_SLOW, Process, how_it_ended
 from htcgrid_core.domain import metrics
@@ -49,6 +50,9 @@ class NativeWorkers:
             try:
                 process = self._start(slot, chunk.function)
             except OSError as error:
+                if why := _missing_place(chunk.function):
+                    self._events.append(LoadFailed(slot, chunk.serial, TaskError("InitError", f"{why}: {error}")))
+                    return
                 self._events.append(StartFailed(slot, chunk.serial, f"a worker could not be started: {error}"))
                 return
         self._last_serial = max(self._last_serial, chunk.serial)
@@ -201,6 +205,14 @@ class NativeWorkers:
             captured_output.bound(process.stderr)
             if process.is_late:
                 self.kill(process.slot, TOO_SLOW)
+
+
+def _missing_place(function: FunctionRef) -> str:
+    """What is gone of where a session is to run, if so: that is no other session's trouble."""
+    where = python_of(function)
+    if not function.launcher and not os.path.isdir(where.cwd):
+        return f"the folder that it was submitted from, {where.cwd}, is gone"
+    return "" if os.path.exists(where.python) else f"the Python that it was submitted with, {where.python}, is gone"
 
 
 def _how_lost(

@@ -114,11 +114,13 @@ class Process:
                 pass_fds=(theirs.fileno(), gauge_fd),
                 start_new_session=True,
             )  # fmt: skip
+            undo.callback(popen.wait)
+            undo.callback(popen.kill)
             gauge = Gauge(gauge_fd)
+            # The socket's end is not enough: a handler may have forked and kept it open.
+            pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
             undo.pop_all()
         ours.setblocking(False)
-        # The socket's end is not enough: a handler may have forked and kept it open.
-        pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
         return cls(slot, popen, ours, gauge, stdout, stderr, surroundings(function), pidfd, _begun_at=begun_at)
 
     @property
