@@ -138,12 +138,18 @@ def test_builtin_exceptions(pool: Executor, function: Any, kind: type[Exception]
     assert str(error) == text
 
 
-@pytest.mark.parametrize("how", ["raise_unsendable", "raise_unreadable", "exit_hard", "segfault", "return_lock"])
+def test_an_exception_whose_constructor_takes_other_arguments(pool: Executor) -> None:
+    misbehave: Callable[..., Any] = handlers.misbehave
+    error = pool.submit(misbehave, {"n": 0, "how": "raise_unreadable"}, None).exception(timeout=GUARD_SECONDS)
+    assert (type(error), str(error)) == (handlers.Unreadable, "7: two arguments")
+
+
+@pytest.mark.parametrize("how", ["raise_unsendable", "exit_hard", "segfault", "return_lock"])
 def test_what_cannot_be_sent_back_is_told_as_text(pool: Executor, how: str) -> None:
     misbehave: Callable[..., Any] = handlers.misbehave
     error = pool.submit(misbehave, {"n": 0, "how": how}, None).exception(timeout=GUARD_SECONDS)
     assert isinstance(error, TaskFailed)
-    assert error.error.type in {"Unsendable", "Unreadable", "WorkerCrashed", "InvalidResult"}
+    assert error.error.type in {"Unsendable", "WorkerCrashed", "InvalidResult"}
     assert result_of(pool.submit(pow, 2, 2)) == 4
 
 
