@@ -34,7 +34,7 @@ def test_a_task_without_credentials_is_told_so(told: object, monkeypatch: pytest
         raise AccessDenied("there are no AWS credentials to use")
 
     monkeypatch.setattr(cloud, "CloudGrid", refused)
-    with pytest.raises(AccessDenied, match="no AWS credentials.* This is a task, .*HTCGRID_WORKER_ENV"):
+    with pytest.raises(AccessDenied, match=r"no AWS credentials.* This is a task, .*HTCGRID_WORKER_ENV"):
         connect("aws://desk?region=eu-west-1")
 
 
