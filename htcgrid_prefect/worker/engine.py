@@ -109,8 +109,11 @@ class Engine:
         try:
             pickled = cloudpickle.dumps(state)
         except BaseException as error:  # noqa: BLE001 - whatever pickling the user's objects raises
-            state = self._unpicklable(state, error)
-            pickled = b"" if described else cloudpickle.dumps(state)
+            if described:  # the flow cannot load what is nothing, and takes that
+                pickled = b""
+            else:
+                state = self._unpicklable(state, error)
+                pickled = cloudpickle.dumps(state)
         return Report(pickled, state.is_completed(), *RECORDER.kept(state, self._header.level), described, parts)
 
     def _ended(self, call: dict[str, Any]) -> tuple[State[Any], bytes]:

@@ -138,7 +138,7 @@ def test_builtin_exceptions(pool: Executor, function: Any, kind: type[Exception]
     assert str(error) == text
 
 
-def test_an_exception_whose_constructor_takes_something_else_arrives_as_what_it_was(pool: Executor) -> None:
+def test_an_exception_whose_constructor_takes_other_arguments(pool: Executor) -> None:
     misbehave: Callable[..., Any] = handlers.misbehave
     error = pool.submit(misbehave, {"n": 0, "how": "raise_unreadable"}, None).exception(timeout=GUARD_SECONDS)
     assert (type(error), str(error)) == (handlers.Unreadable, "7: two arguments")
