@@ -30,6 +30,7 @@ from tests.airflow.steps import Step
 def test_text_stays_text(native: bool) -> None:
     """The templates are those of an ordinary DAG; natively, most of them look like numbers."""
     context: Any = {"day": "20261129", "version": "1.10", "n": 5, "at": datetime(2026, 11, 29), "no": None}
+    labels: Any = {"version": "{{ version }}", "n": "{{ n }}", "at": "{{ at }}", "given": 7}
     with DAG("dag", schedule=None, render_template_as_native_obj=native):
         submit = HTCGridSubmitOperator(
             task_id="fan_out",
@@ -39,7 +40,7 @@ def test_text_stays_text(native: bool) -> None:
             session_name="{{ version }}",
             tenant="{{ n }}",
             grid_pool="{{ n }}",
-            labels={"version": "{{ version }}", "n": "{{ n }}", "at": "{{ at }}", "given": 7},
+            labels=labels,
             result="{{ day }}",
         )
         cancel = HTCGridCancelOperator(task_id="end", session="{{ {'session_id': 's-1234'} }}", reason="{{ day }}")
@@ -58,7 +59,8 @@ def test_text_stays_text(native: bool) -> None:
 def test_nothing_stays_nothing_in_native_dags() -> None:
     with DAG("dag", schedule=None, render_template_as_native_obj=True):
         submit = HTCGridSubmitOperator(task_id="fan_out", function=triple, tasks=[], tenant="{{ no }}")
-    submit.render_template_fields({"no": None})  # type: ignore[typeddict-item]
+    context: Any = {"no": None}
+    submit.render_template_fields(context)
     assert submit.tenant is None
     assert isinstance(submit.function, Held)
 
