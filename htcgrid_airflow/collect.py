@@ -43,9 +43,10 @@ def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: st
     """What goes to XCom.
 
     Args:
-        result: "none": nothing; "manifest": the manifest; "inline": the results as a list, dates and decimals as such, with
-            None in the place of a task that failed; or the path or URL of a .jsonl or .parquet file to write them to: the manifest, with
-            the file added under ``results``; that is ``PATH.jsonl`` if no table holds the results unchanged.
+        result: "none": nothing; "manifest": the manifest; "inline": the results as a list, dates and decimals as such,
+            with None in the place of a task that failed; or the path or URL of a .jsonl or .parquet file to write them
+            to: the manifest, with the file added under ``results``; that is ``PATH.jsonl`` if no table holds the
+            results unchanged.
         conn_id: the Airflow connection of the object storage, if the URL does not name it.
 
     Raises:

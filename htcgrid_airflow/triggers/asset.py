@@ -74,11 +74,13 @@ class HTCGridSessionsEnded(BaseEventTrigger):
         hook = HTCGridHook(self.htcgrid_conn_id, grid=self.grid)
         grid: Grid | None = None
         ended: EndedSessions | None = None
+        found: list[tuple[Session, Progress]]
         try:
             while True:
                 found, more = [], False
                 try:
-                    grid = grid or await asyncio.to_thread(hook.connect)
+                    if grid is None:
+                        grid = await asyncio.to_thread(hook.connect)
                     if ended is None:
                         remembered = self._remembered(grid.url)
                         ended = await self._begin(grid, remembered, since=began if missed else None)
@@ -101,8 +103,7 @@ class HTCGridSessionsEnded(BaseEventTrigger):
         position = await remembered.position()
         if position is None:
             since = await remembered.since() or since
-        select = {"states": self.states, "labels": self.labels}
-        ended = await asyncio.to_thread(lambda: grid.ended(position, since=since, **select))
+        ended = await asyncio.to_thread(grid.ended, position, since=since, states=self.states, labels=self.labels)
         if position is None:
             await remembered.begin(ended.position)
         return ended

@@ -36,7 +36,7 @@ class Remembered:
         values = [await _get(accessor, self._key) for accessor in self._accessors]
         found = [value for value in values if isinstance(value, dict) and isinstance(value.get("position"), str)]
         newest = max(found, key=lambda value: float(value.get("noted_at", 0.0)), default=None)
-        return newest and str(newest["position"])
+        return None if newest is None else str(newest["position"])
 
     async def since(self) -> float | None:
         """Instead, what an earlier version kept: a time."""

@@ -372,6 +372,6 @@ def test_airflows_own_store_of_two() -> None:
 
 def test_it_can_watch_for_an_asset() -> None:
     watching = AssetWatcher(name="sessions", trigger=HTCGridSessionsEnded(labels={"desk": "rates"}))
-    path, arguments = watching.trigger.serialize()  # type: ignore[union-attr]
+    path, arguments = watching.trigger.serialize()
     assert path == "htcgrid_airflow.triggers.HTCGridSessionsEnded"
     assert HTCGridSessionsEnded(**arguments).serialize() == (path, arguments)

@@ -17,7 +17,8 @@ class Listener:
     """Somebody who looks at a store now and then, by a clock that may be wrong."""
 
     def __init__(self, store: SessionStore, since: float = NOW, limit: int = FULL_PAGE) -> None:
-        self.store, self.after, self.limit, self.now = store, since, limit, NOW
+        self.store, self.limit, self.now = store, limit, NOW
+        self.after: str | float = since
         self.heard: list[End] = []
         self.look()
         self.heard.clear()
