@@ -116,9 +116,7 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):
             proposed = values.plan(schema, proposed)
             if "tags_all" in schema["attributes"] and not values.has_unknown(proposed.get("tags")):
                 proposed["tags_all"] = {**self._tags, **(proposed.get("tags") or {})}
-        return tfplugin_pb2.PlanResourceChange.Response(
-            planned_state=values.encode(proposed), legacy_type_system=True
-        )
+        return tfplugin_pb2.PlanResourceChange.Response(planned_state=values.encode(proposed), legacy_type_system=True)
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:
         planned = values.decode(request.planned_state)
