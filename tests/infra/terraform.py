@@ -1,4 +1,4 @@
-"""Terraform on the stand-in provider, in a copy of ``infra/terraform``: no lock file or state gets into the repository."""
+"""Terraform on the stand-in provider, in a copy of its sources: no lock file or state gets into the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Helm chart: rendered for several sets of values, against Kubernetes' schemas, our rules and the agent's settings."""
+"""The Helm chart, rendered for several sets of values: Kubernetes' schemas, our rules and the agent's settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ VALUES = sorted((CHART / "ci").glob("*.yaml"))
 CUSTOM = {"NodeClass", "NodePool", "ScaledObject", "TriggerAuthentication"}
 MARGIN_SECONDS = 10
 # Keys of custom resources that exist, by the documentation of KEDA 2.20 and Karpenter 1.
-SCALED_OBJECT = {"scaleTargetRef", "pollingInterval", "cooldownPeriod", "minReplicaCount", "maxReplicaCount", "fallback", "advanced", "triggers"}  # fmt: skip
+SCALED_OBJECT = {
+    "scaleTargetRef", "pollingInterval", "cooldownPeriod", "minReplicaCount", "maxReplicaCount", "fallback", "advanced",
+    "triggers",
+}  # fmt: skip
 Manifest = dict[str, Any]
 
 
@@ -151,6 +154,6 @@ def test_values_that_cannot_be(wrong: str) -> None:
 
 
 def test_the_plain_yaml_is_fresh() -> None:
-    """helm template grid agent/helm/htcgrid --values agent/helm/htcgrid/ci/plain.yaml > agent/kubernetes/htcgrid.yaml"""
+    """H=agent/helm/htcgrid; helm template grid $H --values $H/ci/plain.yaml > agent/kubernetes/htcgrid.yaml"""
     done = helm("template", "grid", str(CHART), "--values", str(CHART / "ci" / "plain.yaml"))
     assert PLAIN.read_text() == done.stdout

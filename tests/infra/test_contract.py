@@ -2,7 +2,7 @@
 
 What an applied plan has is made on an emulator, through AWS's API and from nothing else. Agents, submitters and
 operators then work there as processes of their own, each of whose calls is written down. Every call must be allowed to
-its component, on its resource, by the policy that Terraform rendered; and nothing may be allowed that none of them used.
+its component, on its resource, by the policy that Terraform rendered; nothing may be allowed that none of them used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""On the path of a process under test, has each of its calls of AWS written to ``$HTCGRID_TEST_CALLS``, a line of JSON."""
+"""On the path of a process under test: each of its calls of AWS is a line of JSON in ``$HTCGRID_TEST_CALLS``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A stand-in for Terraform's AWS provider: its schema, and nothing of AWS behind it.
 
-Terraform starts it as a plugin, from a folder that ``tests.infra.terraform`` lays out. It checks what a schema can check,
-plans what AWS would decide as unknown, and on apply makes it up in the form that AWS gives it.
+Terraform starts it as a plugin, from a folder that ``tests.infra.terraform`` lays out. It checks what a schema can
+check, plans what AWS would decide as unknown, and on apply makes it up in the form that AWS gives it.
 ``$HTCGRID_STANDIN_SCHEMA`` names the schema, as ``tests.infra.standin.extract`` reads it. It runs in ``.venv-infra``.
 """
 

