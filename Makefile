@@ -16,7 +16,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test venvs test-all lint types unit e2e airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit e2e infra airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -63,7 +63,7 @@ demo: $(AIRFLOW)/ready $(PREFECT)/ready
 
 # Two at a time: much of every suite is waiting for processes. In a log each one's output stays together.
 test: venvs
-	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) unit airflow e2e prefect lint types
+	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) unit airflow e2e infra prefect lint types
 
 # AWS's runtime client for Node builds a library in C++; who lacks the tools for it does without its tests.
 .node/ready: requirements/node/package.json requirements/node/package-lock.json
@@ -73,7 +73,7 @@ test: venvs
 
 # Two at a time: most of the work is unpacking.
 venvs:
-	@$(MAKE) --no-print-directory -j2 $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready $(MINISTACK)/ready
+	@$(MAKE) --no-print-directory -j2 $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready $(MINISTACK)/ready $(INFRA)/ready
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
@@ -89,7 +89,11 @@ types: $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready
 E2E := tests/aws tests/chaos tests/e2e tests/image tests/runtimes
 
 unit: $(VENV)/ready $(MINISTACK)/ready
-	$(VENV)/bin/pytest -m "not slow" $(addprefix --ignore ,$(E2E))
+	$(VENV)/bin/pytest -m "not slow" $(addprefix --ignore ,$(E2E) tests/infra)
+
+# Terraform and the chart: needs terraform itself, without which its tests are skipped, but for CI.
+infra: $(VENV)/ready $(MINISTACK)/ready $(INFRA)/ready
+	$(VENV)/bin/pytest -m "not slow" tests/infra
 
 e2e: $(VENV)/ready $(MINISTACK)/ready
 	$(VENV)/bin/pytest -m "not slow" $(E2E)

@@ -84,7 +84,12 @@ class CloudUnderTest:
         """A module run as a program with the grid's URL, to its end; what it prints."""
         command = [sys.executable, "-m", module, self.url]
         done = subprocess.run(
-            command, env={**self.environment, **variables}, cwd=self._folder, capture_output=True, text=True, timeout=240
+            command,
+            env={**self.environment, **variables},
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

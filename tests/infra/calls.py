@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 Named = dict[str, Any]
-_ITEMS = {"ConditionCheck": "ConditionCheckItem", "Delete": "DeleteItem", "Get": "GetItem", "Put": "PutItem", "Update": "UpdateItem"}
+_ITEMS = {
+    "ConditionCheck": "ConditionCheckItem",
+    "Delete": "DeleteItem",
+    "Get": "GetItem",
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+}
 _SQS = {
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
     "DeleteMessageBatch": "DeleteMessage",
@@ -28,7 +34,7 @@ _S3 = {
 }
 _OF_OBJECTS = {"DeleteObject", "GetObject", "PutObject"}
 # What a service asks of KMS in its caller's name where the grid has a key of its own, by the services' documentation.
-_OF_KMS = {
+_OF_KMS: dict[str, dict[str, tuple[str, ...]]] = {
     "dynamodb": {"": ("Decrypt",)},
     "s3": {"GetObject": ("Decrypt",), "PutObject": ("GenerateDataKey",)},
     "sqs": {"ReceiveMessage": ("Decrypt",), "SendMessage": ("Decrypt", "GenerateDataKey")},

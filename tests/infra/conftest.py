@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
-from tests.infra.terraform import Resource, Terraform
+from tests.infra.terraform import VENV, Resource, Terraform
 
 
-def needs_tools() -> None:
+@pytest.fixture(scope="session", autouse=True)
+def tools() -> None:
     """Skip where the tools are not; CI must have them."""
-    missing = [tool for tool in ("terraform",) if shutil.which(tool) is None]
+    missing = [] if shutil.which("terraform") else ["terraform is not installed"]
+    if not (VENV / "ready").exists():
+        missing.append("make .venv-infra/ready was not run")
     if missing and not os.environ.get("CI"):
-        pytest.skip(f"{', '.join(missing)} is not installed")
-    assert not missing, f"{', '.join(missing)} is not installed"
+        pytest.skip("; ".join(missing))
+    assert not missing, "; ".join(missing)
 
 
 @pytest.fixture(scope="session")
-def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+def terraform(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     """A copy of infra/terraform on the stand-in provider."""
-    needs_tools()
     return Terraform(tmp_path_factory.mktemp("terraform"))
 
 
@@ -30,9 +31,3 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
 def complete(terraform: Terraform) -> list[Resource]:
     """All that examples/complete has, applied on the stand-in."""
     return terraform.apply("examples/complete", name="book")
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for all tests."""
-    return tmp_path_factory.mktemp("infra")

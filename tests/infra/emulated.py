@@ -66,7 +66,9 @@ def queue_attributes(values: Values) -> dict[str, str]:
         "ReceiveMessageWaitTimeSeconds": "receive_wait_time_seconds",
     }
     found = {name: str(values[key]) for name, key in named.items() if values.get(key) is not None}
-    return found | ({"RedrivePolicy": values["redrive_policy"]} if str(values.get("redrive_policy", "")).startswith("{") else {})
+    return found | (
+        {"RedrivePolicy": values["redrive_policy"]} if str(values.get("redrive_policy", "")).startswith("{") else {}
+    )
 
 
 def _queue(account: Account, values: Values) -> None:
@@ -113,7 +115,9 @@ def _lifecycle(account: Account, values: Values) -> None:
 def _parameter(account: Account, values: Values) -> None:
     # A write-only value is in no state: that is what it is for.
     value = values["value"] if values["type"] == "String" else KEY
-    account.client("ssm").put_parameter(Name=values["name"], Type=values["type"], Value=value, Tier=values["tier"] or "Standard")
+    account.client("ssm").put_parameter(
+        Name=values["name"], Type=values["type"], Value=value, Tier=values["tier"] or "Standard"
+    )
 
 
 def _tags(values: Values) -> list[Any]:

@@ -57,7 +57,8 @@ def _bucket(kind: str, values: Values) -> Iterator[str]:
             if values.get(name):
                 yield f"{name} is a resource of its own"
     if kind == "aws_s3_bucket_public_access_block" and not all(
-        values[name] for name in ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
+        values[name]
+        for name in ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     ):
         yield "lets the bucket be public"
     if kind == "aws_s3_bucket_server_side_encryption_configuration":

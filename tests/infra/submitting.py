@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 
 from htcgrid_core import Grid, connect
+from htcgrid_core.domain.session import Priority
 from tests.e2e.support import ended
 
 POOLS = ("default", "big")
-PRIORITIES = ("high", "normal", "low")
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 
 def main(url: str) -> None:

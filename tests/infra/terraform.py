@@ -1,4 +1,4 @@
-"""Terraform on the stand-in provider, in a copy of ``infra/terraform``: no lock file or state gets into the repository."""
+"""Terraform on the stand-in provider, in a copy of its sources: no lock file or state gets into the repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ VENV = REPOSITORY / ".venv-infra"
 FILES = VENV / "files"
 KEY = "ab" * 32
 RUN_SECONDS = 120
+NOTHING: Mapping[str, str] = {}
 _USED = re.compile(r'^\s*(resource|data) "(aws_\w+)" "', re.M)
 _LAUNCHER = """#!{python}
 import sys
@@ -103,7 +104,9 @@ class Terraform:
         assert found is not None, text
         return found.group(1)
 
-    def run(self, folder: str, *arguments: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, folder: str, *arguments: str, check: bool = True, variables: Mapping[str, str] = NOTHING
+    ) -> subprocess.CompletedProcess[str]:
         """A command of terraform in one folder of the copy."""
         environment = {
             "PATH": os.environ["PATH"],
@@ -130,7 +133,7 @@ class Terraform:
     def apply(self, folder: str, **variables: str) -> list[Resource]:
         """Apply a root on the stand-in; what is then there."""
         self.run(folder, "init")
-        self.run(folder, "apply", "-auto-approve", **{"signing_key": KEY, **variables})
+        self.run(folder, "apply", "-auto-approve", variables={"signing_key": KEY, **variables})
         return self.state(folder)
 
     def state(self, folder: str) -> list[Resource]:

@@ -1,8 +1,8 @@
-"""Infrastructure and code fit: the grid works on exactly what Terraform's plan makes, with exactly what its policies allow.
+"""Infrastructure and code fit: the grid works on exactly what Terraform makes, with exactly what its policies allow.
 
-What an applied plan has is made on an emulator, through AWS's API and from nothing else. Agents, submitters and operators
-then work there as processes of their own, each of whose calls is written down. Every call must be allowed to its component,
-on its resource, by the policy that Terraform rendered; and nothing may be allowed that none of them used.
+What an applied plan has is made on an emulator, through AWS's API and from nothing else. Agents, submitters and
+operators then work there as processes of their own, each of whose calls is written down. Every call must be allowed to
+its component, on its resource, by the policy that Terraform rendered; nothing may be allowed that none of them used.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.ports.bundle_queue import Hint
 from tests.aws.emulators import Account
-from tests.aws.grids import CloudUnderTest, url_of
+from tests.aws.grids import CloudUnderTest
 from tests.e2e.support import eventually
 from tests.infra import calls, emulated, iam
 from tests.infra.submitting import POOLS, PRIORITIES
@@ -92,10 +93,11 @@ def _live(grid: CloudUnderTest) -> None:
     def redriven() -> bool:
         nonlocal left
         left -= json.loads(grid.run("dlq", "redrive", "--json", **operator).stdout)["redriven"]
-        return left == 0
+        return bool(left == 0)
 
     eventually(redriven, "all letters are sent again")
-    agents = [grid.start_agent("--pool", pool, "--health", "0", **agent) for pool in ("default", *POOLS)]
+    options = ("--health", "0")
+    agents = [grid.start_agent("--pool", pool, *options, slots=2, **agent) for pool in ("default", *POOLS)]
     grid.call("tests.infra.submitting", HTCGRID_TEST_COMPONENT="submitter")
     _dead_letters(grid)
     assert grid.run("reconcile", **agent).returncode == 0
@@ -126,11 +128,11 @@ def _dead_letters(grid: CloudUnderTest) -> None:
 
 def test_what_it_makes_is_what_the_code_asks_for(complete: list[Resource]) -> None:
     (table,) = of_type(complete, "aws_dynamodb_table")
-    wanted = dict(schema.create_table(table.values["name"]))
+    wanted: dict[str, Any] = {**schema.create_table(table.values["name"])}
     made = emulated.table_request(table.values)
     for request in (wanted, made):
-        request["AttributeDefinitions"] = sorted(request["AttributeDefinitions"], key=str)  # type: ignore[call-overload]
-        request["GlobalSecondaryIndexes"] = sorted(request["GlobalSecondaryIndexes"], key=str)  # type: ignore[call-overload]
+        for name in ("AttributeDefinitions", "GlobalSecondaryIndexes"):
+            request[name] = sorted(request[name], key=str)
     assert made == wanted
     ((ttl,),) = (each.values["ttl"] for each in [table])
     assert (ttl["enabled"], ttl["attribute_name"]) == (True, schema.TTL)
@@ -138,7 +140,9 @@ def test_what_it_makes_is_what_the_code_asks_for(complete: list[Resource]) -> No
 
 def test_the_parameter_is_what_the_code_reads(complete: list[Resource]) -> None:
     """And every name in it is as bootstrap gives it."""
-    (text,) = (each.values["value"] for each in of_type(complete, "aws_ssm_parameter") if each.values["type"] == "String")
+    (text,) = (
+        each.values["value"] for each in of_type(complete, "aws_ssm_parameter") if each.values["type"] == "String"
+    )
     parameter = GridParameter.model_validate_json(text)
     assert set(json.loads(text)) == set(GridParameter.model_fields)
     assert set(json.loads(text)["defaults"]) == set(type(parameter.defaults).model_fields)

@@ -1,4 +1,4 @@
-"""Terraform on the stand-in provider: every module and example, house rules, policies, and the faults that all must see."""
+"""Terraform on the stand-in provider: modules and examples, house rules, policies, and the faults that all must see."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def test_every_module_by_its_own_tests(terraform: Terraform, module: str) -> Non
     terraform.run(module, "init")
     terraform.run(module, "validate")
     variables = {"signing_key": KEY} if "data_plane" in module else {}
-    assert "Success!" in terraform.run(module, "test", **variables).stdout
+    assert "Success!" in terraform.run(module, "test", variables=variables).stdout
 
 
 @pytest.mark.parametrize("example", examples())
 def test_every_example(terraform: Terraform, example: str) -> None:
     terraform.run(example, "init")
     terraform.run(example, "validate")
-    terraform.run(example, "plan", signing_key=KEY)
+    terraform.run(example, "plan", variables={"signing_key": KEY})
 
 
 @pytest.mark.parametrize("path", [str(path.relative_to(SOURCES)) for path in sorted(SOURCES.glob("modules/*/"))])
@@ -101,7 +101,7 @@ def _seen(mutated: Terraform, sources: Path) -> bool:
         return True
     mutated.run("examples/complete", "init", check=False)
     variables = {"signing_key": KEY, "name": "book"}
-    if mutated.run("examples/complete", "apply", "-auto-approve", check=False, **variables).returncode:
+    if mutated.run("examples/complete", "apply", "-auto-approve", check=False, variables=variables).returncode:
         return True
     resources = mutated.state("examples/complete")
     if rules.violations(resources) or linted(resources) or KEY in repr(resources):
@@ -109,7 +109,7 @@ def _seen(mutated: Terraform, sources: Path) -> bool:
     if any(each.type == "aws_sqs_queue" and not each.values["name"].startswith("htcgrid_") for each in resources):
         return True
     mutated.run("modules/data_plane", "init")
-    return mutated.run("modules/data_plane", "test", check=False, signing_key=KEY).returncode != 0
+    return mutated.run("modules/data_plane", "test", check=False, variables={"signing_key": KEY}).returncode != 0
 
 
 @pytest.mark.slow
@@ -117,11 +117,13 @@ def _seen(mutated: Terraform, sources: Path) -> bool:
 def test_checkov(terraform: Terraform) -> None:
     """What it is told to skip has its reason in infra/terraform/.checkov.yaml."""
     command = [
-        VENV / "bin" / "checkov", "--directory", terraform.root / "modules", "--framework", "terraform", "--quiet", "--compact",
-        "--skip-download", "--config-file", SOURCES / ".checkov.yaml", "--output", "json",
+        str(VENV / "bin" / "checkov"), "--directory", str(terraform.root / "modules"), "--framework", "terraform",
+        "--quiet", "--compact", "--skip-download", "--config-file", str(SOURCES / ".checkov.yaml"), "--output", "json",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     report = json.loads(done.stdout)
-    failed = {f"{each['check_id']} {each['resource']}: {each['check_name']}" for each in report["results"]["failed_checks"]}
+    failed = {
+        f"{each['check_id']} {each['resource']}: {each['check_name']}" for each in report["results"]["failed_checks"]
+    }
     assert failed == set()
     assert report["summary"]["passed"] > 50

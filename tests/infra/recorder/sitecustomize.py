@@ -1,4 +1,4 @@
-"""On the path of a process under test, has each of its calls of AWS written to ``$HTCGRID_TEST_CALLS``, a line of JSON."""
+"""On the path of a process under test: each of its calls of AWS is a line of JSON in ``$HTCGRID_TEST_CALLS``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ def _named(parameters: dict[str, Any]) -> dict[str, Any]:
     if "RequestItems" in parameters:
         found["Tables"] = sorted(parameters["RequestItems"])
     if "TransactItems" in parameters:
-        found["Items"] = sorted({(kind, item["TableName"]) for each in parameters["TransactItems"] for kind, item in each.items()})
+        found["Items"] = sorted(
+            {(kind, item["TableName"]) for each in parameters["TransactItems"] for kind, item in each.items()}
+        )
     return found
 
 
 def _record() -> None:
     from botocore import client
 
-    original = client.BaseClient._make_api_call
+    every: Any = client.BaseClient
+    original = every._make_api_call
 
     def recorded(self: Any, operation: str, parameters: dict[str, Any]) -> Any:
         line = {
@@ -38,7 +41,7 @@ def _record() -> None:
             file.write(json.dumps(line) + "\n")
         return original(self, operation, parameters)
 
-    client.BaseClient._make_api_call = recorded
+    every._make_api_call = recorded
 
 
 if FILE:

@@ -1,7 +1,7 @@
 """A stand-in for Terraform's AWS provider: its schema, and nothing of AWS behind it.
 
-Terraform starts it as a plugin, from a folder that ``tests.infra.terraform`` lays out. It checks what a schema can check,
-plans what AWS would decide as unknown, and on apply makes it up in the form that AWS gives it.
+Terraform starts it as a plugin, from a folder that ``tests.infra.terraform`` lays out. It checks what a schema can
+check, plans what AWS would decide as unknown, and on apply makes it up in the form that AWS gives it.
 ``$HTCGRID_STANDIN_SCHEMA`` names the schema, as ``tests.infra.standin.extract`` reads it. It runs in ``.venv-infra``.
 """
 
@@ -116,9 +116,7 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):
             proposed = values.plan(schema, proposed)
             if "tags_all" in schema["attributes"] and not values.has_unknown(proposed.get("tags")):
                 proposed["tags_all"] = {**self._tags, **(proposed.get("tags") or {})}
-        return tfplugin_pb2.PlanResourceChange.Response(
-            planned_state=values.encode(proposed), legacy_type_system=True
-        )
+        return tfplugin_pb2.PlanResourceChange.Response(planned_state=values.encode(proposed), legacy_type_system=True)
 
     def ApplyResourceChange(self, request: Any, context: Any) -> Any:
         planned = values.decode(request.planned_state)

@@ -26,7 +26,9 @@ def read(type_name: str, config: Values, place: Place) -> Values:
     }
     if type_name not in known:
         raise NotImplementedError(f"the stand-in does not know what AWS says of {type_name}")
-    return {name: None if value is UNKNOWN else value for name, value in (config | known[type_name](config, place)).items()}
+    return {
+        name: None if value is UNKNOWN else value for name, value in (config | known[type_name](config, place)).items()
+    }
 
 
 def _zones(_: Values, place: Place) -> Values:

@@ -98,7 +98,9 @@ class Module:
         members = self._members[struct.lower()]
         body = self._body_of(struct + "OutputReference")
         if body is None:  # the provider's own blocks have no such class
-            body = "".join(f"    // {name} - computed: false, optional: true, required: false\n" for name, *_ in members)
+            body = "".join(
+                f"    // {name} - computed: false, optional: true, required: false\n" for name, *_ in members
+            )
         return self._block(members, body)
 
     def _body_of(self, name: str) -> str | None:
@@ -111,7 +113,7 @@ class Module:
             return _simple(kind, storage)
         except Unresolved:
             inner = self._object(self._of_struct(_struct_in(value)))
-            return inner if kind == "struct" or "istMapper" not in value and kind != "map" else [kind, inner]
+            return inner if kind == "struct" or ("istMapper" not in value and kind != "map") else [kind, inner]
 
     def _object(self, block: Block) -> Type:
         members = {name: each["type"] for name, each in block["attributes"].items()}
@@ -127,19 +129,22 @@ class Module:
                     return ["map", _PRIMITIVES.get(name.lower(), "string")]
                 raise Unresolved(name)
             flags = self._of_output(name)
-            return flags if kind == "OutputReference" else ["set" if is_set else "map" if "Map" in kind else "list", flags]
+            return (
+                flags if kind == "OutputReference" else ["set" if is_set else "map" if "Map" in kind else "list", flags]
+            )
         if found := re.search(r"new cdktn\.(String|Number|Boolean|Any)Map(List)?\(", code):
             inner: Type = ["map", _PRIMITIVES.get(found.group(1).lower(), "string")]
             return ["list", inner] if found.group(2) else inner
         if found := re.search(r"get(String|Number|Boolean)MapAttribute", code):
             return ["map", _PRIMITIVES[found.group(1).lower()]]
-        if found := re.search(r"get(NumberList|List|String|Number|Boolean)Attribute|(Any|interpolationForAttribute)", code):
+        if found := re.search(
+            r"get(NumberList|List|String|Number|Boolean)Attribute|(Any|interpolationForAttribute)", code
+        ):
             name = found.group(1) or "Any"
             if name in ("List", "NumberList"):
                 return ["set" if "tolist" in code else "list", "number" if name == "NumberList" else "string"]
             return _PRIMITIVES[name.lower()]
         raise Unresolved(code[:60])
-
 
     def _of_output(self, name: str) -> Type:
         body = self._body_of(name + "OutputReference") or ""
@@ -182,7 +187,7 @@ class Package:
     def __init__(self, wheel: Path) -> None:
         with zipfile.ZipFile(wheel) as outer:
             (name,) = (each for each in outer.namelist() if each.endswith(".jsii.tgz"))
-            self._tar = tarfile.open(fileobj=io.BytesIO(outer.read(name)))
+            self._tar = tarfile.open(fileobj=io.BytesIO(outer.read(name)))  # noqa: SIM115 - of memory, and as long as this
 
     def modules(self, folders: frozenset[str] | None = None) -> Iterator[Module]:
         """All of them, or those of some folders, each with the structures beside it."""

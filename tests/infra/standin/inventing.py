@@ -192,8 +192,10 @@ def _known(value: Any, kind: Any, seed: str) -> Any:
     if value is not UNKNOWN:
         return value
     if isinstance(kind, list):
-        return {name: _known(UNKNOWN, each, seed + name) for name, each in kind[1].items()} if kind[0] == "object" else (
-            {} if kind[0] == "map" else []
+        return (
+            {name: _known(UNKNOWN, each, seed + name) for name, each in kind[1].items()}
+            if kind[0] == "object"
+            else ({} if kind[0] == "map" else [])
         )
     return {"bool": False, "number": 1}.get(kind, _key(seed))
 

@@ -21,12 +21,16 @@ UNKNOWN = _Unknown()
 
 def decode(value: Any) -> Any:
     """A value of the protocol; unknown parts are UNKNOWN."""
-    return msgpack.unpackb(value.msgpack, ext_hook=lambda code, data: UNKNOWN, strict_map_key=False, raw=False)
+    return msgpack.unpackb(value.msgpack, ext_hook=_not_known, strict_map_key=False, raw=False)
 
 
 def encode(value: Any) -> Any:
     """A value for the protocol."""
     return tfplugin_pb2.DynamicValue(msgpack=msgpack.packb(value, default=_unknown))
+
+
+def _not_known(code: int, data: bytes) -> _Unknown:
+    return UNKNOWN
 
 
 def _unknown(value: Any) -> Any:

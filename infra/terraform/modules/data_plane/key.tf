@@ -27,7 +27,7 @@ data "aws_iam_policy_document" "key" {
   }
 
   statement {
-    sid       = "FlowLogs"
+    sid       = "Logs"
     actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
     resources = ["*"]
     principals {
@@ -37,7 +37,9 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = ["arn:${data.aws_partition.this.partition}:logs:${var.region}:${local.account}:log-group:/htcgrid/${var.name}/*"]
+      values = [for group in ["/htcgrid/${var.name}/*", "/aws/eks/htcgrid-${var.name}/*"] :
+        "arn:${data.aws_partition.this.partition}:logs:${var.region}:${local.account}:log-group:${group}"
+      ]
     }
   }
 }
