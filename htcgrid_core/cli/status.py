@@ -110,7 +110,9 @@ def _end(progress: Progress) -> str:
 def _asked_for(session: Session) -> list[tuple[str, Any]]:
     """Options that are not the defaults."""
     spec = session.spec
-    given = spec.model_dump(exclude_defaults=True, exclude={"function", "name", "agents", "codec", "retry", "labels", "notify"})
+    given = spec.model_dump(
+        exclude_defaults=True, exclude={"function", "name", "agents", "codec", "retry", "labels", "notify"}
+    )
     retry = spec.retry.model_dump(exclude_defaults=True)
     labels = ", ".join(f"{key}={value}" for key, value in spec.labels.items())
     named = {name.removesuffix("_seconds").replace("_", " "): value for name, value in {**given, **retry}.items()}

@@ -66,7 +66,7 @@ class Case:
                 call()
             raise Crash
 
-        return replace(self.plane, messenger=Watched(self.plane.messenger, die))  # type: ignore[arg-type]
+        return replace(self.plane, messenger=Watched(self.plane.messenger, die))
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ def test_a_heartbeat_of_a_replaced_token_cancels_nothing(case: Case) -> None:
         case.submit(token="night", task="another")
         return call()
 
-    slow = replace(case.plane, messenger=Watched(case.plane.messenger, replaced_meanwhile))  # type: ignore[arg-type]
+    slow = replace(case.plane, messenger=Watched(case.plane.messenger, replaced_meanwhile))
     case.clock.pass_(60)
     telling.tell_all(slow)
     case.tick(10)
@@ -356,7 +356,7 @@ def test_who_dies_while_it_cancels_leaves_it_to_the_next(case: Case, call: int) 
                 raise Crash
         return write()
 
-    dying = replace(case.plane, store=Watched(case.plane.store, die), outbox=Watched(case.plane.outbox, die))  # type: ignore[arg-type]
+    dying = replace(case.plane, store=Watched(case.plane.store, die), outbox=Watched(case.plane.outbox, die))
     with contextlib.suppress(Crash):
         telling.tell_all(dying)
     for _ in range(3):
