@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import htcgrid_core
-
 # What a fresh interpreter finds by itself stays what it is: entries that only a script's sys.path has, of a vendored
 # copy, come last, and only where the package is not found without them.
 _RUN = """\
@@ -32,5 +30,5 @@ def command(module: str, python: str = sys.executable, path: Iterable[str] | Non
 
 
 def _own_path() -> list[str]:
-    own = str(Path(str(htcgrid_core.__file__)).parent.parent)
+    own = str(Path(__file__).parents[2])
     return list(dict.fromkeys([own, *(entry for entry in sys.path if isinstance(entry, str) and os.path.isabs(entry))]))

@@ -33,7 +33,7 @@ def kill_next(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         nonlocal left
         left = count
 
-    monkeypatch.setattr(agent_processes.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     monkeypatch.setattr(agent_processes, "START_PAUSE_SECONDS", 0.01)
     return kill
 
