@@ -9,8 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, connect
+from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, WaitTimeout, connect
+from htcgrid_core.cli.main import cli
 from htcgrid_core.domain import limits
 from htcgrid_core.local.agent_processes import Fleet, ensure_agents, running_agents, stop_agents
 from htcgrid_core.local.settings import AgentTimes
@@ -308,3 +310,22 @@ def test_agent_times_keep_their_proportions(lease: str | None) -> None:
         assert settings.heartbeat_seconds == limits.HEARTBEAT_SECONDS
         assert settings.lease_margin_seconds == limits.LEASE_MARGIN_SECONDS
         assert settings.drain_grace_seconds == limits.DRAIN_GRACE_SECONDS
+
+
+def test_who_waits_is_told_what_keeps_agents_from_working(grid: Grid, tmp_path: Path) -> None:
+    """By the error of a wait whose time is over, and by ``htcgrid status``."""
+    session = grid.submit(GATE, gated(tmp_path, 1, gates=1))
+    plane = plane_of(grid)
+    troubled = AgentRecord("troubled", "default", "host", 1, 2, 0, plane.clock.now(), "too many open files")
+    plane.store.beat(troubled)
+    try:
+        with pytest.raises(WaitTimeout, match="agent troubled: too many open files"):
+            session.wait(timeout=0)
+        with pytest.raises(WaitTimeout, match="agent troubled: too many open files"):
+            list(session.as_completed(timeout=0))
+        shown = CliRunner().invoke(cli, ["status", session.id, "--url", grid.url])
+        assert "too many open files" in shown.output
+    finally:
+        plane.store.forget_agent("troubled")
+        (tmp_path / "gate").touch()
+    assert ended(session).state == "COMPLETED"
