@@ -36,7 +36,7 @@ class Task:
 
 @dataclass
 class Outside:
-    """Hears what is told, and checks S12 at each word: after the end, and one outcome for each id."""
+    """Hears what is told, and checks S13 at each word: after the end, and one outcome for each id."""
 
     world: World
     database: Database
@@ -70,7 +70,7 @@ class Outside:
             return OVER
         task = self.tasks[token]
         if task.session_id != data["session"]:
-            raise Violated(f"S12: the task of {task.session_id} was told of {data['session']}")
+            raise Violated(f"S13: the task of {task.session_id} was told of {data['session']}")
         self._check(data)
         task.ended_as = data["state"]
         return Answer(Heard.YES)
@@ -82,7 +82,7 @@ class Outside:
         self.times += 1
         before = self.heard.setdefault(event["id"], data)
         if before != data:
-            raise Violated(f"S12: {event['id']} was told as {before} and as {data}")
+            raise Violated(f"S13: {event['id']} was told as {before} and as {data}")
         return Answer(Heard.YES)
 
     def _check(self, data: dict[str, Any]) -> None:
@@ -98,16 +98,16 @@ class Outside:
         told = (data["state"], data["total"], data["completed"], data["failed"], data["cancelled"])
         may_be_earlier = data["state"] == SessionState.CANCELLED and data["submitted_at"] != row[0]
         if told != row[1:] and not may_be_earlier:
-            raise Violated(f"S12: {data['session']} is {row[1:]} and was told as {told}")
+            raise Violated(f"S13: {data['session']} is {row[1:]} and was told as {told}")
 
     def check_end(self, session_id: str, token: str, connection: sqlite3.Connection) -> None:
         """After the settle time: an ended session's recipients have been told its state."""
         (state,) = connection.execute("SELECT state FROM sessions WHERE id = ?", (session_id,)).fetchone()
         if not any(data["session"] == session_id and data["state"] == state for data in self.heard.values()):
-            raise Violated(f"S12: {session_id} is {state}, and the queue was not told")
+            raise Violated(f"S13: {session_id} is {state}, and the queue was not told")
         task = self.tasks[token]
         if task.stops_at > self.world.now and task.ended_as != state:
-            raise Violated(f"S12: {session_id} is {state}, and its task was told {task.ended_as or 'nothing'}")
+            raise Violated(f"S13: {session_id} is {state}, and its task was told {task.ended_as or 'nothing'}")
 
 
 class FaultyMessenger:
