@@ -244,9 +244,12 @@ def decode_error(payload: bytes, *, signed: bool = False) -> TaskError:
     if signed and "exception" in body:
         try:
             exception = pickle.loads(base64.b64decode(body["exception"]))  # noqa: S301 - its signature was verified
-        except Exception:  # noqa: BLE001 - its class may not exist here, or its constructor refuse: the text remains
+        except KeyboardInterrupt:
+            raise  # Ctrl-C of whoever reads
+        except BaseException:  # noqa: BLE001 - its class may not exist here, or its constructor refuse: the text remains
             return described
-        return replace(described, exception=exception)
+        if issubclass(type(exception), BaseException):  # or its worker wrote something else
+            return replace(described, exception=exception)
     return described
 
 

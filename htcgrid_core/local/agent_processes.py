@@ -18,6 +18,7 @@ from pathlib import Path
 
 from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.agent import interpreter
 from htcgrid_core.agent.cores import available_cores
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
@@ -140,7 +141,7 @@ def ensure_agents(directory: Directory, fleet: Fleet, are_wanted: Callable[[], b
 def _start(directory: Directory, number: int, fleet: Fleet) -> None:
     log = directory.agents / f"{number}.log"
     command = [
-        sys.executable, "-P", "-m", "htcgrid_core.local.agent_processes", str(directory.root), str(number),
+        *interpreter.command("htcgrid_core.local.agent_processes"), str(directory.root), str(number),
         str(fleet.slots_each), str(fleet.cores_each), str(fleet.idle_seconds),
     ]  # fmt: skip
     ready_read, ready_write = os.pipe()
@@ -303,7 +304,7 @@ def _serve_once(
 
 
 def main() -> None:
-    """``python -m htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS CORES IDLE_SECONDS READY_FD``."""
+    """``htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS CORES IDLE_SECONDS READY_FD``."""
     root, number, slots, cores, idle_seconds, ready_fd = sys.argv[1:]
     write_printable_lines()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -23,6 +24,7 @@ from htcgrid_core.ports.plane import Plane
 
 HOME_VARIABLE = "HTCGRID_HOME"
 KEY_BYTES = 32
+DATABASE_PATH_BYTES = 504  # 512, less the longest ending that SQLite appends
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,19 @@ class Directory:
 
     @classmethod
     def default(cls) -> Directory:
-        """``$HTCGRID_HOME``, or ``~/.htcgrid``."""
+        """``$HTCGRID_HOME``, or ``~/.htcgrid``.
+
+        Raises:
+            GridUnavailable: there is no such place, since this user has no home, or the working folder is gone.
+        """
         home = os.environ.get(HOME_VARIABLE)
-        # Absolute, since its agents have another working directory.
-        return cls(Path(home).expanduser().absolute() if home else Path.home() / ".htcgrid")
+        try:
+            # Absolute, since its agents have another working directory.
+            return cls(Path(home).expanduser().absolute() if home else Path.home() / ".htcgrid")
+        except (RuntimeError, OSError) as error:
+            raise GridUnavailable(
+                f"the grid's directory is not known: {error}; name one as local:///PATH or {HOME_VARIABLE}"
+            ) from error
 
     @property
     def database(self) -> Path:
@@ -77,6 +88,9 @@ class Directory:
             GridUnavailable: they cannot be made or written to, or others could have put something there.
         """
         try:
+            if (length := len(os.fsencode(self.database))) > DATABASE_PATH_BYTES:
+                too_long = os.strerror(errno.ENAMETOOLONG)
+                raise OSError(f"{too_long}: {length} bytes to its database, of {DATABASE_PATH_BYTES} that SQLite takes")
             make_private(self.root, may_be_read=True)
             for folder in (self.blobs, self.bells, self.agents):
                 make_private(folder)

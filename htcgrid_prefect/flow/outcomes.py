@@ -25,7 +25,7 @@ def failed_state(session_id: str, task: TaskOutcome, details: StateDetails) -> S
         return Failed(name="TimedOut", message=f"{error.message} ({place})", data=failure, state_details=details)
     if error.type in LOST:
         return Crashed(message=f"{error.type}: {error.message} ({place})", state_details=details)
-    raised = error.exception or TaskFailed(session_id, task.index, error)
+    raised = TaskFailed(session_id, task.index, error) if error.exception is None else error.exception
     message = f"Task run encountered an exception {error.type}: {error.message}"
     return Failed(message=message, data=raised, state_details=details)
 

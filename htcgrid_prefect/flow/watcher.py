@@ -117,7 +117,7 @@ class Watcher:
             except GridError as error:
                 self._unreadable(in_flight, error)
                 return
-            except Exception as error:  # nobody else would ever settle these futures
+            except BaseException as error:  # nobody else would ever settle these futures
                 logger.exception("Session %s cannot be collected", in_flight.session.id)
                 self._give_up(in_flight, f"its outcomes cannot be read: {error!r}")
                 return

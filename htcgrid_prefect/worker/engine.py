@@ -101,7 +101,7 @@ class Engine:
         state = self._base.copy().run(self._state_of, call)
         try:
             pickled = cloudpickle.dumps(state)
-        except Exception as error:  # noqa: BLE001 - whatever pickling the user's objects raises
+        except BaseException as error:  # noqa: BLE001 - whatever pickling the user's objects raises
             state = self._unpicklable(state, error)
             pickled = cloudpickle.dumps(state)
         return Report(pickled, state.is_completed(), *RECORDER.kept(state, self._header.level))

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from htcgrid_core.agent import interpreter
 from htcgrid_core.agent.lru import LruCache
 from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.environment import python_of, surroundings, worker_environment
@@ -98,7 +99,8 @@ class Process:
             undo.callback(os.close, stderr := captured_output.capture_file())
             popen = subprocess.Popen(
                 [
-                    *function.launcher, where.python, "-P", "-m", "htcgrid_core.agent.worker_main",
+                    *function.launcher,
+                    *interpreter.command("htcgrid_core.agent.worker_main", where.python, where.path),
                     str(theirs.fileno()), str(gauge_fd), str(os.getpid()), str(function.spec.memory_mb or 0),
                     *where.path,
                 ],

@@ -246,7 +246,7 @@ class Worker:
         if self._spec["codec"] == "pickle":
             try:
                 pickled = ENCODERS["pickle"](error)
-            except Exception:  # noqa: BLE001 - not every exception can be pickled: its text travels all the same
+            except BaseException:  # noqa: BLE001 - not every exception can be pickled: its text travels all the same
                 pickled = b""
         return codec.encode_error(described, pickled if len(pickled) <= EXCEPTION_BYTES else b"")
 
@@ -287,7 +287,7 @@ class Worker:
 def _message(error: BaseException) -> str:
     try:
         text = str(error)
-    except Exception as broken:  # noqa: BLE001 - a __str__ that raises must not cost the worker
+    except BaseException as broken:  # noqa: BLE001 - a __str__ that raises must not cost the worker
         text = f"(its text raises {type(broken).__name__})"
     if isinstance(error, SystemExit):
         return f"the handler called sys.exit({text})"
@@ -302,7 +302,7 @@ def _trace(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as broken:  # noqa: BLE001 - whatever the user's code raises
+    except BaseException as broken:  # noqa: BLE001 - whatever the user's code raises
         text = f"(its traceback raises {type(broken).__name__})"
     if len(text) > TRACEBACK_CHARACTERS:
         half = TRACEBACK_CHARACTERS // 2
@@ -311,7 +311,7 @@ def _trace(error: BaseException) -> str:
 
 
 def main() -> None:
-    """``python -P -m htcgrid_core.agent.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
+    """``htcgrid_core.agent.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
     socket_fd, gauge_fd, agent_pid, memory_mb = map(int, sys.argv[1:5])
     path = sys.argv[5:]
     confine(memory_mb)
