@@ -174,6 +174,12 @@ class GridExecutor(Executor):
                 thread.join()
             atexit.unregister(self.shutdown)
 
+    @property
+    def _max_workers(self) -> int:
+        """The grid's slots, under the name by which Dask and tqdm ask the standard library's executors."""
+        grid = self._grid.gateway
+        return max(1, grid.measure().slots or grid.describe().agents)
+
     def _refuse_if_shut_down(self) -> None:
         if self._is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")

@@ -369,6 +369,11 @@ def test_the_time_of_a_map_begins_with_the_call(pool: Executor, gate: Path) -> N
         next(results)
 
 
+def test_who_asks_for_its_workers_is_told_the_slots(pool: Any) -> None:
+    assert result_of(pool.submit(pow, 2, 2)) == 4
+    assert pool._max_workers == 2
+
+
 # shutdown
 
 
