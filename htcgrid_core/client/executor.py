@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from types import BuiltinMethodType, MethodType, MethodWrapperType
 from typing import Any, Protocol, TypeVar
 
+from htcgrid_core.client.executor_maps import Maps
+from htcgrid_core.client.map import calls_of, map_results
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.task_errors import exception_of
 from htcgrid_core.client.waiting import new_patience
@@ -58,10 +60,8 @@ class CallGrid(Protocol):
     ) -> Session:
         """A session of calls."""
 
-    def map(
-        self, function: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, **options: Any
-    ) -> Iterator[Any]:
-        """Results in order."""
+    def submit_calls(self, function: Callable[..., Any], calls: Iterable[Any], options: Mapping[str, Any]) -> Session:
+        """A session of ``function(*args, **kwargs)`` for each ``[args, kwargs]``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +102,7 @@ class GridExecutor(Executor):
 
     def __init__(self, grid: CallGrid, **options: Any) -> None:
         grid.check_calls(options)  # bad options are told now
+        self._maps = Maps()
         self._grid = grid
         self._options = options
         self._is_shut_down = False
@@ -161,7 +162,10 @@ class GridExecutor(Executor):
             raise ValueError("chunksize must be >= 1.")
         with self._lock:
             self._refuse_if_shut_down()
-        return self._grid.map(fn, *iterables, timeout=timeout, **self._options)
+        began = time.monotonic()
+        session = self._grid.submit_calls(fn, calls_of(iterables), self._options)
+        self._maps.add(session)
+        return map_results(session, None if timeout is None else began + timeout)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; see ``concurrent.futures.Executor.shutdown``."""
@@ -172,10 +176,19 @@ class GridExecutor(Executor):
         if cancel_futures:
             for call in calls:
                 call.future.cancel()
+            self._maps.cancel()
+        if wait:
+            self._maps.wait()
         self._sender_wakes.set()
         if wait:
             for thread in list(self._threads):
                 thread.join()
+
+    @property
+    def _max_workers(self) -> int:
+        """The grid's slots, under the name by which Dask and tqdm ask the standard library's executors."""
+        grid = self._grid.gateway
+        return max(1, grid.measure().slots or grid.describe().agents)
 
     def _refuse_if_shut_down(self) -> None:
         if self._is_shut_down:

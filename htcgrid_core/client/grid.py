@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ from htcgrid_core.client import listing, shared_inputs
 from htcgrid_core.client.deploy import deploy
 from htcgrid_core.client.ended import EndedSessions
 from htcgrid_core.client.event_files import events_as
-from htcgrid_core.client.map import map_results
+from htcgrid_core.client.map import calls_of, map_results
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.session_ids import session_id_of
@@ -220,16 +221,15 @@ class Grid:
         """Like the built-in ``map``: results in order, yielded as soon as all before them are there.
 
         Args:
-            timeout: seconds until the last result.
+            timeout: seconds from this call until the last result.
             options: as for ``submit``, but ``timeout``.
 
         Raises:
             What a task raised, when its turn comes. WaitTimeout.
         """
-        if not iterables:
-            raise InvalidInput("map needs at least one iterable")
-        calls = ([args, {}] for args in zip(*iterables, strict=False))
-        return map_results(self.submit_calls(function, calls, options), timeout)
+        began = time.monotonic()
+        session = self.submit_calls(function, calls_of(iterables), options)
+        return map_results(session, None if timeout is None else began + timeout)
 
     def map_reduce(
         self,
