@@ -12,7 +12,7 @@ import pytest
 
 from tests.infra import rules
 from tests.infra.mutations import MUTATIONS
-from tests.infra.terraform import KEY, SOURCES, VENV, Resource, Terraform, examples, modules
+from tests.infra.terraform import KEY, REPOSITORY, SOURCES, VENV, Resource, Terraform, examples, modules
 
 _BLOCK = re.compile(r'^resource "(aws_\w+)" "(\w+)" \{\n(.*?)^\}', re.S | re.M)
 
@@ -127,3 +127,14 @@ def test_checkov(terraform: Terraform) -> None:
     }
     assert failed == set()
     assert report["summary"]["passed"] > 50
+
+
+def test_the_runbook_has_every_alarm(complete: list[Resource]) -> None:
+    text = (REPOSITORY / "docs" / "runbook.md").read_text()
+    headings = set(re.findall(r"^## ([a-z-]+)$", text, re.M))
+    alarms = [each.values["alarm_name"] for each in complete if each.type == "aws_cloudwatch_metric_alarm"]
+    (rules_file,) = (SOURCES / "modules/observability").glob("prometheus.tf")
+    named = set(re.findall(r'^ +"([a-z-]+)" +=', rules_file.read_text(), re.M))
+    found = {heading for heading in headings for alarm in alarms if alarm.startswith(f"htcgrid-book-{heading}")}
+    assert all(any(alarm.startswith(f"htcgrid-book-{heading}") for heading in headings) for alarm in alarms)
+    assert found | named == headings
