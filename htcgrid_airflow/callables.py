@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from typing import Any
 
 import cloudpickle
 
+from htcgrid_airflow.nested import changed_within
+
 DAG_MODULE_PREFIX = "unusual_prefix_"  # of the names under which Airflow imports DAG files
+_FOLDER_HASH = re.compile(rf"^{DAG_MODULE_PREFIX}[0-9a-f]{{40}}_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +23,24 @@ class Held:
     function: Callable[..., Any]
 
     def __str__(self) -> str:
-        # Part of the serialized DAG, so the same at each parse: no address.
-        return f"{self.function.__module__}.{getattr(self.function, '__qualname__', type(self.function).__qualname__)}"
+        # Part of the serialized DAG, so the same at each parse and wherever its file lies: no address, and no hash.
+        module = _FOLDER_HASH.sub("", str(self.function.__module__))
+        return f"{module}.{getattr(self.function, '__qualname__', type(self.function).__qualname__)}"
 
 
 def held(value: Any) -> Any:
     """The value, wrapped if it is a callable."""
-    return Held(value) if callable(value) else value
+    return Held(value) if callable(value) and not hasattr(value, "resolve") else value
+
+
+def held_within(value: Any) -> Any:
+    """The value, with callables wrapped wherever they stand in it."""
+    return changed_within(value, held)
+
+
+def portable_within(value: Any) -> Any:
+    """The value, with callables unwrapped again, to be sent along."""
+    return changed_within(value, lambda one: portable(one.function) if isinstance(one, Held) else one)
 
 
 def portable(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from datetime import time
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from htcgrid_airflow.nested import changed_within
 from htcgrid_airflow.policy import Counts
 from htcgrid_airflow.settings import max_inline_bytes
 from htcgrid_airflow.storage import remove_file, whole_file
-from htcgrid_core import Grid, NotTabular, Session, result_format_of, results_as_json, write_results
+from htcgrid_core import Grid, InvalidInput, NotTabular, Session, result_format_of, results_as_json, write_results
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +43,10 @@ def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: st
     """What goes to XCom.
 
     Args:
-        result: "none": nothing; "manifest": the manifest; "inline": the results as a list, with None in the place of
-            a task that failed; or the path or URL of a .jsonl or .parquet file to write them to: the manifest, with
-            the file added under ``results``; that is ``PATH.jsonl`` if no table holds the results unchanged.
+        result: "none": nothing; "manifest": the manifest; "inline": the results as a list, dates and decimals as such,
+            with None in the place of a task that failed; or the path or URL of a .jsonl or .parquet file to write them
+            to: the manifest, with the file added under ``results``; that is ``PATH.jsonl`` if no table holds the
+            results unchanged.
         conn_id: the Airflow connection of the object storage, if the URL does not name it.
 
     Raises:
@@ -52,9 +57,31 @@ def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: st
     if result == "manifest":
         return manifest
     if result == "inline":
-        return results_as_json(session.results(errors="return"), max_inline_bytes())
+        values = results_as_json(session.results(errors="return"), max_inline_bytes(), typed=True)
+        return [changed_within(value, partial(_kept_by_xcom, index)) for index, value in enumerate(values)]
     manifest["results"] = _written(session, result, conn_id)
     return manifest
+
+
+def _kept_by_xcom(index: int, value: Any) -> Any:
+    """A value that XCom gives back as it is: times of day are texts, since Airflow has none.
+
+    Raises:
+        InvalidInput: a decimal with more digits than Airflow keeps, which makes floats of them.
+    """
+    if isinstance(value, time):
+        return value.isoformat()
+    if isinstance(value, Decimal) and not (value.is_finite() and _is_kept(value)):
+        raise InvalidInput(
+            f"the result of task {index} has the decimal {value}, of which XCom keeps fewer digits: let the function "
+            "return text, or write the results to a file"
+        )
+    return value
+
+
+def _is_kept(value: Decimal) -> bool:
+    """Airflow makes an integer of it if it has no digits after the point, else a float."""
+    return int(value.as_tuple().exponent) >= 0 or Decimal(str(float(value))) == value
 
 
 def _written(session: Session, place: str, conn_id: str | None) -> str:

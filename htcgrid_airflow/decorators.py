@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 
-from htcgrid_airflow.callables import portable
+from htcgrid_airflow.bound_call import BoundCall
+from htcgrid_airflow.callables import held_within, portable, portable_within
+from htcgrid_airflow.nested import fetched
 from htcgrid_airflow.operators.submit import HTCGridSubmitOperator
 from htcgrid_airflow.vectors import events_of
-from htcgrid_core import Grid, InvalidInput, RetryPolicy, Session
+from htcgrid_core import Grid, RetryPolicy, Session
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,8 +46,8 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
     ) -> None:
         super().__init__(
             python_callable=python_callable,
-            op_args=op_args,
-            op_kwargs=op_kwargs,
+            op_args=held_within(op_args),
+            op_kwargs=held_within(op_kwargs),
             function=python_callable,
             tasks=(),
             result=result,
@@ -56,36 +57,24 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, wait and collect."""
+        self.op_args, self.op_kwargs = (portable_within(fetched(given)) for given in (self.op_args, self.op_kwargs))
         return HTCGridSubmitOperator.execute(self, context)
 
     def submit(self, grid: Grid, context: Context, token: str) -> Session:
         """A call of the function for each item."""
-        names = (self.over,) if isinstance(self.over, str) else tuple(self.over)
-        arguments = self._arguments()
-        missing = [name for name in names if name not in arguments]
-        if missing:
-            raise InvalidInput(f"over={self.over!r}: {self.python_callable.__name__} is not given {', '.join(missing)}")
         how: dict[str, Any] = {
             "kind": self.tasks_format,
             "options": self.tasks_options,
             "conn_id": self.tasks_conn_id,
         }
-        vectors = [events_of(arguments.pop(name), **how) for name in names]
-        shared = {name: grid.put(value, codec="pickle") for name, value in arguments.items()}
-
-        def calls() -> Iterator[Any]:
-            for items in zip(*vectors, strict=len(vectors) > 1):
-                yield (), {**shared, **dict(zip(names, items, strict=True))}
-
+        call = BoundCall(self.python_callable, self.op_args, self.op_kwargs, self.over)
+        vectors = [events_of(given, **how) for given in call.vectors]
+        call.share(lambda value: grid.put(value, codec="pickle"))
+        calls = (call.of(items) for items in zip(*vectors, strict=len(vectors) > 1))
         options = self.options(grid, context, token)
         options.pop("on_progress")
         options["retry"] = options["retry"] or RetryPolicy()
-        return grid.submit_calls(portable(self.python_callable), calls(), options)
-
-    def _arguments(self) -> dict[str, Any]:
-        """The arguments given, by name, with those that are packed into ``**kwargs`` beside the others."""
-        bound = inspect.signature(self.python_callable).bind(*self.op_args, **self.op_kwargs)
-        return dict(bound.arguments)
+        return grid.submit_calls(portable(self.python_callable), calls, options)
 
 
 def htcgrid_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

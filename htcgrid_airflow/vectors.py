@@ -9,6 +9,7 @@ from typing import Any, cast
 from airflow.sdk import ObjectStoragePath
 
 from htcgrid_airflow.callables import Held
+from htcgrid_airflow.nested import fetched
 from htcgrid_airflow.storage import is_stored, open_stored
 from htcgrid_core import InvalidInput, events_from, events_in, format_of
 
@@ -37,12 +38,12 @@ def events_of(
         InvalidInput: there are no events in it. What is wrong inside of a file is raised when the events are taken.
     """
     if isinstance(tasks, Held):
-        return _checked(tasks.function(**(kwargs or {})), str(tasks))
+        return _checked(tasks.function(**fetched(dict(kwargs or {}))), str(tasks))
     if isinstance(tasks, ObjectStoragePath):
         return _stored(tasks, kind, options)
     if isinstance(tasks, str | Path):
         return _in_file(str(tasks), kind, options, conn_id)
-    return _checked(tasks, "tasks")
+    return _checked(fetched(tasks), "tasks")
 
 
 def _checked(found: Any, name: str) -> Iterable[Any]:

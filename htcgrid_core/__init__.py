@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from htcgrid_core.agent.workers.context import Context as Context
     from htcgrid_core.client.connect import connect as connect
+    from htcgrid_core.client.ended import EndedSessions as EndedSessions
     from htcgrid_core.client.event_files import events_from as events_from
     from htcgrid_core.client.event_files import events_in as events_in
     from htcgrid_core.client.event_files import format_of as format_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
+    from htcgrid_core.domain.errors import CredentialsExpired as CredentialsExpired
     from htcgrid_core.domain.errors import FunctionNotFound as FunctionNotFound
     from htcgrid_core.domain.errors import GridError as GridError
     from htcgrid_core.domain.errors import GridUnavailable as GridUnavailable
@@ -42,26 +44,29 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import TaskFailed as TaskFailed
     from htcgrid_core.domain.errors import UnknownGrid as UnknownGrid
     from htcgrid_core.domain.errors import WaitTimeout as WaitTimeout
+    from htcgrid_core.domain.errors import WouldDeadlock as WouldDeadlock
     from htcgrid_core.domain.function import FunctionVersion as FunctionVersion
     from htcgrid_core.domain.lifecycle import SessionState as SessionState
     from htcgrid_core.domain.lifecycle import TaskState as TaskState
     from htcgrid_core.domain.notification import Notification as Notification
     from htcgrid_core.domain.notification import StepFunctionsTask as StepFunctionsTask
     from htcgrid_core.domain.outcome import TaskOutcome as TaskOutcome
+    from htcgrid_core.domain.patience import Patience as Patience
     from htcgrid_core.domain.printable import printable as printable
     from htcgrid_core.domain.printable import printable_line as printable_line
     from htcgrid_core.domain.retry import RetryPolicy as RetryPolicy
     from htcgrid_core.domain.version import __version__ as __version__
 
 _ERRORS = (
-    "AccessDenied", "CorruptPayload", "FunctionNotFound", "GridError", "GridUnavailable", "IllegalTransition",
-    "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular", "SessionConflict",
-    "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed", "UnknownGrid",
-    "WaitTimeout",
+    "AccessDenied", "CorruptPayload", "CredentialsExpired", "FunctionNotFound", "GridError", "GridUnavailable",
+    "IllegalTransition", "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular",
+    "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed",
+    "UnknownGrid", "WaitTimeout", "WouldDeadlock",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",
     "connect": "htcgrid_core.client.connect",
+    "EndedSessions": "htcgrid_core.client.ended",
     "GridExecutor": "htcgrid_core.client.executor",
     "events_from": "htcgrid_core.client.event_files",
     "events_in": "htcgrid_core.client.event_files",
@@ -81,6 +86,7 @@ _HOMES = {
     "StepFunctionsTask": "htcgrid_core.domain.notification",
     "TaskError": "htcgrid_core.domain.task_error",
     "TaskOutcome": "htcgrid_core.domain.outcome",
+    "Patience": "htcgrid_core.domain.patience",
     "RetryPolicy": "htcgrid_core.domain.retry",
     "printable": "htcgrid_core.domain.printable",
     "printable_line": "htcgrid_core.domain.printable",

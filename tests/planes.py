@@ -19,6 +19,7 @@ from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.ports.doorbell import Bell
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 
 KEY = b"k" * 32
@@ -57,7 +58,7 @@ def memory_plane(folder: Path, *, database: Path | str = ":memory:", clock: Manu
         blobs=FileBlobs(folder / "blobs"),
         clock=clock or ManualClock(),
         doorbell=FifoDoorbell(folder / "bells"),
-        key=KEY,
+        keys=Keyring.of(KEY),
         time_slice_seconds=limits.LOCAL_TIME_SLICE_SECONDS,
         rng=random.Random(7),
         token=lambda: f"token-{next(numbers)}",

@@ -10,10 +10,11 @@ from airflow.sdk import BaseOperator
 
 from htcgrid_airflow.defaults import DEFAULT_CONN_ID
 from htcgrid_airflow.hooks import HTCGridHook
+from htcgrid_airflow.operators.text_fields import TextFields
 from htcgrid_core import Grid, InvalidInput, Session
 
 
-class HTCGridOperator(BaseOperator):
+class HTCGridOperator(TextFields, BaseOperator):
     """Base of the operators.
 
     Args:

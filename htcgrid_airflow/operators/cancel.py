@@ -24,6 +24,7 @@ class HTCGridCancelOperator(HTCGridOperator):
     """
 
     template_fields: Sequence[str] = ("session", "reason", "htcgrid_conn_id", "grid")
+    text_fields = frozenset({"reason", "htcgrid_conn_id", "grid"})
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class HTCGridResultsOperator(HTCGridOperator):
     """
 
     template_fields: Sequence[str] = ("session", "result", "result_conn_id", "htcgrid_conn_id", "grid")
+    text_fields = frozenset(template_fields) - {"session"}
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_airflow import settings
@@ -16,6 +17,7 @@ from htcgrid_airflow.links import HTCGridSessionLink
 from htcgrid_airflow.operators.owner import SessionOwner
 from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
 from htcgrid_airflow.report import failure_table, first_failures, progress_line
+from htcgrid_airflow.time_left import time_left
 from htcgrid_airflow.triggers import HTCGridSessionTrigger
 from htcgrid_airflow.vectors import events_of
 from htcgrid_airflow.waiting import ends_within, wait_for_end
@@ -82,6 +84,7 @@ class HTCGridSubmitOperator(SessionOwner):
         "htcgrid_conn_id",
         "grid",
     )
+    text_fields = frozenset(template_fields) - {"tasks", "tasks_options", "tasks_kwargs"}
     template_fields_renderers = {"tasks": "json", "tasks_options": "json", "tasks_kwargs": "json", "labels": "json"}  # noqa: RUF012 - as in Airflow
 
     def __init__(
@@ -175,7 +178,7 @@ class HTCGridSubmitOperator(SessionOwner):
             if not self.deferrable:
                 wait_for_end(session, self.log, poll_interval=self.poll_interval, log_interval=self.log_interval)
             elif not ends_within(session, settings.defer_after()):
-                self._defer(session)
+                self._defer(context, session)
             return self._finish(grid, session)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
@@ -273,8 +276,9 @@ class HTCGridSubmitOperator(SessionOwner):
         context["ti"].xcom_push(key=MANIFEST_KEY, value=manifest)
         return manifest
 
-    def _defer(self, session: Session) -> None:
+    def _defer(self, context: Context, session: Session) -> None:
         assert self._place is not None
+        limit = self.execution_timeout  # Airflow does not limit a deferred task by itself
         self.defer(
             trigger=HTCGridSessionTrigger(
                 session_id=session.id,
@@ -287,7 +291,7 @@ class HTCGridSubmitOperator(SessionOwner):
                 cancel_on_kill=self.cancel_on_kill,
             ),
             method_name="execute_complete",
-            timeout=self.execution_timeout,  # Airflow does not limit a deferred task by itself
+            timeout=None if limit is None else max(time_left(context, limit), timedelta(seconds=1)),
         )
 
     def _finish(self, grid: Grid, session: Session) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,21 +13,21 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from htcgrid_airflow.defaults import DEFAULT_CONN_ID
 from htcgrid_airflow.triggers.importing import imported
+from htcgrid_airflow.triggers.remembered import Remembered
 
 if TYPE_CHECKING:
-    from htcgrid_core import Grid, Progress
+    from htcgrid_core import EndedSessions, Grid, Progress, Session
 
-SEEN_KEY = "htcgrid_ended_at"  # in the asset's state store
 ENDS = ("COMPLETED", "FAILED", "CANCELLED")
 DEFAULT_STATES = ("COMPLETED",)
-LISTED = 1000  # the newest sessions looked at; of so many, none ends unseen between two looks
 
 
 class HTCGridSessionsEnded(BaseEventTrigger):
-    """Fires for each session that ends while it watches; for ``AssetWatcher(name=..., trigger=...)``.
+    """Fires for each session that ends; for ``AssetWatcher(name=..., trigger=...)``.
 
-    The event's payload is the session's manifest: id, grid, name, state, labels and counts. Where Airflow keeps state
-    for assets (3.3 and later), sessions that end while no triggerer runs are told later.
+    The event's payload is the session's manifest: id, grid, name, state, labels and counts. The id is what the event is
+    known by: a session may be told again after a triggerer died. Where Airflow keeps state for assets (3.3 and later),
+    sessions that end while no triggerer runs are told later.
 
     Args:
         labels: only sessions that have all of these.
@@ -63,70 +65,63 @@ class HTCGridSessionsEnded(BaseEventTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Tell of each session that ends."""
+        """Tell of each session that ends; a grid that is away, or refuses, is asked again later."""
         await imported("htcgrid_airflow.hooks")
         from htcgrid_airflow.hooks import HTCGridHook
+        from htcgrid_core import GridError
 
+        began, missed = time.time(), False
         hook = HTCGridHook(self.htcgrid_conn_id, grid=self.grid)
-        grid = await asyncio.to_thread(hook.connect)
+        grid: Grid | None = None
+        ended: EndedSessions | None = None
+        found: list[tuple[Session, Progress]]
         try:
-            after = await self._seen()
-            told: set[str] = set()
             while True:
-                for progress, event in await self._ended(grid, after):
-                    if progress.session_id not in told:
-                        told.add(progress.session_id)
-                        yield TriggerEvent(event)  # type: ignore[no-untyped-call] # Airflow's
-                        await self._note(progress.ended_at or after)
-                await asyncio.sleep(self.poll_interval)
+                found, more = [], False
+                try:
+                    if grid is None:
+                        grid = await asyncio.to_thread(hook.connect)
+                    if ended is None:
+                        remembered = self._remembered(grid.url)
+                        ended = await self._begin(grid, remembered, since=began if missed else None)
+                    found, more = await asyncio.to_thread(ended.page)
+                except GridError as error:
+                    missed = True
+                    self.log.warning("The grid cannot tell which sessions have ended, and is asked again: %s", error)
+                for session, progress in found:
+                    yield TriggerEvent(_payload(grid, session, progress))  # type: ignore[no-untyped-call] # Airflow's
+                if ended is not None:
+                    await remembered.note(ended.position)
+                if not more:
+                    await asyncio.sleep(self.poll_interval)
         finally:
-            grid.close()
+            if grid is not None:
+                grid.close()
 
-    async def _ended(self, grid: Grid, after: float) -> list[tuple[Progress, dict[str, Any]]]:
-        from htcgrid_core import GridUnavailable
+    async def _begin(self, grid: Grid, remembered: Remembered, since: float | None) -> EndedSessions:
+        """Where this watcher had come to; now, the first time."""
+        position = await remembered.position()
+        if position is None:
+            since = await remembered.since() or since
+        ended = await asyncio.to_thread(grid.ended, position, since=since, states=self.states, labels=self.labels)
+        if position is None:
+            await remembered.begin(ended.position)
+        return ended
 
-        try:
-            return await asyncio.to_thread(self._look, grid, after)
-        except GridUnavailable as error:
-            self.log.warning("The grid is away, its sessions are looked at later: %s", error)
-            return []
+    def _remembered(self, url: str) -> Remembered:
+        identity = json.dumps([url, self.labels, sorted(self.states)], sort_keys=True)
+        key = f"htcgrid_ended_{hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()}"
+        return Remembered(getattr(self, "asset_state_store", None), key, self.log.warning)
 
-    def _look(self, grid: Grid, after: float) -> list[tuple[Progress, dict[str, Any]]]:
-        """Sessions that ended after a moment, in the order of their ends."""
-        found = []
-        for state in self.states:
-            for session in grid.sessions(state, labels=self.labels, limit=LISTED):
-                progress = session.progress()
-                if progress.ended_at is not None and progress.ended_at > after:
-                    event = {
-                        "session_id": session.id,
-                        "grid": grid.url,
-                        "name": session.name,
-                        "labels": session.labels,
-                        "state": str(progress.state),
-                        "total": progress.total,
-                        "completed": progress.completed,
-                        "failed": progress.failed,
-                    }
-                    found.append((progress, event))
-        return sorted(found, key=lambda pair: pair[0].ended_at or 0.0)
 
-    @property
-    def _store(self) -> Any:
-        """Where Airflow keeps state for assets; None before 3.3."""
-        return getattr(self, "asset_state_store", None)
-
-    async def _seen(self) -> float:
-        """The end of the newest session told of; now, the first time."""
-        if self._store is None:
-            return time.time()
-        noted = await self._store.aget(SEEN_KEY)
-        if isinstance(noted, int | float):
-            return float(noted)
-        now = time.time()
-        await self._note(now)
-        return now
-
-    async def _note(self, ended_at: float) -> None:
-        if self._store is not None:
-            await self._store.aset(SEEN_KEY, ended_at)
+def _payload(grid: Grid | None, session: Session, progress: Progress) -> dict[str, Any]:
+    return {
+        "session_id": session.id,
+        "grid": grid.url if grid is not None else "",
+        "name": session.name,
+        "labels": session.labels,
+        "state": str(progress.state),
+        "total": progress.total,
+        "completed": progress.completed,
+        "failed": progress.failed,
+    }

@@ -16,13 +16,22 @@ LONGEST_DELIVERY_SECONDS = 2.0
 Told = tuple[str, str]  # status and message
 
 
-async def end_of(session_id: str, key: Key, log: Any, *, poll_interval: float, log_interval: float) -> Told:
+async def end_of(
+    session_id: str,
+    key: Key,
+    log: Any,
+    *,
+    poll_interval: float,
+    log_interval: float,
+    longest_interval: float | None = None,
+) -> Told:
     """Wait for the end: "ended", "missing" or "error", and a message.
 
     Args:
         key: where the session is.
         log: the task's.
         poll_interval, log_interval: seconds.
+        longest_interval: up to which the pauses between two looks grow; None for even ones.
     """
     loop = asyncio.get_running_loop()
     updates: asyncio.Queue[Update] = asyncio.Queue()
@@ -40,7 +49,8 @@ async def end_of(session_id: str, key: Key, log: Any, *, poll_interval: float, l
         with contextlib.suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(handled(update), loop).result(LONGEST_DELIVERY_SECONDS)
 
-    with subscribed(key, session_id, poll_interval, deliver):
+    growing = {} if longest_interval is None else {"longest": longest_interval}
+    with subscribed(key, session_id, poll_interval, deliver, **growing):
         try:
             return await _told(session_id, updates, log, log_interval)
         finally:

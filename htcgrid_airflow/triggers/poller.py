@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from htcgrid_airflow.hooks import HTCGridHook
-from htcgrid_core import Grid, GridUnavailable, Progress
+from htcgrid_core import Grid, Patience, Progress
 
 LINGER_SECONDS = 30.0  # a poller that nobody waits on keeps its connection this long
 LONGEST_PAUSE_SECONDS = 60.0
@@ -41,11 +42,17 @@ Key = tuple[str, str | None]  # connection and URL
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """Somebody who waits for a session; ``deliver`` is called in the poller's thread."""
+    """Somebody who waits for a session; ``deliver`` is called in the poller's thread.
+
+    Attributes:
+        interval: seconds until the next look.
+        longest: up to which each is twice the one before; None for even ones.
+    """
 
     session_id: str
     interval: float
     deliver: Deliver
+    longest: float | None = None
     last: Update | None = field(default=None)
 
     def tell(self, update: Update) -> None:
@@ -53,6 +60,11 @@ class Subscription:
         if update != self.last:
             self.last = update
             self.deliver(update)
+
+    def looked(self) -> None:
+        """Be more patient, if that is wanted."""
+        if self.longest is not None:
+            self.interval = min(2 * self.interval, self.longest)
 
 
 class Poller:
@@ -94,29 +106,38 @@ class Poller:
     def _run(self) -> None:
         grid: Grid | None = None
         troubles = 0
+        patience = Patience(monotonic=time.monotonic, sleep=time.sleep, say=lambda _: None)  # those who wait are told
         try:
             while waiting := self._awaited(troubles):
                 try:
                     grid = grid or self._connect()
                     self._poll(grid, waiting)
                     troubles = 0
-                except GridUnavailable as error:
-                    troubles += 1
-                    _tell(waiting, Away(str(error)))
+                    patience.rewarded()
                 except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                    _tell(waiting, Broken(error))
-                    with self._changed:
-                        self._subscriptions.difference_update(waiting)
+                    troubles += 1
+                    self._tell_of(error, patience, waiting)
         finally:
             if grid is not None:
                 with contextlib.suppress(Exception):  # nobody waits for this connection any more
                     grid.close()
 
+    def _tell_of(self, error: Exception, patience: Patience, waiting: list[Subscription]) -> None:
+        """That the grid is away, or that there is no more asking."""
+        try:
+            patience.bear(error)
+        except Exception as final:  # noqa: BLE001
+            _tell(waiting, Broken(final))
+            with self._changed:
+                self._subscriptions.difference_update(waiting)
+        else:
+            _tell(waiting, Away(str(error)))
+
     def _awaited(self, troubles: int) -> list[Subscription]:
         """Those to poll for, when it is time; none if nobody has waited for a while, and the poller leaves."""
         with self._changed:
             pause = min((s.interval for s in self._subscriptions), default=LINGER_SECONDS)
-            until = time.monotonic() + min(pause * 2**troubles, max(pause, LONGEST_PAUSE_SECONDS))
+            until = time.monotonic() + min(pause * 2 ** min(troubles, 10), max(pause, LONGEST_PAUSE_SECONDS))
             while not self._new and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
             self._new = False
@@ -129,6 +150,7 @@ class Poller:
         known = {p.session_id: p for p in grid.progress(list({s.session_id: None for s in waiting}))}
         for subscription in waiting:
             subscription.tell(known.get(subscription.session_id) or Missing())
+            subscription.looked()
         if any(not progress.ended for progress in known.values()):
             grid.wake()
 
@@ -142,6 +164,16 @@ _pollers: dict[Key, Poller] = {}
 _registry = threading.Lock()
 
 
+def _begin_anew_in_child() -> None:
+    """The threads of its parent's pollers are not there to ask for anything."""
+    global _registry
+    _registry = threading.Lock()
+    _pollers.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew_in_child)
+
+
 def _forget(key: Key, poller: Poller) -> None:
     # Without the registry's lock, whose holder may wait for this poller: it is closed, so a successor may only
     # have been put in its place.
@@ -150,9 +182,11 @@ def _forget(key: Key, poller: Poller) -> None:
 
 
 @contextlib.contextmanager
-def subscribed(key: Key, session_id: str, interval: float, deliver: Deliver) -> Iterator[None]:
+def subscribed(
+    key: Key, session_id: str, interval: float, deliver: Deliver, longest: float | None = None
+) -> Iterator[None]:
     """Have the progress of a session delivered, by the process's one poller for that grid."""
-    subscription = Subscription(session_id, interval, deliver)
+    subscription = Subscription(session_id, interval, deliver, longest)
     poller = subscribe(key, subscription)
     try:
         yield

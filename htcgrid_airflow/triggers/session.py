@@ -31,6 +31,7 @@ class HTCGridSessionTrigger(BaseTrigger):
         owner: the attempt that waits; only its own cancel counts.
         htcgrid_conn_id, grid: where the session is, as for the hook.
         poll_interval: seconds between two looks.
+        longest_interval: each pause is twice the one before, up to so many seconds; None for even ones.
         log_interval: seconds between two lines in the task's log.
         resume_after: seconds from the trigger's start before which it does not fire.
         cancel_on_kill: cancel the session when a user ends the task.
@@ -44,6 +45,7 @@ class HTCGridSessionTrigger(BaseTrigger):
         htcgrid_conn_id: str = DEFAULT_CONN_ID,
         grid: str | None = None,
         poll_interval: float = DEFAULT_POLL_SECONDS,
+        longest_interval: float | None = None,
         log_interval: float = DEFAULT_LOG_SECONDS,
         resume_after: float = DEFAULT_RESUME_SECONDS,
         cancel_on_kill: bool = True,
@@ -55,6 +57,7 @@ class HTCGridSessionTrigger(BaseTrigger):
         self.htcgrid_conn_id = htcgrid_conn_id
         self.grid = grid
         self.poll_interval = poll_interval
+        self.longest_interval = longest_interval
         self.log_interval = log_interval
         self.resume_after = resume_after
         self.cancel_on_kill = cancel_on_kill
@@ -66,6 +69,7 @@ class HTCGridSessionTrigger(BaseTrigger):
             "htcgrid_conn_id": (self.htcgrid_conn_id, DEFAULT_CONN_ID),
             "grid": (self.grid, None),
             "poll_interval": (self.poll_interval, DEFAULT_POLL_SECONDS),
+            "longest_interval": (self.longest_interval, None),
             "log_interval": (self.log_interval, DEFAULT_LOG_SECONDS),
             "resume_after": (self.resume_after, DEFAULT_RESUME_SECONDS),
             "cancel_on_kill": (self.cancel_on_kill, True),
@@ -85,6 +89,7 @@ class HTCGridSessionTrigger(BaseTrigger):
             (self.htcgrid_conn_id, self.grid),
             self.log,
             poll_interval=self.poll_interval,
+            longest_interval=self.longest_interval,
             log_interval=self.log_interval,
         )
         # Airflow's scheduler hears of the deferring worker's exit seconds later. If the task is queued again by then,

@@ -136,10 +136,13 @@ def _on_aws(
     health: tuple[str, int] | None,
     log: tuple[Level, Style],
 ) -> None:
+    from htcgrid_core.cloud.logs import configure
+
+    configure(*log)
+    _leave_when_told()  # before what takes a second: to import boto3, and to find the grid
+    from htcgrid_core.agent.cores import available_cores
     from htcgrid_core.cloud.address import parse_aws
     from htcgrid_core.cloud.agent import serve
-    from htcgrid_core.cloud.logs import configure
-    from htcgrid_core.local.agent_processes import available_cores
 
     address, wanted = parse_aws(url), slots or available_cores()
 
@@ -150,6 +153,18 @@ def _on_aws(
             print_json({"grid": address.name, "pool": pool, "slots": wanted, "agent": identity.agent_id, **served})
 
     serve(address, slots=wanted, pool=pool, sidecars=sidecars, idle_seconds=idle_seconds, health=health, ready=ready)
+
+
+def _leave_when_told() -> None:
+    """Until the agent serves, and drains, SIGTERM ends it at once and well: it has nothing to hand back."""
+    import logging
+    import signal
+
+    def leave(signum: int, frame: object) -> None:
+        logging.getLogger(__name__).info("left before it served", extra={"signal": signal.Signals(signum).name})
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def _local(
@@ -169,5 +184,5 @@ def _local(
     else:
         say(f"agent of {directory.root} with {wanted} slots; SIGTERM or Ctrl-C drains it")
     number = 0
-    while not serve(directory, number, wanted, idle_seconds, -1, foreground=True, sidecars=sidecars):
+    while not serve(directory, number, wanted, fleet.cores_each, idle_seconds, -1, foreground=True, sidecars=sidecars):
         number += 1

@@ -18,7 +18,11 @@ def make_cwd_importable() -> None:
 
     It is left out if others may write to it, since whatever they put there would run as this user.
     """
-    here, program = os.getcwd(), os.path.dirname(os.path.realpath(sys.argv[0]))
+    try:
+        here = os.getcwd()
+    except OSError:
+        return  # it is gone, and all that was in it
+    program = os.path.dirname(os.path.realpath(sys.argv[0]))
     if sys.path and sys.path[0] == program:
         del sys.path[0]
     if here in sys.path:

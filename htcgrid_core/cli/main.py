@@ -18,6 +18,7 @@ from htcgrid_core.cli import (
     destinations,
     doctor,
     functions,
+    keys,
     load,
     operate,
     reconcile,
@@ -94,6 +95,7 @@ for command in (
     agent.agent,
     reconcile.reconcile,
     dead_letters.dlq,
+    keys.keys,
     aws.aws,
     doctor.doctor,
 ):

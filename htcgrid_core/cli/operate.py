@@ -58,8 +58,9 @@ def _version() -> str:
 def _console(grid: Grid, title: str, as_json: bool) -> None:
     """Show the grid until Ctrl-C: a screen on a terminal, JSON lines, or a line whenever something changed."""
     from htcgrid_core.cli.live import Meter
+    from htcgrid_core.client.waiting import new_patience
 
-    meter = Meter(grid)
+    meter, patience = Meter(grid), new_patience()
     try:
         if sys.stdout.isatty() and not as_json:
             from rich.live import Live
@@ -68,10 +69,10 @@ def _console(grid: Grid, title: str, as_json: bool) -> None:
                 while True:
                     time.sleep(REFRESH_SECONDS)
                     grid.wake()
-                    live.update(meter.read().table(title), refresh=True)
+                    live.update(patience.read(meter.read).table(title), refresh=True)
         last = ""
         while True:
-            snapshot = meter.read()
+            snapshot = patience.read(meter.read)
             if as_json:
                 print_json(snapshot.view())
             elif (line := snapshot.line()) != last:

@@ -46,7 +46,7 @@ def status(url: str, as_json: bool, session_ids: tuple[str, ...]) -> None:
     The exit code does not tell how they ended; that of watch does.
     """
     with connected(url) as grid:
-        for_each(grid, session_ids, lambda one: print_json(session_view(one)) if as_json else _show(one))
+        for_each(grid, session_ids, lambda one: print_json(session_view(one)) if as_json else _show(grid, one))
 
 
 def took(progress: Progress) -> str:
@@ -54,7 +54,9 @@ def took(progress: Progress) -> str:
     return duration((progress.ended_at or time.time()) - progress.submitted_at)
 
 
-def _show(session: Session) -> None:
+def _show(grid: Grid, session: Session) -> None:
+    from htcgrid_core.client.waiting import problems
+
     progress = session.progress()
     facts = table("session", session.id)
     counts = [f"{progress.completed:,} of {progress.total:,} tasks completed"]
@@ -72,6 +74,7 @@ def _show(session: Session) -> None:
         ("state", str(progress.state)),
         ("progress", ", ".join(counts)),
         ("reason", progress.reason),
+        ("problem", "" if progress.ended else "; ".join(problems(grid.gateway))),
         ("function", session.spec.function.name),
         ("submitted", moment(progress.submitted_at)),
         ("ended" if progress.ended else "running for", _end(progress)),

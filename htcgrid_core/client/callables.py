@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from types import FunctionType
+from functools import partial
+from itertools import takewhile
+from types import FunctionType, MethodType
 from typing import Any, Literal
 
 from htcgrid_core.domain.errors import InvalidInput
@@ -34,7 +36,9 @@ def from_callable(
     name = f"{getattr(function, '__module__', None) or type(function).__module__}:{_qualname(function)}"
     try:
         pickled = cloudpickle.dumps(function, protocol=5)
-    except Exception as error:  # whatever pickling the function's closure raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever pickling the function's closure raises
         raise InvalidInput(f"{name} cannot be sent to the grid: {type(error).__name__}: {error}") from error
     blob = gateway.put_callable(pickled)
     return FunctionSpec(name=name[:512], blob=blob, call=call or _call_of(function), environment=environment)
@@ -60,7 +64,34 @@ def _qualname(function: Callable[..., Any]) -> str:
 
 def _call_of(function: Callable[..., Any]) -> Call:
     try:
-        parameters = list(inspect.signature(function).parameters)
+        names = _positional(function, 2)
     except (TypeError, ValueError):  # builtins may have no signature
         return "event"
-    return "handler" if len(parameters) >= 2 and parameters[1] == "context" else "event"
+    return "handler" if names[1:2] == ["context"] else "event"
+
+
+def _positional(function: Callable[..., Any], wanted: int) -> list[str]:
+    """The positional parameters that a callable has itself, whatever it wraps; if it takes any, those of what it wraps.
+
+    ``functools.wraps`` has a wrapper look like what it wraps, which may be called otherwise.
+
+    Raises:
+        TypeError, ValueError: it has no signature.
+    """
+    if isinstance(function, MethodType):
+        return _positional(function.__func__, wanted + 1)[1:]
+    if isinstance(method := inspect.getattr_static(type(function), "__call__", None), FunctionType):
+        return _positional(method, wanted + 1)[1:]
+    if isinstance(function, partial):
+        left = _positional(function.func, wanted + len(function.args))[len(function.args) :]
+        return list(takewhile(lambda name: name not in function.keywords, left))
+
+    def takes_those_it_names(one: Callable[..., Any]) -> bool:
+        code = one.__code__ if isinstance(one, FunctionType) else None
+        return code is not None and (code.co_argcount >= wanted or not code.co_flags & inspect.CO_VARARGS)
+
+    inner = inspect.unwrap(function, stop=takes_those_it_names)
+    if isinstance(inner, FunctionType):
+        return list(inner.__code__.co_varnames[: inner.__code__.co_argcount])
+    parameters = inspect.signature(inner, follow_wrapped=False).parameters.values()
+    return [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]

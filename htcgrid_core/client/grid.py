@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client import listing, shared_inputs
 from htcgrid_core.client.deploy import deploy
+from htcgrid_core.client.ended import EndedSessions
 from htcgrid_core.client.event_files import events_as
-from htcgrid_core.client.map import map_results
+from htcgrid_core.client.map import calls_of, map_results
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.session_ids import session_id_of
@@ -26,6 +28,7 @@ from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notify, recipients_of
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID
+from htcgrid_core.gateway.in_tasks import check_not_importing
 from htcgrid_core.gateway.protocol import Gateway
 
 if TYPE_CHECKING:
@@ -218,16 +221,15 @@ class Grid:
         """Like the built-in ``map``: results in order, yielded as soon as all before them are there.
 
         Args:
-            timeout: seconds until the last result.
+            timeout: seconds from this call until the last result.
             options: as for ``submit``, but ``timeout``.
 
         Raises:
             What a task raised, when its turn comes. WaitTimeout.
         """
-        if not iterables:
-            raise InvalidInput("map needs at least one iterable")
-        calls = ([args, {}] for args in zip(*iterables, strict=False))
-        return map_results(self.submit_calls(function, calls, options), timeout)
+        began = time.monotonic()
+        session = self.submit_calls(function, calls_of(iterables), options)
+        return map_results(session, None if timeout is None else began + timeout)
 
     def map_reduce(
         self,
@@ -296,6 +298,14 @@ class Grid:
         # Whoever waits for a call is this process: what takes the machine takes them both.
         return submit(self.gateway, session_id, spec, events, total=total, idempotent=idempotent, durable=idempotent)
 
+    def check_caller(self) -> None:
+        """Whether whoever calls may submit: for those whose submissions other threads make.
+
+        Raises:
+            InvalidInput: this is a worker that is importing the module which calls.
+        """
+        check_not_importing()
+
     def check_calls(self, options: Mapping[str, Any]) -> None:
         """Whether ``submit_calls`` would take these options.
 
@@ -335,12 +345,29 @@ class Grid:
             labels: only those that have all of these.
             tenant: only this one's.
         """
-        try:
-            states = [] if state is None else [SessionState(state)]
-        except ValueError:
-            raise InvalidInput(f"{state!r} is not a session's state: {', '.join(SessionState)}") from None
+        states = [] if state is None else [_state(state)]
         found = listing.records(self.gateway, states, labels or {}, tenant, limit)
         return [Session(self.gateway, record) for record in found]
+
+    def ended(
+        self,
+        position: str | None = None,
+        *,
+        since: float | None = None,
+        states: Sequence[str | SessionState] = (),
+        labels: Mapping[str, str] | None = None,
+        tenant: str | None = None,
+    ) -> EndedSessions:
+        """Sessions that end from now on, for those who keep asking for them.
+
+        Args:
+            position: where an earlier one had come to: it goes on from there.
+            since: a time (seconds since the epoch) to begin at instead.
+            states: only those that ended so; empty for all.
+            labels, tenant: as for ``sessions``.
+        """
+        wanted = [_state(state) for state in states]
+        return EndedSessions(self.gateway, states=wanted, labels=labels, tenant=tenant, since=since, position=position)
 
     def progress(self, session_ids: Sequence[str]) -> list[Progress]:
         """Progress of many sessions, a call per hundred; unknown ones are left out."""
@@ -361,6 +388,13 @@ class Grid:
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return self.gateway.measure()
+
+
+def _state(name: str | SessionState) -> SessionState:
+    try:
+        return SessionState(name)
+    except ValueError:
+        raise InvalidInput(f"{name!r} is not a session's state: {', '.join(SessionState)}") from None
 
 
 def _checked_id(session_id: str) -> str:

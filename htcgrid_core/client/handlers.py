@@ -41,7 +41,9 @@ def check_importable(name: str) -> None:
         return
     try:
         found = importlib.util.find_spec(module_name)
-    except Exception as error:  # looking into a package runs it, and it may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # looking into a package runs it, and it may raise anything
         raise FunctionNotFound(f"{name}: module {module_name} cannot be found: {error}") from error
     if found is None:
         raise FunctionNotFound(

@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.task_errors import exception_of
+from htcgrid_core.domain.errors import GRID_FAILURES, InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 
 
-def map_results(session: Session, timeout: float | None) -> Iterator[Any]:
+def calls_of(iterables: Sequence[Iterable[Any]]) -> Iterator[list[Any]]:
+    """The calls of a map, as long as its shortest iterable.
+
+    Raises:
+        InvalidInput: there is no iterable.
+    """
+    if not iterables:
+        raise InvalidInput("map needs at least one iterable")
+    return ([args, {}] for args in zip(*iterables, strict=False))
+
+
+def map_results(session: Session, deadline: float | None) -> Iterator[Any]:
     """Yield results by index; those that came too early are held until their turn.
 
-    Whoever stops taking results, or is stopped by a failure, has no use for the rest: the session is cancelled.
+    Whoever stops taking results, or is stopped by a failure, has no use for the rest: the session is cancelled. But not
+    if the grid cannot be reached: it goes on, and its results can be had later.
+
+    Args:
+        deadline: monotonic time until which the last one has to be there; None for ever.
 
     Raises:
         What the callable raised, with the worker's traceback as its cause; TaskFailed if that is not to be had.
     """
     early: dict[int, TaskOutcome] = {}
-    turn = 0
+    turn, is_lost = 0, False
+
+    def ended() -> Iterator[TaskOutcome]:
+        nonlocal is_lost
+        try:
+            yield from session.as_completed(None if deadline is None else deadline - time.monotonic())
+        except GRID_FAILURES:
+            is_lost = True
+            raise
+
     try:
-        for task in session.as_completed(timeout):
+        for task in ended():
             early[task.index] = task
             while turn in early:
                 yield _result_of(session.id, early.pop(turn))
                 turn += 1
     finally:
-        if not session.done():
+        if not is_lost and not session.done():
             session.cancel("its results are not taken any more")
 
 

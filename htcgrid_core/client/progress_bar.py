@@ -19,6 +19,7 @@ from rich.text import Text
 
 from htcgrid_core.client.waiting import looks, problems
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.patience import PASSING, Patience
 from htcgrid_core.domain.printable import printable_line
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.gateway.protocol import Gateway, Waiter
@@ -40,7 +41,12 @@ class RateColumn(TextColumn):
 
 
 def shown(
-    gateway: Gateway, waiter: Waiter, record: SessionRecord, timeout: float | None, console: Console | None = None
+    gateway: Gateway,
+    waiter: Waiter,
+    record: SessionRecord,
+    timeout: float | None,
+    patience: Patience,
+    console: Console | None = None,
 ) -> SessionRecord:
     """Wait as ``ended_within`` does, with a bar; on a pipe or in a log, only the last line is written."""
     console = console or Console(stderr=True)
@@ -55,25 +61,34 @@ def shown(
         TimeRemainingColumn(),
     )
     warned: set[str] = set()
+    latest = record
     label = printable_line(record.name or record.session_id)
     with Progress(
         *columns, console=console, transient=False, disable=not console.is_terminal and not console.is_jupyter
     ) as bar:
         task = bar.add_task(label, total=record.counters.total or None, failed="")
-        for latest in looks(gateway, waiter, record.session_id, timeout):
+        for latest in looks(gateway, waiter, record.session_id, timeout, patience):
             counters = latest.counters
             done = counters.completed + counters.failed + counters.cancelled
             failed = f"{counters.failed:,} failed" if counters.failed else ""
             bar.update(task, completed=done, total=counters.total or None, failed=failed)
-            for problem in problems(gateway):
-                if problem not in warned:
-                    warned.add(problem)
-                    bar.console.print(Text(printable_line(problem), style="yellow"))
+            for problem in _new_problems(gateway, warned):
+                bar.console.print(Text(printable_line(problem), style="yellow"))
             if console.is_terminal and not latest.ended:
                 time.sleep(REFRESH_SECONDS / 2)  # many commits a second need no more redraws than eyes can follow
     if latest.ended:
         console.print(_summary(latest), highlight=False, soft_wrap=True)
     return latest
+
+
+def _new_problems(gateway: Gateway, warned: set[str]) -> list[str]:
+    """What was not told before. It is told beside the wait, which goes on without."""
+    try:
+        found = [problem for problem in problems(gateway) if problem not in warned]
+    except PASSING:
+        return []
+    warned.update(found)
+    return found
 
 
 def _summary(record: SessionRecord) -> Text:

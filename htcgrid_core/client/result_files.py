@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
+from functools import partial
 from typing import Any, BinaryIO, Literal, get_args
 
+from htcgrid_core.client.files.plain_values import TAG, tagged, text_of, untagged
 from htcgrid_core.client.files.result_table import write_table
 from htcgrid_core.domain.errors import InvalidInput, TaskFailed
 
@@ -39,23 +41,27 @@ def write_results(results: Iterable[Any], stream: BinaryIO, kind: ResultFormat) 
         NotTabular: no column holds all values of a key without changing one; the stream is of no use then.
         InvalidInput: a result is not JSON; or pyarrow is missing.
     """
-    return _write_lines(results, stream) if kind == "jsonl" else write_table(results, stream, as_json)
+    return _write_lines(results, stream) if kind == "jsonl" else write_table(results, stream, as_typed_json)
 
 
-def results_as_json(results: Iterable[Any], max_bytes: int) -> list[Any]:
+def results_as_json(results: Iterable[Any], max_bytes: int, *, typed: bool = False) -> list[Any]:
     """Results as JSON values; None in the place of a task that failed.
+
+    Args:
+        typed: keep dates, times, durations, decimals and UUIDs as they are, instead of their texts.
 
     Raises:
         InvalidInput: together they take more than ``max_bytes`` as JSON, or one of them is not JSON.
     """
     values: list[Any] = []
     left = max_bytes
+    encode, hook = (as_typed_json, untagged) if typed else (as_json, None)
     for index, result in enumerate(results):
-        line = b"null" if isinstance(result, TaskFailed) else as_json(result, index)
+        line = b"null" if isinstance(result, TaskFailed) else encode(result, index)
         left -= len(line) + 1
         if left < 0:
             raise InvalidInput(f"the results take more than {max_bytes:,} bytes as JSON: write them to a file")
-        values.append(json.loads(line))
+        values.append(json.loads(line, object_pairs_hook=hook if _TAG in line else None))
     return values
 
 
@@ -65,9 +71,22 @@ def as_json(result: Any, index: int) -> bytes:
     Raises:
         InvalidInput: it is not JSON.
     """
+    return _as_json(result, index, _encode)
+
+
+def as_typed_json(result: Any, index: int) -> bytes:
+    """The same, with dates, times, durations, decimals and UUIDs tagged, so that ``untagged`` gives them back.
+
+    Raises:
+        InvalidInput: it is not JSON otherwise.
+    """
+    return _as_json(result, index, _encode_typed)
+
+
+def _as_json(result: Any, index: int, encode: Callable[[Any], str]) -> bytes:
     value = {"error": error_of(result)} if isinstance(result, TaskFailed) else result
     try:
-        return _encode(value).encode("utf-8", "backslashreplace")
+        return encode(value).encode("utf-8", "backslashreplace")
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the result of task {index} is not JSON ({error}): let the function return JSON") from error
 
@@ -77,16 +96,22 @@ def error_of(failure: TaskFailed) -> dict[str, Any]:
     return {"index": failure.index, "type": failure.error.type, "message": failure.error.message}
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's scalars and arrays as Python's numbers and lists, but for times, whose numbers have no unit; enums."""
+def _plain(value: Any, other: Callable[[Any], Any] = text_of) -> Any:
+    """NumPy's scalars and arrays as Python's numbers and lists, but for times, whose numbers have no unit; enums.
+
+    Args:
+        other: makes JSON of what is none of these.
+    """
     if hasattr(value, "tolist") and not _has_times(getattr(value, "dtype", None)):
         return value.tolist()
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"a {type(value).__qualname__}")
+    return other(value)
 
 
 _encode = json.JSONEncoder(default=_plain, ensure_ascii=False).encode  # json.dumps would make one for each result
+_encode_typed = json.JSONEncoder(default=partial(_plain, other=tagged), ensure_ascii=False).encode
+_TAG = json.dumps(TAG).encode()
 
 
 def _has_times(dtype: Any) -> bool:

@@ -9,13 +9,20 @@ from typing import Any, Literal
 
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.task_errors import CANCELLED_ERROR, failure_of
-from htcgrid_core.client.waiting import ended_within
+from htcgrid_core.client.waiting import ended_within, new_patience, problems
 from htcgrid_core.codecs.outcomes import decode_error
 from htcgrid_core.codecs.tasks import TaskPage, decoded
 from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.audit import AuditEntry
-from htcgrid_core.domain.errors import InvalidInput, SessionFailed, SessionNotFinished, TaskFailed, WaitTimeout
+from htcgrid_core.domain.errors import (
+    GridError,
+    InvalidInput,
+    SessionFailed,
+    SessionNotFinished,
+    TaskFailed,
+    WaitTimeout,
+)
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.notification import Notification
 from htcgrid_core.domain.outcome import TaskOutcome
@@ -30,6 +37,7 @@ class Session:
         self._gateway = gateway
         self._record = record
         self._spec = spec
+        self._patience = new_patience()
 
     @property
     def id(self) -> str:
@@ -84,6 +92,9 @@ class Session:
     def wait(self, timeout: float | None = None, *, progress: bool = False) -> Progress:
         """Wait until the session has ended, in whatever state.
 
+        A grid that cannot be read for a while, and credentials that have expired, are waited for, for up to five
+        minutes without one read that succeeds; the log tells. So it is with all that waits.
+
         Ctrl-C ends the wait, not the session: the KeyboardInterrupt says how to come back to it.
 
         Args:
@@ -92,10 +103,13 @@ class Session:
 
         Raises:
             WaitTimeout: the session goes on, but the time is over.
+            GridUnavailable, CredentialsExpired: the grid could not be read for five minutes.
         """
         self._wait(timeout, progress=progress)
         if not self._record.ended:
-            raise WaitTimeout(f"session {self.id} goes on after {timeout:g} s. {self._how_to_come_back()}")
+            raise WaitTimeout(
+                f"session {self.id} goes on after {timeout:g} s{self._problems()}. {self._how_to_come_back()}"
+            )
         return progress_of(self._record)
 
     def _wait(self, timeout: float | None = None, *, progress: bool = False) -> None:
@@ -104,11 +118,19 @@ class Session:
                 if progress:
                     from htcgrid_core.client.progress_bar import shown
 
-                    self._record = shown(self._gateway, waiter, self._record, timeout)
+                    self._record = shown(self._gateway, waiter, self._record, timeout, self._patience)
                 else:
-                    self._record = ended_within(self._gateway, waiter, self._record, timeout)
+                    self._record = ended_within(self._gateway, waiter, self._record, timeout, self._patience)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(self._how_to_come_back()) from interrupt
+
+    def _problems(self) -> str:
+        """What agents say keeps them from working, for a message."""
+        try:
+            found = problems(self._gateway)
+        except GridError:
+            return ""
+        return f" ({'; '.join(found)})" if found else ""
 
     def _how_to_come_back(self) -> str:
         url = self._gateway.url
@@ -159,7 +181,7 @@ class Session:
             yield failure
 
     def _failure(self) -> SessionFailed:
-        found = islice(self._tasks(TaskState.FAILED), limits.FIRST_ERRORS)
+        found = self._patience.read(lambda: list(islice(self._tasks(TaskState.FAILED), limits.FIRST_ERRORS)))
         failures = [failure_of(self.id, task) for task in found]
         return SessionFailed(self.id, self._record.state, self._record.reason, failures)
 
@@ -187,20 +209,30 @@ class Session:
         cursor = 0
         with self.waiter() as waiter:
             while True:
-                ended = self.done()  # read before the pages: what is committed later is seen by the next round
-                for position, tasks in self.pages(cursor):
-                    cursor = position
-                    for task in tasks:
-                        if task.index >= len(seen):
-                            seen.extend(bytes(task.index + 1 - len(seen)))
-                        seen[task.index] = 1
-                        yield task
-                if ended:
-                    break
+                is_read = False
+                try:
+                    ended = self.done()  # read before the pages: what is committed later is seen by the next round
+                    for position, tasks in self.pages(cursor):
+                        cursor = position
+                        for task in tasks:
+                            if task.index >= len(seen):
+                                seen.extend(bytes(task.index + 1 - len(seen)))
+                            seen[task.index] = 1
+                            yield task
+                    is_read = True
+                except GridError as error:
+                    self._patience.bear(error)
+                else:
+                    self._patience.rewarded()
+                    if ended:
+                        break
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise WaitTimeout(f"session {self.id} has not ended. {self._how_to_come_back()}")
-                waiter.wait(left, (self.id,))
+                    raise WaitTimeout(f"session {self.id} has not ended{self._problems()}. {self._how_to_come_back()}")
+                if is_read:
+                    waiter.wait(left, (self.id,))
+                else:
+                    self._patience.pause(left)
         seen.extend(bytes(self._record.counters.total - len(seen)))
         yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)
 

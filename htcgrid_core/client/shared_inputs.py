@@ -15,7 +15,9 @@ def put(gateway: Gateway, value: Any, codec: Literal["json", "pickle"] | None) -
     kind = codec or ("bytes" if isinstance(value, bytes) else "json")
     try:
         data = bytes(value) if kind == "bytes" else ENCODERS[kind](value)
-    except Exception as error:  # whatever the value's own encoding raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the value's own encoding raises
         hint = "" if kind == "pickle" else '; pass codec="pickle" for Python objects'
         raise InvalidInput(f"a {type(value).__name__} cannot be stored as {kind}: {error}{hint}") from error
     return gateway.put(data, kind)

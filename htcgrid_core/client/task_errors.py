@@ -5,6 +5,8 @@ from __future__ import annotations
 from htcgrid_core.domain.errors import TaskFailed
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 
+# As Python does itself: the exception's own class may forbid it, or raise anything.
+_set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a descriptor, of the class
 CANCELLED_ERROR = TaskError("Cancelled", "its session ended before it did")
 
 
@@ -16,7 +18,8 @@ def failure_of(session_id: str, task: TaskOutcome) -> TaskFailed:
 def exception_of(session_id: str, task: TaskOutcome) -> BaseException:
     """What the callable raised, with the worker's traceback as its cause; TaskFailed if that is not to be had."""
     failure = failure_of(session_id, task)
-    if failure.error.exception is None:
+    exception = failure.error.exception
+    if exception is None:
         return failure
-    failure.error.exception.__cause__ = failure
-    return failure.error.exception
+    _set_cause(exception, failure)
+    return exception

@@ -28,6 +28,10 @@ class Address:
         query = urlencode(self.settings.model_dump(exclude_defaults=True), safe=":/")
         return f"{SCHEME}://{self.name}" + (f"?{query}" if query else "")
 
+    def in_tasks(self, region: str) -> Address:
+        """The address for tasks, which see neither this process's profiles nor its region."""
+        return Address(self.name, self.settings.model_copy(update={"profile": None, "region": region}))
+
 
 def parse_aws(url: str) -> Address:
     """The name and settings in ``aws://NAME?region=R&profile=P&endpoint=URL``.

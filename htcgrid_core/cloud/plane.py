@@ -12,8 +12,9 @@ from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
 from htcgrid_core.adapters.aws.dynamodb.outbox import DynamoOutbox
 from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
+from htcgrid_core.adapters.aws.keys import SsmKeys
 from htcgrid_core.adapters.aws.messenger import AwsMessenger
-from htcgrid_core.adapters.aws.parameter import GridParameter, read_key, read_parameter
+from htcgrid_core.adapters.aws.parameter import GridParameter, read_parameter
 from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.adapters.aws.sqs.dead_letters import SqsDeadLetters
@@ -28,6 +29,7 @@ from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.plane import Plane
 
@@ -48,6 +50,7 @@ class CloudPlane:
     queue: SqsQueue
     doorbell: ProcessDoorbell
     dead_letters: SqsDeadLetters
+    clients: Clients
     parameter: GridParameter
     times: AgentTimes
     cache: Path
@@ -65,8 +68,9 @@ class CloudPlane:
             raise GridUnavailable(text) from error
 
     def close(self) -> None:
-        """Hand back and send what is left."""
+        """Hand back and send what is left, and close the connections."""
         self.queue.close()
+        self.clients.close()
 
 
 def open_cloud(
@@ -88,7 +92,7 @@ def open_cloud(
     """
     clients = Clients(address.settings, session, metrics)
     parameter = read_parameter(clients, address.name)
-    key = read_key(clients, address.name, parameter)
+    keys = Keyring(SsmKeys(clients, address.name, parameter.key))
     defaults = {
         LEASE_VARIABLE: str(parameter.defaults.lease_seconds),
         CACHE_BYTES_VARIABLE: str(parameter.defaults.cache_bytes),
@@ -112,15 +116,17 @@ def open_cloud(
         blobs=S3Blobs(clients, parameter.bucket, blob_cache, parameter.account),
         clock=clock,
         doorbell=doorbell,
-        key=key,
+        keys=keys,
         time_slice_seconds=limits.TIME_SLICE_SECONDS,
         inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
+        url=address.in_tasks(clients.region).url,
+        identity=f"aws:{parameter.bucket}/{parameter.table}",
         metrics=metrics,
         outbox=DynamoOutbox(store.table),
         messenger=WorldMessenger(lambda: AwsMessenger(clients)),
     )
     dead_letters = SqsDeadLetters(clients, parameter.queues)
-    return CloudPlane(plane, queue, doorbell, dead_letters, parameter, times, cache)
+    return CloudPlane(plane, queue, doorbell, dead_letters, clients, parameter, times, cache)
 
 
 def cache_folder(name: str) -> Path:

@@ -32,7 +32,9 @@ def encoded(codec: str, events: Iterable[Any]) -> Iterator[EncodedEvent]:
         token = note_into(shared)
         try:
             data = encode(event)
-        except Exception as error:  # whatever the event's own encoding raises is the caller's to mend
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever the event's own encoding raises is the caller's to mend
             raise _invalid(index, codec, error) from error
         finally:
             stop_noting(token)
@@ -43,7 +45,7 @@ def encoded(codec: str, events: Iterable[Any]) -> Iterator[EncodedEvent]:
             yield data
 
 
-def _invalid(index: int, codec: str, error: Exception) -> InvalidEvent:
+def _invalid(index: int, codec: str, error: BaseException) -> InvalidEvent:
     if codec == "json":
         return InvalidEvent(index, f"it is not JSON ({error})")
     return InvalidEvent(index, f"it cannot be pickled ({type(error).__name__}: {error})")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import json
-import pickle
 import struct
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from htcgrid_core.codecs.exceptions import decode_exception
 from htcgrid_core.codecs.frames import BODY_AT, NOT_FRAMED, Source, checksummed, verified
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
@@ -242,12 +242,15 @@ def decode_error(payload: bytes, *, signed: bool = False) -> TaskError:
     except NOT_FRAMED:  # a handler that took its worker over may write anything
         return TaskError("InvalidResult", "what its worker wrote of its failure cannot be read")
     if signed and "exception" in body:
-        try:
-            exception = pickle.loads(base64.b64decode(body["exception"]))  # noqa: S301 - its signature was verified
-        except Exception:  # noqa: BLE001 - its class may not exist here, or its constructor refuse: the text remains
-            return described
-        return replace(described, exception=exception)
+        return replace(described, exception=decode_exception(_unarmoured(body["exception"])))
     return described
+
+
+def _unarmoured(text: object) -> bytes:
+    try:
+        return base64.b64decode(_text(text))
+    except (TypeError, ValueError):
+        return b""
 
 
 def _text(text: object) -> str:

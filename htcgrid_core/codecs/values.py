@@ -117,6 +117,9 @@ def decode_json(data: bytes) -> Any:
     return json.loads(data.decode("utf-8", "surrogatepass"))
 
 
+PICKLE_BEGIN = b"\x80\x05"  # what encode_pickle writes begins with, and cloudpickle's callables
+
+
 def encode_pickle(value: Any) -> bytes:
     """Pickle; what the receiver could not import (``__main__``, lambdas, local classes) goes by value.
 

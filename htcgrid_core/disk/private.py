@@ -30,17 +30,8 @@ def make_private(folder: Path, *, may_be_read: bool = False) -> None:
         PermissionError: it is a link, another user's, or others may write to it; says what to do.
         OSError: it can be neither made nor looked at.
     """
-    try:
-        os.mkdir(folder, PRIVATE)
-    except FileNotFoundError:
-        if folder.parent == folder:
-            raise
-        with contextlib.suppress(FileExistsError):  # made just now by another process
-            _make_missing(folder.parent)
-        make_private(folder, may_be_read=may_be_read)
-        return
-    except FileExistsError:
-        pass
+    with contextlib.suppress(FileExistsError):
+        _make(folder)
     mode = check_private(folder)
     if mode & OTHERS and not may_be_read:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -48,6 +39,17 @@ def make_private(folder: Path, *, may_be_read: bool = False) -> None:
             os.fchmod(fd, mode & ~OTHERS)
         finally:
             os.close(fd)
+
+
+def _make(folder: Path) -> None:
+    try:
+        os.mkdir(folder, PRIVATE)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        with contextlib.suppress(FileExistsError):  # made just now by another process
+            _make_missing(folder.parent)
+        os.mkdir(folder, PRIVATE)
 
 
 def _make_missing(folder: Path) -> None:

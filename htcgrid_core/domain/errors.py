@@ -71,6 +71,10 @@ class AccessDenied(GridError):
     """There are no valid credentials for the grid, or they do not permit what was asked for; nothing was written."""
 
 
+class CredentialsExpired(AccessDenied):
+    """The credentials for the grid have expired; whoever waits goes on once they are renewed."""
+
+
 # What may pass without the process that met it: an outage, a table or a permission that comes back.
 GRID_FAILURES = (GridUnavailable, AccessDenied, UnknownGrid)
 
@@ -116,6 +120,10 @@ class ResultTooLarge(GridError):
 
 class WaitTimeout(GridError, TimeoutError):
     """The wait ended before the session did; the session goes on."""
+
+
+class WouldDeadlock(GridError):
+    """A task's wait for its own grid, with every worker of its agent waiting likewise; what it waits for goes on."""
 
 
 class TaskFailed(GridError):

@@ -42,6 +42,7 @@ BACKOFF_CAP_SECONDS: Final = 60.0
 BREAKER_THRESHOLD: Final = 3
 BREAKER_COOLDOWN_SECONDS: Final = 5.0
 BREAKER_COOLDOWN_CAP_SECONDS: Final = 60.0
+WORKER_REST_SECONDS: Final = 5.0  # for which a slot whose worker could not start is left alone while others work
 WORKER_START_SECONDS: Final = 60.0  # a worker that has not loaded its function by then is killed
 SIDECAR_RETURN_SECONDS: Final = 10.0  # a sidecar that has not asked for its next task by then is gone
 
@@ -52,6 +53,7 @@ BACKLOG_SECONDS: Final = 0.050  # work an agent keeps unstarted so that its slot
 BACKLOG_TASKS: Final = 512
 AGENT_LIST_READS_A_BEAT: Final = 30.0  # by all agents of a grid together: each reads what all of them say
 REVOKE_AFTER_SECONDS: Final = 0.1  # tasks queued behind one that runs this long go to another slot
+LENT_WORKER_SECONDS: Final = 10.0  # a worker that was lent for a wait, and that nobody needs any more, is kept so long
 CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the first and the last half
 CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before
 MAX_RESULT_BYTES: Final = 64 << 20
@@ -73,9 +75,14 @@ UNUSED_BLOB_SECONDS: Final = 30 * 24 * 3600.0  # a function or shared input that
 BLOB_TOUCH_SECONDS: Final = 24 * 3600.0  # between notes that a blob is used, where a note costs a call
 SWEEP_SECONDS: Final = 3600.0  # between looks for unused blobs
 
+# Keys
+KEYS_KNOWN_SECONDS: Final = 60.0  # a process that signs looks so often for a newer key
+KEY_RETIRED_SECONDS: Final = 24 * 3600.0  # so long after the next was made, what a key has signed is still put again
+
 # Polling, the safety net under the doorbells
 AGENT_POLL_SECONDS: Final = 1.0
 CLIENT_POLL_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 300.0  # for which whoever waits goes on without one read of the grid that succeeds
 AGENT_START_SECONDS: Final = 60.0  # an embedded agent that is not ready by then has not started
 AGENT_IDLE_SECONDS: Final = 60.0  # an embedded agent with nothing to do leaves after this long
 
@@ -100,3 +107,4 @@ assert MAX_UNPACKED_BYTES + MAX_PACKAGE_BYTES <= CACHE_BYTES, "any one package f
 assert HEARTBEAT_SECONDS * 10 <= CACHED_BLOB_IN_USE_SECONDS, "an agent asks for what it uses at each heartbeat"
 assert BLOB_TOUCH_SECONDS + SWEEP_SECONDS < UNUSED_BLOB_SECONDS / 10
 assert AWS_INLINE_PAYLOAD_BYTES < MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES
+assert KEYS_KNOWN_SECONDS * 10 <= KEY_RETIRED_SECONDS

@@ -155,9 +155,10 @@ QUEUE_MESSAGES: Final = Metric(
 # AWS
 AWS_OPERATIONS: Final = (
     "BatchGetItem", "BatchWriteItem", "ChangeMessageVisibilityBatch", "DeleteItem", "DeleteMessageBatch",
-    "DeleteObjects", "GetItem", "GetObject", "GetParameter", "GetQueueAttributes", "HeadObject", "ListObjectsV2",
-    "PutItem", "PutObject", "Query", "ReceiveMessage", "SendMessageBatch", "TransactGetItems", "TransactWriteItems",
-    "UpdateItem", OTHER,
+    "DeleteObjects", "GetItem", "GetObject", "GetParameter", "GetParametersByPath", "GetQueueAttributes", "HeadObject",
+    "ListObjectsV2", "Publish", "PutEvents", "PutItem", "PutObject", "Query", "ReceiveMessage", "SendMessage",
+    "SendMessageBatch", "SendTaskFailure", "SendTaskHeartbeat", "SendTaskSuccess", "TransactGetItems",
+    "TransactWriteItems", "UpdateItem", OTHER,
 )  # fmt: skip
 AWS_CALLS: Final = Metric(
     "htcgrid_aws_calls_total",

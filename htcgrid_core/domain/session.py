@@ -67,6 +67,7 @@ class SessionSpec(Stored):
         agents: how many the pool could reach at submit; with it a repeated submit cuts the same bundles.
         traceparent, tracestate: where in a trace it was submitted, as W3C writes it; empty for nowhere.
         min_agent_version: the lowest version of an agent that obeys all of it (agent_version.py).
+        signing_key: id of the key with which it is signed; empty for the grid's first.
         notify: who is told of its end, by their names; the outbox has the rest.
     """
 
@@ -95,6 +96,7 @@ class SessionSpec(Stored):
     traceparent: str = Field(default="", max_length=64)
     tracestate: str = Field(default="", max_length=STATE_CHARACTERS)
     min_agent_version: int = Field(default=FIRST_AGENT_VERSION, ge=FIRST_AGENT_VERSION)
+    signing_key: str = Field(default="", pattern=r"^([0-9a-f]{8})?$")
     notify: tuple[str, ...] = Field(default=(), max_length=16)
 
     @cached_property
@@ -117,7 +119,7 @@ class SessionSpec(Stored):
 
     def identity(self) -> str:
         """What makes two submissions ask for the same: all but where and how they are carried out."""
-        aside = {"agents", "bundle_size", "traceparent", "tracestate", "notify"}
+        aside = {"agents", "bundle_size", "traceparent", "tracestate", "min_agent_version", "signing_key", "notify"}
         return self.model_dump_json(exclude={**dict.fromkeys(aside, True), "function": {"environment"}})
 
     def trace(self, session_id: str) -> Trace:

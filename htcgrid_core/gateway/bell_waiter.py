@@ -8,6 +8,7 @@ from typing import Self
 
 from htcgrid_core.domain import limits
 from htcgrid_core.gateway.deployment import Deployment
+from htcgrid_core.gateway.in_tasks import wait_for
 from htcgrid_core.ports.doorbell import COMMITS
 
 WAKE_EVERY_SECONDS = 2.0  # a waiter looks this often whether agents still run
@@ -28,10 +29,14 @@ class BellWaiter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._deployment.return_bell(self._bell)
+        try:
+            wait_for(self._deployment.plane, self, ())
+        finally:
+            self._deployment.return_bell(self._bell)
 
     def wait(self, timeout_seconds: float | None, session_ids: Collection[str] = ()) -> None:
         """Return at the next ring, or after a poll's time, or after the timeout."""
+        wait_for(self._deployment.plane, self, session_ids)
         pause = limits.CLIENT_POLL_SECONDS
         self._bell.wait(pause if timeout_seconds is None else min(pause, timeout_seconds))
         now = self._clock.monotonic()

@@ -18,6 +18,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.audit import AuditEntry
 from htcgrid_core.domain.destination import Destination, check_destination
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, SessionNotFound
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
@@ -29,6 +30,7 @@ from htcgrid_core.gateway.bell_waiter import BellWaiter
 from htcgrid_core.gateway.checks import check_session_id
 from htcgrid_core.gateway.deployment import Deployment
 from htcgrid_core.gateway.description import GridDescription
+from htcgrid_core.gateway.in_tasks import check_not_importing, looked_at
 from htcgrid_core.gateway.stored_specs import StoredSpecs
 from htcgrid_core.services import cancel, find_task, functions, measure, resubmit, results, submit, tasks, telling
 from htcgrid_core.services.call_retries import with_retries
@@ -92,6 +94,7 @@ class InProcessGateway:
         notify: Sequence[Recipient] = (),
     ) -> SessionRecord:
         """Submit a session, and make sure that agents run."""
+        check_not_importing()
         check_session_id(session_id, spec.tenant)
         self._description.check_pool(spec.pool)
         if notify:
@@ -117,6 +120,7 @@ class InProcessGateway:
         self, session_id: str, parent_id: str, *, idempotent: bool, traceparent: str = "", tracestate: str = ""
     ) -> SessionRecord:
         """Submit the tasks of an ended session that are not COMPLETED."""
+        check_not_importing()
         check_session_id(session_id, tenant_of(parent_id))
         record = resubmit.resubmit(
             self.plane,
@@ -139,19 +143,28 @@ class InProcessGateway:
 
     def session(self, session_id: str) -> SessionRecord:
         """One session's row."""
-        return self.plane.store.session(session_id, self.plane.clock.now())
+        record = self.plane.store.session(session_id, self.plane.clock.now())
+        looked_at(self.plane, record)
+        return record
 
     def progress(self, session_ids: Sequence[str]) -> list[SessionRecord]:
         """Rows of up to a hundred sessions."""
         if len(session_ids) > limits.PROGRESS_BATCH:
             raise InvalidInput(f"progress of {len(session_ids)} sessions in one call: ask for {limits.PROGRESS_BATCH}")
-        return self.plane.store.progress(session_ids, self.plane.clock.now())
+        records = self.plane.store.progress(session_ids, self.plane.clock.now())
+        for record in records:
+            looked_at(self.plane, record)
+        return records
 
     def sessions(
         self, *, states: Sequence[SessionState] = (), limit: int = 100, before: float | None = None
     ) -> list[SessionRecord]:
         """Rows, newest first."""
         return self.plane.store.sessions(self.plane.clock.now(), states=states, limit=limit, before=before)
+
+    def ended(self, after: str | float, limit: int = 100) -> EndedPage:
+        """Sessions that have ended, from a cursor or a time on."""
+        return self.plane.store.ended(after, self.plane.clock.now(), limit)
 
     def history(self, session_id: str) -> list[AuditEntry]:
         """Who did what to a session, oldest first."""
@@ -217,12 +230,22 @@ class InProcessGateway:
         """Store an encoded value for many tasks."""
         if codec not in SHARED_CODECS:
             raise InvalidInput(f"{codec!r} is not how a shared input is encoded: {', '.join(SHARED_CODECS)}")
-        stored = seal(self.plane.key, "", SHARED_PURPOSE, data) if codec == "pickle" else data
-        return SharedInput(self._put_under_digest("shared", stored), codec)
+        if codec == "pickle":
+            return SharedInput(self._put_signed("shared", SHARED_PURPOSE, data), codec)
+        return SharedInput(self._put_under_digest("shared", data), codec)
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a pickled callable."""
-        return f"functions/{self._put_under_digest('functions', seal(self.plane.key, '', FUNCTION_PURPOSE, pickled))}"
+        check_not_importing()  # before a session that would be refused leaves its function here
+        return f"functions/{self._put_signed('functions', FUNCTION_PURPOSE, pickled)}"
+
+    def _put_signed(self, folder: str, purpose: str, data: bytes) -> str:
+        signer = self.plane.keys.signer()
+        for key in self.plane.keys.reusable(self.plane.clock.now()):
+            digest = hashlib.sha256(seal(key, "", purpose, data)).hexdigest()
+            if with_retries(self.plane, lambda at=f"{folder}/{digest}": self.plane.blobs.touch(at)):  # type: ignore[misc]
+                return digest
+        return self._put_under_digest(folder, seal(signer, "", purpose, data))
 
     def _put_under_digest(self, folder: str, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()

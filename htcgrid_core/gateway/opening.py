@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.domain.errors import AccessDenied, UnknownGrid
+from htcgrid_core.domain.this_worker import this_worker
 from htcgrid_core.gateway.in_process import InProcessGateway
 
 if TYPE_CHECKING:
@@ -45,4 +46,12 @@ def _cloud_grid(url: str, session: boto3.Session | None) -> Deployment:
         if error.name not in ("boto3", "botocore"):
             raise
         raise UnknownGrid(f"{url!r} needs boto3: pip install 'htcgrid[aws]'") from error
-    return CloudGrid(parse_aws(url), session)
+    try:
+        return CloudGrid(parse_aws(url), session)
+    except AccessDenied as error:
+        if this_worker() is None:
+            raise
+        raise AccessDenied(
+            f"{error}. This is a task, and tasks get none of their agent's credentials: give it its own, by naming "
+            "their variables in HTCGRID_WORKER_ENV before the agent starts, or as variables of a deployed function"
+        ) from error

@@ -5,7 +5,9 @@ key that its user does not have; it neither encodes nor decodes: events and shar
 leave it as they were encoded, so that a server never loads a pickle. Iterators are bounded in memory, and cursors are
 those of the pages that came with them.
 
-Each method may raise GridUnavailable, AccessDenied and IncompatibleGrid besides what it says.
+Each method may raise GridUnavailable, AccessDenied and IncompatibleGrid besides what it says. ``outcomes``, which
+cannot be taken up again in the middle, bears for a while what passes by itself, as ``domain.patience`` has it; those
+who wait do so themselves.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.audit import AuditEntry
 from htcgrid_core.domain.destination import Destination
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
@@ -50,6 +53,7 @@ class Waiter(Protocol):
 
         Raises:
             GridUnavailable: agents cannot be started any more.
+            WouldDeadlock: this is a task's wait for its own grid, whose agent has no worker left to lend for it.
         """
 
     def interrupt(self) -> None:
@@ -156,6 +160,15 @@ class Gateway(Protocol):
         Args:
             states: only those in one of them; empty for all.
             before: the ``submitted_at`` to go on from.
+        """
+
+    def ended(self, after: str | float, limit: int = 100) -> EndedPage:
+        """Sessions that have ended, at most ``limit`` in a page; those that live cost nothing.
+
+        Args:
+            after: the cursor of the page before; or a time (seconds since the epoch) to begin with. From there on pages
+                hold every end after that time, and every one that comes after this call, whatever clocks say;
+                and maybe some that came shortly before. The same end may be in several pages.
         """
 
     def history(self, session_id: str) -> list[AuditEntry]:

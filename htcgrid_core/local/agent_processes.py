@@ -13,15 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.agent import interpreter
+from htcgrid_core.agent.cores import available_cores
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
+from htcgrid_core.agent.signals import reset_signals
 from htcgrid_core.agent.teller import Teller
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.domain import limits
@@ -36,6 +39,9 @@ from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.sweep import is_time, sweep
 
 PROBE_SECONDS = 0.2  # longer than anyone who only looks holds a lock
+START_TRIES = 4  # of an agent that is killed each time
+START_PAUSE_SECONDS = 0.5
+EXIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,13 @@ class Fleet:
 
     @property
     def slots_each(self) -> int:
-        """``slots``, or the cores that this process may use, shared among the agents."""
-        if self.slots:
-            return self.slots
+        """``slots``, or a slot for each of an agent's cores."""
+        return self.slots or self.cores_each
+
+    @property
+    def cores_each(self) -> int:
+        """Each agent's share of the cores that this process may use."""
         return max(1, available_cores() // self.agents)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -133,19 +135,35 @@ def ensure_agents(directory: Directory, fleet: Fleet, are_wanted: Callable[[], b
         are_wanted: asked before any is started.
 
     Raises:
-        GridUnavailable: an agent could not be started.
+        GridUnavailable: an agent could not be started, or was killed each time.
     """
     missing = [number for number in range(fleet.agents) if not _is_running(directory, number)]
     if missing and are_wanted():
         for number in missing:
+            _start_in_the_end(directory, number, fleet)
+
+
+def _start_in_the_end(directory: Directory, number: int, fleet: Fleet) -> None:
+    """Start an agent, once more if it is killed, as the kernel does when memory is short."""
+    for tries_left in reversed(range(START_TRIES)):
+        try:
             _start(directory, number, fleet)
+            return
+        except _KilledWhileItStarted as error:
+            if not tries_left:
+                raise GridUnavailable(str(error)) from None
+            time.sleep(START_PAUSE_SECONDS)
+
+
+class _KilledWhileItStarted(Exception):  # no error yet: the next may come to life
+    """An agent, by somebody else."""
 
 
 def _start(directory: Directory, number: int, fleet: Fleet) -> None:
     log = directory.agents / f"{number}.log"
     command = [
-        sys.executable, "-P", "-m", "htcgrid_core.local.agent_processes", str(directory.root), str(number),
-        str(fleet.slots_each), str(fleet.idle_seconds),
+        *interpreter.command("htcgrid_core.local.agent_processes"), str(directory.root), str(number),
+        str(fleet.slots_each), str(fleet.cores_each), str(fleet.idle_seconds),
     ]  # fmt: skip
     ready_read, ready_write = os.pipe()
     try:
@@ -170,13 +188,11 @@ def _start(directory: Directory, number: int, fleet: Fleet) -> None:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    answer = b""
+                    answer = None
                     break
                 time.sleep(0.002)
         if answer != b"+":
-            raise GridUnavailable(
-                f"the grid's agent did not start (exit code {process.poll()}); its log {log} ends with: {_tail(log)}"
-            )
+            raise _not_started(process, log, hung_up=answer is not None)
         process.returncode = 0  # not ours to wait for: it outlives us, and must not warn at our end
     except OSError as error:
         raise GridUnavailable(f"the grid's agent could not be started: {error}") from error
@@ -184,6 +200,22 @@ def _start(directory: Directory, number: int, fleet: Fleet) -> None:
         os.close(ready_read)
         if ready_write >= 0:
             os.close(ready_write)
+
+
+def _not_started(process: subprocess.Popen[bytes], log: Path, *, hung_up: bool) -> Exception:
+    """Why there is no agent.
+
+    Args:
+        hung_up: it has ended, or is about to.
+    """
+    if hung_up:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(EXIT_SECONDS)  # its pipe ends a moment before it does
+    code = process.poll()
+    text = f"the grid's agent did not start (exit code {code}); its log {log} ends with: {_tail(log)}"
+    if code is not None and code <= 0:  # 0 is told to a process that ignores SIGCHLD: no agent ends so
+        return _KilledWhileItStarted(text)
+    return GridUnavailable(text)
 
 
 def _tail(log: Path) -> str:
@@ -209,6 +241,7 @@ def serve(
     directory: Directory,
     number: int,
     slots: int,
+    cores: int,
     idle_seconds: float,
     ready_fd: int,
     *,
@@ -218,6 +251,7 @@ def serve(
     """Be agent ``number`` until idle or told to stop; False if another process is.
 
     Args:
+        cores: of this machine that are for its slots.
         ready_fd: told when the agent is ready; negative for nobody.
         foreground: whether Ctrl-C and the end of the terminal are for this process too.
         sidecars: ports of the Runtime API for clients that nobody here starts.
@@ -236,7 +270,7 @@ def serve(
                 ready_fd = -1
             if not free:
                 return False
-            told = _serve_once(directory, number, slots, idle_seconds, times, foreground, sidecars)
+            told = _serve_once(directory, number, slots, cores, idle_seconds, times, foreground, sidecars)
         # Work that came while the lock was still held found it held: look once more now that it is not.
         live = open_plane(directory).store.live_sessions()
         if told or all(is_for_newer_agents(record.spec) for record in live):
@@ -247,6 +281,7 @@ def _serve_once(
     directory: Directory,
     number: int,
     slots: int,
+    cores: int,
     idle_seconds: float,
     times: AgentTimes,
     foreground: bool,
@@ -254,9 +289,10 @@ def _serve_once(
 ) -> bool:
     """Work until idle (False) or told to stop (True)."""
     plane = open_plane(directory)
+    plane = replace(plane, url=f"{plane.url}?slots={slots}&idle={idle_seconds:g}")
     bell = plane.doorbell.listen(WORK)
     users = frozenset({os.geteuid(), 0})  # this machine may have others, and nothing here is theirs
-    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars, users=users)
+    workers = Workers(slots, bell, directory.packages, times.cache_bytes, sidecars=sidecars, users=users, cores=cores)
     identity = AgentIdentity(
         f"{socket.gethostname()}-{number}-{secrets.token_hex(3)}", host=socket.gethostname(), pid=os.getpid()
     )
@@ -306,11 +342,12 @@ def _serve_once(
 
 
 def main() -> None:
-    """``python -m htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS IDLE_SECONDS READY_FD``."""
-    root, number, slots, idle_seconds, ready_fd = sys.argv[1:]
+    """``htcgrid_core.local.agent_processes DIRECTORY NUMBER SLOTS CORES IDLE_SECONDS READY_FD``."""
+    root, number, slots, cores, idle_seconds, ready_fd = sys.argv[1:]
+    reset_signals()
     write_printable_lines()
     try:
-        serve(Directory(Path(root)), int(number), int(slots), float(idle_seconds), int(ready_fd))
+        serve(Directory(Path(root)), int(number), int(slots), int(cores), float(idle_seconds), int(ready_fd))
     except InvalidInput as error:
         sys.exit(str(error))  # for the log, which the client that starts an agent reads
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
+from htcgrid_core.adapters.local.doorbell import FifoBell
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session_end import verdict
 from htcgrid_core.local.agent_processes import Fleet, ensure_agents
-from htcgrid_core.local.directory import Directory, open_plane
+from htcgrid_core.local.directory import Directory, open_local
 from htcgrid_core.ports.doorbell import COMMITS, Bell
 
 
@@ -19,13 +18,14 @@ class EmbeddedGrid:
     def __init__(self, url: str, directory: Directory, fleet: Fleet) -> None:
         self.url = url
         self.directory = directory
-        self.plane = open_plane(directory)
+        self._local = open_local(directory)
+        self.plane = self._local.plane
         self.same_machine = True
         self.pools: tuple[str, ...] = ("default",)
         self._fleet = fleet
         self._agents = 0
         self._count_agents_at = float("-inf")
-        self._bells: list[tuple[int, Bell]] = []
+        self._bells: list[FifoBell] = []
 
     def wake(self) -> None:
         """Make sure that agents run; called after a submit, and now and then while waiting for one."""
@@ -50,19 +50,19 @@ class EmbeddedGrid:
     def borrow_bell(self) -> Bell:
         """A bell for COMMITS that nobody else waits on."""
         while self._bells:
-            pid, bell = self._bells.pop()
-            if pid == os.getpid():  # a forked child must not read its parent's
+            bell = self._bells.pop()
+            if bell.is_own:
                 bell.clear()
                 return bell
-        return self.plane.doorbell.listen(COMMITS)
+        return self._local.doorbell.listen(COMMITS)
 
     def return_bell(self, bell: Bell) -> None:
         """Keep a bell for whoever waits next: making one costs more than a short task."""
-        self._bells.append((os.getpid(), bell))
+        assert isinstance(bell, FifoBell)
+        self._bells.append(bell)
 
     def close(self) -> None:
-        """Remove this process's bells."""
+        """Give back descriptors, those of other threads too; whoever uses the grid again gets new ones."""
         while self._bells:
-            pid, bell = self._bells.pop()
-            if pid == os.getpid():
-                bell.close()
+            self._bells.pop().close()
+        self._local.database.close()

@@ -24,7 +24,7 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A hint as received, with what the queue needs to delete it."""
+    """A hint as received, with what the queue needs to delete it; None for one that came from the store."""
 
     hint: Hint
     receipt: Any = None

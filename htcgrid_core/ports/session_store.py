@@ -10,6 +10,7 @@ from typing import Protocol
 from htcgrid_core.domain.agent import AgentRecord as AgentRecord
 from htcgrid_core.domain.audit import AuditEntry as AuditEntry
 from htcgrid_core.domain.bundle import Block, Bundle, Child
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.payload import Payload
@@ -172,6 +173,15 @@ class SessionStore(Protocol):
 
     def live_sessions(self) -> list[SessionRecord]:
         """Sessions that have not ended: all that the reconciler looks at."""
+
+    def ended(self, after: str | float, now: float, limit: int) -> EndedPage:
+        """Sessions that have ended, at most ``limit`` in a page.
+
+        Args:
+            after: the cursor of the page before; or a time (seconds since the epoch) to begin with. From there on pages
+                hold every end after that time, and every one written after this call, whatever its writer's clock says;
+                and maybe some that were written shortly before. The same end may be in several pages.
+        """
 
     def claim(
         self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float

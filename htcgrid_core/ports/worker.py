@@ -12,6 +12,22 @@ from htcgrid_core.domain.session import SessionSpec
 
 
 @dataclass(frozen=True, slots=True)
+class OwnGrid:
+    """The grid that workers run tasks of, as these are told.
+
+    Attributes:
+        url: by which tasks reach it; empty for not at all.
+        identity: by which they know it.
+    """
+
+    url: str = ""
+    identity: str = ""
+
+
+NO_GRID = OwnGrid()
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionRef:
     """What a worker must have loaded before it runs tasks of a session.
 
@@ -19,6 +35,7 @@ class FunctionRef:
         key: equal for sessions that may share a loaded worker.
         callable_path: file with the verified cloudpickle of a Python callable, or package; empty for a reference.
         launcher: command before that of a worker, which prepares its package and becomes it.
+        grid: whose function it is.
     """
 
     key: str
@@ -26,6 +43,7 @@ class FunctionRef:
     spec: SessionSpec
     callable_path: str = ""
     launcher: tuple[str, ...] = ()
+    grid: OwnGrid = NO_GRID
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +113,25 @@ class StartFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """A task waits for sessions of the grid that runs it, or, if there are none, for no session any more."""
+
+    slot: int
+    serial: int
+    position: int
+    session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rung:
     """The agent's bell was rung: there may be work, or a session may have ended."""
 
 
-WorkerEvent = Flushed | WorkerLost | LoadFailed | StartFailed | Rung
+WorkerEvent = Flushed | WorkerLost | LoadFailed | StartFailed | Waits | Rung
 
 
 class WorkerPool(Protocol):
-    """A fixed number of slots, each with at most one worker."""
+    """A fixed number of slots, each with at most one worker; as many more are used while tasks wait for others."""
 
     slots: int
 
@@ -124,6 +152,12 @@ class WorkerPool(Protocol):
 
     def kill(self, slot: int, error: TaskError) -> None:
         """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
+
+    def refuse(self, slot: int, serial: int, position: int) -> None:
+        """Tell a task that waits that no worker can be lent for what it waits for."""
+
+    def discard(self, slot: int) -> None:
+        """End the slot's worker, which runs nothing, without an event."""
 
     def missing(self) -> str:
         """What has to come before tasks can be run at all, for people; empty if nothing has."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.patience import Patience
 from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.plane import Plane
 
@@ -30,6 +31,11 @@ def with_retries(plane: Plane, call: Callable[[], T]) -> T:
             _log.info("tried again: %s", error, extra={"tries": attempt})
             plane.clock.sleep(plane.rng.uniform(0.0, BASE_SECONDS * 4.0**attempt))
     return call()
+
+
+def patience_of(plane: Plane) -> Patience:
+    """For reads that nobody wants to begin again, since much was read before."""
+    return Patience(monotonic=plane.clock.monotonic, sleep=plane.clock.sleep, say=_log.warning)
 
 
 def delete_message(plane: Plane, message: Message) -> None:

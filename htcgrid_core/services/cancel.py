@@ -21,7 +21,7 @@ def cancel(
         SessionNotFound: there is no such session.
     """
     now = plane.clock.now()
-    plane.store.session(session_id, now)
+    with_retries(plane, lambda: plane.store.session(session_id, now))
     record = with_retries(
         plane,
         lambda: plane.store.advance(session_id, SessionEvent.CANCEL, now=now, actor=actor, reason=reason, owner=owner),

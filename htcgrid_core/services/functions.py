@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import partial
 
 from htcgrid_core.codecs.packages import Packed
-from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal, unseal
+from htcgrid_core.codecs.signing import NAME_BYTES, PACKAGE_PURPOSE, named_key, seal, unseal
 from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid, InvalidInput
 from htcgrid_core.domain.function import REGISTERED_NAME, RESERVED_PREFIXES, RESERVED_VARIABLES, FunctionVersion
 from htcgrid_core.domain.printable import CONTROL
@@ -20,6 +20,8 @@ REMOVED = ".removed"
 
 def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVersion:
     """Store a package and register it as the next version; the latest one again if that asks for the same.
+
+    One that is signed with a key which has retired is not that again, so that the key can be dropped.
 
     Safe beside other deployments of the same name: each gets a number of its own, and a crash leaves at most a package
     that no version names.
@@ -35,13 +37,13 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
         raise InvalidInput(f"function {draft.function!r} was not deployed: {wrong}")
     sizes = {"files": len(package.names), "unpacked_bytes": package.unpacked_bytes, "package_bytes": len(package.data)}
     draft = draft.model_copy(update={"content": package.content, **sizes})
-    sealed = seal(plane.key, "", PACKAGE_PURPOSE, package.data)
+    sealed = seal(plane.keys.signer(), "", PACKAGE_PURPOSE, package.data)
     blob = f"packages/{hashlib.sha256(sealed).hexdigest()}"
     while True:
         usable, last = _numbers(plane, draft.function)
         if usable and (latest := deployed(plane, draft.function, usable[-1])).asks_the_same_as(draft):
             is_there = with_retries(plane, partial(plane.blobs.touch, latest.blob))
-            if is_there:
+            if is_there and not _is_signed_with_a_retired_key(plane, latest):
                 return latest
         with_retries(plane, lambda: plane.blobs.put(blob, sealed))
         update = {"version": last + 1, "blob": blob, "deployed_at": plane.clock.now()}
@@ -61,6 +63,15 @@ def _wrong_with(draft: FunctionVersion, package: Packed) -> str:
         size = f"{len(package.data) / (1 << 20):.1f} MiB"
         return f"its package, {size} zipped, cannot be unpacked in its {draft.memory_mb} MiB of memory: raise memory_mb"
     return ""
+
+
+def _is_signed_with_a_retired_key(plane: Plane, version: FunctionVersion) -> bool:
+    keys = {plane.keys.signer().name, *(key.name for key in plane.keys.reusable(plane.clock.now()))}
+    entry = _key(version.function, version.version)
+    return any(
+        named_key(with_retries(plane, partial(plane.blobs.get_range, at, 0, NAME_BYTES))) not in keys
+        for at in (entry, version.blob)
+    )
 
 
 def resolve(plane: Plane, function: str, version: int | None = None) -> FunctionVersion:
@@ -92,7 +103,7 @@ def deployed(plane: Plane, function: str, version: int) -> FunctionVersion:
         IncompatibleGrid: a newer release deployed it.
     """
     data = with_retries(plane, lambda: plane.blobs.get(_key(function, version)))
-    body = unseal(plane.key, "", _purpose(function, version), data)
+    body = unseal(plane.keys, "", _purpose(function, version), data)
     try:
         return FunctionVersion.stored(body)
     except IncompatibleGrid as error:
@@ -114,6 +125,12 @@ def everything(plane: Plane) -> list[FunctionVersion]:
     """All versions that can be used, of all functions."""
     found = _parsed(with_retries(plane, lambda: plane.blobs.keys(REGISTRY)))
     return [deployed(plane, name, number) for name, (usable, _) in sorted(found.items()) for number in sorted(usable)]
+
+
+def entries(plane: Plane) -> dict[str, str]:
+    """Keys of the entries of all versions that can be used, by ``function:version``."""
+    found = _parsed(with_retries(plane, lambda: plane.blobs.keys(REGISTRY)))
+    return {f"{name}:{n}": _key(name, n) for name, (usable, _) in sorted(found.items()) for n in sorted(usable)}
 
 
 def remove(plane: Plane, function: str, version: int | None = None) -> list[int]:
@@ -164,7 +181,7 @@ def _written_first(plane: Plane, version: FunctionVersion) -> bool:
     """Write an entry under its number; False if another deployment has taken it."""
     key = _key(version.function, version.version)
     body = version.model_dump_json().encode()
-    sealed = seal(plane.key, "", _purpose(version.function, version.version), body)
+    sealed = seal(plane.keys.signer(), "", _purpose(version.function, version.version), body)
     with_retries(plane, lambda: plane.blobs.put(key, sealed))
     return with_retries(plane, lambda: plane.blobs.get(key)) == sealed
 

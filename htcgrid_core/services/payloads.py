@@ -66,12 +66,17 @@ def _is_small(plane: Plane, spec: SessionSpec, packed: bytes) -> bool:
 
 def _inline(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes) -> Payload:
     is_signed = spec.codec == "pickle"
-    return Payload.inline(seal(plane.key, session_id, _purpose(what, spec), packed) if is_signed else packed)
+    return Payload.inline(_signed(plane, session_id, spec, what, packed) if is_signed else packed)
 
 
 def _sealed_table(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes) -> bytes:
     table = pieces.table(packed)
-    return seal(plane.key, session_id, _purpose(what, spec), table) if spec.codec == "pickle" else pieces.seal(table)
+    return _signed(plane, session_id, spec, what, table) if spec.codec == "pickle" else pieces.seal(table)
+
+
+def _signed(plane: Plane, session_id: str, spec: SessionSpec, what: str, body: bytes) -> bytes:
+    """With the key that the session began with, which all who take part in it have."""
+    return seal(plane.keys.of_session(spec.signing_key), session_id, _purpose(what, spec), body)
 
 
 def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> bytes:
@@ -84,7 +89,7 @@ def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: P
         return repeated(lambda: _load_blob(plane, session_id, spec, what, payload))
     _check_size(session_id, what, payload, payload.data)
     if spec.codec == "pickle":
-        return unseal(plane.key, session_id, _purpose(what, spec), payload.data)
+        return unseal(plane.keys, session_id, _purpose(what, spec), payload.data)
     return payload.data
 
 
@@ -127,7 +132,7 @@ def table_in(
     text = f"the {what} of session {session_id}"
     sealed = beginning[: pieces.table_bytes(payload.size)]
     if spec.codec == "pickle":
-        table = unseal(plane.key, session_id, _purpose(what, spec), sealed)
+        table = unseal(plane.keys, session_id, _purpose(what, spec), sealed)
     else:
         table = pieces.unseal(sealed, text)
     return pieces.read_table(table, payload.size, text)

@@ -12,7 +12,7 @@ from htcgrid_core.domain.errors import SessionNotFinished
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
-from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.call_retries import patience_of, with_retries
 from htcgrid_core.services.results import in_index_order
 from htcgrid_core.services.submit import submit
 
@@ -39,7 +39,7 @@ def resubmit(
         SessionNotFinished: the parent still runs.
         SessionConflict, GridUnavailable: as for ``submit``.
     """
-    parent = plane.store.session(parent_id, plane.clock.now())
+    parent = with_retries(plane, partial(plane.store.session, parent_id, plane.clock.now()))
     if not parent.ended:
         raise SessionNotFinished(f"session {parent_id} still runs: wait for it or cancel it, then resubmit")
     before = parent.parsed_spec()
@@ -80,7 +80,8 @@ def merged_outcomes(plane: Plane, record: SessionRecord, spec: SessionSpec) -> I
     own = in_index_order(plane, record, spec)
     if spec.parent_id is None:
         return own
-    parent = plane.store.session(spec.parent_id, plane.clock.now())
+    now = plane.clock.now()
+    parent = patience_of(plane).read(partial(plane.store.session, spec.parent_id, now))
     return _filled(merged_outcomes(plane, parent, parent.parsed_spec()), own)
 
 

@@ -13,7 +13,7 @@ from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import OutcomePage
 from htcgrid_core.services import payloads
-from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.call_retries import patience_of, with_retries
 from htcgrid_core.services.range_reads import RangeReader, range_pays
 
 PAGES_AT_ONCE = 16
@@ -45,20 +45,23 @@ def pages_after(plane: Plane, session_id: str, cursor: int, *, failed_only: bool
 
 
 def in_index_order(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[tuple[int, Outcome | None]]:
-    """(index, outcome) of every task; None for one that has no outcome (yet, or for ever if cancelled)."""
-    root = 0
+    """(index, outcome) of every task; None for one that has no outcome (yet, or for ever if cancelled).
+
+    What cannot be read now is waited for, as ``domain.patience`` says.
+    """
+    root, patience = 0, patience_of(plane)
     while record.bundles < 0 or root < record.bundles:
-        tasks = _tasks_of_roots(plane, record, root)
+        tasks = patience.read(partial(_tasks_of_roots, plane, record, root))
         if not tasks:
             return  # of a session that was never acknowledged, what was written
         last = max(tasks) + 1
-        pages = with_retries(plane, partial(plane.store.root_pages, record.session_id, root, last))
+        pages = patience.read(partial(plane.store.root_pages, record.session_id, root, last))
         by_root = {number: list(group) for number, group in groupby(pages, key=lambda page: page.root)}
         for number, indexes in tasks.items():
             found = {
                 outcome.index: outcome
                 for page in by_root.get(number, ())
-                for outcome in page_outcomes(plane, record.session_id, spec, page)
+                for outcome in patience.read(partial(page_outcomes, plane, record.session_id, spec, page))
             }
             for index in indexes:
                 yield index, found.get(index)

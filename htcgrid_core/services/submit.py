@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,6 +10,7 @@ from itertools import chain
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent_version import SIGNING_KEYS_AGENT_VERSION
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidInput, SessionConflict
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
@@ -22,6 +24,8 @@ from htcgrid_core.services.bundling import Digest, EncodedBundle, buffered, bund
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
+
+_log = logging.getLogger(__name__)
 
 WRITE_BYTES = 4 << 20  # of events in one write: so long it holds the store's lock, and so many are held in memory
 WRITE_BUNDLES = 64
@@ -64,6 +68,7 @@ def submit(
         SessionConflict: the token belongs to a session with another body.
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
+    spec = _to_sign(plane, spec)
     bundles = _in_use(plane, spec, bundles_of(spec, events, total))
     head, is_whole = buffered(bundles)
     now = plane.clock.now()
@@ -108,6 +113,15 @@ def submit(
     return record
 
 
+def _to_sign(plane: Plane, spec: SessionSpec) -> SessionSpec:
+    """What says with which key the session is signed, for agents that know more than the grid's first."""
+    name = plane.keys.signer().name
+    if spec.signing_key == name:
+        return spec
+    version = max(spec.min_agent_version, SIGNING_KEYS_AGENT_VERSION)  # its function or inputs are signed, if not it
+    return spec.model_copy(update={"signing_key": name, "min_agent_version": version})
+
+
 def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[EncodedBundle]) -> SessionRecord:
     """An acknowledged session, if its events are those in ``digest`` and ``rest``."""
     for bundle in rest:
@@ -134,8 +148,7 @@ def _write_whole(
         ),
     )
     if record.state is SessionState.RUNNING:
-        hints = [Hint(draft.session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in pairs]
-        with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
+        _Hints(plane, draft.session_id, spec).send(pairs)
     return record
 
 
@@ -149,6 +162,7 @@ def _write(
     progress: Callable[[int], None] | None,
 ) -> SessionRecord:
     session_id = record.session_id
+    hints = _Hints(plane, session_id, spec)
     total = written = 0
     bundles = iter(bundles)
     try:
@@ -163,14 +177,14 @@ def _write(
             if total > limits.MAX_SESSION_TASKS:
                 raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
             if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
-                _put(plane, spec, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
+                _put(plane, hints, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
                 plane.doorbell.ring(WORK)
                 written += len(batch)
                 batch, batch_bytes = [], 0
                 if progress is not None:
                     progress(total)
         if batch:
-            _put(plane, spec, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
+            _put(plane, hints, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
             written += len(batch)
         if digest is not None:
             before = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))
@@ -218,10 +232,36 @@ def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: 
         error.add_note(f"session {session_id} could not be aborted ({second}); the reconciler will do it")
 
 
-def _put(plane: Plane, spec: SessionSpec, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
+class _Hints:
+    """Hints of root bundles that are written: the session is submitted even if all of them are refused."""
+
+    def __init__(self, plane: Plane, session_id: str, spec: SessionSpec) -> None:
+        self._plane = plane
+        self._session_id = session_id
+        self._spec = spec
+        self._are_refused = False
+
+    def send(self, roots: Sequence[tuple[Bundle, Block]]) -> None:
+        """Tell agents, or say in the log that they could not be told."""
+        plane, pool = self._plane, self._spec.pool
+        hints = [Hint(self._session_id, bundle.bundle_id, priority=self._spec.priority) for bundle, _ in roots]
+        try:
+            if self._are_refused:  # a submit of many steps must not wait for each of them
+                plane.queue.send(pool, hints)
+            else:
+                with_retries(plane, lambda: plane.queue.send(pool, hints))
+        except GridError as error:
+            if not self._are_refused:
+                _log.warning(
+                    "session %s is submitted, but its agents cannot be told now: the reconciler will tell them (%s)",
+                    self._session_id, error, extra={"session": self._session_id},
+                )  # fmt: skip
+            self._are_refused = True
+
+
+def _put(plane: Plane, hints: _Hints, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
     with_retries(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
-    hints = [Hint(session_id, bundle.bundle_id, priority=spec.priority) for bundle, _ in batch]
-    with_retries(plane, lambda: plane.queue.send(spec.pool, hints))
+    hints.send(batch)
 
 
 def _root_bundles(

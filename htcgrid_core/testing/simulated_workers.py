@@ -108,6 +108,12 @@ class SimulatedWorkers:
             at, seconds = (found[0].chunk.serial, found[0].position), self._clock.monotonic() - found[1]
         self._events.append(WorkerLost(slot, at, error, seconds))
 
+    def refuse(self, slot: int, serial: int, position: int) -> None:
+        """Nobody is told: no task here waits for others."""
+
+    def discard(self, slot: int) -> None:
+        """Nothing: no slot is lent."""
+
     def missing(self) -> str:
         """Nothing."""
         return ""

@@ -37,6 +37,6 @@ class Completions:
             for callback in callbacks:
                 try:
                     callback(future)
-                except Exception:  # as in concurrent.futures: one caller's callback is not the others' business
+                except BaseException:  # as in concurrent.futures: one caller's callback is not the others' business
                     logger.exception("A callback of %r raised", future)
         return [future for future, _ in news]

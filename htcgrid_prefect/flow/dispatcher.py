@@ -150,7 +150,15 @@ class Dispatcher:
                 groups.setdefault(call.remote_task, []).append(call)
             for remote_task, group in groups.items():
                 if not self._closed:
-                    self._send_group(remote_task, group)
+                    self._try_to_send(remote_task, group)
+
+    def _try_to_send(self, remote_task: RemoteTask, calls: list[Call]) -> None:
+        try:
+            self._send_group(remote_task, calls)
+        except BaseException as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
+            for call in calls:
+                if not call.future.done():
+                    self._fail(call.future, f"it cannot be sent to the grid: {type(error).__name__}: {error}")
 
     def _send_group(self, remote_task: RemoteTask, calls: list[Call]) -> None:
         ready = [(call.future, event) for call in calls if not call.future.done() and (event := self._event(call))]
@@ -163,7 +171,7 @@ class Dispatcher:
             except InvalidEvent as error:
                 future, _ = prepared.pop(error.index)
                 self._fail(future, f"an argument cannot be sent to the grid: {error.__cause__ or error}")
-            except Exception as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
+            except BaseException as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
                 for future, _ in prepared:
                     self._fail(future, f"the grid does not take it: {type(error).__name__}: {error}")
                 break
@@ -176,7 +184,7 @@ class Dispatcher:
         except UpstreamTaskError as error:
             not_ready: State[Any] = Pending(name="NotReady", message=str(error), state_details=call.future.details())
             self._watcher.end([(call.future, not_ready)])
-        except Exception as error:  # noqa: BLE001 - whatever resolving the user's objects raises
+        except BaseException as error:  # noqa: BLE001 - whatever resolving the user's objects raises
             self._fail(call.future, f"its inputs cannot be resolved: {type(error).__name__}: {error}")
         return None
 
@@ -188,5 +196,5 @@ def _settle(sent: Future[None], send: Callable[[], None]) -> None:
     try:
         send()
         sent.set_result(None)
-    except Exception as error:  # noqa: BLE001 - the caller's, who waits for it
+    except BaseException as error:  # noqa: BLE001 - the caller's, who waits for it
         sent.set_exception(error)

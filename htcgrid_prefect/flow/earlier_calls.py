@@ -70,9 +70,9 @@ class EarlierCalls:
             return None
         try:
             arguments = cloudpickle.loads(cloudpickle.dumps(event[1:3]))  # as those that are compared with have been
-        except Exception:  # noqa: BLE001 - whoever submits it is told
+            key = task_name, _digest(arguments)
+        except BaseException:  # noqa: BLE001 - whoever submits it is told
             return None
-        key = task_name, _digest(arguments)
         found = self._calls.get(key)
         if not found:
             return None

@@ -78,7 +78,9 @@ class Group(Generic[F]):
             return settled
         try:
             loaded = cloudpickle.loads(settled)
-        except Exception as error:  # noqa: BLE001 - whatever loading the user's objects raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever loading the user's objects raises
             message = f"the task's result cannot be loaded here: {type(error).__name__}: {error}"
             return Crashed(message=message, state_details=self.details(index))
         if not self.is_bare:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from htcgrid_core import Session, TaskState
+from htcgrid_core import Patience, Session, TaskState
 from htcgrid_prefect.flow.futures import HTCGridFuture
+from htcgrid_prefect.flow.patience import new_patience
 from htcgrid_prefect.flow.remote_task import RemoteTask
 from htcgrid_prefect.flow.state_events import running_changes
 
@@ -35,7 +36,7 @@ class InFlightSession:
     left: int = field(init=False)
     cursor: int = 0
     submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    unreadable_since: float | None = None
+    patience: Patience = field(default_factory=new_patience)
     running: dict[int, datetime] = field(default_factory=dict)
     _look_at: float = field(default_factory=lambda: time.monotonic() + RUNNING_EVERY_SECONDS)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import cloudpickle
 from prefect.client.schemas.objects import State, StateDetails, StateType
 from prefect.states import Cancelled, Crashed, Failed
 
@@ -25,9 +27,21 @@ def failed_state(session_id: str, task: TaskOutcome, details: StateDetails) -> S
         return Failed(name="TimedOut", message=f"{error.message} ({place})", data=failure, state_details=details)
     if error.type in LOST:
         return Crashed(message=f"{error.type}: {error.message} ({place})", state_details=details)
-    raised = error.exception or TaskFailed(session_id, task.index, error)
+    raised = TaskFailed(session_id, task.index, error) if error.exception is None else error.exception
     message = f"Task run encountered an exception {error.type}: {error.message}"
     return Failed(message=message, data=raised, state_details=details)
+
+
+def loadable_state(session_id: str, index: int, pickled: bytes, described: bytes) -> bytes | State[Any]:
+    """What a worker reports; if its exception cannot be loaded here, with a TaskFailed that describes that."""
+    try:
+        cloudpickle.loads(pickled)
+        return pickled
+    except Exception:  # noqa: BLE001 - whatever loading the user's objects raises
+        state: State[Any] = cloudpickle.loads(described)
+    if isinstance(state.data, TaskFailed):
+        state = state.model_copy(update={"data": TaskFailed(session_id, index, state.data.error)})
+    return state
 
 
 def changes_of(task: TaskOutcome, submitted_at: datetime, state: State[None] | None) -> list[Change]:

@@ -23,8 +23,10 @@ from htcgrid_prefect.flow.run_identity import (
     run_labels,
 )
 from htcgrid_prefect.flow.state_events import StateEvents
+from htcgrid_prefect.flow.transactions import TransactionAround, transaction_around
 from htcgrid_prefect.shared.header import Header
 from htcgrid_prefect.shared.report import Level
+from htcgrid_prefect.shared.transaction import Surrounding
 from htcgrid_prefect.worker.calls import BareCall, EngineCall
 
 EngineMode = Literal["prefect", "grid"]
@@ -43,6 +45,7 @@ class RemoteTask:
         options: of the grid's session.
         named_only: whether every parameter may be passed by its name.
         limits: names of the concurrency limits of its tags.
+        transaction: that its calls are made in, if any.
     """
 
     task: Task[..., Any]
@@ -53,6 +56,7 @@ class RemoteTask:
     options: Mapping[str, Any]
     named_only: bool
     limits: tuple[str, ...]
+    transaction: TransactionAround | None = None
 
     @property
     def flow_run_id(self) -> UUID | None:
@@ -88,35 +92,50 @@ class RemoteTasks:
         """The remote task of a task called in this context.
 
         Raises:
-            InvalidInput: the task, or the flow run's context, cannot be pickled.
+            InvalidInput: the task, or the flow run's context, cannot be pickled, or it would have no part in a
+                transaction around the call.
         """
+        transaction = transaction_around(task, is_bare=self._engine == "grid")
+        surrounding = transaction.surrounding() if transaction else None
         flow_run, task_run, tags = FlowRunContext.get(), TaskRunContext.get(), TagsContext.get()
         key = (
             id(task), level, frozenset(tags.current_tags),
             flow_run and flow_run.flow_run and flow_run.flow_run.id, task_run and task_run.task_run.id,
+            transaction and transaction.id, surrounding and _pickled(task, surrounding),
         )  # fmt: skip
-        if key not in self._made:  # it holds its task, so that the id stays its own
-            self._made[key] = self._new(task, level)
+        if key not in self._made:  # it holds its task, so that the id stays its own, and its transaction
+            self._made[key] = self._new(task, level, transaction, surrounding)
         return self._made[key]
 
-    def _new(self, task: Task[..., Any], level: Level) -> RemoteTask:
+    def _new(
+        self,
+        task: Task[..., Any],
+        level: Level,
+        transaction: TransactionAround | None,
+        surrounding: Surrounding | None,
+    ) -> RemoteTask:
         related = related_resources()
         tags = frozenset(task.tags) | frozenset(TagsContext.get().current_tags)
         events = StateEvents(task, current_flow_run_id(), tags, related)
         is_bare = self._engine == "grid"
         try:
-            function = BareCall(task.fn, task.isasync) if is_bare else self._engine_call(task, level, related)
+            if is_bare:
+                function: BareCall | EngineCall = BareCall(task.fn, task.isasync)
+            else:
+                function = self._engine_call(task, level, related, surrounding)
         except Exception as error:  # whatever pickling the user's objects raises
-            raise InvalidInput(
-                f"task {task.name!r} cannot be sent to the grid: {type(error).__name__}: {error}. What it refers to "
-                "must be picklable: make connections, locks and the like inside of the task"
-            ) from error
+            raise _not_picklable(task, error) from error
         options = {**self._options, **self._own_options(task, is_bare)}
         limits = self._limits_of(tags) if tags else ()
-        return RemoteTask(task, function, is_bare, level, events, options, named_only(task), limits)
+        return RemoteTask(task, function, is_bare, level, events, options, named_only(task), limits, transaction)
 
-    def _engine_call(self, task: Task[..., Any], level: Level, related: list[dict[str, str]]) -> EngineCall:
-        header = Header(task=task, related=related, nested=self._nested, level=level, **serialized_contexts())
+    def _engine_call(
+        self, task: Task[..., Any], level: Level, related: list[dict[str, str]], surrounding: Surrounding | None
+    ) -> EngineCall:
+        context = serialized_contexts()
+        header = Header(
+            task=task, related=related, nested=self._nested, level=level, surrounding=surrounding, **context
+        )
         return EngineCall(self._settings, cloudpickle.dumps(header))
 
     def _own_options(self, task: Task[..., Any], is_bare: bool) -> dict[str, Any]:
@@ -134,6 +153,20 @@ class RemoteTasks:
             # What a task raises is its state: only a lost worker, or one that cannot load it, fails for the grid.
             own["retry"] = self._options["retry"] or RetryPolicy(never_retry=("WorkerSetupFailed", "InvalidResult"))
         return own
+
+
+def _pickled(task: Task[..., Any], surrounding: Surrounding) -> bytes:
+    try:
+        return bytes(cloudpickle.dumps(surrounding))
+    except Exception as error:  # whatever pickling the user's objects raises
+        raise _not_picklable(task, error) from error
+
+
+def _not_picklable(task: Task[..., Any], error: Exception) -> InvalidInput:
+    return InvalidInput(
+        f"task {task.name!r} cannot be sent to the grid: {type(error).__name__}: {error}. What it refers to "
+        "must be picklable: make connections, locks and the like inside of the task"
+    )
 
 
 def named_only(task: Task[..., Any]) -> bool:

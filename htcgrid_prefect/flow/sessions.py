@@ -16,6 +16,7 @@ from prefect.logging import get_logger, get_run_logger
 from htcgrid_core import Grid, GridError, Progress, Session, SessionConflict, SessionState, WaitTimeout
 from htcgrid_prefect.flow.artifacts import SessionArtifacts
 from htcgrid_prefect.flow.blocks import HTCGrid
+from htcgrid_prefect.flow.patience import new_patience
 from htcgrid_prefect.flow.run_identity import run_labels, session_token
 from htcgrid_prefect.flow.session_events import SessionEvent, emit_session_event
 from htcgrid_prefect.flow.settings import HTCGridSettings
@@ -145,6 +146,7 @@ class _SessionRun:
         self._options = {**defaults, **options, "labels": labels}
         self._interval = settings.progress_interval_seconds
         self._artifacts = SessionArtifacts(self._logger, self._interval, settings.failures_shown)
+        self._patience = new_patience(self._logger)
         self._submitted: Event | None = None
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -165,7 +167,7 @@ class _SessionRun:
         if reason is not None:  # meanwhile, by whoever waited for this thread
             self._cancel(reason)
             return
-        progress = session.progress()
+        progress = self._patience.read(session.progress)
         self._submitted = emit_session_event("submitted", progress, self._grid.url)
         link = self._artifacts.begin(progress)
         self._logger.info(
@@ -179,13 +181,18 @@ class _SessionRun:
         try:
             progress = self.session.wait(timeout=self._interval)
         except WaitTimeout:
-            progress = self.session.progress()
+            progress = self._patience.read(self.session.progress)
         self._artifacts.update(progress)
         return progress.ended
 
     def look(self) -> bool:
         """Whether it has ended now."""
-        progress = self.session.progress()
+        try:
+            progress = self.session.progress()
+        except GridError as error:
+            self._patience.bear(error)
+            return False
+        self._patience.rewarded()
         self._artifacts.update(progress)
         return progress.ended
 
@@ -247,10 +254,9 @@ class _SessionRun:
             session = self._grid.resubmit(session, token=f"{self._token}/again {tries}")
         return session
 
-    @staticmethod
-    def _is_left(session: Session, began: float) -> bool:
+    def _is_left(self, session: Session, began: float) -> bool:
         """Whether it is of an earlier try, over, and not complete."""
-        progress = session.progress()
+        progress = self._patience.read(session.progress)
         return progress.submitted_at < began and progress.ended and progress.state is not SessionState.COMPLETED
 
 

@@ -55,8 +55,8 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         engine: "prefect" runs each task through Prefect's engine in the worker; "grid" calls the bare function.
         reporting: what Prefect's API is told: every state ("tasks"), the last one ("terminal"), one task run for a
             map and those that do not complete ("session"), or by how many tasks there are ("auto").
-        nested: what runs tasks that a task submits: a thread pool in its worker ("local"), or this grid ("grid"; a
-            task that waits for others there occupies a slot meanwhile).
+        nested: what runs tasks that a task submits: a thread pool in its worker ("local"), or this grid ("grid"; an
+            agent starts one more worker for a task that waits, up to as many as it has slots).
         retry: how the grid repeats what fails for it. None: a lost worker's task runs three times in all; with the
             bare function as often as the task's own ``retries`` say.
         pool, priority: where sessions queue.
@@ -207,6 +207,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         with self._lock:
             if self._dispatcher is None:
                 self._grid = self._connected()
+                self._grid.check_caller()  # the dispatcher's thread submits
                 self._grid.measure()  # a grid that cannot be reached is told now
                 sink: Sink = sink_of_this_worker() or Relay()
                 earlier = None if sink_of_this_worker() else earlier_calls(self._grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import time
@@ -10,20 +11,19 @@ from typing import Any, NamedTuple
 
 from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
-from prefect.states import Crashed
+from prefect.states import Completed, Crashed
 
 from htcgrid_core import GridError, TaskOutcome, TaskState
 from htcgrid_prefect.flow.completions import Completions
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.in_flight import InFlightSession
 from htcgrid_prefect.flow.map_run import MapRun
-from htcgrid_prefect.flow.outcomes import changes_of, failed_state
+from htcgrid_prefect.flow.outcomes import changes_of, failed_state, loadable_state
 from htcgrid_prefect.flow.state_events import Change, restated_after
 from htcgrid_prefect.shared.report import Report
 from htcgrid_prefect.shared.sink import Sink
 
 LOOK_EVERY_SECONDS = 0.5
-UNREACHABLE_SECONDS = 120.0  # a grid that cannot be read for so long has lost its tasks
 logger = get_logger("htcgrid")
 
 
@@ -46,8 +46,9 @@ class Watcher:
         with self._lock:
             self._in_flight.append(in_flight)
         self._news.set()
-        if in_flight.session.done():  # perhaps before the thread could hear of it
-            self._collect(in_flight)
+        with contextlib.suppress(GridError):  # else the thread will see
+            if in_flight.session.done():  # perhaps before the thread could hear of it
+                self._collect(in_flight)
 
     def cancelled(self, futures: Sequence[HTCGridFuture[Any]], reason: str) -> None:
         """These have been settled otherwise: a session with nothing left to wait for is cancelled."""
@@ -94,12 +95,12 @@ class Watcher:
                 time.sleep(LOOK_EVERY_SECONDS)
                 self._news.set()
 
-    def _collect_all(self, wait: Callable[[float], None]) -> None:
+    def _collect_all(self, wait: Callable[[float, Sequence[str]], None]) -> None:
         while self._in_flight and not self._closed:
             for in_flight in list(self._in_flight):
                 self._collect(in_flight)
-            if self._in_flight:
-                wait(LOOK_EVERY_SECONDS)
+            if session_ids := [in_flight.session.id for in_flight in list(self._in_flight)]:
+                wait(LOOK_EVERY_SECONDS, session_ids)
 
     def _collect(self, in_flight: InFlightSession) -> None:
         """Settle what was committed since the last look."""
@@ -111,13 +112,13 @@ class Watcher:
                 for cursor, tasks in in_flight.session.pages(in_flight.cursor):
                     in_flight.cursor = cursor
                     self._settle(in_flight, tasks)
-                in_flight.unreadable_since = None
+                in_flight.patience.rewarded()
                 if not ended and in_flight.left and (events := in_flight.new_running_events()):
                     self._sink.put(events, ())
             except GridError as error:
                 self._unreadable(in_flight, error)
                 return
-            except Exception as error:  # nobody else would ever settle these futures
+            except BaseException as error:  # nobody else would ever settle these futures
                 logger.exception("Session %s cannot be collected", in_flight.session.id)
                 self._give_up(in_flight, f"its outcomes cannot be read: {error!r}")
                 return
@@ -128,10 +129,10 @@ class Watcher:
                 self._in_flight.remove(in_flight)
 
     def _unreadable(self, in_flight: InFlightSession, error: GridError) -> None:
-        now = time.monotonic()
-        in_flight.unreadable_since = in_flight.unreadable_since or now
-        if now > in_flight.unreadable_since + UNREACHABLE_SECONDS:
-            self._give_up(in_flight, f"it has not been readable for {UNREACHABLE_SECONDS:g} s: {error}")
+        try:
+            in_flight.patience.bear(error)
+        except GridError as final:
+            self._give_up(in_flight, f"it cannot be read: {final}")
 
     def _give_up(self, in_flight: InFlightSession, why: str) -> None:
         self._in_flight.remove(in_flight)
@@ -148,7 +149,7 @@ class Watcher:
             future = in_flight.future(task.index)
             if future is None or future.done():
                 continue
-            settled = _settled(in_flight, future, task)
+            settled = self._in_transaction(in_flight, future, task, _settled(in_flight, future, task))
             ended.append((future, settled.state))
             events += settled.events
             logs += settled.logs
@@ -159,6 +160,29 @@ class Watcher:
         news = self._completions.settle(ended)
         in_flight.left -= len(news)
         count(news, bad)
+
+    def _in_transaction(
+        self, in_flight: InFlightSession, future: HTCGridFuture[Any], task: TaskOutcome, settled: SettledTask
+    ) -> SettledTask:
+        """Let a call have its part in the transaction that it was made in, before anybody knows that it has ended."""
+        around = future.group.remote_task.transaction
+        if around is None or task.state is TaskState.CANCELLED:
+            return settled
+        try:
+            if task.state is TaskState.COMPLETED and task.result.parts:
+                around.take_part(task.result.parts, lambda: self._rolled_back(future))
+            else:
+                around.roll_back()
+        except Exception as error:  # noqa: BLE001 - whatever loading the user's objects raises
+            message = f"what it did in its transaction cannot be loaded here: {type(error).__name__}: {error}"
+            crashed: State[Any] = Crashed(message=message, state_details=future.details())
+            events = future.group.remote_task.events.of(future.task_run_id, [Change.to(crashed)])
+            return SettledTask(crashed, False, [*settled.events, *events], settled.logs)
+        return settled
+
+    def _rolled_back(self, future: HTCGridFuture[Any]) -> None:
+        change = Change.to(Completed(name="RolledBack", message="Task rolled back as part of transaction"))
+        self._sink.put(future.group.remote_task.events.of(future.task_run_id, [change]), ())
 
     def end(self, ended: Sequence[tuple[HTCGridFuture[Any], State[Any]]]) -> list[HTCGridFuture[Any]]:
         """Settle futures whose workers report nothing, report it for them, and return those that had not ended."""
@@ -199,7 +223,10 @@ def _settled(in_flight: InFlightSession, future: HTCGridFuture[Any], task: TaskO
         events = report.events
         if known_at is not None:
             events = restated_after(events, future.task_run_id, known_at, is_running=is_running)
-        return SettledTask(report.state, report.completed, events, report.logs)
+        settled: bytes | State[Any] = report.state
+        if report.described:
+            settled = loadable_state(in_flight.session.id, task.index, report.state, report.described)
+        return SettledTask(settled, report.completed, events, report.logs)
     changes = changes_of(task, in_flight.submitted_at, state)
     if remote_task.level != "tasks":
         changes = changes[-1:] if remote_task.level == "terminal" or state is not None else []

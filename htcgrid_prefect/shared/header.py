@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # a worker loads Prefect once its settings are in the environ
     from prefect.task_runners import TaskRunner
 
     from htcgrid_prefect.shared.report import Level
+    from htcgrid_prefect.shared.transaction import Surrounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Header:
         related: labels of the resources that every event of the flow run relates to.
         nested: what runs tasks that the task itself submits.
         level: what is reported.
+        report_version: what the flow's process understands of a report; a flow of the release before says nothing.
+        surrounding: the transaction that the calls were made in, if any.
     """
 
     __module__ = "htcgrid_prefect.engine"  # in pickles: where workers of the release before have it
@@ -37,6 +40,8 @@ class Header:
     related: list[dict[str, str]]
     nested: TaskRunner[Any] | None
     level: Level
+    report_version: int = 1
+    surrounding: Surrounding | None = None
 
 
 def flow_function(*args: Any, **kwargs: Any) -> None:

@@ -60,6 +60,7 @@ class BareCall:
         """Call the function; the result is pickled, so that it is loaded only where somebody asks for it."""
         if self._loaded is None:
             self._loaded = _load(self._function)
+            self._function = b""  # it may be large, and what came of it is kept
         _, args, kwargs = event
         result = self._loaded(*args, **kwargs)
         if self._is_async:
@@ -89,6 +90,7 @@ class EngineCall:
         """Run one call: what to tell the parent, as ``htcgrid_prefect.shared.report.Report``."""
         if self._engine is None:
             self._engine = self._prepared()
+            self._header = b""  # it may be large, and what came of it is kept
         return self._engine.run(*event)
 
     def _prepared(self) -> Engine:

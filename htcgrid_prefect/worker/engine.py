@@ -33,6 +33,9 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
 from htcgrid_prefect.shared.header import Header
 from htcgrid_prefect.shared.report import Report
+from htcgrid_prefect.shared.transaction import Surrounding
+from htcgrid_prefect.worker import transactions
+from htcgrid_prefect.worker.described import described_state
 from htcgrid_prefect.worker.recorder import RECORDER
 
 
@@ -74,6 +77,9 @@ class Engine:
         self._header = header
         self._related = [RelatedResource(labels) for labels in header.related]
         self._nested = header.nested or ThreadPoolTaskRunner()
+        # A flow of the release before says neither.
+        self._report_version: int = getattr(header, "report_version", 0)
+        self._surrounding: Surrounding | None = getattr(header, "surrounding", None)
         self._flow_run: FlowRunContext | None = None
         self._task_run: TaskRunContext | None = None
         self._loop = worker.loop if header.task.isasync else None
@@ -98,13 +104,34 @@ class Engine:
         """Run one call; what its task raises is in the state that it reports."""
         RECORDER.begin(self._related)
         call = {"task_run_id": run_id, "parameters": parameters, "wait_for": wait_for, "dependencies": dependencies}
-        state = self._base.copy().run(self._state_of, call)
+        state, parts = self._base.copy().run(self._ended, call)
+        described = described_state(state) if self._report_version and not state.is_completed() else b""
         try:
             pickled = cloudpickle.dumps(state)
+        except BaseException as error:  # noqa: BLE001 - whatever pickling the user's objects raises
+            if described:  # the flow cannot load what is nothing, and takes that
+                pickled = b""
+            else:
+                state = self._unpicklable(state, error)
+                pickled = cloudpickle.dumps(state)
+        return Report(pickled, state.is_completed(), *RECORDER.kept(state, self._header.level), described, parts)
+
+    def _ended(self, call: dict[str, Any]) -> tuple[State[Any], bytes]:
+        """The state that a call ended in, and what it did in a transaction around it."""
+        if self._surrounding is None:
+            return self._state_of(call), b""
+        stand_in = transactions.enter(self._surrounding)
+        state = self._state_of(call)
+        try:
+            return state, cloudpickle.dumps(transactions.parts_of(stand_in))
         except Exception as error:  # noqa: BLE001 - whatever pickling the user's objects raises
-            state = self._unpicklable(state, error)
-            pickled = cloudpickle.dumps(state)
-        return Report(pickled, state.is_completed(), *RECORDER.kept(state, self._header.level))
+            message = f"what the task did in its transaction cannot leave the worker: {type(error).__name__}: {error}"
+            details = StateDetails(
+                flow_run_id=state.state_details.flow_run_id, task_run_id=state.state_details.task_run_id
+            )
+            crashed: State[Any] = Crashed(message=message, timestamp=state.timestamp, state_details=details)
+            RECORDER.replace_last_state(crashed)
+            return crashed, b""
 
     def _state_of(self, call: dict[str, Any]) -> State[Any]:
         with self._contexts():

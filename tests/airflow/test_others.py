@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from htcgrid_airflow.links import HTCGridSessionLink
 from htcgrid_airflow.operators import HTCGridCancelOperator, HTCGridResultsOperator, HTCGridSubmitOperator
 from htcgrid_airflow.sensors import HTCGridSessionSensor
 from htcgrid_core import (
+    CredentialsExpired,
     Grid,
     GridError,
+    GridUnavailable,
     InvalidInput,
     RetryPolicy,
     Session,
@@ -64,6 +67,23 @@ def test_the_sensor_pokes(grid_url: str, held: Session, tmp_path: Path) -> None:
     opening = threading.Timer(0.5, (tmp_path / "gate").touch)
     opening.start()
     assert waiting.execute(Step().context())["completed"] == 1
+
+
+@pytest.mark.parametrize("trouble", [GridUnavailable, CredentialsExpired])
+def test_the_sensor_pokes_a_grid_that_is_away(
+    grid_url: str, held: Session, trouble: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, answers = Session.done, iter([trouble("for now")] * 3)
+
+    def done(self: Session) -> bool:
+        for answer in answers:
+            raise answer
+        return real(self)
+
+    monkeypatch.setattr(Session, "done", done)
+    (tmp_path / "gate").touch()
+    assert sensor(grid_url, held.id).execute(Step().context())["completed"] == 1
+    assert next(answers, None) is None
 
 
 def test_the_sensor_reschedules(grid_url: str, held: Session) -> None:
@@ -203,6 +223,70 @@ def test_over_two_arguments_in_step(grid_url: str) -> None:
 def test_over_an_argument_that_is_not_given(grid_url: str) -> None:
     with pytest.raises(InvalidInput, match="over='nothing': scaled is not given nothing"):
         decorated(grid_url, scaled, "nothing", TRADES, CURVES).execute(Step().context())
+
+
+def seen(first: Any, /, second: Any = "no second", *more: Any, named: Any = "not named", **others: Any) -> Any:
+    """What a function of parameters of all kinds is called with."""
+    return [first, second, list(more), named, others]
+
+
+@pytest.mark.parametrize(
+    ("over", "args", "kwargs"),
+    [
+        ("first", ([1, 2],), {}),
+        ("first", ([1, 2], "second", "third", "fourth"), {"named": 0, "other": 9}),
+        ("second", ("first", [1, 2]), {"other": 9}),
+        ("second", ("first",), {"second": [1, 2], "first": "among the others"}),
+        ("named", ("first", "second", "third"), {"named": [1, 2]}),
+        ("other", ("first",), {"other": [1, 2], "another": 9}),
+        (("first", "other"), ([1, 2], "second"), {"other": [3, 4]}),
+    ],
+)
+def test_a_function_is_called_as_its_step_was(grid_url: str, over: Any, args: Any, kwargs: Any) -> None:
+    """As Airflow's own ``@task`` calls it, but with an item in the place of the vector."""
+    names = (over,) if isinstance(over, str) else over
+    places: dict[str, int] = {"first": 0, "second": 1}
+
+    def called(at: int) -> Any:
+        given, by_name = list(args), dict(kwargs)
+        for name in names:
+            into: Any = by_name if name in by_name and name != "first" else given
+            into[name if into is by_name else places[name]] = (by_name.get(name) or args[places[name]])[at]
+        return seen(*given, **by_name)
+
+    operator = decorated(grid_url, seen, over, *args, op_kwargs=kwargs)
+    assert operator.execute(Step().context()) == [called(0), called(1)]
+
+
+def test_over_all_that_is_given_by_position(grid_url: str) -> None:
+    operator = decorated(grid_url, lambda first, *more: [first, *more], "more", "first", 1, 2, 3)
+    assert operator.execute(Step().context()) == [["first", 1], ["first", 2], ["first", 3]]
+
+
+def test_over_a_default(grid_url: str) -> None:
+    def shifted(by: int, number: Any = (1, 2)) -> Any:
+        return number + by
+
+    assert decorated(grid_url, shifted, "number", 10).execute(Step().context()) == [11, 12]
+
+
+def test_a_wrapper_is_called_by_position_and_by_name_as_its_step_was(grid_url: str) -> None:
+    def price(trade: Any, factor: Any) -> Any:
+        return trade, factor
+
+    @functools.wraps(price)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return [list(args), kwargs]
+
+    operator = decorated(grid_url, wrapper, "trade", [1, 2], op_kwargs={"factor": 3})
+    assert operator.execute(Step().context()) == [[[1], {"factor": 3}], [[2], {"factor": 3}]]
+
+
+def test_a_call_that_the_function_does_not_take(grid_url: str) -> None:
+    operator = decorated(grid_url, scaled, "trade", TRADES, CURVES)
+    operator.op_args = [TRADES]
+    with pytest.raises(InvalidInput, match="scaled cannot be called so: missing a required argument: 'curves'"):
+        operator.execute(Step().context())
 
 
 def test_the_decorated_step_retries_as_the_operator_does(grid_url: str, grid: Grid, tmp_path: Path) -> None:

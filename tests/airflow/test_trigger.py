@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger
 
 from htcgrid_airflow.triggers import HTCGridSessionTrigger, awaiting, poller
-from htcgrid_core import Grid, GridUnavailable, Session, SessionState
+from htcgrid_core import CredentialsExpired, Grid, GridUnavailable, Patience, Session, SessionState
 from tests.airflow.handlers import hold, triple
 from tests.planes import plane_of
 
@@ -129,8 +131,13 @@ def test_one_that_has_left_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) ->
     assert asyncio.run(scenario())[0] == "missing"
 
 
+@pytest.mark.parametrize("trouble", [GridUnavailable, CredentialsExpired])
 def test_a_grid_that_is_away_is_waited_for(
-    grid_url: str, grid: Grid, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    grid_url: str,
+    grid: Grid,
+    trouble: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     session = grid.submit(triple, [1])
     session.wait(60)
@@ -139,13 +146,31 @@ def test_a_grid_that_is_away_is_waited_for(
     def progress(self: Grid, ids: list[str]) -> Any:
         if left[0]:
             left[0] -= 1
-            raise GridUnavailable("the store does not answer")
+            raise trouble("the store does not answer")
         return real(self, ids)
 
     monkeypatch.setattr(Grid, "progress", progress)
     assert asyncio.run(asyncio.wait_for(fired(trigger(grid_url, session.id)), 60))["status"] == "ended"
     assert left == [0]
     assert "The grid is away" in capfd.readouterr().out
+
+
+def test_a_grid_that_stays_away_is_not_waited_for_for_ever(
+    grid_url: str, grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that goes a minute with each look of a poller of its own."""
+
+    def progress(self: Grid, ids: list[str]) -> Any:
+        raise GridUnavailable("the store does not answer")
+
+    minutes = count(0.0, 60.0)
+    monkeypatch.setattr(Grid, "progress", progress)
+    monkeypatch.setattr(poller, "LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(poller, "Patience", lambda **given: Patience(**{**given, "monotonic": lambda: next(minutes)}))
+    session = grid.submit(triple, [1])
+    event = asyncio.run(asyncio.wait_for(fired(trigger(f"{grid_url}&agents=1", session.id)), 60))
+    assert event["status"] == "error"
+    assert "not one read has succeeded for 300 s: the store does not answer" in event["message"]
 
 
 def test_it_survives_being_serialized(grid_url: str) -> None:
@@ -299,3 +324,13 @@ def test_a_poller_that_nobody_waits_on_leaves(grid_url: str, grid: Grid, monkeyp
                 await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_forked_child_polls_for_itself(grid_url: str) -> None:
+    """The threads of its parent's pollers are not there to ask for anything."""
+    with poller.subscribed(("", f"{grid_url}&agents=1"), "s-1234", 60.0, lambda _: None):
+        assert poller._pollers
+        child = os.fork()
+        if child == 0:
+            os._exit(1 if poller._pollers or not poller._registry.acquire(blocking=False) else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

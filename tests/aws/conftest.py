@@ -1,4 +1,4 @@
-"""A grid of its own for each test that asks for one."""
+"""A grid of its own for each test that asks for one, and a proxy that answers for AWS what a test wants."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ import pytest
 from htcgrid_core import Grid, connect
 from tests.aws.emulators import Account
 from tests.aws.grids import CloudUnderTest, cloud
+from tests.aws.scripted_proxy import ScriptedAws, scripted
+
+
+@pytest.fixture(scope="module")
+def aws(ministack_url: str) -> Iterator[ScriptedAws]:
+    """ministack behind a proxy that lets everything through until a test scripts an answer."""
+    with scripted(ministack_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Literal
 from tests.aws.proxy import Forwarder, Proxy
 
 THROTTLED = b'{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"too many"}'
+EXPIRED = b'{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"The security token has expired"}'
 BROKEN = b'{"__type":"InternalServerError","message":"broken"}'
 
 
@@ -19,8 +20,8 @@ class TroubledAws:
 
     Attributes:
         url: to be used in the place of the emulator's.
-        mood: "well" passes everything on, "throttles" and "breaks" refuse what goes to DynamoDB, "silent" answers
-            nothing at all until it is well again.
+        mood: "well" passes everything on, "throttles", "breaks" and "expires" refuse what goes to DynamoDB, "silent"
+            answers nothing at all until it is well again.
         asked: DynamoDB's operations, by how often they were asked for.
         objects: what S3 was asked for, method and path, by how often.
     """
@@ -34,7 +35,7 @@ class TroubledAws:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def be(self, mood: Literal["well", "throttles", "breaks", "silent"]) -> None:
+    def be(self, mood: Literal["well", "throttles", "breaks", "expires", "silent"]) -> None:
         """Change the mood."""
         self.mood = mood
         (self._well.clear if mood == "silent" else self._well.set)()
@@ -53,7 +54,7 @@ class TroubledAws:
         if not target.startswith("DynamoDB"):
             return None
         self.asked[target.rpartition(".")[2]] += 1
-        return {"throttles": (400, THROTTLED), "breaks": (500, BROKEN)}.get(self.mood)
+        return {"throttles": (400, THROTTLED), "expires": (400, EXPIRED), "breaks": (500, BROKEN)}.get(self.mood)
 
 
 class _Server(Proxy):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +14,7 @@ from htcgrid_core.cloud.bootstrap import bootstrap, teardown
 from htcgrid_core.domain.errors import GridUnavailable
 from tests.aws.emulators import REGION, Account
 from tests.aws.grids import clients_of, settings_of, url_of
-from tests.aws.scripted_proxy import Answer, ScriptedAws, scripted
+from tests.aws.scripted_proxy import Answer, ScriptedAws
 
 DELETING = json.dumps({"Table": {"TableName": "htcgrid-desk", "TableStatus": "DELETING", "TableArn": "arn"}})
 RECENTLY = json.dumps({"__type": "com.amazonaws.sqs#QueueDeletedRecently", "message": "wait 60 seconds"})
@@ -23,12 +22,6 @@ ABORTED = "<Error><Code>OperationAborted</Code><Message>A conflicting conditiona
 BUSY = json.dumps({"__type": "TooManyUpdates", "message": "There are concurrent updates"})
 IN_USE = json.dumps({"__type": "ResourceInUseException", "message": "Table is being created"})
 NOT_EMPTY = "<Error><Code>BucketNotEmpty</Code><Message>The bucket is not empty</Message></Error>"
-
-
-@pytest.fixture(scope="module")
-def aws(ministack_url: str) -> Iterator[ScriptedAws]:
-    with scripted(ministack_url) as proxy:
-        yield proxy
 
 
 @pytest.fixture

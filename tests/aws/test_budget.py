@@ -25,6 +25,7 @@ from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import results
 from htcgrid_core.testing.contracts import given
@@ -92,7 +93,7 @@ def metered(aws_account: Account, tmp_path: Path) -> Metered:
         blobs=S3Blobs(clients, bucket, BlobCache(DiskCache(tmp_path, 1 << 30))),
         clock=ManualClock(),
         doorbell=ProcessDoorbell(),
-        key=KEY,
+        keys=Keyring.of(KEY),
         time_slice_seconds=limits.TIME_SLICE_SECONDS,
         inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
         rng=random.Random(7),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -22,19 +21,13 @@ from htcgrid_core.domain import limits
 from htcgrid_core.ports.session_store import AgentRecord
 from tests.aws.emulators import REGION, Account
 from tests.aws.grids import clients_of, settings_of, url_of
-from tests.aws.scripted_proxy import Answer, ScriptedAws, scripted
+from tests.aws.scripted_proxy import Answer, ScriptedAws
 
 CHECKS = [
     "grid", "python", "htcgrid", "account", "clock", "parameter", "key", "table", "expiry", "bucket", "bucket access",
     "bucket encryption", "bucket versioning", "bucket lifecycle", "agents", "queues", "backlog", "dead letters",
 ]  # fmt: skip
 EXPIRED = "Signature expired: 20261128T215200Z is now earlier than 20261128T234701Z (20261128T235201Z - 5 min.)"
-
-
-@pytest.fixture(scope="module")
-def aws(ministack_url: str) -> Iterator[ScriptedAws]:
-    with scripted(ministack_url) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -69,12 +69,12 @@ class TestBootstrap:
     def test_may_be_repeated_and_adds_pools(self, keys: Account) -> None:
         address = Address(NAME, settings_of(keys))
         first = bootstrap(address, ["default"], agents=4)
-        secret = open_cloud(address).plane.key
+        secret = open_cloud(address).plane.keys.signer()
         second = bootstrap(address, ["big"])
         assert list(second.queues) == ["default", "big"]
         assert second.defaults.agents == 4
         assert second.queues["default"] == first.queues["default"]
-        assert open_cloud(address).plane.key == secret
+        assert open_cloud(address).plane.keys.signer() == secret
 
     def test_what_it_makes_is_private(self, aws_cloud: CloudUnderTest) -> None:
         account = aws_cloud.account
@@ -272,7 +272,7 @@ class TestTrouble:
         assert list(aws_grid.submit(DOUBLE, [1]).results()) == [2]
         agent.send_signal(signal.SIGINT)
         assert agent.wait(timeout=30) == 0
-        assert plane_of(aws_grid).key.hex() not in aws_cloud.logs() + repr(plane_of(aws_grid))
+        assert plane_of(aws_grid).keys.signer().secret.hex() not in aws_cloud.logs() + repr(plane_of(aws_grid))
 
 
 def test_an_agent_does_not_work_with_a_cache_that_others_may_write_to(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import pickle
+import socket
 from pathlib import Path
+
+import pytest
 
 from htcgrid_core.agent.workers.native import wire
 from htcgrid_core.agent.workers.native.loading import load
-from htcgrid_core.agent.workers.native.wire import ChunkBody, Gauge, Kind
-from htcgrid_core.agent.workers.native.worker_main import main
+from htcgrid_core.agent.workers.native.wire import ChunkBody, Gauge, Kind, gauge_memory
+from htcgrid_core.agent.workers.native.worker_main import Worker, main
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 
 KINDS = {"FUNCTION": 1, "CHUNK": 2, "HELLO": 3, "LOADED": 4, "LOAD_FAILED": 5, "STALE": 6, "OUTCOMES": 7}
+NEW_KINDS = {"WAITS": 8}  # told to agents that name their grid, which the release before does not
 # As the release before packs them.
 CHUNK = (
     "360000000207000000000000000200000003000a0000000000000003000000010002000100000002000000"
@@ -29,11 +34,26 @@ def test_the_worker_is_where_the_release_before_starts_it() -> None:
 
 
 def test_they_say_what_the_release_before_says() -> None:
-    assert {kind.name: kind.value for kind in Kind} == KINDS
+    assert {kind.name: kind.value for kind in Kind} == {**KINDS, **NEW_KINDS}
     assert wire.pack_chunk(ChunkBody("s-1", 7, [0, 3], [1, 2], [1, 2], {"d": "p"}, b"abc")).hex() == CHUNK
     assert wire.pack_outcomes(7, b"xyz").hex() == OUTCOMES
     assert wire.json_message(Kind.FUNCTION, {"a": 1}).hex() == FUNCTION
     assert Gauge.SIZE == 128
+
+
+def test_an_agent_that_names_no_grid_is_told_of_no_wait() -> None:
+    ours, theirs = socket.socketpair()
+    fd = gauge_memory()
+    with ours, theirs:
+        theirs.setblocking(False)
+        worker = Worker(ours, Gauge(fd))
+        worker._this.waits("somebody", ["s-1"])
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        worker._this.grid = "a grid"
+        worker._this.waits("somebody", ["s-2"])
+        assert wire.HEAD.unpack_from(theirs.recv(100))[1] == Kind.WAITS
+    os.close(fd)
 
 
 def test_a_function_is_loaded_that_an_older_agent_names_by_its_file_alone(tmp_path: Path) -> None:

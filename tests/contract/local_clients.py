@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier, Event
@@ -53,9 +54,12 @@ def listen(folder: str, listening: Event, heard: Event) -> None:
 def begin_and_hang(path: str, written: Event, never: Event) -> None:
     """Be in the middle of a write, for ever."""
     store = SqliteStore(Database(path))
-    with store._database.write() as db:
+
+    def write(db: sqlite3.Connection) -> None:
         db.execute("UPDATE sessions SET completed = 99")
         db.execute("DELETE FROM bundles")
         written.set()
         never.wait(600)
         sys.exit("nobody killed it")
+
+    store._database.write(write)

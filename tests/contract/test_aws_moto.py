@@ -6,25 +6,27 @@ store's own threads put one after another. It is slow, too: of the store claims 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from htcgrid_core.adapters.aws.dynamodb import leasing, sealing
 from htcgrid_core.adapters.aws.dynamodb.store import DynamoStore
+from htcgrid_core.adapters.aws.keys import SsmKeys
 from htcgrid_core.adapters.aws.sqs.queue import SqsQueue
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.ports.session_store import SessionStore
-from htcgrid_core.testing.contracts import BlobStoreContract, BundleQueueContract
+from htcgrid_core.testing.contracts import BlobStoreContract, BundleQueueContract, KeyStoreContract
 from htcgrid_core.testing.contracts.store_claim import ClaimContract
 from htcgrid_core.testing.contracts.store_commit import CommitContract
 from tests.aws.emulators import Account
 from tests.aws.grids import clients_of
 from tests.aws.stores import make_table, store_of
 from tests.contract.test_aws_blobs import blobs_in
+from tests.contract.test_aws_keys import keys_in
 from tests.contract.test_aws_queue import HIDDEN_SECONDS, queues_of
 
 pytestmark = pytest.mark.slow
@@ -56,3 +58,9 @@ class TestBlobs(BlobStoreContract):
     @pytest.fixture
     def blobs(self, moto_account: Account, tmp_path: Path) -> BlobStore:
         return blobs_in(moto_account, tmp_path)
+
+
+class TestKeys(KeyStoreContract):
+    @pytest.fixture
+    def opened(self, moto_account: Account) -> Callable[[], SsmKeys]:
+        return keys_in(moto_account)

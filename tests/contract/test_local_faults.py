@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
-from htcgrid_core.adapters.local.sqlite import database as database_module
+from htcgrid_core.adapters.local.sqlite import connection as connection_module
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.schema import SCHEMA_VERSION
@@ -76,8 +76,8 @@ class TestFormat:
     def test_the_audit_can_only_be_appended_to(self, path: Path) -> None:
         store = SqliteStore(Database(path))
         given.running(store)
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"), store._database.write() as db:
-            db.execute("UPDATE audit SET actor = 'somebody else'")
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            store._database.write(lambda db: db.execute("UPDATE audit SET actor = 'somebody else'"))
         assert {entry.actor for entry in store.history(SESSION)} == {"client"}
 
 
@@ -146,7 +146,7 @@ class TestPlaces:
 
     def test_somebody_keeps_it_locked(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Waited for, then told; nothing half done."""
-        monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(connection_module, "BUSY_SECONDS", 0.05)
         store = SqliteStore(Database(path))
         given.running(store)
         before = everything(store)

@@ -102,7 +102,7 @@ def test_a_planned_kind_of_grid_is_refused(url: str) -> None:
         connect(url)
 
 
-@pytest.mark.parametrize("planned", ["htcgrid_core/api", "infra/terraform"])
+@pytest.mark.parametrize("planned", ["htcgrid_core/api"])
 def test_what_is_built_is_not_called_planned(planned: str) -> None:
     assert not (REPOSITORY / planned).exists(), "it is there: describe it, and take it out of README's Status"
 

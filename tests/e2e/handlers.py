@@ -136,7 +136,7 @@ class Unsendable(Exception):
 
 
 class Unreadable(Exception):
-    """An exception that is pickled, and then cannot be loaded."""
+    """An exception that its own pickle does not load: its class is called with one argument."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{code}: {text}")

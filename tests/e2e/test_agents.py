@@ -9,8 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, connect
+from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, WaitTimeout, connect
+from htcgrid_core.cli.main import cli
 from htcgrid_core.domain import limits
 from htcgrid_core.local.agent_processes import Fleet, ensure_agents, running_agents, stop_agents
 from htcgrid_core.local.settings import AgentTimes
@@ -216,34 +218,30 @@ def test_a_task_that_kills_agents_is_found_and_fails_alone(
 
 
 @pytest.mark.slow
-def test_a_worker_that_cannot_start_is_not_the_functions_fault(grid: Grid, grid_url: str, tmp_path: Path) -> None:
-    """The folder it was submitted from is gone for a while: the agent says so, and the tasks wait."""
+def test_a_session_whose_folder_is_gone_ends_with_that_reason(grid: Grid, grid_url: str, tmp_path: Path) -> None:
+    """And holds up no other: its place is its own trouble."""
     blockers = grid.submit(GATE, gated(tmp_path, 2, gates=2), bundle_size=1)
     eventually(lambda: len(starts(tmp_path / "noted")) == 2, "both slots are taken")
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "script.py").write_text(
-        "import sys\nfrom htcgrid_core import connect\n"
-        "print(connect(sys.argv[1]).submit('tests.e2e.handlers.where', range(4)).id)\n"
+        "import sys\nfrom htcgrid_core import connect, RetryPolicy\n"
+        "retry = RetryPolicy(backoff_base_seconds=0)\n"
+        "print(connect(sys.argv[1]).submit('tests.e2e.handlers.where', range(4), retry=retry).id)\n"
     )
     done = run_script(folder / "script.py", grid_url)
     assert done.returncode == 0, done.stderr
     folder.rename(tmp_path / "away")
+    other = grid.submit(DOUBLE, range(4))
     (tmp_path / "gate").touch()
     ended(blockers)
-
-    def problems() -> list[str]:
-        return [agent.problem for agent in plane_of(grid).store.agents(plane_of(grid).clock.now()) if agent.problem]
-
-    (problem,) = eventually(problems, "the agent says what is wrong")
-    assert "a worker could not be started" in problem
-    assert str(folder) in problem
     session = grid.session(done.stdout.strip())
-    assert not session.done()
-    (tmp_path / "away").rename(folder)
-    assert ended(session).state == "COMPLETED"
-    assert {result["cwd"] for result in session.results()} == {str(folder)}
-    assert {task.attempts for task in session.tasks()} == {1}
+    assert ended(session).state == "FAILED"
+    for task in session.tasks(state="FAILED"):
+        assert task.error is not None
+        assert task.error.type == "InitError"
+        assert f"submitted from, {folder}, is gone" in task.error.message
+    assert ended(other).state == "COMPLETED"
 
 
 # Starting
@@ -312,3 +310,22 @@ def test_agent_times_keep_their_proportions(lease: str | None) -> None:
         assert settings.heartbeat_seconds == limits.HEARTBEAT_SECONDS
         assert settings.lease_margin_seconds == limits.LEASE_MARGIN_SECONDS
         assert settings.drain_grace_seconds == limits.DRAIN_GRACE_SECONDS
+
+
+def test_who_waits_is_told_what_keeps_agents_from_working(grid: Grid, tmp_path: Path) -> None:
+    """By the error of a wait whose time is over, and by ``htcgrid status``."""
+    session = grid.submit(GATE, gated(tmp_path, 1, gates=1))
+    plane = plane_of(grid)
+    troubled = AgentRecord("troubled", "default", "host", 1, 2, 0, plane.clock.now(), "too many open files")
+    plane.store.beat(troubled)
+    try:
+        with pytest.raises(WaitTimeout, match="agent troubled: too many open files"):
+            session.wait(timeout=0)
+        with pytest.raises(WaitTimeout, match="agent troubled: too many open files"):
+            list(session.as_completed(timeout=0))
+        shown = CliRunner().invoke(cli, ["status", session.id, "--url", grid.url])
+        assert "too many open files" in shown.output
+    finally:
+        plane.store.forget_agent("troubled")
+        (tmp_path / "gate").touch()
+    assert ended(session).state == "COMPLETED"

@@ -182,7 +182,7 @@ def test_every_error_of_ours_has_a_code() -> None:
         "IncompatibleGrid": 3, "GridUnavailable": 3, "SessionNotFound": 4, "SessionConflict": 2,
         "SessionNotFinished": 2, "IllegalTransition": 1, "LeaseLost": 3, "CorruptPayload": 3, "SignatureInvalid": 3,
         "ResultTooLarge": 3, "WaitTimeout": 5, "TaskFailed": 1, "SessionFailed": 1,
-        "AccessDenied": 3, "InvalidPackage": 2, "NotTabular": 2,
+        "AccessDenied": 3, "CredentialsExpired": 3, "InvalidPackage": 2, "NotTabular": 2, "WouldDeadlock": 3,
     }  # fmt: skip
 
 

@@ -138,12 +138,18 @@ def test_builtin_exceptions(pool: Executor, function: Any, kind: type[Exception]
     assert str(error) == text
 
 
-@pytest.mark.parametrize("how", ["raise_unsendable", "raise_unreadable", "exit_hard", "segfault", "return_lock"])
+def test_an_exception_whose_constructor_takes_other_arguments(pool: Executor) -> None:
+    misbehave: Callable[..., Any] = handlers.misbehave
+    error = pool.submit(misbehave, {"n": 0, "how": "raise_unreadable"}, None).exception(timeout=GUARD_SECONDS)
+    assert (type(error), str(error)) == (handlers.Unreadable, "7: two arguments")
+
+
+@pytest.mark.parametrize("how", ["raise_unsendable", "exit_hard", "segfault", "return_lock"])
 def test_what_cannot_be_sent_back_is_told_as_text(pool: Executor, how: str) -> None:
     misbehave: Callable[..., Any] = handlers.misbehave
     error = pool.submit(misbehave, {"n": 0, "how": how}, None).exception(timeout=GUARD_SECONDS)
     assert isinstance(error, TaskFailed)
-    assert error.error.type in {"Unsendable", "Unreadable", "WorkerCrashed", "InvalidResult"}
+    assert error.error.type in {"Unsendable", "WorkerCrashed", "InvalidResult"}
     assert result_of(pool.submit(pow, 2, 2)) == 4
 
 
@@ -363,7 +369,31 @@ def test_map_refuses_a_chunksize_below_one(pool: Executor) -> None:
         pool.map(abs, [1], chunksize=0)
 
 
+def test_the_time_of_a_map_begins_with_the_call(pool: Executor, gate: Path) -> None:
+    results = pool.map(handlers.pass_first, [1], [str(gate)], timeout=-1)
+    with pytest.raises(TimeoutError):
+        next(results)
+
+
+def test_who_asks_for_its_workers_is_told_the_slots(pool: Any) -> None:
+    assert result_of(pool.submit(pow, 2, 2)) == 4
+    assert pool._max_workers == 2
+
+
 # shutdown
+
+
+def test_the_end_of_the_block_waits_for_maps_that_nobody_reads(grid: Grid) -> None:
+    with grid.executor() as executor:
+        executor.map(handlers.slow_double, range(10))
+    assert grid.sessions(limit=1)[0].progress().state is SessionState.COMPLETED
+
+
+def test_shutdown_may_cancel_maps(grid: Grid, gate: Path) -> None:
+    executor = grid.executor()
+    executor.map(handlers.pass_first, [1], [str(gate)])
+    executor.shutdown(wait=True, cancel_futures=True)
+    assert grid.sessions(limit=1)[0].progress().state is SessionState.CANCELLED
 
 
 def test_the_end_of_the_block_waits_for_every_call(grid: Grid) -> None:

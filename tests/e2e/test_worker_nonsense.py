@@ -23,6 +23,11 @@ def outcomes(serial: int) -> str:
     return wire.pack_outcomes(serial, codec.pack(page)).hex()
 
 
+def waits(serial: int = 2, **changed: object) -> str:
+    """A task's wait, of the second chunk that its agent gives out."""
+    return wire.json_message(Kind.WAITS, {"serial": serial, "position": 0, "sessions": [], **changed}).hex()
+
+
 NONSENSE = {
     "an unknown kind": "00000000ff",
     "longer than anything": "ffffffff07",
@@ -34,6 +39,11 @@ NONSENSE = {
     "that it has started, again": wire.message(Kind.HELLO).hex(),
     "that it has loaded what nobody asked for": wire.message(Kind.LOADED).hex(),
     "outcomes of a chunk that it was not given": outcomes(1_000_000),
+    "a wait of a chunk that it was not given": waits(serial=1_000_000),
+    "a wait for another tenant's session": waits(sessions=["other.s-0123456789"]),
+    "a wait for what is no session": waits(sessions=["../grid.db"]),
+    "a wait for more sessions than anybody waits for": waits(sessions=["s-0123456789"] * 101),
+    "a wait that is none": wire.message(Kind.WAITS, b"[]").hex(),
 }
 
 

@@ -46,7 +46,7 @@ def test_what_ended_is_told_before_the_worker_ends_for_edited_sources(
     flushed: list[Flushed] = []
 
     def heard() -> bool:
-        flushed.extend(process.read()[0])
+        flushed.extend(event for event in process.read()[0] if isinstance(event, Flushed))
         return process.stale
 
     try:

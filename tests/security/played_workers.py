@@ -44,7 +44,7 @@ class Played(Process):
     started: ClassVar[list[Played]] = []
 
     @classmethod
-    def start(cls, slot: int, function: FunctionRef) -> Self:
+    def start(cls, slot: int, function: FunctionRef, threads_each: int | None = None) -> Self:  # noqa: ARG003
         """One that says that it runs."""
         ours, theirs = socket.socketpair()
         fd = gauge_memory()

@@ -142,7 +142,7 @@ def test_events_that_are_refused_are_not_repeated(tmp_path: Path, function: Any,
 
 def test_the_key_is_told_to_nobody(url: str) -> None:
     with connect(url) as grid:
-        key = plane_of(grid).key
+        key = plane_of(grid).keys.signer().secret
         session = grid.submit(len, ["abc"])
         ended(session)
         told = [repr(grid), repr(plane_of(grid)), repr(gateway_of(grid).deployment), repr(session)]
@@ -160,8 +160,8 @@ def test_corrupt_payloads_are_not_repeated(tmp_path: Path) -> None:
     session = grid.submit(len, [CANARY])
     (block,) = plane.store.blocks(session.id, 0, 1)
     assert block.payload.data is not None
-    with plane.store._database.write() as db:  # type: ignore[attr-defined]
-        db.execute("UPDATE blocks SET data = ?, size = size + 1", (b"\0" + block.payload.data,))
+    damage, data = "UPDATE blocks SET data = ?, size = size + 1", b"\0" + block.payload.data
+    plane.store._database.write(lambda db: db.execute(damage, (data,)))  # type: ignore[attr-defined]
     work = take(plane, Hint(session.id, root_id(0)))
     assert work is not None
     assert work.corrupt
@@ -179,7 +179,7 @@ def test_commands_do_not_carry_secrets(url: str) -> None:
         pytest.skip("processes are looked up in /proc")
     with connect(url) as grid:
         ended(grid.submit(len, [CANARY]))
-        key = plane_of(grid).key
+        key = plane_of(grid).keys.signer().secret
     seen = 0
     for path in proc.glob("[0-9]*/cmdline"):
         try:

@@ -87,8 +87,7 @@ class TestLocal:
         return still_grid(plane).submit(DOUBLE, [1, 2], name=BAD, labels={"kind": BAD}).id
 
     def damage(self, root: Path, statement: str, *values: object) -> None:
-        with Database(Directory(root).database).write() as db:
-            assert db.execute(statement, values).rowcount
+        assert Database(Directory(root).database).write(lambda db: db.execute(statement, values).rowcount)
 
     def the_others_go_on(self, url: str, bad: str, said: str) -> None:
         with connect(url) as grid:

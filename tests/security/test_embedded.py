@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, SignatureInvalid
-from htcgrid_core.codecs.signing import seal
+from htcgrid_core.codecs.signing import Key, seal
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.local.agent_processes import stop_agents
 from htcgrid_core.local.directory import Directory
@@ -76,7 +76,7 @@ def test_a_tampered_function_is_not_loaded(grid: Grid, tmp_path: Path, signed_wi
     (blob,) = (directory.blobs / "functions").iterdir()
     bomb = pickle.dumps(Bomb(trace))
     blob.chmod(0o600)
-    blob.write_bytes(seal(signed_with, "", "function", bomb) if signed_with else bomb)
+    blob.write_bytes(seal(Key(signed_with), "", "function", bomb) if signed_with else bomb)
     session = grid.submit(identity, [1], retry=ONCE)
     (failure,) = session.results(errors="return")
     assert failure.error.type == "CorruptPayload"
@@ -89,7 +89,7 @@ def test_a_function_that_changes_after_it_was_verified_is_not_loaded(grid: Grid,
     assert list(grid.submit(identity, [1]).results()) == [1]
     (blob,) = (Directory(tmp_path / "grid").blobs / "functions").iterdir()
     blob.chmod(0o600)
-    blob.write_bytes(seal(b"another key", "", "function", pickle.dumps(Bomb(trace))))
+    blob.write_bytes(seal(Key(b"another key"), "", "function", pickle.dumps(Bomb(trace))))
     session = grid.submit(identity, [1], retry=ONCE, memory_mb=512)  # of a worker of its own
     (failure,) = session.results(errors="return")
     assert (failure.error.type, "does not have the digest" in failure.error.message) == ("InitError", True)
@@ -102,7 +102,7 @@ def test_results_that_were_tampered_with_are_refused(grid: Grid, tmp_path: Path)
     session = grid.submit(lambda event: event, [1, 2, 3])
     session.wait()
     connection = plane_of(grid).store._database.connection()  # type: ignore[attr-defined]  # the attacker's hands
-    forged = seal(b"another key", session.id, "outcomes", pickle.dumps(Bomb(trace)))
+    forged = seal(Key(b"another key"), session.id, "outcomes", pickle.dumps(Bomb(trace)))
     connection.execute("UPDATE outcomes SET data = ?, size = ?", (forged, len(forged)))
     with pytest.raises(SignatureInvalid):
         list(session.results())

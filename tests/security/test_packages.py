@@ -19,9 +19,10 @@ from htcgrid_core.agent.workers.launch import BAD_PACKAGE, launcher
 from htcgrid_core.agent.workers.unpacked_packages import hold
 from htcgrid_core.client import packaging
 from htcgrid_core.codecs import packages
-from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal
+from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, Key, seal
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidPackage
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.services import functions
 from tests.e2e.support import ended, fresh_grid
 from tests.planes import KEY, memory_plane, plane_of, still_grid
@@ -93,7 +94,7 @@ def test_an_evil_archive_is_not_unpacked_either(tmp_path: Path, how: str) -> Non
 
 def _assert_not_unpacked(tmp_path: Path, data: bytes) -> None:
     """Launch a command in the package: it does not run, and nothing is left anywhere."""
-    sealed = seal(KEY, "", PACKAGE_PURPOSE, data)
+    sealed = seal(Key(KEY), "", PACKAGE_PURPOSE, data)
     digest = hashlib.sha256(sealed).hexdigest()
     (tmp_path / "blobs").mkdir(exist_ok=True)
     package = tmp_path / "blobs" / digest
@@ -129,7 +130,9 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     data = zipped(APP, ("zeros", "0" * (8 << 20)))
     assert len(data) < 1 << 14
     monkeypatch.setattr(limits, "MAX_UNPACKED_BYTES", 1 << 20)
-    sealed = seal(KEY, "", PACKAGE_PURPOSE, data.replace(struct.pack("<I", 8 << 20), struct.pack("<I", said_bytes)))
+    sealed = seal(
+        Key(KEY), "", PACKAGE_PURPOSE, data.replace(struct.pack("<I", 8 << 20), struct.pack("<I", said_bytes))
+    )
     package = tmp_path / "package"
     package.write_bytes(sealed)
     with pytest.raises(InvalidPackage):
@@ -261,7 +264,7 @@ def test_an_entry_is_of_its_own_name_and_number(grid: Grid, folder: Path) -> Non
 def test_an_entry_of_another_grid_is_refused(grid: Grid, folder: Path, tmp_path: Path) -> None:
     grid.deploy("app", folder, handler="app.handler")
     other = memory_plane(tmp_path / "other")
-    object.__setattr__(other, "key", b"o" * 32)
+    object.__setattr__(other, "keys", Keyring.of(b"o" * 32))
     other.blobs.put("registry/app/00000001", plane_of(grid).blobs.get("registry/app/00000001"))
     with pytest.raises(CorruptPayload):
         functions.resolve(other, "app")
@@ -275,7 +278,7 @@ def test_a_changed_package_is_not_run(folder: Path, tmp_path: Path, damage: str)
         path = plane_of(grid).blobs.path(version.blob)
         good = path.read_bytes()
         evil = zipped(("app.py", "def handler(event, context):\n    return 'evil'\n"))
-        resealed = seal(b"another key".ljust(32), "", PACKAGE_PURPOSE, evil)
+        resealed = seal(Key(b"another key".ljust(32)), "", PACKAGE_PURPOSE, evil)
         bad = {"flipped": good[:100] + bytes([good[100] ^ 1]) + good[101:], "cut": good[:-1], "resealed": resealed}
         overwrite(path, bad[damage])
         session = grid.submit("app", [1, 2], retry=RetryPolicy(max_attempts=3))

@@ -142,7 +142,7 @@ class TestFiles:
         assert stat.S_IMODE(directory.root.stat().st_mode) == 0o700
         for folder in (directory.blobs, directory.bells, directory.agents):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert stat.S_IMODE(directory.key_file.stat().st_mode) == 0o600
+        assert stat.S_IMODE((directory.root / "key").stat().st_mode) == 0o600
 
     def test_a_grid_in_a_folder_that_others_may_enter(self, tmp_path: Path, umask: None) -> None:
         """Made by its user beforehand: what the grid puts there is still its owner's only."""
@@ -156,9 +156,8 @@ class TestFiles:
             assert self.readable_by_others(root) == [root]
 
     def test_the_key_is_made_once_and_is_random(self, tmp_path: Path) -> None:
-        keys = {Directory(tmp_path / name) for name in ("a", "b")}
-        for directory in keys:
-            open_plane(directory)
-        assert len({directory.key() for directory in keys}) == 2
-        assert all(directory.key() == directory.key() and len(directory.key()) == 32 for directory in keys)
-        assert not [path for directory in keys for path in directory.root.glob(".key*")]
+        grids = [Directory(tmp_path / name) for name in ("a", "b", "a")]
+        secrets = [open_plane(directory).keys.signer().secret for directory in grids]
+        assert secrets[0] == secrets[2] != secrets[1]
+        assert {len(secret) for secret in secrets} == {32}
+        assert not [path for directory in grids for path in directory.root.glob(".key*")]

@@ -17,10 +17,11 @@ import pytest
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.agent.workers.launch import BAD_MACHINE, launcher
 from htcgrid_core.cloud.plane import CACHE_VARIABLE, cache_folder
+from htcgrid_core.codecs.signing import KEY_BYTES
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.disk.private import make_private
 from htcgrid_core.domain.errors import GridUnavailable
-from htcgrid_core.local.directory import KEY_BYTES, Directory, open_plane
+from htcgrid_core.local.directory import Directory, open_plane
 
 DIGEST = "0" * 64
 

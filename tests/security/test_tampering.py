@@ -14,7 +14,7 @@ from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
-from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, SHARED_PURPOSE, seal
+from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, SHARED_PURPOSE, Key, seal
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import CorruptPayload, SignatureInvalid
 from htcgrid_core.domain.outcome import TaskError
@@ -44,21 +44,21 @@ def test_the_bomb_works(bomb: Bomb) -> None:
 
 def overwrite(plane: Plane, statement: str, *values: Any) -> None:
     """Write into the tables, past every check."""
-    with plane.store._database.write() as db:  # type: ignore[attr-defined]
-        assert db.execute(statement, values).rowcount > 0
+    database = plane.store._database  # type: ignore[attr-defined]
+    assert database.write(lambda db: db.execute(statement, values).rowcount) > 0
 
 
 def forgeries(session_id: str, what: str, of: str, packed: bytes) -> list[bytes]:
     """Packed bytes as somebody without the key, or with what they saw elsewhere, might write them."""
     purpose = f"{what} of {of}"
-    good = seal(KEY, session_id, purpose, packed)
+    good = seal(Key(KEY), session_id, purpose, packed)
     return [
         packed,
         b"\0" * 32 + packed,
-        seal(WRONG_KEY, session_id, purpose, packed),
-        seal(KEY, "s-another", purpose, packed),
-        seal(KEY, session_id, f"{what} of another", packed),
-        seal(KEY, session_id, "", packed),
+        seal(Key(WRONG_KEY), session_id, purpose, packed),
+        seal(Key(KEY), "s-another", purpose, packed),
+        seal(Key(KEY), session_id, f"{what} of another", packed),
+        seal(Key(KEY), session_id, "", packed),
         good[:32] + packed[:-1] + bytes([packed[-1] ^ 1]),
     ]
 
@@ -153,7 +153,7 @@ class TestFunctionsAndSharedInputs:
         import hashlib
 
         verifier = BlobVerifier(plane)
-        good = seal(KEY, "", FUNCTION_PURPOSE, b"code")
+        good = seal(Key(KEY), "", FUNCTION_PURPOSE, b"code")
         key = f"functions/{hashlib.sha256(good).hexdigest()}"
         plane.blobs.put(key, bomb.data)
         with pytest.raises(CorruptPayload, match="digest"):
@@ -163,9 +163,9 @@ class TestFunctionsAndSharedInputs:
         "sealed",
         [
             lambda data: data,
-            lambda data: seal(WRONG_KEY, "", FUNCTION_PURPOSE, data),
-            lambda data: seal(KEY, "", SHARED_PURPOSE, data),
-            lambda data: seal(KEY, "s-1", FUNCTION_PURPOSE, data),
+            lambda data: seal(Key(WRONG_KEY), "", FUNCTION_PURPOSE, data),
+            lambda data: seal(Key(KEY), "", SHARED_PURPOSE, data),
+            lambda data: seal(Key(KEY), "s-1", FUNCTION_PURPOSE, data),
         ],
     )
     def test_whatever_is_not_signed_as_a_function(self, plane: Plane, bomb: Bomb, sealed: Any) -> None:
@@ -179,7 +179,7 @@ class TestFunctionsAndSharedInputs:
             BlobVerifier(plane).function(spec(function={"name": "x:y", "blob": key}))
         reference = f"{hashlib.sha256(data).hexdigest()}.pickle"
         plane.blobs.put(f"shared/{reference.removesuffix('.pickle')}", data)
-        if data != seal(KEY, "", SHARED_PURPOSE, bomb.data):
+        if data != seal(Key(KEY), "", SHARED_PURPOSE, bomb.data):
             with pytest.raises(SignatureInvalid):
                 BlobVerifier(plane).shared((reference,))
 
@@ -204,7 +204,7 @@ class TestAgent:
             session = still.submit(len, ["a", "b"])
             if what == "events":
                 forged = seal(
-                    WRONG_KEY, session.id, f"events of {session.spec.function.blob}", frames.pack([bomb.data] * 2)
+                    Key(WRONG_KEY), session.id, f"events of {session.spec.function.blob}", frames.pack([bomb.data] * 2)
                 )
                 overwrite(plane_of(grid), "UPDATE blocks SET data = ?, size = ?", forged, len(forged))
             else:

@@ -16,6 +16,7 @@ from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import AgentRecord, Claimed, Commit, Refused, Renewal, Renewed
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
@@ -74,7 +75,7 @@ def run(
         blobs=MemoryBlobs(),
         clock=VirtualClock(world),
         doorbell=SimulatedDoorbell(world, rates),
-        key=b"",
+        keys=Keyring.of(b""),
         time_slice_seconds=limits.TIME_SLICE_SECONDS,
         rng=random.Random(1),
         token=lambda: f"{world.rng.getrandbits(64):016x}",

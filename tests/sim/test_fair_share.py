@@ -14,6 +14,7 @@ from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec, within_tenant
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.faults import FaultRates
@@ -42,7 +43,7 @@ class FairShareGrid:
             blobs=MemoryBlobs(),
             clock=VirtualClock(self.world),
             doorbell=SimulatedDoorbell(self.world, rates),
-            key=b"",
+            keys=Keyring.of(b""),
             time_slice_seconds=SLICE_SECONDS,
             rng=random.Random(1),
             token=lambda: f"{self.world.rng.getrandbits(64):016x}",

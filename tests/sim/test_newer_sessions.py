@@ -21,6 +21,7 @@ from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import BundleQueue
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Claimed, Refused
 from htcgrid_core.services.reconcile import reconcile
@@ -68,7 +69,7 @@ class MixedGrid:
             blobs=MemoryBlobs(),
             clock=VirtualClock(self.world),
             doorbell=SimulatedDoorbell(self.world, rates),
-            key=b"",
+            keys=Keyring.of(b""),
             time_slice_seconds=0.5,
             rng=random.Random(1),
             token=lambda: f"{self.world.rng.getrandbits(64):016x}",

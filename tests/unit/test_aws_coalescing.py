@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +11,8 @@ from dataclasses import replace
 
 import pytest
 
+from htcgrid_core.adapters import locked
+from htcgrid_core.adapters.aws.dynamodb import coalescing
 from htcgrid_core.adapters.aws.dynamodb.coalescing import Coalescer
 from htcgrid_core.adapters.aws.dynamodb.held_leases import FRESH_SECONDS_A_LANE, HeldLeases, is_tidying
 from htcgrid_core.adapters.aws.dynamodb.lanes import FEWEST, MOST, lanes_of
@@ -19,6 +23,7 @@ from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.session_store import Commit
 from htcgrid_core.testing.contracts.facts import eventually
+from tests.interrupts import Interrupt, interrupted_at
 
 PLAIN = [name for name in (f"{number:08d}" for number in range(99)) if not is_tidying(name)]
 CHOSEN = next(name for name in (f"{number:08d}" for number in range(99)) if is_tidying(name))
@@ -41,7 +46,7 @@ class TestCoalescer:
             first = pool.submit(coalescer.run, "key", 0, 1, call)
             assert begun.wait(30)
             others = [pool.submit(coalescer.run, "key", part, 1, call) for part in range(1, 7)]
-            eventually(lambda: len(coalescer._waiting.get("key", ())), lambda count: count == 6)
+            eventually(lambda: len(coalescer._waiting.get("key", ())), lambda count: count == 7)
             go_on.set()
             assert first.result() == 0
             for part, future in enumerate(others, 1):
@@ -60,6 +65,57 @@ class TestCoalescer:
 
         with pytest.raises(KeyError):
             Coalescer[int, int](4).run("key", 1, 9, call)
+
+    def test_a_leader_that_is_interrupted_leaves_its_call_to_those_who_wait(self) -> None:
+        """Who hear nothing of the interruption."""
+        begun, go_on = threading.Event(), threading.Event()
+        coalescer: Coalescer[int, int] = Coalescer(4)
+
+        def interrupted(some: Sequence[int]) -> list[int | Exception]:
+            begun.set()
+            assert go_on.wait(30)
+            raise KeyboardInterrupt
+
+        with ThreadPoolExecutor(4) as pool:
+            leader = pool.submit(coalescer.run, "key", 0, 1, interrupted)
+            assert begun.wait(30)
+            others = [pool.submit(coalescer.run, "key", part, 1, negatives) for part in range(1, 4)]
+            eventually(lambda: len(coalescer._waiting["key"]), lambda count: count == 4)
+            go_on.set()
+            with pytest.raises(KeyboardInterrupt):
+                leader.result(30)
+            assert [future.result(30) for future in others] == [-1, -2, -3]
+        assert coalescer._waiting == {}
+
+    def test_at_whatever_line_a_leader_is_interrupted(self) -> None:
+        """Another thread's call is made, before and after."""
+        line = 0
+        while True:
+            line += 1
+            coalescer: Coalescer[int, int] = Coalescer(4)
+            begun = threading.Event()
+
+            def call(some: Sequence[int], coalescer: Coalescer[int, int] = coalescer) -> list[int | Exception]:
+                if not begun.is_set():  # noqa: B023 - this round's
+                    begun.set()  # noqa: B023
+                    eventually(lambda: len(coalescer._waiting["key"]), lambda count: count == 2)
+                return negatives(some)
+
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(lambda: begun.wait(30) and coalescer.run("key", 2, 1, negatives))  # noqa: B023
+                with interrupted_at(line, coalescing, locked) as seen, contextlib.suppress(Interrupt):
+                    coalescer.run("key", 1, 1, call)
+                begun.set()  # if it did not get so far
+                assert waiting.result(30) == -2
+            assert coalescer.run("key", 3, 1, negatives) == -3
+            if seen[0] < line:
+                break
+        assert line > 8
+
+
+def negatives(some: Sequence[int]) -> list[int | Exception]:
+    """A call's answers."""
+    return [-part for part in some]
 
 
 def done(bundle_id: str, *, failed: int = 0, now: float = NOW) -> Commit:
@@ -126,3 +182,25 @@ class TestRowCache:
         cache.put("s", 12)
         assert cache.add("s", before, lambda known: known + 1) is None
         assert cache.get("s") == 12
+
+
+def test_locks_are_free_in_a_forked_child() -> None:
+    """Which has none of the threads that held them."""
+    lock = locked.new_lock()
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            assert over.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(60)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire(blocking=False) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not lock.acquire(blocking=False)
+    over.set()
+    thread.join(60)

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, TokenRetrievalError
 
 from htcgrid_core.adapters.aws.errors import grid_error
-from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable
+from htcgrid_core.domain.errors import AccessDenied, CredentialsExpired, GridError, GridUnavailable
 from tests.aws.answering import answering
 
 LATER = "Signature not yet current: 20261128T235201Z is still later than 20261128T215700Z (20261128T215200Z + 5 min.)"
@@ -69,14 +69,14 @@ def test_bad_credentials_while_aws_says_another_time_are_a_wrong_clock(code: str
 @pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"])
 def test_expired_credentials_are_called_expired(code: str) -> None:
     error = refused(code, "The security token included in the request is expired", 403)
-    assert isinstance(error, AccessDenied)
+    assert isinstance(error, CredentialsExpired)
     assert "credentials have expired" in str(error)
     assert "not valid" not in str(error)
 
 
 def test_an_expired_login_is_called_expired() -> None:
     error = grid_error(TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"), "AWS")
-    assert isinstance(error, AccessDenied)
+    assert isinstance(error, CredentialsExpired)
     assert "credentials have expired" in str(error)
 
 

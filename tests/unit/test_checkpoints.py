@@ -5,14 +5,19 @@ from __future__ import annotations
 import logging
 import sqlite3
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints
+from htcgrid_core.adapters.local.sqlite.checkpoints import Checkpoints, _checkpoint
+from htcgrid_core.adapters.local.sqlite.connection import Work
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.testing.contracts.facts import eventually
 
 SOON = 0.01
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -23,9 +28,8 @@ def path(tmp_path: Path) -> Path:
 
 def write(database: Database, name: str, size: int = 1 << 16) -> None:
     """Commit a few pages."""
-    with database.write() as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS payloads (name TEXT, data BLOB)")
-        connection.execute("INSERT INTO payloads VALUES (?, ?)", (name, bytes(size)))
+    database.write(lambda db: db.execute("CREATE TABLE IF NOT EXISTS payloads (name TEXT, data BLOB)"))
+    database.write(lambda db: db.execute("INSERT INTO payloads VALUES (?, ?)", (name, bytes(size))))
 
 
 def grown(path: Path, size: int) -> int:
@@ -63,15 +67,15 @@ def test_what_a_reader_still_needs_is_moved_once_it_is_done(path: Path) -> None:
 def test_nothing_is_done_where_nobody_commits(path: Path) -> None:
     """An idle grid costs no writes."""
     database = Database(path)
-    checkpoints = Checkpoints(database, SOON)
-    first = checkpoints._checkpoint(None)
+    connection = database.connection()
+    first = _checkpoint(None, connection)
     assert first is not None
     statements: list[str] = []
-    database.connection().set_trace_callback(statements.append)
-    assert checkpoints._checkpoint(first) == first
+    connection.set_trace_callback(statements.append)
+    assert _checkpoint(first, connection) == first
     assert statements == ["PRAGMA data_version"]
     write(Database(path), "another's")
-    assert checkpoints._checkpoint(first) not in (first, None)
+    assert _checkpoint(first, connection) not in (first, None)
     assert statements[-1] == "PRAGMA wal_checkpoint(PASSIVE)"
 
 
@@ -80,15 +84,15 @@ def test_it_goes_on_after_a_failure(
 ) -> None:
     """And says what the log could not be moved for."""
     committing, failing = Database(path), Database(path)
-    real, calls = failing.connection, []
+    real, calls = failing.read, []
 
-    def fails_once() -> sqlite3.Connection:
+    def fails_once(work: Work[T]) -> T:
         calls.append(1)
         if len(calls) == 1:
-            raise sqlite3.OperationalError("disk I/O error")
-        return real()
+            raise GridUnavailable("disk I/O error")
+        return real(work)
 
-    monkeypatch.setattr(failing, "connection", fails_once)
+    monkeypatch.setattr(failing, "read", fails_once)
     moved = path.stat().st_size + (1 << 16)
     write(committing, "first")
     with caplog.at_level(logging.WARNING), Checkpoints(failing, SOON):

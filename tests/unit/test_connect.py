@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from htcgrid_core.agent.cores import available_cores
 from htcgrid_core.client.connect import connect
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, UnknownGrid
@@ -106,8 +107,9 @@ def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_slots_are_the_cores_shared_among_the_agents() -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     assert Fleet().slots_each == cores
     assert Fleet(agents=10 * cores).slots_each == 1
     assert Fleet(slots=7).slots_each == 7
+    assert (Fleet(slots=7).cores_each, Fleet(agents=10 * cores).cores_each) == (cores, 1)
     assert Fleet().idle_seconds == limits.AGENT_IDLE_SECONDS

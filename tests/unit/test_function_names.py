@@ -17,6 +17,7 @@ from htcgrid_core.codecs.signing import unseal
 from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput
 from htcgrid_core.domain.function import Environment
 from htcgrid_core.gateway.in_process import InProcessGateway
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from tests.planes import KEY, StillDeployment
 
@@ -146,7 +147,7 @@ class TestCallables:
         (key,) = specs
         assert key is not None
         assert key.startswith("functions/")
-        assert unseal(KEY, "", "function", plane.blobs.get(key))
+        assert unseal(Keyring.of(KEY), "", "function", plane.blobs.get(key))
 
     def test_what_cannot_be_pickled(self, plane: Plane) -> None:
         import threading

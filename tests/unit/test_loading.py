@@ -15,7 +15,7 @@ import pytest
 
 import htcgrid_core
 from htcgrid_core.agent.workers.native.loading import Sources, load
-from htcgrid_core.codecs.signing import seal
+from htcgrid_core.codecs.signing import Key, seal
 from htcgrid_core.domain.errors import CorruptPayload
 
 
@@ -68,15 +68,15 @@ class TestLoad:
 
     def test_a_callable(self, tmp_path: Path) -> None:
         path = tmp_path / "function"
-        sealed = seal(b"key", "", "function", cloudpickle.dumps(lambda event: event + 1))
+        sealed = seal(Key(b"key"), "", "function", cloudpickle.dumps(lambda event: event + 1))
         path.write_bytes(sealed)
         spec = {"name": "x:y", "callable_path": str(path), "callable_digest": hashlib.sha256(sealed).hexdigest()}
         assert load(spec)(41) == 42
 
     def test_a_callable_that_is_not_the_one_that_was_verified(self, tmp_path: Path) -> None:
         """Its file was written to after the agent had looked: it is not loaded, whoever signed it."""
-        path, verified = tmp_path / "function", seal(b"key", "", "function", cloudpickle.dumps(len))
-        path.write_bytes(seal(b"key", "", "function", cloudpickle.dumps(sum)))
+        path, verified = tmp_path / "function", seal(Key(b"key"), "", "function", cloudpickle.dumps(len))
+        path.write_bytes(seal(Key(b"key"), "", "function", cloudpickle.dumps(sum)))
         spec = {"name": "x:y", "callable_path": str(path), "callable_digest": hashlib.sha256(verified).hexdigest()}
         with pytest.raises(CorruptPayload, match="does not have the digest"):
             load(spec)

@@ -17,7 +17,7 @@ import pytest
 from htcgrid_core.agent.workers.launch import BAD_PACKAGE, launcher
 from htcgrid_core.agent.workers.unpacked_packages import STAMP, TASK, hold, task_folder
 from htcgrid_core.codecs.packages import Entry, pack
-from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, seal
+from htcgrid_core.codecs.signing import PACKAGE_PURPOSE, Key, seal
 from htcgrid_core.domain.errors import InvalidPackage
 from htcgrid_core.testing.contracts.facts import together
 from tests.planes import KEY
@@ -38,7 +38,7 @@ def stored(folder: Path, name: str) -> tuple[str, Path]:
         Entry("data.txt", False, iter([text])),
         Entry("bin/run", True, iter([b"#!/bin/sh\npwd\ncat data.txt\n"])),
     ]
-    sealed = seal(KEY, "", PACKAGE_PURPOSE, pack(entries).data)
+    sealed = seal(Key(KEY), "", PACKAGE_PURPOSE, pack(entries).data)
     digest = hashlib.sha256(sealed).hexdigest()
     (folder / digest).write_bytes(sealed)
     return digest, folder / digest

@@ -23,6 +23,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "url-options": options.url,
     "agent-settings": options.agents,
     "passed-variables": options.passed_variables,
+    "thread-variables": options.thread_variables,
     "metrics": metrics.tables,
     "commands": commands.reference,
     "reference": reference.reference,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pydantic import BaseModel
 
 from htcgrid_core.agent.workers.environment import PASSED_PREFIXES, PASSED_VARIABLES, PYTHON_VARIABLES
+from htcgrid_core.agent.workers.threads import VARIABLES
 from htcgrid_core.local.address import LocalOptions
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from tools.docs.docstrings import Docstring
@@ -20,6 +21,11 @@ def url() -> str:
 def agents() -> str:
     """What an agent reads from its environment."""
     return _table(AgentTimes, lambda name: PREFIX + name.upper())
+
+
+def thread_variables() -> str:
+    """The variables that say how many threads libraries begin."""
+    return ", ".join(f"`{name}`" for name in VARIABLES)
 
 
 def passed_variables() -> str:

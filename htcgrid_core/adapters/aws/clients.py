@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
-from htcgrid_core.adapters.aws.errors import aws_errors
+from htcgrid_core.adapters.aws.errors import EXPIRED, aws_errors
 from htcgrid_core.adapters.aws.request_metrics import observe
 from htcgrid_core.adapters.aws.settings import AwsSettings
+from htcgrid_core.adapters.locked import locked, new_lock
 from htcgrid_core.domain.errors import UnknownGrid
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 
@@ -39,7 +39,7 @@ class Clients:
         self._settings = settings
         self._metrics = metrics
         self._given = session
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._made: dict[str, Any] = {}
         self._session: boto3.Session | None = None
         self._pid = os.getpid()
@@ -88,32 +88,54 @@ class Clients:
         Raises:
             UnknownGrid: none is set anywhere.
         """
-        with self._lock, aws_errors("AWS"):
-            region = self._settings.region or self._in_session().region_name
+        region = self._known_region()
         if not region:
             raise UnknownGrid(
                 "no AWS region is set: name it in the URL, as in aws://NAME?region=eu-west-1, or in AWS_REGION"
             )
         return region
 
+    @locked
+    def close(self) -> None:
+        """Close connections; whoever goes on opens new ones."""
+        made, self._made = self._made, {}
+        if self._pid == os.getpid():
+            for client in made.values():
+                client.close()
+
+    @locked
+    def _known_region(self) -> str | None:
+        with aws_errors("AWS"):
+            return self._settings.region or self._in_session().region_name
+
     def _client(self, service: str, elsewhere: str = "") -> Any:
         name = f"{service} {elsewhere}"
         client = self._made.get(name)
         if client is not None and self._pid == os.getpid():
             return client
-        region = elsewhere or self.region
-        with self._lock, aws_errors(f"AWS in {region}"):
+        return self._make(name, service, elsewhere or self.region)
+
+    @locked
+    def _make(self, name: str, service: str, region: str) -> Any:
+        with aws_errors(f"AWS in {region}"):
             session = self._in_session()  # first: it forgets what a parent process made
             if name not in self._made:
                 client = session.client(  # type: ignore[call-overload]  # the name is not a literal
                     service, region_name=region, endpoint_url=self._settings.endpoint, config=self._config(service)
                 )
+                client.meta.events.register("after-call", self._forget_if_expired)
                 if service == "s3":
                     _send_at_once(client)
                 if self._metrics is not NO_METRICS:
                     observe(client, self._metrics)
                 self._made[name] = client
             return self._made[name]
+
+    @locked
+    def _forget_if_expired(self, /, parsed: dict[str, Any], **_: Any) -> None:
+        """Have the next call look for credentials anew: the old ones have expired, and may be renewed in a file."""
+        if self._given is None and parsed.get("Error", {}).get("Code") in EXPIRED:
+            self._made, self._session = {}, None
 
     def _in_session(self) -> boto3.Session:
         if self._session is None or self._pid != os.getpid():  # a forked child must not share its parent's sockets

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
+
+from htcgrid_core.adapters.locked import locked, new_lock
 
 
 class ProcessBell:
@@ -13,7 +14,7 @@ class ProcessBell:
 
     def __init__(self, doorbell: ProcessDoorbell, topics: tuple[str, ...]) -> None:
         self._doorbell = doorbell
-        self._lock = threading.RLock()  # a signal handler may ring while this thread does
+        self._lock = new_lock()  # a signal handler may ring while this thread does
         self.topics = topics
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -21,12 +22,12 @@ class ProcessBell:
         """Readable once rung."""
         return self._read
 
+    @locked
     def ring(self) -> None:
         """Make it readable; one that is closed or rings already is left alone."""
-        with self._lock:
-            if self._write >= 0:
-                with contextlib.suppress(BlockingIOError):  # full: it is ringing
-                    os.write(self._write, b"!")
+        if self._write >= 0:
+            with contextlib.suppress(BlockingIOError):  # full: it is ringing
+                os.write(self._write, b"!")
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait until rung, and clear; False if the time ran out."""
@@ -48,39 +49,39 @@ class ProcessBell:
     def close(self) -> None:
         """Stop listening."""
         self._doorbell.leave(self)
-        with self._lock:
-            if self._write >= 0:
-                os.close(self._write)
-                os.close(self._read)
-                self._read = self._write = -1
+        self._close()
+
+    @locked
+    def _close(self) -> None:
+        if self._write >= 0:
+            os.close(self._write)
+            os.close(self._read)
+            self._read = self._write = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_write", -1) >= 0:
+            self.close()
 
 
 class ProcessDoorbell:
     """The listeners of this process."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may ring while this thread does
         self._bells: list[ProcessBell] = []
 
     def listen(self, *topics: str) -> ProcessBell:
         """A bell for these topics."""
         bell = ProcessBell(self, topics)
-        with self._lock:
-            self._bells.append(bell)
+        self._bells.append(bell)
         return bell
 
     def ring(self, *topics: str) -> None:
         """Wake the listeners of these topics in this process."""
-        if not self._bells:
-            return
-        with self._lock:
-            bells = list(self._bells)
-        for bell in bells:
+        for bell in list(self._bells):
             if not set(bell.topics).isdisjoint(topics):
                 bell.ring()
 
     def leave(self, bell: ProcessBell) -> None:
         """A listener has closed."""
-        with self._lock:
-            if bell in self._bells:
-                self._bells.remove(bell)
+        with contextlib.suppress(ValueError):  # it had already
+            self._bells.remove(bell)

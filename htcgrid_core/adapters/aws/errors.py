@@ -27,7 +27,7 @@ from botocore.exceptions import (
 
 from htcgrid_core.adapters.aws.clock_skew import ALLOWED_SECONDS, both_times, is_clock_skew, skew_seconds
 from htcgrid_core.adapters.aws.endpoints import forgotten_variables
-from htcgrid_core.domain.errors import AccessDenied, GridError, GridUnavailable, UnknownGrid
+from htcgrid_core.domain.errors import AccessDenied, CredentialsExpired, GridError, GridUnavailable, UnknownGrid
 
 THROTTLED = frozenset(
     {
@@ -51,7 +51,7 @@ _DENIED = frozenset(
         "KMS.AccessDeniedException", "KmsAccessDenied", "NotAuthorized", "UnauthorizedOperation",
     }
 )  # fmt: skip
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _BAD_SIGNATURE = frozenset(  # which a wrong clock makes, too
     {
         "AuthFailure", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
@@ -115,7 +115,9 @@ def grid_error(error: BotoCoreError | ClientError, resource: str) -> GridError:
     if isinstance(error, _NO_CREDENTIALS):
         said = _sentence(error)
         if "expired" in said:
-            return AccessDenied(f"{resource}: the AWS credentials have expired ({said}); renew them: `aws sso login`")
+            return CredentialsExpired(
+                f"{resource}: the AWS credentials have expired ({said}); renew them: `aws sso login`"
+            )
         return AccessDenied(
             f"{resource}: there are no AWS credentials to use ({said}); set AWS_PROFILE, run `aws sso login`, or give "
             "this machine a role"
@@ -160,8 +162,8 @@ def _of_answer(error: ClientError, resource: str) -> GridError:
             f"{resource}: the clock of this machine is wrong ({code}): {both_times(error, time.time())}; set it, as "
             "NTP does by itself. The credentials are not at fault"
         )
-    if code in _EXPIRED or code == "RequestExpired":
-        return AccessDenied(
+    if code in EXPIRED or code == "RequestExpired":
+        return CredentialsExpired(
             f"{resource}: the AWS credentials have expired ({code}: {said}); renew them, for example with "
             "`aws sso login`"
         )

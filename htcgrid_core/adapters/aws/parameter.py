@@ -1,4 +1,4 @@
-"""The one SSM parameter that a grid's name stands for, and the secret beside it."""
+"""The one SSM parameter that a grid's name stands for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 PARENT = "/htcgrid"
-KEY_BYTES = 32
 
 
 class PoolQueues(BaseModel):
@@ -54,7 +53,7 @@ class GridParameter(BaseModel):
         table, bucket: names.
         account: that owns the bucket; empty if whoever wrote this did not say.
         queues: of each pool.
-        key: name of the SecureString parameter with the secret that signs pickles, as hex.
+        key: name of the SecureString parameter with the first secret that signs pickles, as hex (keys.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a later Terraform module may say more
@@ -97,25 +96,13 @@ def read_parameter(clients: Clients, name: str) -> GridParameter:
         ) from None
 
 
-def read_key(clients: Clients, name: str, parameter: GridParameter) -> bytes:
-    """The secret with which pickles are signed."""
-    text = _read(clients, name, parameter.key, secret=True)
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) < KEY_BYTES:  # what it says must not be told, not even in part
-        raise IncompatibleGrid(f"SSM parameter {parameter.key} is not {KEY_BYTES} bytes in hexadecimal")
-    return key
-
-
-def _read(clients: Clients, name: str, parameter: str, *, secret: bool = False) -> str:
+def _read(clients: Clients, name: str, parameter: str) -> str:
     from botocore.exceptions import ClientError
 
     ssm = clients.ssm
     with aws_errors(f"SSM parameter {parameter} in {clients.region}"):
         try:
-            answer = ssm.get_parameter(Name=parameter, WithDecryption=secret)
+            answer = ssm.get_parameter(Name=parameter)
         except ClientError as error:
             if code_of(error) != "ParameterNotFound":
                 raise

@@ -21,17 +21,23 @@ class FifoBell:
     def __init__(self, folders: list[Path]) -> None:
         self._paths: list[Path] = []
         self._fds: list[int] = []
+        self._pid = os.getpid()
         self._poll = select.epoll() if hasattr(select, "epoll") else None
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+            path = folder / f"{self._pid}-{secrets.token_hex(4)}"
+            self._paths.append(path)
             os.mkfifo(path, 0o600)
             # Read and write: with a writer of our own the pipe never reports end-of-file.
             fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._paths.append(path)
             self._fds.append(fd)
             if self._poll is not None:
                 self._poll.register(fd, select.EPOLLIN)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process made it: a forked child must not read its parent's."""
+        return self._pid == os.getpid()
 
     def fileno(self) -> int:
         """Readable once rung."""
@@ -58,14 +64,20 @@ class FifoBell:
                 pass
 
     def close(self) -> None:
-        """Stop listening."""
-        for path in self._paths:
-            path.unlink(missing_ok=True)
-        for fd in self._fds:
+        """Stop listening; a forked child gives back its descriptors, and its parent goes on."""
+        paths, self._paths = self._paths, []
+        fds, self._fds = self._fds, []
+        if self.is_own:
+            for path in paths:
+                path.unlink(missing_ok=True)
+        for fd in fds:
             os.close(fd)
         if self._poll is not None:
             self._poll.close()
-        self._paths, self._fds = [], []
+
+    def __del__(self) -> None:
+        if getattr(self, "_paths", None):  # it was made, and not closed
+            self.close()
 
 
 class FifoDoorbell:

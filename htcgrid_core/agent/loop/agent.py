@@ -23,7 +23,16 @@ from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.worker import Flushed, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost, WorkerPool
+from htcgrid_core.ports.worker import (
+    Flushed,
+    LoadFailed,
+    Rung,
+    StartFailed,
+    Waits,
+    WorkerEvent,
+    WorkerLost,
+    WorkerPool,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -138,6 +147,7 @@ class Agent:
         self._do_what_is_due()
         if self._drain_until is None:
             self._claims.claim()
+            self._claims.claim_waited()
         else:
             self._commits.hand_back(grace_is_over=clock.monotonic() >= self._drain_until)
         for event in self._workers.wait(self._next_time() - clock.monotonic()):
@@ -189,10 +199,16 @@ class Agent:
                 self._slots.on_load_failed(event)
             case StartFailed():
                 count.add(metrics.WORKERS_LOST, reason="start_failed")
+                if self._slots.rest(event.slot):
+                    self.readiness.worker_missed(event.reason)
+                    return
                 self.readiness.worker_failed(event.reason)
                 self._slots.release(event.slot)
                 if self.readiness.missing or self.readiness.workers_are_open:
                     self._commits.give_all_away()
+            case Waits():
+                self._slots.on_waits(event)
+                self._claims.waits_changed()
             case Rung():
                 self._claims.rung()
                 if self._state.leases and self._session_check.due_at == float("inf"):

@@ -16,7 +16,7 @@ from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.worker import FunctionRef
+from htcgrid_core.ports.worker import FunctionRef, OwnGrid
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.claim import Work
 
@@ -31,6 +31,7 @@ class BlobVerifier:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
+        self.grid = OwnGrid(plane.url, plane.identity)
         self._verified_paths: SharedLruCache[str, str] = SharedLruCache(BLOBS_VERIFIED)
         self._touched_at: SharedLruCache[str, float] = SharedLruCache(BLOBS_VERIFIED)
 
@@ -65,7 +66,7 @@ class BlobVerifier:
             if hashlib.sha256(data).hexdigest() != key.rpartition("/")[2]:
                 raise CorruptPayload(f"blob {key} does not have the digest that its name says")
             if signed_for:
-                unseal(self._plane.key, "", signed_for, data)
+                unseal(self._plane.keys, "", signed_for, data)
             self._verified_paths.put(key, str(path))
         now = self._plane.clock.monotonic()
         if now - (self._touched_at.get(key) or float("-inf")) >= limits.SWEEP_SECONDS:
@@ -95,7 +96,7 @@ def prepare(verifier: BlobVerifier, work: Work, message: Message | None, clock: 
             failure = error
     return LeasedBundle(
         work=work,
-        function=FunctionRef(spec.worker_key, work.bundle.session_id, spec, callable_path),
+        function=FunctionRef(spec.worker_key, work.bundle.session_id, spec, callable_path, grid=verifier.grid),
         clock=clock,
         message=message,
         offsets=[] if events is None else events.offsets(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterator
 from functools import partial
 from math import ceil
 
@@ -16,12 +17,13 @@ from htcgrid_core.agent.loop.resent_hints import ResentHints
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.lru import SharedLruCache
 from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, IncompatibleGrid
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.log_context import LogContext
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
-from htcgrid_core.ports.bundle_queue import Message
+from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.services.call_retries import delete_message
 from htcgrid_core.services.claim import claim
 from htcgrid_core.services.unreadable import end_unreadable
@@ -49,6 +51,7 @@ class Claims:
         self._specs: SharedLruCache[str, SessionSpec] = SharedLruCache(SPECS_CACHED)
         self._begun = 0  # bundles
         self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
+        self._waited_at = float("inf")  # and the store, for what tasks here wait for
 
     @property
     def under_way(self) -> int:
@@ -57,11 +60,16 @@ class Claims:
 
     def rung(self) -> None:
         """There may be work."""
-        self._wake_at = float("-inf")
+        self._wake_at = self._waited_at = float("-inf")
+
+    def waits_changed(self) -> None:
+        """Tasks wait for other sessions than before."""
+        self._waited_at = float("-inf")
 
     def next_time(self) -> float:
         """Monotonic time at which to ask the queue again."""
-        return self._wake_at if self._wants_work() else float("inf")
+        queue_at = self._wake_at if self._wants_work() else float("inf")
+        return min(queue_at, self._waited_at if self._wants_waited() else float("inf"))
 
     # How much
 
@@ -82,7 +90,7 @@ class Claims:
     def _backlog(self) -> int:
         """Unstarted tasks that bridge the time of a claim; none while it is not known how long tasks take."""
         slots = self._state.slots
-        if slots.idle:
+        if slots.idle or slots.all_wait:
             return 0
         paces = [slots.durations.expected(session_id) for session_id in {key[0] for key in self._state.leases}]
         measured = [seconds for seconds in paces if seconds is not None]
@@ -121,6 +129,40 @@ class Claims:
                 self._wake_at = max(self._wake_at, clock.monotonic() + state.plane.rng.uniform(0.0, 0.01))
             if state.is_heartbeat_due:
                 return
+
+    def _wants_waited(self) -> bool:
+        """Whether slots that are lent have nothing to run: what they may run is no part of the others' work."""
+        state = self._state
+        if not (state.slots.lendable and state.readiness.may_claim):
+            return False
+        if state.calls.room(CLAIM) <= 0 or state.calls.room(COMMIT) <= 0 or self._pending.claims:
+            return False
+        waited = state.slots.waited
+        ready = sum(len(leased.unstarted) for leased in state.leases.values() if leased.key[0] in waited)
+        return ready < state.slots.lendable
+
+    def claim_waited(self) -> None:
+        """Claim bundles of sessions that tasks here wait for, whatever stands before them in the queue."""
+        state, clock = self._state, self._state.plane.clock
+        if clock.monotonic() < self._waited_at or not self._wants_waited():
+            return
+        began, begun = clock.monotonic(), self._begun
+        try:
+            for hint in self._ready_of(state.slots.waited):
+                if not self._wants_waited():
+                    break
+                self._claim_one(Message(hint))
+            if self._begun == begun and not self._pending.claims:
+                self._waited_at = began + state.settings.poll_seconds
+        except GRID_FAILURES as error:
+            self._grid_failed(error)
+
+    def _ready_of(self, session_ids: Collection[str]) -> Iterator[Hint]:
+        store, now = self._state.plane.store, self._state.plane.clock.now()
+        for record in store.progress(sorted(session_ids)[: limits.PROGRESS_BATCH], now):
+            mine = record.pool == self._state.identity.pool and not is_for_newer_agents(record.spec)
+            if mine and not record.ended:
+                yield from store.runnable(record.session_id, now, CLAIMS_AT_ONCE)
 
     def _grid_failed(self, error: Exception) -> None:
         self._state.readiness.grid_failed(error)

@@ -73,6 +73,11 @@ class Readiness:
         self._workers.record_success()
         self.problem = ""
 
+    def worker_missed(self, reason: str) -> None:
+        """A worker could not be started, and others run."""
+        self.problem = reason
+        _log.warning("a worker could not start, others run: %s", reason)
+
     def worker_failed(self, reason: str) -> None:
         """No worker could be started."""
         self._workers.record_failure(self._clock.monotonic())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass
 
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
@@ -14,7 +14,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.breaker import Breaker
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.clock import Clock
-from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, WorkerLost, WorkerPool
+from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, Waits, WorkerLost, WorkerPool
 
 TIMEOUT = "TaskTimeout"
 STOPPED = "Stopped"  # error type of a worker that the agent killed for no fault of the task
@@ -34,15 +34,37 @@ class DispatchedChunk:
     pending: set[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A task that waits for sessions of its own grid.
+
+    Attributes:
+        index: of the task in its session.
+        session_ids: what it waits for.
+    """
+
+    serial: int
+    index: int
+    session_ids: frozenset[str]
+
+
 class Slots:
-    """What runs where."""
+    """What runs where.
+
+    Behind the slots are as many that are lent: one for each task that waits for sessions of this grid, and only to
+    tasks of these, or tasks that wait likewise would soon fill them, too.
+    """
 
     def __init__(self, workers: WorkerPool, clock: Clock) -> None:
         self.durations = TaskDurations()
         self._workers = workers
         self._clock = clock
         self._idle: deque[int] = deque(range(workers.slots))
-        self._queued: list[list[int]] = [[] for _ in range(workers.slots)]  # serials of each slot's chunks
+        self._lent_idle: list[int] = list(range(2 * workers.slots - 1, workers.slots - 1, -1))
+        self._queued: list[list[int]] = [[] for _ in range(2 * workers.slots)]  # serials of each slot's chunks
+        self._waits: dict[int, Wait] = {}  # by slot
+        self._unneeded_at: dict[int, float] = {}  # monotonic time since when a lent slot's worker runs nothing
+        self._resting: dict[int, float] = {}  # slots whose workers could not start, and until when (monotonic)
         self._dispatched: dict[int, DispatchedChunk] = {}
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
@@ -55,12 +77,35 @@ class Slots:
 
     @property
     def busy(self) -> int:
-        """Slots that have a task."""
-        return self._workers.slots - len(self._idle)
+        """Slots that have a task, but for those that are lent."""
+        return self._workers.slots - len(self._idle) - self._at_rest
+
+    @property
+    def waited(self) -> frozenset[str]:
+        """Sessions that tasks here wait for."""
+        return frozenset().union(*(wait.session_ids for wait in self._waits.values()))
+
+    @property
+    def lendable(self) -> int:
+        """Slots that may be lent to sessions that are waited for."""
+        lent = self._workers.slots - len(self._lent_idle)
+        return max(0, len(self._waits) - lent)
+
+    @property
+    def all_wait(self) -> bool:
+        """Whether no slot but those that are lent will soon be free."""
+        waiting = sum(slot < self._workers.slots for slot in self._waits)
+        return waiting > 0 and waiting + self._at_rest == self._workers.slots
+
+    @property
+    def _at_rest(self) -> int:
+        return sum(slot < self._workers.slots for slot in self._resting)
 
     def next_check(self) -> float | None:
         """Monotonic time of the next time limit or straggler to look at."""
-        return self._checks[0][0] if self._checks else None
+        times = [*self._resting.values(), *(at for at, _ in self._checks[:1])]
+        times += [at + limits.LENT_WORKER_SECONDS for at in self._unneeded_at.values()]
+        return min(times, default=None)
 
     # Handing out
 
@@ -77,8 +122,19 @@ class Slots:
                     break
                 slot = self._free_slot(leased, unstarted)
                 if slot is None:
+                    self._lend(leases)
                     return
                 unstarted -= self._send(slot, leased)
+
+    def _lend(self, leases: Sequence[LeasedBundle]) -> None:
+        """Give slots to what tasks wait for, one for each of these."""
+        waited = self.waited if self.lendable else ()
+        for leased in leases:
+            if leased.key[0] in waited:
+                while leased.unstarted and not leased.stopping and self.lendable and not self._fails_to_load(leased):
+                    slot = self._lent_idle.pop()
+                    self._unneeded_at.pop(slot, None)
+                    self._send(slot, leased)
 
     def _free_slot(self, leased: LeasedBundle, unstarted: int) -> int | None:
         if self._idle:
@@ -91,8 +147,8 @@ class Slots:
         # Queue a second chunk behind a running one, to hide the way there and back. Behind one of the same function,
         # since a worker that is replaced for another environment takes what it runs with it.
         enough = max(limits.CHUNK_SECONDS, 1.5 * seconds)
-        for slot, serials in enumerate(self._queued):
-            if len(serials) == 1:
+        for slot, serials in enumerate(self._queued[: self._workers.slots]):
+            if len(serials) == 1 and slot not in self._waits:
                 dispatched = self._dispatched[serials[0]]
                 same = dispatched.leased.function.key == leased.function.key
                 if same and len(dispatched.pending) * seconds < enough:
@@ -151,7 +207,29 @@ class Slots:
             outcomes = _only(outcomes, dispatched.pending)  # one was taken back just as it began: another slot has it
         dispatched.pending.difference_update(outcomes.indexes)
         leased.ended(outcomes)
+        wait = self._waits.get(dispatched.slot)
+        if wait is not None and wait.serial == event.serial and wait.index not in dispatched.pending:
+            del self._waits[dispatched.slot]
         self._forget_if_over(event.serial)
+
+    def on_waits(self, event: Waits) -> None:
+        """A task waits for sessions of this grid, or does so no more.
+
+        A slot is lent for it; if there is none any more, no task here could go on if all wait so, and it is told.
+        """
+        dispatched = self._dispatched.get(event.serial)
+        if dispatched is None or dispatched.slot != event.slot or event.position >= len(dispatched.indexes):
+            return
+        index = dispatched.indexes[event.position]
+        if index not in dispatched.pending:
+            return  # it has ended
+        if not event.session_ids:
+            self._waits.pop(event.slot, None)
+        elif event.slot in self._waits or len(self._waits) < self._workers.slots:
+            self._waits[event.slot] = Wait(event.serial, index, frozenset(event.session_ids))
+            self._take_back(event.slot)  # what it was given to run next
+        else:
+            self._workers.refuse(event.slot, event.serial, event.position)
 
     def on_lost(self, event: WorkerLost) -> None:
         """A worker ended: charge the task that ran, put the others back."""
@@ -184,6 +262,18 @@ class Slots:
                 self.fail(dispatched.leased, index, event.error)
         self.release(event.slot)
 
+    def rest(self, slot: int) -> bool:
+        """A slot's worker could not start: others take its tasks, and it is tried again later; False if none works."""
+        if not any(serials for other, serials in enumerate(self._queued) if other != slot):
+            return False
+        self.release(slot)
+        free = self._free_ones(slot)
+        if slot in free:
+            free.remove(slot)
+            self._unneeded_at.pop(slot, None)
+            self._resting[slot] = self._clock.monotonic() + limits.WORKER_REST_SECONDS
+        return True
+
     def release(self, slot: int) -> None:
         """A slot's worker is gone: its tasks without an outcome are unstarted again."""
         for serial in reversed(self._queued[slot]):
@@ -191,7 +281,16 @@ class Slots:
             dispatched.leased.put_back(sorted(dispatched.pending))
         if self._queued[slot]:
             self._queued[slot].clear()
-            self._idle.append(slot)
+            self._free(slot)
+        self._waits.pop(slot, None)
+
+    def _free(self, slot: int) -> None:
+        self._free_ones(slot).append(slot)
+        if slot >= self._workers.slots:
+            self._unneeded_at[slot] = self._clock.monotonic()
+
+    def _free_ones(self, slot: int) -> MutableSequence[int]:
+        return self._idle if slot < self._workers.slots else self._lent_idle
 
     def fail(
         self,
@@ -224,12 +323,21 @@ class Slots:
         del self._dispatched[serial]
         self._queued[dispatched.slot].remove(serial)
         if not self._queued[dispatched.slot]:
-            self._idle.append(dispatched.slot)
+            self._free(dispatched.slot)
 
     # Time and stopping
 
     def check(self, now: float) -> None:
-        """Kill tasks over their time limit; take back what waits behind a long one."""
+        """Kill tasks over their time limit; take back what waits behind a long one; end workers that were lent.
+
+        Slots that have rested long enough are free again.
+        """
+        for slot in [slot for slot, at in self._unneeded_at.items() if at + limits.LENT_WORKER_SECONDS <= now]:
+            del self._unneeded_at[slot]
+            self._workers.discard(slot)
+        for slot in [slot for slot, until in self._resting.items() if until <= now]:
+            del self._resting[slot]
+            self._free_ones(slot).append(slot)
         while self._checks and self._checks[0][0] <= now:
             _, serial = heapq.heappop(self._checks)
             dispatched = self._dispatched.get(serial)

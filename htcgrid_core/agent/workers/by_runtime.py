@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from htcgrid_core.agent.cores import available_cores
 from htcgrid_core.agent.lru import LruCache
 from htcgrid_core.agent.workers.launch import launcher
 from htcgrid_core.agent.workers.native.pool import NativeWorkers
@@ -42,6 +43,7 @@ class Workers:
         count: told of the workers that are started.
         sidecars: ports of the Runtime API for clients that nobody here starts.
         users: who may be such a client, by uid; None for whoever shares this machine, or this pod.
+        cores: of this machine that are for these slots; None for all that this process may use.
 
     Raises:
         GridUnavailable: such a port cannot be served.
@@ -56,15 +58,17 @@ class Workers:
         count: Metrics = NO_METRICS,
         sidecars: Sequence[SidecarPort] = (),
         users: frozenset[int] | None = None,
+        cores: int | None = None,
     ) -> None:
         self.slots = slots
+        self._threads_each = max(1, (cores or available_cores()) // slots)
         self._count = count
         self._cache = cache
         self._cache_bytes = cache_bytes
-        self._native = NativeWorkers(slots, bell, count)
+        self._native = NativeWorkers(slots, bell, count, self._threads_each)
         self._others: RuntimeApiWorkers | None = None
         self._sidecars = self._served(sidecars, users) if sidecars else None
-        self._pool_of: list[Pool] = [self._native] * slots
+        self._pool_of: list[Pool] = [self._native] * (2 * slots)  # as many may be lent
         self._prepared: LruCache[str, FunctionRef] = LruCache(FUNCTIONS_PREPARED)
 
     def run(self, slot: int, chunk: Chunk) -> None:
@@ -103,6 +107,14 @@ class Workers:
         """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
         self._pool_of[slot].kill(slot, error)
 
+    def refuse(self, slot: int, serial: int, position: int) -> None:
+        """Tell a task that waits that no worker can be lent; only native ones say that they wait."""
+        self._native.refuse(slot, serial, position)
+
+    def discard(self, slot: int) -> None:
+        """End the slot's worker, which runs nothing, without an event."""
+        self._pool_of[slot].discard(slot)
+
     def missing(self) -> str:
         """Which functions' sidecars are not there, for people; empty if each has one."""
         return "" if self._sidecars is None else self._sidecars.missing()
@@ -127,7 +139,7 @@ class Workers:
         if self._others is None:
             from htcgrid_core.agent.workers.runtime_api.workers import RuntimeApiWorkers
 
-            self._others = RuntimeApiWorkers(self.slots, self._count)
+            self._others = RuntimeApiWorkers(self.slots, self._count, threads_each=self._threads_each)
             self._native.watch(self._others.fileno())
         return self._others
 

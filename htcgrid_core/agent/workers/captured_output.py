@@ -71,7 +71,7 @@ class Stream:
             if os.lseek(self._fd, 0, os.SEEK_CUR) == REST:
                 return ""  # as nearly every task leaves it
             intact = os.fstat(self._fd).st_ino == self._inode
-        except Exception:  # noqa: BLE001 - closed, None, or an object of the task's own making
+        except BaseException:  # noqa: BLE001 - closed, None, or an object of the task's own making
             intact = False
         if not intact:
             os.dup2(self._file, self._fd)

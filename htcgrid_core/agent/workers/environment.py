@@ -6,13 +6,15 @@ import os
 import sys
 from typing import Any
 
+from htcgrid_core.agent.workers import threads
 from htcgrid_core.domain.function import Environment
 from htcgrid_core.ports.worker import FunctionRef
 
 # Handlers see these of the agent's environment variables, so never its credentials.
 PASSED_VARIABLES = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+    "PATH", "HOME", "HTCGRID_HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
     "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "SSL_CERT_FILE", "XDG_CACHE_HOME", "MPLBACKEND",
+    "NPROC", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 # By name: what begins like the interpreter's own need not be (PYTHON_KEYRING_..., or a token of a package index).
 PYTHON_VARIABLES = (
@@ -23,19 +25,34 @@ PYTHON_VARIABLES = (
     "PYTHONPERFSUPPORT", "PYTHONPROFILEIMPORTTIME", "PYTHON_CPU_COUNT", "PYTHON_FROZEN_MODULES", "PYTHON_GIL",
     "PYTHON_JIT",
 )  # fmt: skip
-PASSED_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "NUMBA_", "CUDA_")
+PASSED_PREFIXES = (
+    "LC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUMEXPR_", "NUMBA_", "RAYON_", "POLARS_",
+    "TORCH_", "XLA_", "JAX_", "CUDA_",
+)  # fmt: skip
+KEPT_PREFIXES = ("POLARS_CLOUD_",)  # which begins so too, but logs in somewhere
+URL_VARIABLE = "HTCGRID_URL"  # of the grid that a client connects to where no URL is given
 PASS_MORE = "HTCGRID_WORKER_ENV"  # noqa: S105 - comma-separated names of more variables that handlers may see
 
 
-def worker_environment(function: FunctionRef | None = None) -> dict[str, str]:
-    """The environment of a worker process: what is passed on, and what the function was deployed with."""
+def worker_environment(function: FunctionRef | None = None, threads_each: int | None = None) -> dict[str, str]:
+    """The environment of a worker process: its own grid, what is passed on, and what the function was deployed with.
+
+    Args:
+        threads_each: that libraries may begin in a worker, where neither says so; None for as many as they like.
+    """
     more = {name.strip() for name in os.environ.get(PASS_MORE, "").split(",")}
     passed = {
         name: value
         for name, value in os.environ.items()
-        if name in PASSED_VARIABLES or name in PYTHON_VARIABLES or name in more or name.startswith(PASSED_PREFIXES)
+        if name in PASSED_VARIABLES or name in PYTHON_VARIABLES or name in more or _is_a_librarys(name)
     }
-    return {**passed, **(_variables(function) if function else {})}
+    own = {URL_VARIABLE: function.grid.url} if function and function.grid.url else {}
+    environment = {**own, **passed, **(_variables(function) if function else {})}
+    return environment if threads_each is None else threads.limited(environment, threads_each)
+
+
+def _is_a_librarys(name: str) -> bool:
+    return name.startswith(PASSED_PREFIXES) and not name.startswith(KEPT_PREFIXES)
 
 
 def python_of(function: FunctionRef) -> Environment:

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from htcgrid_core.agent import interpreter
+
 # Exit codes, as in sysexits.h. What is neither is the package's fault too: it was run by its own variables, and within
 # its own memory.
 BAD_PACKAGE = 65  # EX_DATAERR: it cannot be unpacked anywhere, or its command cannot be run
@@ -23,11 +25,12 @@ def launcher(
 ) -> tuple[str, ...]:
     """The command that prepares a package for the command behind it, which runs tasks of one tenant."""
     arguments = (cache, digest, package, limit_bytes, memory_mb or 0, os.getpid(), tenant)
-    return (sys.executable, "-P", "-m", "htcgrid_core.agent.workers.launch", *map(str, arguments))
+    return (*interpreter.command("htcgrid_core.agent.workers.launch"), *map(str, arguments))
 
 
 def main() -> None:
-    """``python -P -m ...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID TENANT COMMAND...``."""
+    """``...workers.launch CACHE DIGEST PACKAGE LIMIT_BYTES MEMORY_MB AGENT_PID TENANT COMMAND...``."""
+    from htcgrid_core.agent.signals import leave_python
     from htcgrid_core.agent.workers.limits import confine
     from htcgrid_core.agent.workers.unpacked_packages import bytecode_folder, hold, task_folder
     from htcgrid_core.domain.errors import InvalidPackage
@@ -50,6 +53,7 @@ def main() -> None:
         whose = BAD_PACKAGE if error.errno in _NEVER_WRITTEN else BAD_MACHINE
         _end(whose, f"package {digest} cannot be unpacked in {cache}: {error}")
     os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode_folder(cache, digest, tenant))
+    leave_python()
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell, and what the function was deployed with
     except OSError as error:

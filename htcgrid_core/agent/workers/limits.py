@@ -7,6 +7,8 @@ import resource
 import signal
 import sys
 
+from htcgrid_core.agent.signals import reset_signals
+
 FILE_BYTES = 16 << 30
 PROCESSES = 8192
 
@@ -18,7 +20,8 @@ def _lower(limit: int, value: int) -> None:
 
 
 def confine(memory_mb: int) -> None:
-    """Set the limits of this process, and die with the agent."""
+    """Set the limits of this process, ignore no signal that its agent ignores, and die with the agent."""
+    reset_signals()
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, FILE_BYTES)
     _lower(resource.RLIMIT_NPROC, PROCESSES)

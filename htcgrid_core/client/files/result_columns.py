@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from htcgrid_core.domain.errors import NotTabular
 
 MAX_COLUMNS = 10_000  # results whose keys are data, such as trade ids, are no table
 MAX_DEPTH = 32
 _EXACT_IN_FLOATS = 2**53
+_DECIMAL_DIGITS = 76
 _INT64 = range(-(2**63), 2**63)
 _DECIMAL = range(1 - 10**38, 10**38)
-_KINDS = {bool: "a truth value", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+_KINDS = {
+    bool: "a truth value", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object",
+    datetime: "a time", date: "a date", time: "a time of day", timedelta: "a duration", Decimal: "a decimal",
+    UUID: "an id",
+}  # fmt: skip
+_ZONED = "a time with a zone"
 
 
 class Columns:
@@ -41,7 +50,20 @@ class Columns:
 class Column:
     """What the values of one column have been."""
 
-    __slots__ = ("columns", "depth", "fields", "floats", "ints", "items", "kind", "known", "large", "name")
+    __slots__ = (
+        "columns",
+        "depth",
+        "fields",
+        "floats",
+        "ints",
+        "items",
+        "kind",
+        "known",
+        "large",
+        "name",
+        "scale",
+        "whole",
+    )
 
     def __init__(self, columns: Columns, name: str, depth: int, index: int) -> None:
         columns.count += 1
@@ -56,6 +78,7 @@ class Column:
         self.known: set[type] = {type(None)}  # of which another one changes nothing, unless it is a large integer
         self.ints = self.floats = False
         self.large = 0  # the integer that is furthest from zero
+        self.scale = self.whole = 0  # the most digits of decimals after and before the point
         self.items: Column | None = None
         self.fields: dict[str, Column] = {}
 
@@ -64,8 +87,10 @@ class Column:
         kind = type(value)
         if kind in self.known and (kind is not int or -_EXACT_IN_FLOATS <= value <= _EXACT_IN_FLOATS):
             return
-        self._be(_KINDS[kind], index)
-        if kind is int:
+        self._be(_ZONED if kind is datetime and value.tzinfo is not None else _KINDS[kind], index)
+        if kind is Decimal:
+            self._see_decimal(value, index)
+        elif kind is int:
             self.ints = True
             if abs(value) > abs(self.large):
                 self.large = value
@@ -80,8 +105,17 @@ class Column:
                 self.items.see(item, index)
         elif kind is dict:
             _see_fields(self.columns, self.fields, value, index, f"{self.name}.", self.depth + 1)
-        if kind not in (list, dict):
+        if kind not in (list, dict, datetime, Decimal):
             self.known.add(kind)
+
+    def _see_decimal(self, value: Decimal, index: int) -> None:
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int):
+            raise NotTabular(f"{self.name!r} is {value} in task {index}, which Parquet's decimals have not")
+        self.scale = max(self.scale, -exponent)
+        self.whole = max(self.whole, value.adjusted() + 1)
+        if self.scale + self.whole > _DECIMAL_DIGITS:
+            raise NotTabular(f"{self.name!r} has decimals of over {_DECIMAL_DIGITS} digits up to task {index}")
 
     def _be(self, kind: str, index: int) -> None:
         if self.kind is None:
@@ -103,6 +137,11 @@ class Column:
             return arrow.bool_()
         if self.kind == "a number":
             return arrow.float64() if self.floats else self._integer(arrow)
+        if self.kind == "a decimal":
+            digits = max(1, self.whole + self.scale)
+            return (arrow.decimal128 if digits <= 38 else arrow.decimal256)(digits, self.scale)
+        if simple := self._of_time(arrow):
+            return simple
         if self.items is not None:
             return arrow.list_(self.items.type())
         if self.kind == "an object":
@@ -110,6 +149,13 @@ class Column:
                 raise NotTabular(f"{self.name!r} is an empty object in all, which Parquet has not")
             return arrow.struct([(name, field.type()) for name, field in self.fields.items()])
         return arrow.string()
+
+    def _of_time(self, arrow: Any) -> Any:
+        times = {
+            "a time": arrow.timestamp("us"), _ZONED: arrow.timestamp("us", tz="UTC"), "a date": arrow.date32(),
+            "a time of day": arrow.time64("us"), "a duration": arrow.duration("us"),
+        }  # fmt: skip
+        return times.get(self.kind or "")
 
     def _integer(self, arrow: Any) -> Any:
         return arrow.int64() if self.large in _INT64 else arrow.decimal128(38, 0)

@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, BinaryIO
 
-from htcgrid_core.client.files.json_events import object_of
+from htcgrid_core.client.files.plain_values import TAG, untagged
 from htcgrid_core.client.files.result_columns import Columns, row_of
 from htcgrid_core.domain.errors import InvalidInput, NotTabular, TaskFailed
 
 PARQUET_ROWS = 10_000  # rows held at once
 BATCH_BYTES = 64 << 20  # of their JSON, unless one row is larger
+_TAG = json.dumps(TAG).encode()
 
 
 def write_table(results: Iterable[Any], stream: BinaryIO, as_json: Callable[[Any, int], bytes]) -> int:
@@ -51,7 +52,7 @@ def write_table(results: Iterable[Any], stream: BinaryIO, as_json: Callable[[Any
 
 def _checked(line: bytes, index: int) -> Any:
     try:
-        return json.loads(line, object_pairs_hook=object_of)
+        return json.loads(line, object_pairs_hook=untagged)
     except (ValueError, RecursionError) as error:
         raise NotTabular(f"the result of task {index}: {error}") from error
 
@@ -59,7 +60,7 @@ def _checked(line: bytes, index: int) -> Any:
 def _rows(lines: IO[bytes], failed: bytearray) -> Iterator[tuple[dict[str, Any], int]]:
     """Each row, and how many bytes it has as JSON."""
     for index, line in enumerate(lines):
-        plain = json.loads(line)
+        plain = json.loads(line, object_pairs_hook=untagged if _TAG in line else None)
         if failed[index]:
             error = plain["error"]
             row: dict[str, Any] = {"task_error": f"{error['type']}: {error['message']}"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from htcgrid_core.adapters.aws.clients import Clients
-from htcgrid_core.adapters.aws.parameter import GridParameter, parameter_name, read_key
+from htcgrid_core.adapters.aws.keys import SsmKeys
+from htcgrid_core.adapters.aws.parameter import GridParameter, parameter_name
 from htcgrid_core.domain.errors import IncompatibleGrid
-from htcgrid_core.local.doctor.finding import Findings, ok, problem
+from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 
 
 def parameter(name: str, found: GridParameter) -> Findings:
@@ -16,11 +17,17 @@ def parameter(name: str, found: GridParameter) -> Findings:
 
 
 def key(clients: Clients, name: str, found: GridParameter) -> Findings:
-    """The secret, of which nothing but its size is told."""
+    """The secrets, of which nothing but their size is told."""
     try:
-        secret = read_key(clients, name, found)
+        stored = SsmKeys(clients, name, found.key).read()
     except IncompatibleGrid as error:
         advice = "restore it from a copy; with a new one nothing that was signed before can be read"
         yield problem("key", str(error), advice)
-    else:
-        yield ok("key", f"{found.key}, {len(secret)} bytes")
+        return
+    if stored.denied is not None:
+        advice = f"allow ssm:GetParametersByPath on parameter{found.key}, or `htcgrid keys rotate` is not followed"
+        yield warning("key", str(stored.denied), advice)
+        return
+    signer = stored.signer.key
+    others = f"; of {len(stored.keys)} keys {signer.id} signs" if len(stored.keys) > 1 else ""
+    yield ok("key", f"{found.key}, {len(signer.secret)} bytes{others}")

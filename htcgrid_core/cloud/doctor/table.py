@@ -25,7 +25,7 @@ def table(found: Table) -> Findings:
     wrong = list(_wrong(found.name, described))
     yield from wrong
     if not wrong:
-        yield ok("table", f"{found.name} is {status}, with its keys and {len(schema.INDEXES)} indexes")
+        yield ok("table", f"{found.name} is {status}, with its keys and {len(schema.INDEX_KEYS)} indexes")
 
 
 def _wrong(name: str, described: Any) -> Findings:
@@ -36,7 +36,7 @@ def _wrong(name: str, described: Any) -> Findings:
     for wanted in expected["GlobalSecondaryIndexes"]:
         index = indexes.get(wanted["IndexName"])
         if index is None:
-            yield problem("table", f"{name} lacks its index {wanted['IndexName']}", "add it, as Terraform does")
+            yield problem("table", f"{name} lacks its index {wanted['IndexName']}", f"{ANEW}")
         elif _keys(index) != _keys(wanted):
             text = f"index {wanted['IndexName']} of {name} has the keys {_words(index)}, not {_words(wanted)}"
             yield problem("table", text, "delete it and add the right one")

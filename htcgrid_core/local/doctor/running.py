@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import time
@@ -77,7 +76,7 @@ def _tail(log: Path) -> str:
 def round_trip(grid: Directory, fleet: Fleet) -> Findings:
     """Submit one task that does nothing, and wait for its result."""
     plane = open_plane(grid)
-    where = Environment(python=sys.executable, path=(), cwd=os.getcwd())
+    where = Environment(python=sys.executable, path=(), cwd="/")
     spec = SessionSpec(
         function=FunctionSpec(name=f"{noop.__name__}.{noop.noop.__name__}", environment=where),
         name="htcgrid doctor",

@@ -86,14 +86,13 @@ def _file_system(path: Path) -> str:
 
 
 def key(grid: Directory) -> Findings:
-    """The secret that signs pickles: whole, and nobody else's to read."""
-    path = grid.key_file
+    """The secrets that sign pickles: whole, and nobody else's to read."""
     try:
-        grid.key()
+        stored = grid.keys().read()
     except GridUnavailable as error:
-        yield problem("key", str(error), f"chmod 600 {path}, as its owner, or restore it")
+        yield problem("key", str(error), "make it readable for its owner only (chmod 600), or restore it")
     else:
-        yield ok("key", f"{path}, readable by you only")
+        yield ok("key", f"{len(stored.keys)} in {grid.root}, readable by you only; {stored.signer.key.id} signs")
 
 
 def pipes(grid: Directory) -> Findings:

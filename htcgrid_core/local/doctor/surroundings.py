@@ -10,8 +10,8 @@ import tempfile
 from importlib import metadata
 
 import htcgrid_core
+from htcgrid_core.agent.cores import available_cores
 from htcgrid_core.agent.workers.environment import PASS_MORE, worker_environment
-from htcgrid_core.local.agent_processes import available_cores
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 
 OLDEST_PYTHON = (3, 11)

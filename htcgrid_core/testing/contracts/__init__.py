@@ -19,8 +19,9 @@ pytest.register_assert_rewrite(
         f"{__name__}.{module}"
         for module in (
             "blob_store", "bundle_queue", "doorbell", "gateway_functions", "gateway_given", "gateway_sessions",
-            "gateway_submit", "gateway_tasks", "outbox", "store_cancel", "store_claim", "store_commit", "store_expiry",
-            "store_lifecycle", "store_pages", "store_races", "store_renew", "store_submit", "store_watch",
+            "gateway_submit", "gateway_tasks", "key_store", "outbox", "store_cancel", "store_claim", "store_commit",
+            "store_expiry", "store_lifecycle", "store_pages", "store_races", "store_renew", "store_submit",
+            "store_watch",
         )
     )
 )  # fmt: skip
@@ -29,10 +30,12 @@ from htcgrid_core.testing.contracts.blob_store import BlobStoreContract  # noqa:
 from htcgrid_core.testing.contracts.bundle_queue import BundleQueueContract  # noqa: E402
 from htcgrid_core.testing.contracts.doorbell import DoorbellContract  # noqa: E402
 from htcgrid_core.testing.contracts.gateway import GatewayContract  # noqa: E402
+from htcgrid_core.testing.contracts.key_store import KeyStoreContract  # noqa: E402
 from htcgrid_core.testing.contracts.outbox import OutboxContract  # noqa: E402
 from htcgrid_core.testing.contracts.session_store import SessionStoreContract  # noqa: E402
 
 __all__ = [
-    "BlobStoreContract", "BundleQueueContract", "DoorbellContract", "GatewayContract", "OutboxContract",
+    "BlobStoreContract", "BundleQueueContract", "DoorbellContract", "GatewayContract", "KeyStoreContract",
+    "OutboxContract",
     "SessionStoreContract",
 ]  # fmt: skip

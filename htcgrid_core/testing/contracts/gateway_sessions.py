@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.gateway.protocol import Gateway
+from htcgrid_core.testing.contracts.facts import eventually
 from htcgrid_core.testing.contracts.gateway_given import (
     FOR_EVER,
     UNKNOWN,
@@ -71,6 +73,25 @@ class GatewaySessionsContract(GivenGateway):
         assert older.session_id == first.session_id
         (failed,) = gateway.sessions(states=[SessionState.FAILED], limit=1)
         assert failed.session_id == second.session_id
+
+    def test_tells_what_has_ended(self, gateway: Gateway, work: Work) -> None:
+        """From now on, each end in a page; sessions that live are in none."""
+        after: str | float = time.time()
+        mine = done(gateway, [1], work), done(gateway, [{"raise": "no"}], work)
+        live = submitted(gateway, [FOR_EVER])
+        found: dict[str, float] = {}
+
+        def look() -> dict[str, float]:
+            nonlocal after
+            page = gateway.ended(after, 1)
+            found.update((end.session_id, end.at) for end in page.ends)
+            after = page.cursor
+            return found
+
+        eventually(look, lambda seen: {record.session_id for record in mine} <= seen.keys())
+        assert [found[record.session_id] for record in mine] == [record.ended_at for record in mine]
+        assert live.session_id not in found
+        gateway.cancel(live.session_id, reason="the test is over")
 
     def test_keeps_a_history(self, gateway: Gateway, work: Work) -> None:
         """From the submission to the end, by whom."""

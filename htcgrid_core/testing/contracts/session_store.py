@@ -10,6 +10,7 @@ from htcgrid_core.ports.session_store import SessionStore
 from htcgrid_core.testing.contracts.store_cancel import CancelContract
 from htcgrid_core.testing.contracts.store_claim import ClaimContract
 from htcgrid_core.testing.contracts.store_commit import CommitContract
+from htcgrid_core.testing.contracts.store_ends import EndsContract
 from htcgrid_core.testing.contracts.store_expiry import ExpiryContract
 from htcgrid_core.testing.contracts.store_lifecycle import LifecycleContract
 from htcgrid_core.testing.contracts.store_pages import PagesContract
@@ -28,6 +29,7 @@ class SessionStoreContract(
     LifecycleContract,
     PagesContract,
     WatchContract,
+    EndsContract,
     ExpiryContract,
     RacesContract,
 ):

@@ -19,6 +19,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import AgentRecord
 from htcgrid_core.services.submit import submit
@@ -141,7 +142,7 @@ def measure(
             blobs=blobs,
             clock=VirtualClock(world),
             doorbell=doorbell,
-            key=b"",
+            keys=Keyring.of(b""),
             time_slice_seconds=limits.TIME_SLICE_SECONDS,
             rng=random.Random(world.rng.getrandbits(64)),
             token=lambda: f"{world.rng.getrandbits(64):016x}",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.database import Database, writes
 from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.domain.errors import GridError
@@ -33,13 +34,16 @@ class UnfencedCommit(SqliteStore):
 
     def commit(self, commit: Commit) -> SessionRecord:
         """Commit with whatever token the row has, even if the bundle is done."""
-        with self._database.write() as db:
-            db.execute(
-                "UPDATE bundles SET state = 'LEASED', token = ? WHERE session_id = ? AND id = ?",
-                (commit.token, commit.session_id, commit.bundle_id),
-            )
-            db.execute("DELETE FROM bundles WHERE session_id = ? AND parent = ?", (commit.session_id, commit.bundle_id))
+        self._unfence(commit)
         return super().commit(commit)
+
+    @writes
+    def _unfence(self, db: sqlite3.Connection, commit: Commit) -> None:
+        db.execute(
+            "UPDATE bundles SET state = 'LEASED', token = ? WHERE session_id = ? AND id = ?",
+            (commit.token, commit.session_id, commit.bundle_id),
+        )
+        db.execute("DELETE FROM bundles WHERE session_id = ? AND parent = ?", (commit.session_id, commit.bundle_id))
 
 
 class UnconditionalCancel(SqliteStore):
@@ -57,10 +61,8 @@ class UnconditionalCancel(SqliteStore):
     ) -> SessionRecord:
         """Write CANCELLING over anything."""
         if event is SessionEvent.CANCEL:
-            with self._database.write() as db:
-                db.execute(
-                    "UPDATE sessions SET state = ?, live = 1 WHERE id = ?", (SessionState.CANCELLING, session_id)
-                )
+            cancelling = "UPDATE sessions SET state = ?, live = 1 WHERE id = ?"
+            self._database.write(lambda db: db.execute(cancelling, (SessionState.CANCELLING, session_id)))
         return super().advance(session_id, event, now=now, actor=actor, reason=reason, owner=owner)
 
 
@@ -70,16 +72,19 @@ class CountersApart(SqliteStore):
     def commit(self, commit: Commit) -> SessionRecord:
         """Commit, then count."""
         super().commit(replace(commit, completed=0, failed=0))
-        with self._database.write() as db:
-            db.execute(
-                "UPDATE sessions SET completed = completed + ?, failed = failed + ? WHERE id = ?",
-                (commit.completed, commit.failed, commit.session_id),
-            )
-            db.execute(
-                "UPDATE outcomes SET completed = ?, failed = ? WHERE session_id = ? AND bundle_id = ?",
-                (commit.completed, commit.failed, commit.session_id, commit.bundle_id),
-            )
+        self._count(commit)
         return self.session(commit.session_id, 0.0)
+
+    @writes
+    def _count(self, db: sqlite3.Connection, commit: Commit) -> None:
+        db.execute(
+            "UPDATE sessions SET completed = completed + ?, failed = failed + ? WHERE id = ?",
+            (commit.completed, commit.failed, commit.session_id),
+        )
+        db.execute(
+            "UPDATE outcomes SET completed = ?, failed = ? WHERE session_id = ? AND bundle_id = ?",
+            (commit.completed, commit.failed, commit.session_id, commit.bundle_id),
+        )
 
 
 class ForgetfulClaim(SqliteStore):
@@ -100,15 +105,18 @@ class UnguardedSubmit(SqliteStore):
 
     def put_bundles(self, session_id: str, bundles: Any, now: float) -> None:
         """Write over what is there."""
-        with self._database.write() as db:
-            for bundle, block in bundles:
-                known = db.execute(
-                    "DELETE FROM blocks WHERE session_id = ? AND root = ?", (session_id, block.root)
-                ).rowcount
-                db.execute("DELETE FROM bundles WHERE session_id = ? AND id = ?", (session_id, bundle.bundle_id))
-                if known:
-                    db.execute("UPDATE sessions SET total = total - ? WHERE id = ?", (block.count, session_id))
+        self._forget(session_id, bundles)
         super().put_bundles(session_id, bundles, now)
+
+    @writes
+    def _forget(self, db: sqlite3.Connection, session_id: str, bundles: Any) -> None:
+        for bundle, block in bundles:
+            known = db.execute(
+                "DELETE FROM blocks WHERE session_id = ? AND root = ?", (session_id, block.root)
+            ).rowcount
+            db.execute("DELETE FROM bundles WHERE session_id = ? AND id = ?", (session_id, bundle.bundle_id))
+            if known:
+                db.execute("UPDATE sessions SET total = total - ? WHERE id = ?", (block.count, session_id))
 
 
 class OverwritingBlobs(MemoryBlobs):

@@ -29,6 +29,7 @@ from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.cancel import cancel
 from htcgrid_core.services.recipients import submit_with
@@ -216,7 +217,7 @@ class Run:
             blobs=faulty("blobs", self.blobs),
             clock=VirtualClock(world, skew),
             doorbell=self.doorbell,
-            key=b"simulated",
+            keys=Keyring.of(b"simulated"),
             time_slice_seconds=limits.TIME_SLICE_SECONDS,
             rng=random.Random(world.rng.getrandbits(64)),
             token=lambda: f"{world.rng.getrandbits(64):016x}",
@@ -368,7 +369,7 @@ class Run:
 
     def _quiet_plane(self) -> Plane:
         clock = VirtualClock(self.world)
-        return Plane(self.store, self.queue, self.blobs, clock, self.doorbell, b"simulated", 2.0)
+        return Plane(self.store, self.queue, self.blobs, clock, self.doorbell, Keyring.of(b"simulated"), 2.0)
 
     def _check_replay(self) -> None:
         """S8: every message ever sent, once more."""

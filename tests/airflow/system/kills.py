@@ -58,6 +58,14 @@ class Held:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()}") from error
 
+    def waits_in_triggerer(self) -> Session:
+        """Wait until its trigger runs: Airflow asks no on_kill of one that its triggerer has not started."""
+        self.in_state("deferred")
+        session = self.one_lives()
+        said = f"Session {session.id} "
+        eventually(lambda: self.log().count(said) > 1, lambda: f"the trigger too says {said}\n{self.log()}")
+        return session
+
     def ended(self, *expected: str) -> None:
         """Wait until the step's sessions are in these states, oldest first."""
         eventually(lambda: self.states() == list(expected), lambda: f"{self.states()} become {expected}\n{self.log()}")

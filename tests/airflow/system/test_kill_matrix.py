@@ -40,34 +40,11 @@ def hold(stack: Stack, grid: Grid, signs: Path) -> Hold:
     return held
 
 
-# A time limit is counted from a step's start, so these two are looked at first.
-
-
-def test_task_timeout(hold: Hold) -> None:
-    held = hold("deferred_task_timeout")
-    held.in_state("failed")
-    held.ended("CANCELLED")
-    held.record("`execution_timeout` while deferred", "the attempt that Airflow ends cancels")
-
-
-@told_of_kills
-def test_dagrun_timeout(hold: Hold) -> None:
-    held = hold("deferred_dagrun_timeout")
-    held.in_state("skipped")
-    held.ended("CANCELLED")
-    held.record("`dagrun_timeout` while deferred", "the trigger's on_kill cancels")
-
-
-def deferred(held: Held) -> None:
-    held.one_lives()
-    held.in_state("deferred")
-
-
 @told_of_kills
 @pytest.mark.parametrize("state", ["failed", pytest.param("success", marks=pytest.mark.slow)])
 def test_marked(hold: Hold, state: str) -> None:
     held = hold(f"deferred_{state}")
-    deferred(held)
+    held.waits_in_triggerer()
     held.stack.api.mark(held.dag_id, RUN, TASK, state)
     held.ended("CANCELLED")
     held.in_state(state)
@@ -77,7 +54,7 @@ def test_marked(hold: Hold, state: str) -> None:
 @told_of_kills
 def test_run_marked_failed(hold: Hold) -> None:
     held = hold("deferred_run_failed")
-    deferred(held)
+    held.waits_in_triggerer()
     held.stack.api.set_run_state(held.dag_id, RUN, "failed")
     held.ended("CANCELLED")
     held.record("run marked failed while deferred", "the trigger's on_kill cancels")
@@ -86,7 +63,7 @@ def test_run_marked_failed(hold: Hold) -> None:
 @told_of_kills
 def test_clear(hold: Hold) -> None:
     held = hold("deferred_clear")
-    deferred(held)
+    held.waits_in_triggerer()
     held.stack.api.clear(held.dag_id, RUN, TASK)
     eventually(lambda: len(held.sessions()) == 2, "the cleared step submits anew")
     held.ended("CANCELLED", "RUNNING")
@@ -132,8 +109,7 @@ def test_worker_killed_at_submit(hold: Hold, signs: Path, moment: str) -> None:
 
 def test_triggerer_killed(hold: Hold) -> None:
     held = hold("deferred_triggerer_killed")
-    deferred(held)
-    session = held.one_lives()
+    session = held.waits_in_triggerer()
     held.stack["triggerer"].signal(signal.SIGKILL)
     held.stack.forget("triggerer")
     held.stack.start("triggerer")
@@ -143,6 +119,24 @@ def test_triggerer_killed(hold: Hold) -> None:
     held.record("triggerer SIGKILLed, another started", "it waits for the same session")
 
 
+# A minute is counted from a step's start: long enough to submit while all the others start, and over by now.
+
+
+def test_task_timeout(hold: Hold) -> None:
+    held = hold("deferred_task_timeout")
+    held.in_state("failed")
+    held.ended("CANCELLED")
+    held.record("`execution_timeout` while deferred", "the attempt that Airflow ends cancels")
+
+
+@told_of_kills
+def test_dagrun_timeout(hold: Hold) -> None:
+    held = hold("deferred_dagrun_timeout")
+    held.in_state("skipped")
+    held.ended("CANCELLED")
+    held.record("`dagrun_timeout` while deferred", "the trigger's on_kill cancels")
+
+
 # Slow: they wait for Airflow to notice by its timeouts.
 
 
@@ -150,7 +144,7 @@ def test_triggerer_killed(hold: Hold) -> None:
 def test_triggerer_stalls_and_recovers(hold: Hold) -> None:
     """Its trigger was given to another; Airflow then runs its on_kill, though nobody killed anything."""
     held = hold("deferred_triggerer_stalled")
-    deferred(held)
+    held.waits_in_triggerer()
     stack = held.stack
 
     def triggerer() -> int:

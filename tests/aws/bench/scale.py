@@ -15,6 +15,7 @@ from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.calls import SimulatedCalls
@@ -135,7 +136,7 @@ class Fleetwide:
             blobs=self.blobs,
             clock=VirtualClock(world),
             doorbell=self.doorbell,
-            key=b"",
+            keys=Keyring.of(b""),
             time_slice_seconds=limits.TIME_SLICE_SECONDS,
             inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
             rng=random.Random(world.rng.getrandbits(64)),

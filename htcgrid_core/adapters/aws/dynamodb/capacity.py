@@ -9,19 +9,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from htcgrid_core.adapters.aws.dynamodb.schema import (
-    BY_TIME_KEY,
-    ENDED_KEY,
-    EXPIRES_AT,
-    LIVE_KEY,
-    PARTITION,
-    SUBMITTED_AT,
-)
+from htcgrid_core.adapters.aws.dynamodb.schema import INDEX_KEYS
 
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 
 Attributes = Mapping[str, Mapping[str, Any]]  # an item as attribute values
-_INDEXES = ((BY_TIME_KEY, SUBMITTED_AT), (LIVE_KEY, PARTITION), (ENDED_KEY, EXPIRES_AT))
 
 
 def item_bytes(item: Attributes) -> int:
@@ -36,7 +28,9 @@ def write_units(before: Attributes | None, after: Attributes | None, *, transact
     """
     size = max(item_bytes(before or {}), item_bytes(after or {}))
     units = max(1, math.ceil(size / WRITE_UNIT_BYTES))
-    return units * (2 if transactional else 1) + sum(_entry_units(keys, before or {}, after or {}) for keys in _INDEXES)
+    return units * (2 if transactional else 1) + sum(
+        _entry_units(keys, before or {}, after or {}) for keys in INDEX_KEYS.values()
+    )
 
 
 def read_units(size: int, *, consistent: bool = True) -> float:

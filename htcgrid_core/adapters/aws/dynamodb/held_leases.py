@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Hashable, Sequence
-from threading import Lock
 
+from htcgrid_core.adapters.locked import locked, new_lock
 from htcgrid_core.ports.session_store import Commit
 
 FRESH_SECONDS_A_LANE = 0.25  # after which a committer reads the counters again: the more lanes, the more that costs
@@ -28,34 +28,35 @@ class HeldLeases:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._lock = Lock()
+        self._lock = new_lock()
         self._held: dict[Hashable, dict[str, float]] = {}  # until when, by bundle
         self._read_at: dict[Hashable, float] = {}
 
+    @locked
     def leased(self, place: Hashable, bundle_id: str, until: float, now: float) -> None:
         """A bundle is this process's until then (wall clock, s)."""
-        with self._lock:
-            if len(self._held) >= SESSIONS:
-                self._forget_lapsed(now)
-            self._held.setdefault(place, {})[bundle_id] = until
+        if len(self._held) >= SESSIONS:
+            self._forget_lapsed(now)
+        self._held.setdefault(place, {})[bundle_id] = until
 
+    @locked
     def released(self, place: Hashable, bundle_ids: Sequence[str]) -> None:
         """Bundles are not this process's any more."""
-        with self._lock:
-            held = self._held.get(place, {})
-            for bundle_id in bundle_ids:
-                held.pop(bundle_id, None)
-            if not held:
-                self._held.pop(place, None)
-                self._read_at.pop(place, None)
+        held = self._held.get(place, {})
+        for bundle_id in bundle_ids:
+            held.pop(bundle_id, None)
+        if not held:
+            self._held.pop(place, None)
+            self._read_at.pop(place, None)
 
+    @locked
     def counters_read(self, place: Hashable) -> None:
         """All counters of a session were read just now."""
-        with self._lock:
-            if len(self._read_at) >= SESSIONS:
-                self._read_at = {known: at for known, at in self._read_at.items() if known in self._held}
-            self._read_at[place] = self._monotonic()
+        if len(self._read_at) >= SESSIONS:
+            self._read_at = {known: at for known, at in self._read_at.items() if known in self._held}
+        self._read_at[place] = self._monotonic()
 
+    @locked
     def committed(self, place: Hashable, lanes: int, commits: Sequence[Commit]) -> bool:
         """Some bundles are done; whether the session's counters must be read, since it may be over or they are old."""
         for commit in commits:
@@ -64,11 +65,10 @@ class HeldLeases:
                     self.leased(place, child.bundle.bundle_id, child.lease.until, commit.now)
         self.released(place, [commit.bundle_id for commit in commits])
         now = max(commit.now for commit in commits)
-        with self._lock:
-            goes_on = any(commit.children for commit in commits) or any(
-                until > now for until in self._held.get(place, {}).values()
-            )
-            read_at = self._read_at.get(place, float("-inf"))
+        goes_on = any(commit.children for commit in commits) or any(
+            until > now for until in self._held.get(place, {}).values()
+        )
+        read_at = self._read_at.get(place, float("-inf"))
         is_old = self._monotonic() - read_at > FRESH_SECONDS_A_LANE * lanes
         is_chosen = any(is_tidying(commit.bundle_id) or commit.failed for commit in commits)
         return not goes_on or is_old or is_chosen

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from threading import Lock
 from typing import Generic, TypeVar
+
+from htcgrid_core.adapters.locked import locked, new_lock
 
 SESSIONS = 4096  # that a process remembers
 
@@ -20,16 +21,16 @@ class RowCache(Generic[T]):
     """What was read, by session; each read has a number."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = new_lock()
         self._numbers = count(1)
         self._found: dict[str, tuple[int, T]] = {}
 
+    @locked
     def put(self, session_id: str, read: T) -> None:
         """What was read just now."""
-        with self._lock:
-            if len(self._found) >= SESSIONS:
-                self._found.clear()
-            self._found[session_id] = next(self._numbers), read
+        if len(self._found) >= SESSIONS:
+            self._found.clear()
+        self._found[session_id] = next(self._numbers), read
 
     def get(self, session_id: str) -> T | None:
         """What is known; None if nothing is."""
@@ -39,12 +40,12 @@ class RowCache(Generic[T]):
         """The number of the read that it rests on."""
         return self._found.get(session_id, (0, None))[0]
 
+    @locked
     def add(self, session_id: str, number: int, change: Callable[[T], T]) -> T | None:
         """What is known after a change; None, and no change, if it was read anew since it had that number."""
-        with self._lock:
-            now, known = self._found.get(session_id, (0, None))
-            if known is None or now != number:
-                return None
-            changed = change(known)
-            self._found[session_id] = number, changed
-            return changed
+        now, known = self._found.get(session_id, (0, None))
+        if known is None or now != number:
+            return None
+        changed = change(known)
+        self._found[session_id] = number, changed
+        return changed

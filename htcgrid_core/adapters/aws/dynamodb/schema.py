@@ -1,7 +1,7 @@
-"""The one DynamoDB table of a grid: its keys, its three indexes and its expiry, for whoever creates it.
+"""The one DynamoDB table of a grid: its keys, its four indexes and its expiry, for whoever creates it.
 
 The indexes hold sessions only, and nothing but their keys. An entry by time is written once; one of ``live`` goes with
-the session's end, one of ``ended`` comes with it, and no other write touches them.
+the session's end, those of ``ended`` come with it, and no other write touches them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ Key = tuple[str, str]  # an item's values of both
 BY_TIME_KEY, SUBMITTED_AT = "all", "at"  # every session, by the time of its submission
 LIVE_KEY = "live"  # sessions that have not ended
 ENDED_KEY, EXPIRES_AT = "ended", "exp"  # sessions that have, by the time at which they may be deleted
+ENDED_AT = "end"  # the same by the time of their ends
 BY_TIME_INDEX, LIVE_INDEX, ENDED_INDEX = "sessions-by-time", "sessions-live", "sessions-ended"
-INDEXES = (BY_TIME_INDEX, LIVE_INDEX, ENDED_INDEX)
+ENDS_INDEX = "sessions-by-end"
+INDEX_KEYS = {
+    BY_TIME_INDEX: (BY_TIME_KEY, SUBMITTED_AT),
+    LIVE_INDEX: (LIVE_KEY, PARTITION),
+    ENDED_INDEX: (ENDED_KEY, EXPIRES_AT),
+    ENDS_INDEX: (ENDED_KEY, ENDED_AT),
+}
 TTL = "ttl"  # seconds since the epoch, after which DynamoDB deletes the item
 
 
@@ -34,6 +41,7 @@ def create_table(name: str) -> CreateTableInputTypeDef:
             {"AttributeName": LIVE_KEY, "AttributeType": "S"},
             {"AttributeName": ENDED_KEY, "AttributeType": "S"},
             {"AttributeName": EXPIRES_AT, "AttributeType": "N"},
+            {"AttributeName": ENDED_AT, "AttributeType": "N"},
         ],
         "KeySchema": [
             {"AttributeName": PARTITION, "KeyType": "HASH"},
@@ -48,11 +56,7 @@ def create_table(name: str) -> CreateTableInputTypeDef:
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
-            for index, hash_key, range_key in (
-                (BY_TIME_INDEX, BY_TIME_KEY, SUBMITTED_AT),
-                (LIVE_INDEX, LIVE_KEY, PARTITION),
-                (ENDED_INDEX, ENDED_KEY, EXPIRES_AT),
-            )
+            for index, (hash_key, range_key) in INDEX_KEYS.items()
         ],
     }
 

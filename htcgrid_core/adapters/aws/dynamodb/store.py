@@ -12,6 +12,7 @@ from htcgrid_core.adapters.aws.dynamodb.bundle_queries import BundleQueries
 from htcgrid_core.adapters.aws.dynamodb.committing import Committing
 from htcgrid_core.adapters.aws.dynamodb.damage import of_one_session
 from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
+from htcgrid_core.adapters.aws.dynamodb.ended_sessions import ended
 from htcgrid_core.adapters.aws.dynamodb.ending import Ending
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
 from htcgrid_core.adapters.aws.dynamodb.leasing import Leasing
@@ -27,6 +28,7 @@ from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionR
 from htcgrid_core.adapters.aws.dynamodb.submitting import Submitting
 from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.bundle_queue import Hint
@@ -134,6 +136,10 @@ class DynamoStore:
     def live_sessions(self) -> list[SessionRecord]:
         """Sessions that have not ended: all that the reconciler looks at."""
         return self._session_queries.live_sessions()
+
+    def ended(self, after: str | float, now: float, limit: int) -> EndedPage:
+        """Sessions that have ended, from a cursor or a time on."""
+        return ended(self.table, after, now, limit)
 
     def expire(self, now: float, limit: int) -> list[str]:
         """Delete ended sessions whose retention has passed; return their ids (their blobs are the caller's)."""

@@ -103,6 +103,8 @@ class Table:
         partition: tuple[str, str],
         *,
         below: tuple[str, float] | None = None,
+        above: tuple[str, float] | None = None,
+        start: Item | None = None,
         backwards: bool = False,
         piece: int | None = None,
     ) -> Iterator[Item]:
@@ -111,6 +113,8 @@ class Table:
         Args:
             partition: the name and the value of the index's partition key.
             below: the name of its sort key and a number that it must be below or at; below, if ``backwards``.
+            above: instead, a number that it must be above or at.
+            start: keys after which to begin.
         """
         request: dict[str, Any] = {
             "TableName": self.name,
@@ -120,10 +124,13 @@ class Table:
             "ExpressionAttributeValues": {":p": attribute(partition[1])},
             "ScanIndexForward": not backwards,
         }
-        if below is not None:
-            request["KeyConditionExpression"] += f" AND #s {'<' if backwards else '<='} :s"
-            request["ExpressionAttributeNames"]["#s"] = below[0]
-            request["ExpressionAttributeValues"][":s"] = attribute(float(below[1]))
+        if bound := below or above:
+            sign = ">=" if below is None else "<" if backwards else "<="
+            request["KeyConditionExpression"] += f" AND #s {sign} :s"
+            request["ExpressionAttributeNames"]["#s"] = bound[0]
+            request["ExpressionAttributeValues"][":s"] = attribute(float(bound[1]))
+        if start is not None:
+            request["ExclusiveStartKey"] = attributes(start)
         if piece is not None:
             request["Limit"] = piece
         yield from self._pages(request)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.errors import aws_errors
+from htcgrid_core.adapters.aws.keys import SsmKeys
 from htcgrid_core.adapters.aws.parameter import Defaults, GridParameter, PoolQueues, key_name, parameter_name
 from htcgrid_core.adapters.aws.resources import names
 from htcgrid_core.adapters.aws.resources.buckets import Bucket
@@ -61,7 +62,8 @@ class GridResources:
         for resource in untagged:
             resource.claim(self._name)
         secret = Parameter(self._clients, self._name, planned.key, self._patience)
-        secret.make_secret()
+        if not SsmKeys(self._clients, self._name, planned.key).later_names():  # or the first one was dropped
+            secret.make_secret()
         self._patience.say(f"secret {planned.key}")
         parameter = planned.model_copy(update={"queues": made})
         found_by = Parameter(self._clients, self._name, parameter_name(self._name), self._patience)

@@ -9,8 +9,9 @@ from botocore.exceptions import ClientError
 
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
-from htcgrid_core.adapters.aws.parameter import KEY_BYTES, PARENT, GridParameter, key_name, parameter_name
+from htcgrid_core.adapters.aws.parameter import PARENT, GridParameter, key_name, parameter_name
 from htcgrid_core.adapters.aws.resources.patience import Patience
+from htcgrid_core.codecs.signing import KEY_BYTES
 from htcgrid_core.domain.errors import InvalidInput
 
 NOT_READY = "TooManyUpdates"
@@ -38,14 +39,17 @@ class Parameter:
             found = self._clients.ssm.get_parameters(Names=[self.name])["Parameters"]
         if not found:
             return None
-        return self._grid if self.name in (parameter_name(self._grid), key_name(self._grid)) else ""
+        key = key_name(self._grid)
+        ours = self.name in (parameter_name(self._grid), key) or self.name.startswith(f"{key}/")
+        return self._grid if ours else ""
 
     def claim(self, grid: str) -> None:
         """Its path says it."""
 
     def named_in(self, parameter: str) -> bool:
-        """Whether a grid's parameter names it."""
-        return re.search(rf'"key"\s*:\s*"{re.escape(self.name)}"', parameter) is not None
+        """Whether a grid's parameter names it, or the key before it."""
+        first = re.sub(r"/[0-9]+$", "", self.name)
+        return any(re.search(rf'"key"\s*:\s*"{re.escape(name)}"', parameter) for name in (self.name, first))
 
     def write(self, value: str) -> None:
         """Write it anew, in the tier that has room for it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.errors import aws_errors
+from htcgrid_core.adapters.aws.keys import SsmKeys
 from htcgrid_core.adapters.aws.parameter import GridParameter, key_name, parameter_name
 from htcgrid_core.adapters.aws.resources import names
 from htcgrid_core.adapters.aws.resources.buckets import Bucket
@@ -80,15 +81,24 @@ def _known(
     """What is the grid's by its parameter, or by a path that no other has."""
     found_by = Parameter(clients, grid, parameter_name(grid), patience)
     if parameter is None:
-        return found_by, Parameter(clients, grid, key_name(grid), patience)
+        return found_by, *_keys(clients, grid, key_name(grid), patience)
     urls = [getattr(queues, each) for queues in parameter.queues.values() for each in names.PRIORITIES]
     return (
         found_by,
         *(Queue.at(clients, url, patience) for url in urls),
         Bucket(clients, parameter.bucket, parameter.account or account, patience),
         Table(clients, parameter.table, patience),
-        *(Parameter(clients, grid, key, patience) for key in dict.fromkeys((parameter.key, key_name(grid)))),
+        *(
+            secret
+            for first in dict.fromkeys((parameter.key, key_name(grid)))
+            for secret in _keys(clients, grid, first, patience)
+        ),
     )
+
+
+def _keys(clients: Clients, grid: str, first: str, patience: Patience) -> list[Resource]:
+    names = (first, *SsmKeys(clients, grid, first).later_names())
+    return [Parameter(clients, grid, name, patience) for name in names]
 
 
 def _likely(

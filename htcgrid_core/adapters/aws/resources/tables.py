@@ -80,9 +80,48 @@ class Table:
             else:
                 asked = asked and status != "DELETING"
                 wait.longer(f"{self.label} is {status or 'CREATING'}")
+        for index in self._missing_indexes():  # of a table that an earlier version made; one at a time
+            self._add(index)
         if self.expiry().get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
             with aws_errors(f"DynamoDB table {self.name}"):
                 self._clients.dynamodb.update_time_to_live(**schema.time_to_live(self.name))
+
+    def _missing_indexes(self) -> list[Any]:
+        wanted: Any = schema.create_table(self.name)["GlobalSecondaryIndexes"]
+        found = (self.description() or {}).get("GlobalSecondaryIndexes", ())
+        known = {index["IndexName"] for index in found}
+        return [index for index in wanted if index["IndexName"] not in known]
+
+    def _add(self, index: Any) -> None:
+        """Add an index and wait until it can be read; the table is used meanwhile."""
+        name, wait = index["IndexName"], self._patience.begin()
+        keys = {key["AttributeName"] for key in index["KeySchema"]}
+        defined = schema.create_table(self.name)["AttributeDefinitions"]
+        request: Any = {
+            "TableName": self.name,
+            "AttributeDefinitions": [each for each in defined if each["AttributeName"] in keys],
+            "GlobalSecondaryIndexUpdates": [{"Create": index}],
+        }
+        asked = False
+        while True:
+            indexes = (self.description() or {}).get("GlobalSecondaryIndexes", ())
+            found = next((one for one in indexes if one["IndexName"] == name), None)
+            if found is not None and found.get("IndexStatus", "ACTIVE") in USABLE:
+                return
+            if found is None and not asked:
+                asked = self._ask(request)
+            wait.longer(f"index {name} of {self.label} is CREATING")
+
+    def _ask(self, request: Any) -> bool:
+        """Ask for a change of the table; False if another one is under way."""
+        with aws_errors(f"DynamoDB table {self.name}"):
+            try:
+                self._clients.dynamodb.update_table(**request)
+            except ClientError as error:
+                if code_of(error) not in ("ResourceInUseException", "LimitExceededException"):
+                    raise
+                return False
+        return True
 
     def _create(self, grid: str) -> None:
         request: Any = {**schema.create_table(self.name), "Tags": [{"Key": TAG, "Value": grid}]}

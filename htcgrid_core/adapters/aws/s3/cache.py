@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from htcgrid_core.adapters.locked import holding, new_lock
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
@@ -28,13 +28,13 @@ class BlobCache:
 
     def __init__(self, disk: DiskCache) -> None:
         self._disk = disk
-        self._locks = [threading.Lock() for _ in range(LOCKS)]
+        self._locks = [new_lock() for _ in range(LOCKS)]
         self._seen: dict[str, tuple[int, int, float]] = {}  # inode, size, and when it was found to be whole
 
     def file(self, key: str, fetch: Callable[[], bytes]) -> Path:
         """The blob's file, fetched unless it is here; once, however many threads want it."""
-        with self._locks[zlib.crc32(key.encode()) % len(self._locks)]:
-            return self.find(key) or self.add(key, fetch())
+        lock = self._locks[zlib.crc32(key.encode()) % len(self._locks)]
+        return holding(lock, lambda: self.find(key) or self.add(key, fetch()))
 
     def find(self, key: str) -> Path | None:
         """The blob's file, if it is here and whole.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from htcgrid_core.adapters.aws.sqs.batches import BATCH, Entry, send_all
 from htcgrid_core.adapters.aws.sqs.priority_polling import WAITED_AT
 from htcgrid_core.adapters.aws.sqs.receiver import MAX_HIDDEN_SECONDS, Receiver
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import UnknownGrid
+from htcgrid_core.domain.errors import GridUnavailable, UnknownGrid
 from htcgrid_core.domain.metrics import QUEUE_MESSAGES
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
@@ -141,12 +142,15 @@ class SqsQueue:
     def front(self, pool: str) -> float:
         """SQS keeps no order. The first time, agents are told to look: whoever may not send learns it here.
 
+        What only fails for now is no reason not to submit: the reconciler sends what was not sent.
+
         Raises:
-            AccessDenied, UnknownGrid, GridUnavailable: nothing can be sent to the pool.
+            AccessDenied, UnknownGrid: nothing can be sent to the pool.
         """
         if pool not in self._rung:
-            self._ring_bells(self._of(pool), [0])
-            self._rung.add(pool)
+            with contextlib.suppress(GridUnavailable):
+                self._ring_bells(self._of(pool), [0])
+                self._rung.add(pool)
         return 0.0
 
     def sharers(self, pool: str, tenant: str) -> int:
@@ -155,7 +159,7 @@ class SqsQueue:
 
     def delete(self, received: Sequence[Message]) -> None:
         """Delete messages soon, in the background."""
-        self._acknowledgements.delete([message.receipt for message in received])
+        self._acknowledgements.delete(_receipts(received))
 
     def extend(self, received: Sequence[Message], seconds: float) -> None:
         """Keep messages hidden for ``seconds``, in the background; 0 hands them back to others.
@@ -165,10 +169,10 @@ class SqsQueue:
         if not seconds:
             for receiver in list(self._receivers.values()):
                 receiver.too_many()
-            self._acknowledgements.hand_back([message.receipt for message in received])
+            self._acknowledgements.hand_back(_receipts(received))
             return
         now = time.monotonic()
-        short: list[Receipt] = [m.receipt for m in received if m.receipt.hidden_until - now < seconds / 2]
+        short: list[Receipt] = [kept for kept in _receipts(received) if kept.hidden_until - now < seconds / 2]
         for receipt in short:
             receipt.hidden_until = now + seconds
         self._acknowledgements.hide(short, min(MAX_HIDDEN_SECONDS, ceil(seconds)))
@@ -197,3 +201,8 @@ def _entry(hint: Hint, now: float) -> Entry:
         "DelaySeconds": _delay(hint, now),
         "MessageGroupId": messages.group(hint),
     }
+
+
+def _receipts(messages: Sequence[Message]) -> list[Receipt]:
+    """Without those of hints that came from no queue."""
+    return [message.receipt for message in messages if message.receipt is not None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from htcgrid_core.adapters.local.sqlite.database import Database
+import sqlite3
+
+from htcgrid_core.adapters.local.sqlite.database import Database, reads, writes
 from htcgrid_core.domain import limits
 from htcgrid_core.ports.session_store import AgentRecord
 
@@ -13,35 +15,35 @@ class AgentRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def beat(self, agent: AgentRecord) -> None:
+    @writes
+    def beat(self, db: sqlite3.Connection, agent: AgentRecord) -> None:
         """Write what an agent says of itself."""
-        with self._database.write() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO agents (id, pool, host, pid, slots, busy, beat_at, problem)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    agent.agent_id,
-                    agent.pool,
-                    agent.host,
-                    agent.pid,
-                    agent.slots,
-                    agent.busy,
-                    agent.beat_at,
-                    agent.problem,
-                ),
-            )
-            db.execute("DELETE FROM agents WHERE beat_at < ?", (agent.beat_at - 10 * limits.LEASE_SECONDS,))
+        db.execute(
+            "INSERT OR REPLACE INTO agents (id, pool, host, pid, slots, busy, beat_at, problem)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                agent.agent_id,
+                agent.pool,
+                agent.host,
+                agent.pid,
+                agent.slots,
+                agent.busy,
+                agent.beat_at,
+                agent.problem,
+            ),
+        )
+        db.execute("DELETE FROM agents WHERE beat_at < ?", (agent.beat_at - 10 * limits.LEASE_SECONDS,))
 
-    def forget_agent(self, agent_id: str) -> None:
+    @writes
+    def forget_agent(self, db: sqlite3.Connection, agent_id: str) -> None:
         """An agent has left."""
-        with self._database.write() as db:
-            db.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
+        db.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
 
-    def agents(self, now: float) -> list[AgentRecord]:
+    @reads
+    def agents(self, db: sqlite3.Connection, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time."""
-        with self._database.read() as db:
-            found = db.execute(
-                "SELECT id, pool, host, pid, slots, busy, beat_at, problem FROM agents WHERE beat_at > ? ORDER BY id",
-                (now - limits.LEASE_SECONDS,),
-            ).fetchall()
+        found = db.execute(
+            "SELECT id, pool, host, pid, slots, busy, beat_at, problem FROM agents WHERE beat_at > ? ORDER BY id",
+            (now - limits.LEASE_SECONDS,),
+        ).fetchall()
         return [AgentRecord(*row) for row in found]

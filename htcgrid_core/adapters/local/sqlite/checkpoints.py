@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from functools import partial
 from types import TracebackType
 
 from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.domain.errors import GridError
 
 _log = logging.getLogger(__name__)
 
@@ -40,17 +42,17 @@ class Checkpoints:
         moved = None
         while not self._over.wait(self._every_seconds):
             try:
-                moved = self._checkpoint(moved)
-            except sqlite3.Error as error:  # the next one may do better; until then, the log grows
+                moved = self._database.read(partial(_checkpoint, moved))
+            except GridError as error:  # the next one may do better; until then, the log grows
                 _log.warning("the write-ahead log could not be moved into %s: %s", self._database.path, error)
         self._database.close()
 
-    def _checkpoint(self, moved: int | None) -> int | None:
-        """Checkpoint unless nobody has committed since version ``moved``; the version that is moved whole now."""
-        connection = self._database.connection()
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
-        if version == moved:
-            return moved
-        # PASSIVE waits for nobody, and nobody waits for it.
-        is_blocked, pages, pages_moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return version if not is_blocked and pages == pages_moved else None
+
+def _checkpoint(moved: int | None, connection: sqlite3.Connection) -> int | None:
+    """Checkpoint unless nobody has committed since version ``moved``; the version that is moved whole now."""
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    if version == moved:
+        return moved
+    # PASSIVE waits for nobody, and nobody waits for it.
+    is_blocked, pages, pages_moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return version if not is_blocked and pages == pages_moved else None

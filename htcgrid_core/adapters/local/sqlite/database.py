@@ -1,18 +1,54 @@
-"""SQLite connections: one per thread and process, WAL mode, write transactions that take their lock first."""
+"""A database file: a connection for each thread that uses it, and SQLite's errors as the grid's."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import threading
-import time
+import weakref
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from types import TracebackType
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from htcgrid_core.adapters.local.sqlite.connection import MEMORY, ThreadConnection, Work
 from htcgrid_core.adapters.local.sqlite.migrations import bring_up_to_date
 from htcgrid_core.domain.errors import GridUnavailable, IncompatibleGrid
 
-BUSY_SECONDS = 60.0
+
+class OfDatabase(Protocol):
+    """A part of the store."""
+
+    _database: Database
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Part = TypeVar("Part", bound=OfDatabase)
+
+
+def reads(
+    method: Callable[Concatenate[Part, sqlite3.Connection, P], T],
+) -> Callable[Concatenate[Part, P], T]:
+    """A method of one reading statement, which is given the connection."""
+
+    @wraps(method)
+    def call(self: Part, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._database.read(lambda db: method(self, db, *args, **kwargs))
+
+    return call
+
+
+def writes(
+    method: Callable[Concatenate[Part, sqlite3.Connection, P], T],
+) -> Callable[Concatenate[Part, P], T]:
+    """A method that is one write transaction, and is given its connection."""
+
+    @wraps(method)
+    def call(self: Part, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._database.write(lambda db: method(self, db, *args, **kwargs))
+
+    return call
 
 
 class Database:
@@ -21,31 +57,34 @@ class Database:
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
         self._local = threading.local()
-        self._statement = Statement(self)
-        self._shared: sqlite3.Connection | None = None  # ":memory:" exists once per connection
+        self._connections: weakref.WeakSet[ThreadConnection] = weakref.WeakSet()
+        self._shared = self._connection() if self.path == MEMORY else None
+        if self.path != MEMORY:
+            self._make_private()
         try:
-            self._bring_up_to_date()
+            self.read(lambda connection: bring_up_to_date(connection, self.path))
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, work: Work[T]) -> T:
+        """What ``work`` returns, which is given this thread's connection for one statement."""
+        try:
+            return self._connection().call(work)
         except sqlite3.Error as error:
             self.raise_for(error)
             raise
 
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
-        if self._shared is not None:
-            return self._shared
-        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
-        if held is None or held[0] != os.getpid():  # a connection must not be carried across a fork
-            held = (os.getpid(), self._open())
-            self._local.held = held
-        return held[1]
+    def write(self, work: Work[T]) -> T:
+        """What ``work`` returns, which is given the connection of a write transaction: it is whole, or nothing.
 
-    def read(self) -> Statement:
-        """A connection for one statement."""
-        return self._statement
-
-    def write(self) -> Transaction:
-        """A write transaction. It survives the death of any process; ``sync`` makes it survive a power failure."""
-        return Transaction(self)
+        It survives the death of any process; ``sync`` makes it survive a power failure.
+        """
+        try:
+            return self._connection().transact(work)
+        except sqlite3.Error as error:
+            self.raise_for(error)
+            raise
 
     def sync(self) -> None:
         """Return once everything committed so far is on the disk.
@@ -67,33 +106,21 @@ class Database:
             os.close(fd)
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
-        if held is not None and held[0] == os.getpid():
-            held[1].close()
-            self._local.held = None
+        """Close the connections of all threads, each once its call is over; a thread that goes on opens a new one."""
+        for connection in list(self._connections):
+            connection.close()
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        _use_wal(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 16000")  # pages; agents do it sooner, see Checkpoints
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        return connection
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, for tests."""
+        return self._connection().opened()
 
-    def _bring_up_to_date(self) -> None:
-        if self.path != ":memory:":
-            self._make_private()
-        connection = self._open()
-        if self.path == ":memory:":
-            self._shared = connection
-        try:
-            bring_up_to_date(connection, self.path)
-        finally:
-            if self._shared is None:
-                connection.close()
+    def _connection(self) -> ThreadConnection:
+        found: ThreadConnection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = getattr(self, "_shared", None) or ThreadConnection(self.path)
+            self._connections.add(found)
+            self._local.connection = found
+        return found
 
     def _make_private(self) -> None:
         """Make a new file readable by its owner only; SQLite's files beside it take after it.
@@ -116,68 +143,3 @@ class Database:
                 raise GridUnavailable(f"{self.path}: {error}; is the disk full or the folder read-only?") from error
             case sqlite3.DatabaseError():
                 raise IncompatibleGrid(f"{self.path} is not a database of this grid: {error}") from error
-
-
-class Statement:
-    """A context in which SQLite's errors are the grid's. A class, since a generator takes its time with each."""
-
-    __slots__ = ("_database",)
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __enter__(self) -> sqlite3.Connection:
-        try:
-            return self._database.connection()
-        except sqlite3.Error as error:
-            self._database.raise_for(error)
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._database.raise_for(error)
-
-
-class Transaction:
-    """What is written in it is written whole at its end, or not at all if it raises."""
-
-    __slots__ = ("_connection", "_database")
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __enter__(self) -> sqlite3.Connection:
-        try:
-            self._connection = self._database.connection()
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            self._database.raise_for(error)
-            raise
-        return self._connection
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._connection.execute("COMMIT" if error is None else "ROLLBACK")
-        except sqlite3.Error as second:
-            self._database.raise_for(second)
-            raise
-        if error is not None:
-            self._database.raise_for(error)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch a new database to WAL; unlike other statements, this one does not wait while another process does so."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return

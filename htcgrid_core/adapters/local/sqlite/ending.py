@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from htcgrid_core.adapters.local.sqlite import statements
-from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.database import Database, reads, writes
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import SessionRecord
 
@@ -14,17 +16,19 @@ class Ending:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
+    @writes
+    def adopt(self, db: sqlite3.Connection, session_id: str, owner: str, now: float) -> SessionRecord:
         """Make ``owner`` the session's owner; return the row as it then is. One that has ended keeps its owner."""
-        with self._database.write() as db:
-            db.execute(
-                "UPDATE sessions SET owner = ?, updated_at = ? WHERE id = ? AND live = 1 AND owner <> ?1",
-                (owner, now, session_id),
-            )
-            return statements.session(db, session_id)
+        db.execute(
+            "UPDATE sessions SET owner = ?, updated_at = ? WHERE id = ? AND live = 1 AND owner <> ?1",
+            (owner, now, session_id),
+        )
+        return statements.session(db, session_id)
 
+    @writes
     def advance(
         self,
+        db: sqlite3.Connection,
         session_id: str,
         event: SessionEvent,
         *,
@@ -34,33 +38,35 @@ class Ending:
         owner: str | None = None,
     ) -> SessionRecord:
         """Apply ``event`` if the lifecycle allows it in the state the row is in; return the row as it then is."""
-        with self._database.write() as db:
-            record = statements.session(db, session_id)
-            if record.damage:
-                return statements.replace_unreadable(db, record, now, actor)
-            if record.ended or record.state is SESSION.target(event) or owner not in (None, record.owner):
-                return record
-            after = SESSION.advance(record.state, event)
-            if SESSION.is_terminal(after):
-                return statements.end(db, record, event, now, actor, reason)
-            db.execute(
-                "UPDATE sessions SET state = ?, reason = ?, updated_at = ? WHERE id = ?",
-                (after, reason, now, session_id),
-            )
-            statements.audit(db, now, session_id, actor, event, record.state, after, reason)
-            return statements.session(db, session_id)
+        record = statements.session(db, session_id)
+        if record.damage:
+            return statements.replace_unreadable(db, record, now, actor)
+        if record.ended or record.state is SESSION.target(event) or owner not in (None, record.owner):
+            return record
+        after = SESSION.advance(record.state, event)
+        if SESSION.is_terminal(after):
+            return statements.end(db, record, event, now, actor, reason)
+        db.execute(
+            "UPDATE sessions SET state = ?, reason = ?, updated_at = ? WHERE id = ?",
+            (after, reason, now, session_id),
+        )
+        statements.audit(db, now, session_id, actor, event, record.state, after, reason)
+        return statements.session(db, session_id)
 
     def expire(self, now: float, limit: int) -> list[str]:
         """Delete ended sessions whose retention has passed; return their ids."""
-        with self._database.read() as db:
-            if not db.execute(
-                "SELECT 1 FROM sessions INDEXED BY sessions_expiry WHERE expires_at <= ? LIMIT 1", (now,)
-            ).fetchone():
-                return []
-        with self._database.write() as db:
-            found = db.execute("SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?", (now, limit)).fetchall()
-            for (session_id,) in found:
-                statements.delete(db, session_id)
-                db.execute("DELETE FROM audit WHERE session_id = ?", (session_id,))
-                db.execute("DELETE FROM notifications WHERE session_id = ? AND due_at IS NULL", (session_id,))
+        return self._expire(now, limit) if self._has_expired(now) else []
+
+    @reads
+    def _has_expired(self, db: sqlite3.Connection, now: float) -> bool:
+        first = "SELECT 1 FROM sessions INDEXED BY sessions_expiry WHERE expires_at <= ? LIMIT 1"
+        return db.execute(first, (now,)).fetchone() is not None
+
+    @writes
+    def _expire(self, db: sqlite3.Connection, now: float, limit: int) -> list[str]:
+        found = db.execute("SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?", (now, limit)).fetchall()
+        for (session_id,) in found:
+            statements.delete(db, session_id)
+            db.execute("DELETE FROM audit WHERE session_id = ?", (session_id,))
+            db.execute("DELETE FROM notifications WHERE session_id = ? AND due_at IS NULL", (session_id,))
         return [session_id for (session_id,) in found]

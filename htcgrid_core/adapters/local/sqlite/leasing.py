@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import rows, statements
-from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.database import Database, writes
 from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import LeaseLost
 from htcgrid_core.domain.lifecycle import SessionState
@@ -43,77 +43,76 @@ class Leasing:
         except _ForNewerAgents:
             return Refused(Refusal.NEWER)
 
+    @writes
     def _claim(
-        self, session_id: str, bundle_id: str, token: str, owner: str, now: float, until: float
+        self, db: sqlite3.Connection, session_id: str, bundle_id: str, token: str, owner: str, now: float, until: float
     ) -> Claimed | Refused:
-        with self._database.write() as db:
-            claimed = db.execute(
-                "UPDATE bundles SET crashes = crashes + (state = 'LEASED' AND token <> ?1),"
-                " epoch = epoch + (token IS NULL OR token <> ?1),"
-                " state = 'LEASED', token = ?1, owner = ?2, lease_until = ?3"
-                " WHERE session_id = ?4 AND id = ?5"
-                " AND ((state = 'READY' AND not_before <= ?6)"
-                "      OR (state = 'LEASED' AND (lease_until <= ?6 OR token = ?1)))"
-                f" AND (SELECT state FROM sessions WHERE id = ?4) IN {statements.CLAIMABLE}"
-                f" RETURNING {rows.BUNDLE_COLUMNS}, {rows.LEASE_COLUMNS}",
-                (token, owner, until, session_id, bundle_id, now),
-            ).fetchone()
-            if claimed is None:
-                return _refusal(db, session_id, bundle_id)
-            bundle, lease = rows.bundle_of(claimed[:7]), rows.lease_of(claimed[7:])
-            found = db.execute(
-                f"SELECT {rows.BLOCK_COLUMNS}, {rows.SESSION_COLUMNS}"
-                " FROM blocks JOIN sessions ON sessions.id = session_id WHERE session_id = ? AND root = ?",
-                (session_id, bundle.root),
-            ).fetchone()
-            session = rows.session_of(found[7:])
-            if is_for_newer_agents(session.spec):
-                raise _ForNewerAgents  # which takes the claim back
-            return Claimed(bundle, lease, rows.block_of(found[:7]), session)
+        claimed = db.execute(
+            "UPDATE bundles SET crashes = crashes + (state = 'LEASED' AND token <> ?1),"
+            " epoch = epoch + (token IS NULL OR token <> ?1),"
+            " state = 'LEASED', token = ?1, owner = ?2, lease_until = ?3"
+            " WHERE session_id = ?4 AND id = ?5"
+            " AND ((state = 'READY' AND not_before <= ?6)"
+            "      OR (state = 'LEASED' AND (lease_until <= ?6 OR token = ?1)))"
+            f" AND (SELECT state FROM sessions WHERE id = ?4) IN {statements.CLAIMABLE}"
+            f" RETURNING {rows.BUNDLE_COLUMNS}, {rows.LEASE_COLUMNS}",
+            (token, owner, until, session_id, bundle_id, now),
+        ).fetchone()
+        if claimed is None:
+            return _refusal(db, session_id, bundle_id)
+        bundle, lease = rows.bundle_of(claimed[:7]), rows.lease_of(claimed[7:])
+        found = db.execute(
+            f"SELECT {rows.BLOCK_COLUMNS}, {rows.SESSION_COLUMNS}"
+            " FROM blocks JOIN sessions ON sessions.id = session_id WHERE session_id = ? AND root = ?",
+            (session_id, bundle.root),
+        ).fetchone()
+        session = rows.session_of(found[7:])
+        if is_for_newer_agents(session.spec):
+            raise _ForNewerAgents  # which takes the claim back
+        return Claimed(bundle, lease, rows.block_of(found[:7]), session)
 
-    def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
+    @writes
+    def renew(self, db: sqlite3.Connection, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Move leases' ends; one answer for each, in order."""
         answers = []
-        with self._database.write() as db:
-            for renewal in renewals:
-                held = db.execute(
-                    "UPDATE bundles SET lease_until = ? WHERE session_id = ? AND id = ?"
-                    " AND state = 'LEASED' AND token = ?",
-                    (renewal.until, renewal.session_id, renewal.bundle_id, renewal.token),
-                ).rowcount
-                found = db.execute("SELECT state FROM sessions WHERE id = ?", (renewal.session_id,)).fetchone()
-                state = rows.state_of(found[0]) if found else SessionState.CANCELLED
-                answers.append(Renewed(bool(held), state))
+        for renewal in renewals:
+            held = db.execute(
+                "UPDATE bundles SET lease_until = ? WHERE session_id = ? AND id = ? AND state = 'LEASED' AND token = ?",
+                (renewal.until, renewal.session_id, renewal.bundle_id, renewal.token),
+            ).rowcount
+            found = db.execute("SELECT state FROM sessions WHERE id = ?", (renewal.session_id,)).fetchone()
+            state = rows.state_of(found[0]) if found else SessionState.CANCELLED
+            answers.append(Renewed(bool(held), state))
         return answers
 
-    def commit(self, commit: Commit) -> SessionRecord:
+    @writes
+    def commit(self, db: sqlite3.Connection, commit: Commit) -> SessionRecord:
         """Mark the bundle done, add to the counters and create the children, all or nothing."""
-        with self._database.write() as db:
-            done = db.execute(
-                "UPDATE bundles SET state = 'DONE', lease_until = NULL"
-                " WHERE session_id = ? AND id = ? AND state = 'LEASED' AND token = ?"
-                f" AND (SELECT state FROM sessions WHERE id = ?1) IN {statements.LIVE}"
-                " RETURNING root, epoch, owner, pool",
-                (commit.session_id, commit.bundle_id, commit.token),
-            ).fetchone()
-            if done is None:
-                return _committed_before(db, commit)
-            root, epoch, owner, line = done
-            if commit.outcomes is not None:
-                _put_page(db, commit, root, epoch, owner, commit.outcomes)
-            for child in commit.children:
-                statements.put_child(db, line, commit.bundle_id, child)
-            counted = db.execute(
-                "UPDATE sessions SET completed = completed + ?, failed = failed + ?, task_seconds = task_seconds + ?,"
-                f" updated_at = ? WHERE id = ? RETURNING {rows.SESSION_COLUMNS}",
-                (commit.completed, commit.failed, commit.task_seconds, commit.now, commit.session_id),
-            ).fetchone()
-            record = rows.session_of(counted)
-            over = verdict(record, commit.now)
-            if over is None:
-                return record
-            # The last commit ends the session in the same step: another would only cost time.
-            return statements.end(db, record, over.event, commit.now, "grid", over.reason)
+        done = db.execute(
+            "UPDATE bundles SET state = 'DONE', lease_until = NULL"
+            " WHERE session_id = ? AND id = ? AND state = 'LEASED' AND token = ?"
+            f" AND (SELECT state FROM sessions WHERE id = ?1) IN {statements.LIVE}"
+            " RETURNING root, epoch, owner, pool",
+            (commit.session_id, commit.bundle_id, commit.token),
+        ).fetchone()
+        if done is None:
+            return _committed_before(db, commit)
+        root, epoch, owner, line = done
+        if commit.outcomes is not None:
+            _put_page(db, commit, root, epoch, owner, commit.outcomes)
+        for child in commit.children:
+            statements.put_child(db, line, commit.bundle_id, child)
+        counted = db.execute(
+            "UPDATE sessions SET completed = completed + ?, failed = failed + ?, task_seconds = task_seconds + ?,"
+            f" updated_at = ? WHERE id = ? RETURNING {rows.SESSION_COLUMNS}",
+            (commit.completed, commit.failed, commit.task_seconds, commit.now, commit.session_id),
+        ).fetchone()
+        record = rows.session_of(counted)
+        over = verdict(record, commit.now)
+        if over is None:
+            return record
+        # The last commit ends the session in the same step: another would only cost time.
+        return statements.end(db, record, over.event, commit.now, "grid", over.reason)
 
 
 def _put_page(db: sqlite3.Connection, commit: Commit, root: int, epoch: int, agent: str, outcomes: Payload) -> None:

@@ -12,7 +12,14 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 
-from htcgrid_core.adapters.local.sqlite.schema import OLDEST_MIGRATED, OLDEST_READER, SCHEMA, SCHEMA_VERSION
+from htcgrid_core.adapters.local.sqlite.connection import transaction
+from htcgrid_core.adapters.local.sqlite.schema import (
+    NUMBERED_ENDS,
+    OLDEST_MIGRATED,
+    OLDEST_READER,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 from htcgrid_core.domain.errors import IncompatibleGrid
 from htcgrid_core.domain.version import __version__
 
@@ -23,7 +30,15 @@ STEPS: Mapping[int, str] = {
             version INTEGER PRIMARY KEY, oldest_reader INTEGER NOT NULL, release TEXT NOT NULL, at REAL NOT NULL
         );
     """,
-    5: """
+    5: f"""
+        ALTER TABLE sessions ADD COLUMN end_number INTEGER;
+        {NUMBERED_ENDS}
+        WITH ordered AS (
+            SELECT id, row_number() OVER (ORDER BY ended_at, id) AS number FROM sessions WHERE live = 0
+        )
+        UPDATE sessions SET end_number = (SELECT number FROM ordered WHERE ordered.id = sessions.id) WHERE live = 0;
+    """,
+    6: """
         CREATE TABLE notifications (
             session_id TEXT NOT NULL, recipient TEXT NOT NULL, version TEXT NOT NULL, due_at REAL, body TEXT NOT NULL,
             PRIMARY KEY (session_id, recipient)
@@ -46,7 +61,7 @@ def bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
             raise IncompatibleGrid(f"{objection}: use that version, or another directory")
         if version > SCHEMA_VERSION:
             return
-        _take_a_step(connection)
+        transaction(_take_a_step, connection)
 
 
 def objection_to(connection: sqlite3.Connection, path: str) -> str:
@@ -74,22 +89,16 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def _take_a_step(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = version_of(connection)  # whoever got the lock first has taken the step
-        if version < SCHEMA_VERSION:
-            script, reached = (STEPS[version], version + 1) if version else (SCHEMA, SCHEMA_VERSION)
-            for statement in _statements(script):
-                connection.execute(statement)
-            connection.execute(
-                "INSERT INTO migrations (version, oldest_reader, release, at) VALUES (?, ?, ?, ?)",
-                (reached, OLDEST_READER, __version__, time.time()),
-            )
-            connection.execute(f"PRAGMA user_version = {reached}")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+    version = version_of(connection)  # whoever got the lock first has taken the step
+    if version < SCHEMA_VERSION:
+        script, reached = (STEPS[version], version + 1) if version else (SCHEMA, SCHEMA_VERSION)
+        for statement in _statements(script):
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO migrations (version, oldest_reader, release, at) VALUES (?, ?, ?, ?)",
+            (reached, OLDEST_READER, __version__, time.time()),
+        )
+        connection.execute(f"PRAGMA user_version = {reached}")
 
 
 def _origin(connection: sqlite3.Connection, version: int) -> tuple[str, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import rows, statements
-from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.database import Database, reads
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Block
+from htcgrid_core.domain.ended import End, EndedPage
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
@@ -21,123 +23,162 @@ class Queries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def session(self, session_id: str, now: float) -> SessionRecord:
+    @reads
+    def session(self, db: sqlite3.Connection, session_id: str, now: float) -> SessionRecord:
         """One session's row."""
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE id = ? AND (expires_at IS NULL OR expires_at > ?)",
-                (session_id, now),
-            ).fetchone()
+        found = db.execute(
+            f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE id = ? AND (expires_at IS NULL OR expires_at > ?)",
+            (session_id, now),
+        ).fetchone()
         if found is None:
             raise SessionNotFound(session_id)
         return rows.session_of(found)
 
-    def progress(self, session_ids: Sequence[str], now: float) -> list[SessionRecord]:
+    @reads
+    def progress(self, db: sqlite3.Connection, session_ids: Sequence[str], now: float) -> list[SessionRecord]:
         """Up to 100 sessions' rows in one call, in the order asked for; unknown ones are left out."""
         if len(session_ids) > limits.PROGRESS_BATCH:
             raise ValueError(f"at most {limits.PROGRESS_BATCH} sessions a call, not {len(session_ids)}")
         marks = ", ".join("?" * len(session_ids))
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE id IN ({marks})"
-                " AND (expires_at IS NULL OR expires_at > ?)",
-                (*session_ids, now),
-            ).fetchall()
+        found = db.execute(
+            f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE id IN ({marks})"
+            " AND (expires_at IS NULL OR expires_at > ?)",
+            (*session_ids, now),
+        ).fetchall()
         records = {row[0]: rows.session_of(row) for row in found}
         return [records[session_id] for session_id in session_ids if session_id in records]
 
+    @reads
     def sessions(
-        self, now: float, *, states: Sequence[SessionState] = (), limit: int = 100, before: float | None = None
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        *,
+        states: Sequence[SessionState] = (),
+        limit: int = 100,
+        before: float | None = None,
     ) -> list[SessionRecord]:
         """Sessions, newest first; ``before`` is the submitted_at to go on from."""
         condition = f"AND state IN {statements.one_of(states)}" if states else ""
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE submitted_at < ? {condition}"
-                " AND (expires_at IS NULL OR expires_at > ?) ORDER BY submitted_at DESC LIMIT ?",
-                (float("inf") if before is None else before, now, limit),
-            ).fetchall()
+        found = db.execute(
+            f"SELECT {rows.SESSION_COLUMNS} FROM sessions WHERE submitted_at < ? {condition}"
+            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY submitted_at DESC LIMIT ?",
+            (float("inf") if before is None else before, now, limit),
+        ).fetchall()
         return [rows.session_of(row) for row in found]
 
-    def live_sessions(self) -> list[SessionRecord]:
+    @reads
+    def live_sessions(self, db: sqlite3.Connection) -> list[SessionRecord]:
         """Sessions that have not ended."""
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_live WHERE live = 1"
-            ).fetchall()
+        found = db.execute(
+            f"SELECT {rows.SESSION_COLUMNS} FROM sessions INDEXED BY sessions_live WHERE live = 1"
+        ).fetchall()
         return [rows.session_of(row) for row in found]
 
-    def has_live_lease(self, session_id: str, now: float) -> bool:
+    @reads
+    def ended(self, db: sqlite3.Connection, after: str | float, now: float, limit: int) -> EndedPage:
+        """Sessions that have ended, in the order in which that was written."""
+        number = int(after) if isinstance(after, str) else _number_before(db, after)
+        found = db.execute(
+            "SELECT end_number, id, ended_at FROM sessions INDEXED BY sessions_ends"
+            " WHERE end_number IS NOT NULL AND end_number > ? ORDER BY end_number LIMIT ?",
+            (number, limit),
+        ).fetchall()
+        if not found and number > _last_number(db):  # the cursor is of another database, which was here before
+            return EndedPage((), "0", _last_number(db) > 0, round_over=True)
+        ends = tuple(End(session_id, float(at or 0.0)) for _, session_id, at in found)
+        return EndedPage(ends, str(found[-1][0] if found else number), len(found) == limit, round_over=True)
+
+    @reads
+    def has_live_lease(self, db: sqlite3.Connection, session_id: str, now: float) -> bool:
         """Whether any agent may still be running tasks of this session."""
-        with self._database.read() as db:
-            found = db.execute(
-                "SELECT 1 FROM bundles WHERE session_id = ? AND state = 'LEASED' AND lease_until > ? LIMIT 1",
-                (session_id, now),
-            ).fetchone()
+        found = db.execute(
+            "SELECT 1 FROM bundles WHERE session_id = ? AND state = 'LEASED' AND lease_until > ? LIMIT 1",
+            (session_id, now),
+        ).fetchone()
         return found is not None
 
-    def runnable(self, session_id: str, now: float, limit: int) -> list[Hint]:
+    @reads
+    def runnable(self, db: sqlite3.Connection, session_id: str, now: float, limit: int) -> list[Hint]:
         """Bundles that are ready or whose lease has lapsed, and since when."""
-        with self._database.read() as db:
-            found = db.execute(
-                "SELECT session_id, id, CASE state WHEN 'LEASED' THEN lease_until ELSE not_before END"
-                " FROM bundles WHERE session_id = ?"
-                " AND ((state = 'READY' AND not_before <= ?2) OR (state = 'LEASED' AND lease_until <= ?2))"
-                " ORDER BY rank LIMIT ?3",
-                (session_id, now, limit),
-            ).fetchall()
+        found = db.execute(
+            "SELECT session_id, id, CASE state WHEN 'LEASED' THEN lease_until ELSE not_before END"
+            " FROM bundles WHERE session_id = ?"
+            " AND ((state = 'READY' AND not_before <= ?2) OR (state = 'LEASED' AND lease_until <= ?2))"
+            " ORDER BY rank LIMIT ?3",
+            (session_id, now, limit),
+        ).fetchall()
         return [Hint(*row) for row in found]
 
-    def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
+    @reads
+    def open_bundles(self, db: sqlite3.Connection, session_id: str, after: str, limit: int) -> list[OpenBundle]:
         """Bundles that are not done, by id, after id ``after``."""
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {rows.BUNDLE_COLUMNS}, state, {rows.LEASE_COLUMNS} FROM bundles"
-                " WHERE session_id = ? AND id > ? AND state <> 'DONE' ORDER BY id LIMIT ?",
-                (session_id, after, limit),
-            ).fetchall()
+        found = db.execute(
+            f"SELECT {rows.BUNDLE_COLUMNS}, state, {rows.LEASE_COLUMNS} FROM bundles"
+            " WHERE session_id = ? AND id > ? AND state <> 'DONE' ORDER BY id LIMIT ?",
+            (session_id, after, limit),
+        ).fetchall()
         return [
             OpenBundle(rows.bundle_of(row[:7]), rows.lease_of(row[8:]) if row[7] == statements.LEASED else None)
             for row in found
         ]
 
-    def blocks(self, session_id: str, first_root: int, limit: int, *, events: bool = True) -> list[Block]:
+    @reads
+    def blocks(
+        self, db: sqlite3.Connection, session_id: str, first_root: int, limit: int, *, events: bool = True
+    ) -> list[Block]:
         """Blocks of roots from ``first_root`` on, in order; without ``events``, their payload is empty."""
         columns = rows.BLOCK_COLUMNS if events else rows.BLOCK_COLUMNS.replace("data,", "x'',")
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {columns} FROM blocks WHERE session_id = ? AND root >= ? ORDER BY root LIMIT ?",
-                (session_id, first_root, limit),
-            ).fetchall()
+        found = db.execute(
+            f"SELECT {columns} FROM blocks WHERE session_id = ? AND root >= ? ORDER BY root LIMIT ?",
+            (session_id, first_root, limit),
+        ).fetchall()
         return [rows.block_of(row) for row in found]
 
-    def outcome_pages(self, session_id: str, after: int, limit: int, *, failed_only: bool = False) -> list[OutcomePage]:
+    @reads
+    def outcome_pages(
+        self, db: sqlite3.Connection, session_id: str, after: int, limit: int, *, failed_only: bool = False
+    ) -> list[OutcomePage]:
         """Pages in commit order, after cursor ``after`` (0 to begin)."""
         condition = "AND failed > 0" if failed_only else ""
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {rows.PAGE_COLUMNS} FROM outcomes WHERE session_id = ? AND seq > ? {condition}"
-                " ORDER BY seq LIMIT ?",
-                (session_id, after, limit),
-            ).fetchall()
+        found = db.execute(
+            f"SELECT {rows.PAGE_COLUMNS} FROM outcomes WHERE session_id = ? AND seq > ? {condition}"
+            " ORDER BY seq LIMIT ?",
+            (session_id, after, limit),
+        ).fetchall()
         return [rows.page_of(row) for row in found]
 
-    def root_pages(self, session_id: str, first_root: int, last_root: int) -> list[OutcomePage]:
+    @reads
+    def root_pages(self, db: sqlite3.Connection, session_id: str, first_root: int, last_root: int) -> list[OutcomePage]:
         """All pages of roots ``first_root <= root < last_root``."""
-        with self._database.read() as db:
-            found = db.execute(
-                f"SELECT {rows.PAGE_COLUMNS} FROM outcomes WHERE session_id = ? AND root >= ? AND root < ?"
-                " ORDER BY root, seq",
-                (session_id, first_root, last_root),
-            ).fetchall()
+        found = db.execute(
+            f"SELECT {rows.PAGE_COLUMNS} FROM outcomes WHERE session_id = ? AND root >= ? AND root < ?"
+            " ORDER BY root, seq",
+            (session_id, first_root, last_root),
+        ).fetchall()
         return [rows.page_of(row) for row in found]
 
-    def history(self, session_id: str) -> list[AuditEntry]:
+    @reads
+    def history(self, db: sqlite3.Connection, session_id: str) -> list[AuditEntry]:
         """The session's transitions, oldest first."""
-        with self._database.read() as db:
-            found = db.execute(
-                "SELECT at, session_id, actor, event, before, after, detail FROM audit WHERE session_id = ?"
-                " ORDER BY seq",
-                (session_id,),
-            ).fetchall()
+        found = db.execute(
+            "SELECT at, session_id, actor, event, before, after, detail FROM audit WHERE session_id = ? ORDER BY seq",
+            (session_id,),
+        ).fetchall()
         return [AuditEntry(*row) for row in found]
+
+
+def _number_before(db: sqlite3.Connection, time: float) -> int:
+    """The number of the last end before the first one after a time, or of the very last."""
+    (first,) = db.execute(
+        "SELECT min(end_number) FROM sessions WHERE end_number IS NOT NULL AND ended_at > ?", (time,)
+    ).fetchone()
+    return _last_number(db) if first is None else int(first) - 1
+
+
+def _last_number(db: sqlite3.Connection) -> int:
+    (number,) = db.execute(
+        "SELECT max(last_number, coalesce((SELECT max(end_number) FROM sessions WHERE end_number IS NOT NULL), 0))"
+        " FROM deleted_ends"
+    ).fetchone()
+    return int(number)

@@ -7,15 +7,34 @@ indexes. Their statements name their columns, and so stay valid.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 OLDEST_MIGRATED = 4  # older databases are refused
 # The lowest schema whose release may still use a database of SCHEMA_VERSION. It stays while steps only add what such a
 # release need not know of; no release before schema 5 asks.
 OLDEST_READER = 5
 
+# Ends are numbered as they are written, whatever clocks say, and by the database itself, so that those that older
+# releases write are, too. No number is given twice: the last of a session that is deleted is kept.
+NUMBERED_ENDS = """
+CREATE INDEX sessions_ends ON sessions(end_number) WHERE end_number IS NOT NULL;
+CREATE TABLE deleted_ends (last_number INTEGER NOT NULL);
+INSERT INTO deleted_ends (last_number) VALUES (0);
+CREATE TRIGGER number_ends AFTER UPDATE OF live ON sessions WHEN OLD.live = 1 AND NEW.live = 0 BEGIN
+    UPDATE sessions SET end_number = 1 + max(
+        coalesce((SELECT end_number FROM sessions WHERE end_number IS NOT NULL ORDER BY end_number DESC LIMIT 1), 0),
+        (SELECT last_number FROM deleted_ends)
+    ) WHERE id = NEW.id;
+END;
+CREATE TRIGGER keep_last_end AFTER DELETE ON sessions WHEN OLD.end_number IS NOT NULL BEGIN
+    UPDATE deleted_ends SET last_number = OLD.end_number WHERE last_number < OLD.end_number
+        AND NOT EXISTS (SELECT 1 FROM sessions WHERE end_number > OLD.end_number);
+END;
+"""
+
 # Each table or index that a short session touches is one more page of a commit: small rows are in the tree of their
 # primary key. Bytes come last in theirs, where whoever reads the other columns passes them by.
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE sessions (
     id TEXT PRIMARY KEY,
     state TEXT NOT NULL,
@@ -38,7 +57,8 @@ CREATE TABLE sessions (
     reason TEXT NOT NULL DEFAULT '',
     owner TEXT NOT NULL DEFAULT '',
     pool TEXT NOT NULL,
-    task_seconds REAL NOT NULL DEFAULT 0
+    task_seconds REAL NOT NULL DEFAULT 0,
+    end_number INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;
 CREATE INDEX sessions_submitted ON sessions(submitted_at);
@@ -121,3 +141,5 @@ CREATE TABLE migrations (
     version INTEGER PRIMARY KEY, oldest_reader INTEGER NOT NULL, release TEXT NOT NULL, at REAL NOT NULL
 );
 """
+    + NUMBERED_ENDS
+)

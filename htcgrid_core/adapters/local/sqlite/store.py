@@ -11,6 +11,7 @@ from htcgrid_core.adapters.local.sqlite.leasing import Leasing
 from htcgrid_core.adapters.local.sqlite.queries import Queries
 from htcgrid_core.adapters.local.sqlite.submitting import Submitting
 from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.bundle_queue import Hint
@@ -125,6 +126,10 @@ class SqliteStore:
     def live_sessions(self) -> list[SessionRecord]:
         """Sessions that have not ended."""
         return self._queries.live_sessions()
+
+    def ended(self, after: str | float, now: float, limit: int) -> EndedPage:
+        """Sessions that have ended, in the order in which that was written."""
+        return self._queries.ended(after, now, limit)
 
     def has_live_lease(self, session_id: str, now: float) -> bool:
         """Whether any agent may still be running tasks of this session."""

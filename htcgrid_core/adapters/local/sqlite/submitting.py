@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import statements
-from htcgrid_core.adapters.local.sqlite.database import Database
+from htcgrid_core.adapters.local.sqlite.database import Database, writes
 from htcgrid_core.adapters.local.sqlite.lines import line_of
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.errors import IllegalTransition, SessionConflict
@@ -22,57 +22,63 @@ class Submitting:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create_session(self, record: SessionRecord) -> SessionRecord:
+    @writes
+    def create_session(self, db: sqlite3.Connection, record: SessionRecord) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists; return the row as it then is."""
-        with self._database.write() as db:
-            if _insert_session(db, record):
-                statements.audit(db, record.submitted_at, record.session_id, "client", "submit", "", SESSION.initial)
-            return statements.session(db, record.session_id)
+        if _insert_session(db, record):
+            statements.audit(db, record.submitted_at, record.session_id, "client", "submit", "", SESSION.initial)
+        return statements.session(db, record.session_id)
 
+    @writes
     def create_whole(
-        self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
+        self,
+        db: sqlite3.Connection,
+        record: SessionRecord,
+        bundles: Sequence[tuple[Bundle, Block]],
+        *,
+        digest: str,
+        tolerated: int | None,
     ) -> SessionRecord:
         """Write a small session, bundles and all, RUNNING, in one step; a session that exists is returned as it is."""
         now = record.submitted_at
         running = whole(record, [block for _, block in bundles], digest=digest, tolerated=tolerated)
         line = line_of(record)
-        with self._database.write() as db:
-            if not _insert_session(db, running):
-                return statements.session(db, record.session_id)
-            for bundle, block in bundles:
-                _put_root(db, line, bundle, block)
-            statements.audit(db, now, record.session_id, "client", "submit", "", SESSION.initial)
-            statements.audit(
-                db, now, record.session_id, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state
-            )
-            over = verdict(running, now)
-            return running if over is None else statements.end(db, running, over.event, now, "grid", over.reason)
+        if not _insert_session(db, running):
+            return statements.session(db, record.session_id)
+        for bundle, block in bundles:
+            _put_root(db, line, bundle, block)
+        statements.audit(db, now, record.session_id, "client", "submit", "", SESSION.initial)
+        statements.audit(db, now, record.session_id, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state)
+        over = verdict(running, now)
+        return running if over is None else statements.end(db, running, over.event, now, "grid", over.reason)
 
-    def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
+    @writes
+    def put_bundles(
+        self, db: sqlite3.Connection, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float
+    ) -> None:
         """Write roots and their blocks and add their tasks to the total; those that exist are left alone."""
-        with self._database.write() as db:
-            record = statements.session(db, session_id)
-            if record.state is not SessionState.SUBMITTED:
-                raise IllegalTransition(f"session {session_id} is {record.state}, so it takes no more tasks")
-            line = line_of(record)
-            added = sum(_put_root(db, line, bundle, block) for bundle, block in bundles)
-            db.execute("UPDATE sessions SET total = total + ?, updated_at = ? WHERE id = ?", (added, now, session_id))
+        record = statements.session(db, session_id)
+        if record.state is not SessionState.SUBMITTED:
+            raise IllegalTransition(f"session {session_id} is {record.state}, so it takes no more tasks")
+        line = line_of(record)
+        added = sum(_put_root(db, line, bundle, block) for bundle, block in bundles)
+        db.execute("UPDATE sessions SET total = total + ?, updated_at = ? WHERE id = ?", (added, now, session_id))
 
+    @writes
     def acknowledge(
-        self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+        self, db: sqlite3.Connection, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is."""
-        with self._database.write() as db:
-            record = statements.session(db, session_id)
-            if record.acknowledged:
-                return record
-            after = SESSION.advance(record.state, SessionEvent.ACKNOWLEDGE)
-            db.execute(
-                "UPDATE sessions SET state = ?, bundles = ?, digest = ?, tolerated = ?, updated_at = ? WHERE id = ?",
-                (after, bundles, digest, tolerated, now, session_id),
-            )
-            statements.audit(db, now, session_id, "client", SessionEvent.ACKNOWLEDGE, record.state, after)
-            return statements.session(db, session_id)
+        record = statements.session(db, session_id)
+        if record.acknowledged:
+            return record
+        after = SESSION.advance(record.state, SessionEvent.ACKNOWLEDGE)
+        db.execute(
+            "UPDATE sessions SET state = ?, bundles = ?, digest = ?, tolerated = ?, updated_at = ? WHERE id = ?",
+            (after, bundles, digest, tolerated, now, session_id),
+        )
+        statements.audit(db, now, session_id, "client", SessionEvent.ACKNOWLEDGE, record.state, after)
+        return statements.session(db, session_id)
 
 
 def _insert_session(db: sqlite3.Connection, record: SessionRecord) -> bool:

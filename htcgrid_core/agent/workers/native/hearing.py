@@ -11,10 +11,12 @@ from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.session import SESSION_ID
 
 ERROR_BYTES = 4 << 20  # of one encoded error: texts, and an exception of at most 1 MiB before base64
 PRINTED_CHARACTERS = limits.CAPTURE_BYTES + 100  # with the note that something was left out
 CALENDAR_SECONDS = float(1 << 37)  # every calendar here knows this wall clock time, in the year 6325
+WAITS_BYTES = 1 << 14
 SLACK_SECONDS = 1.0
 
 
@@ -96,3 +98,23 @@ def load_error_in(body: bytes) -> TaskError:
     log = printed(told["stdout"]) + printed(told["stderr"])
     trace = f"{error.traceback}\nprinted while loading:\n{log}" if log else error.traceback
     return TaskError(error.type, error.message, trace)
+
+
+def waits_in(body: bytes) -> tuple[int, int, tuple[str, ...]]:
+    """Which task waits (serial, position), and for which sessions, from a WAITS message.
+
+    Raises:
+        CorruptPayload: it cannot be a worker's.
+        ValueError, LookupError, TypeError, RecursionError: nor this.
+    """
+    if len(body) > WAITS_BYTES:
+        raise CorruptPayload(f"a wait of over {WAITS_BYTES:,} bytes")
+    told = json.loads(body)
+    serial, position, session_ids = told["serial"], told["position"], told["sessions"]
+    if type(serial) is not int or type(position) is not int or position < 0:
+        raise CorruptPayload("a wait of no task")
+    if not isinstance(session_ids, list) or len(session_ids) > limits.PROGRESS_BATCH:
+        raise CorruptPayload(f"a wait for no sessions, or over {limits.PROGRESS_BATCH}")
+    if not all(isinstance(session_id, str) and SESSION_ID.fullmatch(session_id) for session_id in session_ids):
+        raise CorruptPayload("a wait for what is no session")
+    return serial, position, tuple(session_ids)

@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipimport import zipimporter
 
 import htcgrid_core
 from htcgrid_core.agent.workers import verified_files
@@ -54,7 +55,9 @@ class Sources:
             return
         self._modules = len(sys.modules)
         for module in list(sys.modules.values()):
-            path = getattr(module, "__file__", None)
+            path, loader = getattr(module, "__file__", None), getattr(module, "__loader__", None)
+            if isinstance(loader, zipimporter):
+                path = loader.archive  # as one whole
             if path and path not in self._seen and not path.startswith(self._installed):
                 stamp = _stamp(path)
                 if stamp is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 
 from htcgrid_core.agent.workers import captured_output
-from htcgrid_core.agent.workers.environment import surroundings
+from htcgrid_core.agent.workers.environment import python_of, surroundings
 from htcgrid_core.agent.workers.launch import BAD_MACHINE, BAD_PACKAGE
 from htcgrid_core.agent.workers.native.process import TOO_SLOW, Process, how_it_ended
 from htcgrid_core.domain import metrics
@@ -21,8 +22,11 @@ CAPTURE_CHECK_SECONDS = 1.0
 class NativeWorkers:
     """A WorkerPool of child processes running ``worker_main``."""
 
-    def __init__(self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS) -> None:
+    def __init__(
+        self, slots: int, bell: Bell | None, count: Metrics = NO_METRICS, threads_each: int | None = None
+    ) -> None:
         self.slots = slots
+        self._threads_each = threads_each
         self._count = count
         self._bell = bell
         self._processes: dict[int, Process] = {}
@@ -46,6 +50,9 @@ class NativeWorkers:
             try:
                 process = self._start(slot, chunk.function)
             except OSError as error:
+                if why := _missing_place(chunk.function):
+                    self._events.append(LoadFailed(slot, chunk.serial, TaskError("InitError", f"{why}: {error}")))
+                    return
                 self._events.append(StartFailed(slot, chunk.serial, f"a worker could not be started: {error}"))
                 return
         self._last_serial = max(self._last_serial, chunk.serial)
@@ -99,6 +106,12 @@ class NativeWorkers:
         if process is not None:
             self._discard(process)
 
+    def refuse(self, slot: int, serial: int, position: int) -> None:
+        """Tell a task that waits that no worker can be lent for what it waits for."""
+        process = self._processes.get(slot)
+        if process is not None:
+            process.gauge.refuse(serial, position)
+
     def missing(self) -> str:
         """Nothing: it starts its workers itself."""
         return ""
@@ -115,7 +128,7 @@ class NativeWorkers:
     # Processes
 
     def _start(self, slot: int, function: FunctionRef) -> Process:
-        process = Process.start(slot, function)
+        process = Process.start(slot, function, self._threads_each)
         self._count.add(metrics.WORKERS_STARTED, kind="native")
         self._processes[slot] = process
         for fd in process.descriptors:
@@ -151,8 +164,8 @@ class NativeWorkers:
 
     def _read(self, process: Process, *, to_the_end: bool = False) -> bool:
         """Take in what has arrived; False at the end of the stream."""
-        flushed, is_open = process.read(to_the_end=to_the_end)
-        self._events += flushed
+        heard, is_open = process.read(to_the_end=to_the_end)
+        self._events += heard
         return is_open
 
     def _watch_writing(self, process: Process) -> None:
@@ -192,6 +205,14 @@ class NativeWorkers:
             captured_output.bound(process.stderr)
             if process.is_late:
                 self.kill(process.slot, TOO_SLOW)
+
+
+def _missing_place(function: FunctionRef) -> str:
+    """What is gone of where a session is to run, if so: that is no other session's trouble."""
+    where = python_of(function)
+    if not function.launcher and not os.path.isdir(where.cwd):
+        return f"the folder that it was submitted from, {where.cwd}, is gone"
+    return "" if os.path.exists(where.python) else f"the Python that it was submitted with, {where.python}, is gone"
 
 
 def _how_lost(

@@ -9,22 +9,24 @@ import socket
 import subprocess
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from htcgrid_core.agent import interpreter
 from htcgrid_core.agent.lru import LruCache
 from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.environment import python_of, surroundings, worker_environment
 from htcgrid_core.agent.workers.native import wire
 from htcgrid_core.agent.workers.native.assignments import Assignments
-from htcgrid_core.agent.workers.native.hearing import load_error_in, outcomes_in
+from htcgrid_core.agent.workers.native.hearing import load_error_in, outcomes_in, waits_in
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind, gauge_memory
 from htcgrid_core.codecs.frames import NOT_FRAMED
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
-from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec
-from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef
+from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec, tenant_of
+from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, Waits
 
 TOO_SLOW = TaskError("InitError", f"was not ready within {limits.WORKER_START_SECONDS:.0f} s")
 FUNCTIONS_KNOWN = 256  # that a worker has confirmed to have loaded
@@ -72,6 +74,7 @@ class Process:
     _unconfirmed: int = 0  # functions that it has not said to have loaded
     _has_flushed: bool = False
     _told: tuple[SessionSpec, str] | None = None
+    _told_grid: str = ""  # by which it knows for which sessions it is to say that it waits
     _functions: LruCache[str, bool] = field(default_factory=lambda: LruCache(FUNCTIONS_KNOWN))
     _inbox: bytearray = field(default_factory=bytearray)
     _outbox: deque[bytes] = field(default_factory=deque)
@@ -79,8 +82,11 @@ class Process:
     # Life
 
     @classmethod
-    def start(cls, slot: int, function: FunctionRef) -> Self:
+    def start(cls, slot: int, function: FunctionRef, threads_each: int | None = None) -> Self:
         """A worker that can run ``function``.
+
+        Args:
+            threads_each: that its libraries may begin; None for as many as they like.
 
         Raises:
             OSError: it cannot be started.
@@ -95,23 +101,26 @@ class Process:
             undo.callback(os.close, stderr := captured_output.capture_file())
             popen = subprocess.Popen(
                 [
-                    *function.launcher, where.python, "-P", "-m", "htcgrid_core.agent.worker_main",
+                    *function.launcher,
+                    *interpreter.command("htcgrid_core.agent.worker_main", where.python, where.path),
                     str(theirs.fileno()), str(gauge_fd), str(os.getpid()), str(function.spec.memory_mb or 0),
                     *where.path,
                 ],
                 cwd=None if function.launcher else where.cwd,
-                env=worker_environment(function),
+                env=worker_environment(function, threads_each),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 pass_fds=(theirs.fileno(), gauge_fd),
                 start_new_session=True,
             )  # fmt: skip
+            undo.callback(popen.wait)
+            undo.callback(popen.kill)
             gauge = Gauge(gauge_fd)
+            # The socket's end is not enough: a handler may have forked and kept it open.
+            pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
             undo.pop_all()
         ours.setblocking(False)
-        # The socket's end is not enough: a handler may have forked and kept it open.
-        pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
         return cls(slot, popen, ours, gauge, stdout, stderr, surroundings(function), pidfd, _begun_at=begun_at)
 
     @property
@@ -193,6 +202,7 @@ class Process:
         function, prelude = chunk.function, b""
         if self._told is None or self._told[0] is not function.spec or self._told[1] != function.callable_path:
             self._told = function.spec, function.callable_path
+            self._told_grid = function.grid.identity
             prelude = wire.json_message(Kind.FUNCTION, self._function_body(function))
         packed = wire.pack_chunk(
             wire.ChunkBody(
@@ -233,6 +243,7 @@ class Process:
             "memory_mb": spec.memory_mb,
             "traceparent": spec.traceparent,
             "tracestate": spec.tracestate,
+            "grid": function.grid.identity,
         }
 
     def write(self) -> None:
@@ -256,14 +267,14 @@ class Process:
 
     # Hearing it
 
-    def read(self, *, to_the_end: bool = False) -> tuple[list[Flushed], bool]:
-        """The outcomes that have arrived, and whether more may come.
+    def read(self, *, to_the_end: bool = False) -> tuple[list[Flushed | Waits], bool]:
+        """The outcomes and waits that have arrived, and whether more may come.
 
         Args:
             to_the_end: it has ended, and is asked for the last time.
         """
         is_open = self._receive(MESSAGE_BYTES // READ_BYTES if to_the_end else READS_AT_ONCE)
-        flushed: list[Flushed] = []
+        heard: list[Flushed | Waits] = []
         at = 0
         while not self.violation and len(self._inbox) - at >= wire.HEAD.size:
             length, kind = wire.HEAD.unpack_from(self._inbox, at)
@@ -271,15 +282,18 @@ class Process:
             if len(self._inbox) < end and length <= MESSAGE_BYTES:
                 break
             try:
-                flushed += self._on_message(Kind(kind), bytes(self._inbox[at + wire.HEAD.size : end]))
+                news = self._on_message(Kind(kind), bytes(self._inbox[at + wire.HEAD.size : end]))
             except (*NOT_FRAMED, CorruptPayload) as error:  # a handler may write to any descriptor of its process
                 self.condemn("outcomes" if kind == Kind.OUTCOMES else "message", error)
                 self._inbox.clear()
-                return flushed, is_open
+                return heard, is_open
+            if news and heard and isinstance(news[0], Waits) and isinstance(heard[-1], Waits):
+                heard.pop()  # only the last word counts, however often a worker changes it
+            heard += news
             at = end
         if at:
             del self._inbox[:at]
-        return flushed, is_open
+        return heard, is_open
 
     def _receive(self, reads: int) -> bool:
         """Take in what has arrived; False at the end of the stream."""
@@ -298,7 +312,7 @@ class Process:
                 return True
         return True
 
-    def _on_message(self, kind: Kind, body: bytes) -> list[Flushed]:
+    def _on_message(self, kind: Kind, body: bytes) -> Sequence[Flushed | Waits]:
         match kind:
             case Kind.OUTCOMES:
                 serial, outcomes = outcomes_in(body, time.monotonic() - self._begun_at)
@@ -313,12 +327,23 @@ class Process:
             case Kind.STALE if self._has_flushed or not self.replaces_stale:  # or a task would run for ever, uncharged
                 self.stale = True
                 self.kill()  # threads that its tasks left behind must not keep it
+            case Kind.WAITS if self._told is not None and self._told_grid:
+                return self._wait_of(*waits_in(body))
             case Kind.LOAD_FAILED if self.load_error is None:
                 self.load_error = load_error_in(body)
                 self.kill()
             case _:
                 raise CorruptPayload(f"{kind!r} is not for it to send now")
         return []
+
+    def _wait_of(self, serial: int, position: int, session_ids: tuple[str, ...]) -> Sequence[Waits]:
+        """A wait that it may tell of: by a task that it has, for sessions of the tenant whose worker it is."""
+        assert self._told is not None, "it was given a function"
+        if not self.given.is_at(serial, position):
+            return []  # a thread of a task that is over told it late
+        if any(tenant_of(session_id) != self._told[0].tenant for session_id in session_ids):
+            raise CorruptPayload("a wait for another tenant's session")
+        return [Waits(self.slot, serial, position, session_ids)]
 
 
 def how_it_ended(returncode: int) -> str:

@@ -35,6 +35,7 @@ class Kind(IntEnum):
     LOAD_FAILED = 5  # worker: it could not be loaded; the worker ends
     STALE = 6  # worker: source files have changed since they were imported; the worker ends
     OUTCOMES = 7  # worker: outcomes of the next tasks of a chunk
+    WAITS = 8  # worker: its task waits for sessions of its own grid; only to agents that say which grid that is
 
 
 def message(kind: Kind, body: bytes = b"") -> bytes:
@@ -128,13 +129,15 @@ class Gauge:
 
     The worker writes which task it runs, and a digest of that, so that a torn read shows (neither side may assume an
     order in which the other's bytes arrive); the agent writes which tasks it has taken back: from (serial, position)
-    on, in chunks up to a last serial.
+    on, in chunks up to a last serial; and the task that no worker can be lent to, if it waits.
     """
 
     SIZE = 128
     _RUNNING = struct.Struct("<QQdq")  # serial, position + 1 (0: none), monotonic start, digest of these
     _REVOKED = struct.Struct("<QQQ")  # from serial, from position, up to serial
     _REVOKED_AT = 64
+    _REFUSED = struct.Struct("<QQ")  # serial, position + 1 (0: none)
+    _REFUSED_AT = 96
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, self.SIZE)
@@ -167,6 +170,17 @@ class Gauge:
         """Whether the worker should skip a task."""
         from_serial, from_position, last = self._REVOKED.unpack_from(self._memory, self._REVOKED_AT)
         return serial <= last and (serial, position) >= (from_serial, from_position)
+
+    def refuse(self, serial: int, position: int) -> None:
+        """The agent has no worker to lend for what a task waits for."""
+        self._REFUSED.pack_into(self._memory, self._REFUSED_AT, serial, position + 1)
+
+    def take_refusal(self, serial: int, position: int) -> bool:
+        """Whether a task was refused; it may ask again."""
+        if self._REFUSED.unpack_from(self._memory, self._REFUSED_AT) != (serial, position + 1):
+            return False
+        self._REFUSED.pack_into(self._memory, self._REFUSED_AT, 0, 0)
+        return True
 
     def close(self) -> None:
         """Unmap."""

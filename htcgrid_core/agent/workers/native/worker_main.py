@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
 import os
 import select
@@ -18,14 +19,15 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from htcgrid_core.agent.lru import LruCache
 from htcgrid_core.agent.workers import captured_output, verified_files
 from htcgrid_core.agent.workers.context import Context
 from htcgrid_core.agent.workers.limits import confine
-from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native import kept, wire
 from htcgrid_core.agent.workers.native.loading import Sources, load
+from htcgrid_core.agent.workers.native.waiting import Waiting
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind
 from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.exceptions import encode_exception
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.codecs.shared import NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
@@ -33,27 +35,32 @@ from htcgrid_core.codecs.values import DECODERS, ENCODERS, encode_json_frugally,
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.this_worker import become
 
 FLUSH_SECONDS = 0.002  # after which an outcome is sent although more tasks wait
-FUNCTIONS_KEPT = 256
-SHARED_INPUTS_KEPT = 8
 TRACEBACK_CHARACTERS = 16_000
 EXCEPTION_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 
 
 class Worker:
-    """One worker's connection, function and unsent outcomes."""
+    """One worker's connection, function and unsent outcomes.
 
-    def __init__(self, connection: socket.socket, gauge: Gauge) -> None:
+    Args:
+        memory_mb: that it may use; 0 for no limit.
+    """
+
+    def __init__(self, connection: socket.socket, gauge: Gauge, memory_mb: int = 0) -> None:
         self._connection = connection
         self._inbox = connection.makefile("rb", READ_BYTES)
         self._arrived = select.poll()
         self._arrived.register(connection, select.POLLIN)
         self._gauge = gauge
         self._sources = Sources()
-        self._functions: LruCache[str, Callable[..., Any]] = LruCache(FUNCTIONS_KEPT)
-        self._shared: LruCache[str, Any] = LruCache(SHARED_INPUTS_KEPT)
+        self._memory_mb = memory_mb
+        self._functions: kept.Kept[Any] = kept.functions(memory_mb)
+        self._shared: kept.Kept[Any] = kept.shared_inputs(memory_mb)
+        self._is_new = True  # it has loaded no function yet
         self._shared_paths: dict[str, str] = {}
         self._session_id = ""
         self._asked: dict[str, Any] = {}  # the function that the agent named last
@@ -62,14 +69,16 @@ class Worker:
         self._lock = threading.Lock()  # the buffer and the sending end of the connection
         self._buffer = Outcomes()  # of the chunk that is run
         self._unsent = b""  # messages
-        self._serial = 0
+        self._serial, self._position = 0, 0  # of the task that runs, or ran last
         self._waiting = threading.Event()
         self._stdout, self._stderr = captured_output.Stream("stdout", 1), captured_output.Stream("stderr", 2)
         self._pid, self._folder = os.getpid(), os.getcwd()
+        self._this = Waiting(self._tell_waits, self._is_refused)
 
     def serve(self) -> None:
         """Obey the agent until it hangs up."""
         resolve_with(self._resolve)
+        become(self._this)
         threading.Thread(target=self._flush_late, daemon=True).start()
         self._send(wire.message(Kind.HELLO))
         while True:
@@ -103,21 +112,31 @@ class Worker:
     def _load(self, spec: dict[str, Any]) -> bool:
         function = self._functions.get(spec["key"])
         if function is None:
+            self._this.is_loading = True
             try:
+                size = os.path.getsize(spec["callable_path"]) if spec["callable_path"] else 0
+                self._make_room(size)
                 function = load(spec)
             except BaseException as error:  # noqa: BLE001 - a module may even call sys.exit when imported
-                text = f"{spec['name']} could not be loaded: {_message(error)}"
+                if isinstance(error, MemoryError) and not self._is_new:
+                    self._send(wire.message(Kind.STALE))  # of all that this process has run before: a new one has not
+                    return False
+                text = f"{spec['name']} could not be loaded: {self._cause(error)}"
                 described = json.loads(codec.encode_error(TaskError("InitError", text, _trace(error))))
                 printed = {"stdout": self._stdout.take(), "stderr": self._stderr.take()}
                 self._send(wire.json_message(Kind.LOAD_FAILED, {**described, **printed}))
                 return False
-            self._functions.put(spec["key"], function)
+            finally:
+                self._this.is_loading = False
+            self._functions.put(spec["key"], function, size)
+            self._is_new = False
             self._stdout.take()
             self._stderr.take()
         if spec["confirm"]:
             self._send(wire.message(Kind.LOADED))
         self._sources.note()
         self._spec, self._function = spec, function
+        self._this.grid = spec.get("grid", "")  # an agent of the release before says none, and is told of no waits
         return True
 
     def _resolve(self, reference: SharedInput) -> Any:
@@ -127,12 +146,31 @@ class Worker:
             raise CorruptPayload(NOT_SUBMITTED.format(name=reference.name))
         value = self._shared.get(reference.name)
         if value is None:
+            size = os.path.getsize(path)
+            self._make_room(size)
             data = verified_files.read(path, reference.digest, "shared input")
             if reference.codec == "pickle":
                 data = data[SIGNATURE_BYTES:]
             value = data if reference.codec == "bytes" else DECODERS[reference.codec](data)
-            self._shared.put(reference.name, value)
+            self._shared.put(reference.name, value, size)
         return value
+
+    def _make_room(self, stored_bytes: int) -> None:
+        """Let go of what is kept of earlier sessions if it may be in the way of what is loaded now."""
+        if not kept.has_room_for(stored_bytes):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._functions.clear()
+        self._shared.clear()
+        gc.collect()  # functions are often in cycles
+
+    def _cause(self, error: BaseException) -> str:
+        """What went wrong, which the text of many an error does not say."""
+        text = _message(error) or type(error).__name__
+        if isinstance(error, MemoryError) and self._memory_mb:
+            text = f"MemoryError within {self._memory_mb} MiB: raise memory_mb"
+        return text
 
     # Tasks
 
@@ -148,9 +186,10 @@ class Worker:
         for position, (index, attempt, length) in enumerate(tasks):
             if self._gauge.is_revoked(chunk.serial, position):
                 break
-            started = time.monotonic()
+            started, self._position = time.monotonic(), position
             self._gauge.begin(chunk.serial, position, started)
             failed, result = self._call(chunk.data[at : at + length], index, attempt, started, has_shared)
+            self._this.task_ended()
             at += length
             seconds = time.monotonic() - started
             stdout, stderr = self._stdout.take(), self._stderr.take()
@@ -194,13 +233,15 @@ class Worker:
                 result = function(*event[0], **event[1])
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's failure too
             self._end_if_child(error)
+            if isinstance(error, MemoryError):
+                self._let_go()  # its next attempt has what there is
             return True, self._encode_error(error)
         self._end_if_child(None)
         try:
             frugal = spec["memory_mb"] and spec["codec"] == "json" and has_long_text(result)
             encoded = encode_json_frugally(result) if frugal else ENCODERS[spec["codec"]](result)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
-            text = f"the handler returned a {type(result).__name__} that cannot be encoded: {_message(error)}"
+            text = f"the handler returned a {type(result).__name__} that cannot be encoded: {self._cause(error)}"
             return True, codec.encode_error(TaskError("InvalidResult", text))
         if len(encoded) > limits.MAX_RESULT_BYTES:
             text = (
@@ -211,13 +252,16 @@ class Worker:
 
     def _encode_error(self, error: BaseException) -> bytes:
         described = TaskError(type(error).__name__, _message(error), _trace(error))
-        pickled = b""
-        if self._spec["codec"] == "pickle":
-            try:
-                pickled = ENCODERS["pickle"](error)
-            except Exception:  # noqa: BLE001 - not every exception can be pickled: its text travels all the same
-                pickled = b""
+        pickled = encode_exception(error) if self._spec["codec"] == "pickle" else b""
         return codec.encode_error(described, pickled if len(pickled) <= EXCEPTION_BYTES else b"")
+
+    def _tell_waits(self, session_ids: list[str]) -> None:
+        if self._this.grid:
+            waits = {"serial": self._serial, "position": self._position, "sessions": session_ids}
+            self._send(wire.json_message(Kind.WAITS, waits))
+
+    def _is_refused(self) -> bool:
+        return self._gauge.take_refusal(self._serial, self._position)
 
     def _end_if_child(self, error: BaseException | None) -> None:
         """A handler that forks comes back twice: the child is no worker, and ends as a script would."""
@@ -256,7 +300,7 @@ class Worker:
 def _message(error: BaseException) -> str:
     try:
         text = str(error)
-    except Exception as broken:  # noqa: BLE001 - a __str__ that raises must not cost the worker
+    except BaseException as broken:  # noqa: BLE001 - a __str__ that raises must not cost the worker
         text = f"(its text raises {type(broken).__name__})"
     if isinstance(error, SystemExit):
         return f"the handler called sys.exit({text})"
@@ -271,7 +315,7 @@ def _trace(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as broken:  # noqa: BLE001 - whatever the user's code raises
+    except BaseException as broken:  # noqa: BLE001 - whatever the user's code raises
         text = f"(its traceback raises {type(broken).__name__})"
     if len(text) > TRACEBACK_CHARACTERS:
         half = TRACEBACK_CHARACTERS // 2
@@ -280,7 +324,7 @@ def _trace(error: BaseException) -> str:
 
 
 def main() -> None:
-    """``python -P -m htcgrid_core.agent.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
+    """``htcgrid_core.agent.worker_main SOCKET_FD GAUGE_FD AGENT_PID MEMORY_MB PATH...``."""
     socket_fd, gauge_fd, agent_pid, memory_mb = map(int, sys.argv[1:5])
     path = sys.argv[5:]
     confine(memory_mb)
@@ -293,7 +337,7 @@ def main() -> None:
     gauge = Gauge(gauge_fd)
     os.close(gauge_fd)
     try:
-        Worker(connection, gauge).serve()
+        Worker(connection, gauge, memory_mb).serve()
     except (BrokenPipeError, ConnectionResetError):
         pass  # the agent hung up: nobody is left to tell
     except OSError:

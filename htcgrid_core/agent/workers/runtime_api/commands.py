@@ -19,13 +19,13 @@ def command(function: FunctionRef) -> tuple[str, ...]:
     return (where.python if own else package.runtime, "-m", "awslambdaric", package.handler)
 
 
-def environment(function: FunctionRef, address: str) -> dict[str, str]:
+def environment(function: FunctionRef, address: str, threads_each: int | None = None) -> dict[str, str]:
     """The variables that AWS documents for runtimes, and those that every worker gets."""
     package, where = function.spec.function.package, function.spec.function.environment
     assert package is not None
     assert where is not None
     return {
-        **worker_environment(function),
+        **worker_environment(function, threads_each),
         "AWS_LAMBDA_RUNTIME_API": address,
         "AWS_LAMBDA_FUNCTION_NAME": package.function,
         "AWS_LAMBDA_FUNCTION_VERSION": str(package.version),

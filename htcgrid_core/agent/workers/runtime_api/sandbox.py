@@ -79,7 +79,12 @@ class Sandbox:
 
     @classmethod
     def start(
-        cls, slot: int, function: FunctionRef, ended: Callable[[Chunk, Outcome], None], count: Metrics
+        cls,
+        slot: int,
+        function: FunctionRef,
+        ended: Callable[[Chunk, Outcome], None],
+        count: Metrics,
+        threads_each: int | None = None,
     ) -> Sandbox:
         """Start a worker with a port of its own.
 
@@ -93,7 +98,7 @@ class Sandbox:
             undo.callback(os.close, stderr := captured_output.capture_file())
             popen = subprocess.Popen(
                 [*function.launcher, *commands.command(function)],
-                env=commands.environment(function, _address(listener)),
+                env=commands.environment(function, _address(listener), threads_each),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

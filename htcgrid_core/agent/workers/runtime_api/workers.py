@@ -39,12 +39,18 @@ class RuntimeApiWorkers:
     Args:
         count: told of workers that are started, and of what they may not say.
         may: whether a connection to the port of the worker with this process id is its own.
+        threads_each: that a worker's libraries may begin; None for as many as they like.
     """
 
     def __init__(
-        self, slots: int, count: Metrics = NO_METRICS, may: Callable[[socket.socket, int], bool] = is_from
+        self,
+        slots: int,
+        count: Metrics = NO_METRICS,
+        may: Callable[[socket.socket, int], bool] = is_from,
+        threads_each: int | None = None,
     ) -> None:
         self.slots = slots
+        self._threads_each = threads_each
         self._may = may
         self._count = count
         self._sandboxes: dict[int, Sandbox] = {}
@@ -127,7 +133,10 @@ class RuntimeApiWorkers:
     # Workers
 
     def _start(self, slot: int, function: FunctionRef) -> Sandbox:
-        sandbox = Sandbox.start(slot, function, lambda chunk, outcome: self._ended(slot, chunk, outcome), self._count)
+        def ended(chunk: Chunk, outcome: Outcome) -> None:
+            self._ended(slot, chunk, outcome)
+
+        sandbox = Sandbox.start(slot, function, ended, self._count, self._threads_each)
         self._count.add(metrics.WORKERS_STARTED, kind="runtime_api")
         self._sandboxes[slot] = sandbox
         self._selector.register(sandbox.listener, selectors.EVENT_READ, (slot, sandbox.listener))

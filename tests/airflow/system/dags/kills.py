@@ -24,9 +24,11 @@ for action in ("failed", "success", "clear", "run_failed", "triggerer_killed", "
     step(f"deferred_{action}")
 for action in ("failed", "clear"):
     step(f"blocking_{action}", deferrable=False)
-step("deferred_dagrun_timeout", dagrun_timeout=timedelta(seconds=25))
-step("deferred_task_timeout", execution_timeout=timedelta(seconds=15))
-step("blocking_task_timeout", execution_timeout=timedelta(seconds=15), deferrable=False)
+# Long enough to submit on a busy machine: who ends before that has no session to cancel.
+LIMIT = timedelta(minutes=1)
+step("deferred_dagrun_timeout", dagrun_timeout=LIMIT)
+step("deferred_task_timeout", execution_timeout=LIMIT)
+step("blocking_task_timeout", execution_timeout=LIMIT, deferrable=False)
 step("deferred_scheduler_killed")
 step("blocking_scheduler_killed", deferrable=False, retries=2)
 step("blocking_worker_killed", deferrable=False, retries=2)

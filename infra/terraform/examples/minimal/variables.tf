@@ -1,0 +1,24 @@
+variable "region" {
+  description = "The AWS region."
+  type        = string
+  default     = "eu-west-1"
+}
+
+variable "name" {
+  description = "The grid's name, as in aws://NAME."
+  type        = string
+  default     = "book"
+}
+
+variable "signing_key" {
+  description = "The secret that signs pickles: openssl rand -hex 32."
+  type        = string
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "admin_arns" {
+  description = "IAM roles or users who administer the cluster."
+  type        = set(string)
+  default     = []
+}

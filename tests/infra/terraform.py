@@ -1,0 +1,159 @@
+"""Terraform on the stand-in provider, in a copy of its sources: no lock file or state gets into the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.infra.standin.extract import schema_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCES = REPOSITORY / "infra" / "terraform"
+VENV = REPOSITORY / ".venv-infra"
+FILES = VENV / "files"
+KEY = "ab" * 32
+RUN_SECONDS = 120
+NOTHING: Mapping[str, str] = {}
+_USED = re.compile(r'^\s*(resource|data) "(aws_\w+)" "', re.M)
+_LAUNCHER = """#!{python}
+import sys
+sys.path.insert(0, {repository!r})
+from tests.infra.standin.__main__ import main
+main()
+"""
+
+
+def modules() -> list[str]:
+    """Folders with modules, relative to the sources."""
+    return sorted(str(path.parent.relative_to(SOURCES)) for path in (SOURCES / "modules").glob("*/main.tf"))
+
+
+def examples() -> list[str]:
+    """Folders with roots."""
+    return sorted(str(path.parent.relative_to(SOURCES)) for path in (SOURCES / "examples").glob("*/main.tf"))
+
+
+def provider_wheel() -> Path:
+    """The package from which the schema is read."""
+    (wheel,) = FILES.glob("cdktn_provider_aws-*.whl")
+    return wheel
+
+
+def schema_file() -> Path:
+    """The schema of the types that occur in the sources, read once."""
+    used = {found for path in SOURCES.rglob("*.tf") for found in _USED.findall(path.read_text())}
+    extractor = (REPOSITORY / "tests/infra/standin/extract.py").read_bytes()
+    name = hashlib.sha256(repr((sorted(used), provider_wheel().name, extractor)).encode()).hexdigest()[:16]
+    target = FILES / f"schema-{name}.json"
+    if not target.exists():
+        resources = {each for kind, each in used if kind == "resource"}
+        data_sources = {each for kind, each in used if kind == "data"}
+        text = json.dumps(schema_of(provider_wheel(), resources, data_sources))
+        draft = target.with_suffix(f".{os.getpid()}")
+        draft.write_text(text)
+        draft.rename(target)
+    return target
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource of an applied state.
+
+    Attributes:
+        address: ``module.data_plane.aws_sqs_queue.this["default_high"]``.
+    """
+
+    address: str
+    type: str
+    values: dict[str, Any]
+
+
+class Terraform:
+    """A copy of the sources, and the plugin beside it.
+
+    Args:
+        folder: of the test.
+        sources: to copy; the repository's own unless a test changed some.
+    """
+
+    def __init__(self, folder: Path, sources: Path = SOURCES) -> None:
+        self.root = folder / "terraform"
+        shutil.copytree(sources, self.root, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        self._settings = folder / "terraformrc"
+        self._settings.write_text("")
+        mirror = folder / "mirror" / self._registry() / "hashicorp" / "aws" / version() / "linux_amd64"
+        mirror.mkdir(parents=True)
+        plugin = mirror / f"terraform-provider-aws_v{version()}"
+        plugin.write_text(_LAUNCHER.format(python=VENV / "bin" / "python", repository=str(REPOSITORY)))
+        plugin.chmod(0o755)
+        self._settings.write_text(f'provider_installation {{ filesystem_mirror {{ path = "{folder / "mirror"}" }} }}\n')
+
+    def _registry(self) -> str:
+        """The host that Terraform takes providers from: only it knows."""
+        text = self.run("modules/network", "providers").stdout
+        found = re.search(r"provider\[([^/\]]+)/hashicorp/aws\]", text)
+        assert found is not None, text
+        return found.group(1)
+
+    def run(
+        self, folder: str, *arguments: str, check: bool = True, variables: Mapping[str, str] = NOTHING
+    ) -> subprocess.CompletedProcess[str]:
+        """A command of terraform in one folder of the copy."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root.parent),
+            "CHECKPOINT_DISABLE": "1",
+            "TF_IN_AUTOMATION": "1",
+            "TF_INPUT": "0",
+            "TF_CLI_CONFIG_FILE": str(self._settings),
+            "HTCGRID_STANDIN_SCHEMA": str(schema_file()),
+            **{f"TF_VAR_{name}": value for name, value in variables.items()},
+        }
+        done = subprocess.run(
+            ["terraform", *arguments, *(() if arguments[0] in ("providers", "show", "fmt") else ("-no-color",))],
+            cwd=self.root / folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"terraform {' '.join(arguments)} in {folder}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def apply(self, folder: str, **variables: str) -> list[Resource]:
+        """Apply a root on the stand-in; what is then there."""
+        self.run(folder, "init")
+        self.run(folder, "apply", "-auto-approve", variables={"signing_key": KEY, **variables})
+        return self.state(folder)
+
+    def state(self, folder: str) -> list[Resource]:
+        """All resources of an applied root."""
+        shown = json.loads(self.run(folder, "show", "-json").stdout)
+        return list(_resources(shown["values"]["root_module"]))
+
+
+def version() -> str:
+    """Of the AWS provider whose schema the stand-in has: as the examples ask for, and some patch of it."""
+    with zipfile.ZipFile(provider_wheel()) as wheel:
+        name = next(each for each in wheel.namelist() if each.endswith("/METADATA"))
+        found = re.search(r"hashicorp/aws/(\d+\.\d+\.\d+)", wheel.read(name).decode())
+    assert found is not None
+    return found.group(1)
+
+
+def _resources(module: dict[str, Any]) -> Iterator[Resource]:
+    for each in module.get("resources", ()):
+        if each["mode"] == "managed":
+            yield Resource(each["address"], each["type"], each["values"])
+    for child in module.get("child_modules", ()):
+        yield from _resources(child)

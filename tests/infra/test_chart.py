@@ -1,0 +1,159 @@
+"""The Helm chart, rendered for several sets of values: Kubernetes' schemas, our rules and the agent's settings."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from htcgrid_core.cli.agent import agent
+from htcgrid_core.cloud.plane import CACHE_VARIABLE
+from htcgrid_core.local.settings import PREFIX, AgentTimes
+from tests.infra.terraform import FILES, REPOSITORY, VENV
+
+CHART = REPOSITORY / "agent" / "helm" / "htcgrid"
+PLAIN = REPOSITORY / "agent" / "kubernetes" / "htcgrid.yaml"
+VALUES = sorted((CHART / "ci").glob("*.yaml"))
+CUSTOM = {"NodeClass", "NodePool", "ScaledObject", "TriggerAuthentication"}
+MARGIN_SECONDS = 10
+# Keys of custom resources that exist, by the documentation of KEDA 2.20 and Karpenter 1.
+SCALED_OBJECT = {
+    "scaleTargetRef", "pollingInterval", "cooldownPeriod", "minReplicaCount", "maxReplicaCount", "fallback", "advanced",
+    "triggers",
+}  # fmt: skip
+Manifest = dict[str, Any]
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([FILES / "bin" / "helm", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def rendered(values: Path) -> list[Manifest]:
+    done = helm("template", "grid", str(CHART), "--values", str(values))
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
+    return [each for each in manifests if each["kind"] == kind]
+
+
+def container(deployment: Manifest) -> Manifest:
+    (found,) = deployment["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def variables(deployment: Manifest) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container(deployment)["env"]}
+
+
+def seconds(text: str) -> int:
+    return int(text.removesuffix("s"))
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+class TestRendered:
+    def test_is_linted(self, values: Path) -> None:
+        done = helm("lint", "--strict", str(CHART), "--values", str(values))
+        assert done.returncode == 0, done.stdout
+
+    def test_is_what_kubernetes_knows(self, values: Path, tmp_path: Path) -> None:
+        """All kinds of its own; what it warns of are the custom ones alone."""
+        file = tmp_path / "chart.yaml"
+        file.write_text(yaml.safe_dump_all(rendered(values)))
+        command = [str(VENV / "bin" / "kubernetes-validate"), "--strict", "-k", "1.36", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        said = (done.stdout + done.stderr).splitlines()
+        assert done.returncode == 0, said
+        strange = [line for line in said if "WARN" in line and not any(f"kind {kind} " in line for kind in CUSTOM)]
+        assert strange == []
+
+    def test_selectors_find_their_pods(self, values: Path) -> None:
+        manifests = rendered(values)
+        for deployment in of_kind(manifests, "Deployment"):
+            labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+            assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
+        for budget in of_kind(manifests, "PodDisruptionBudget"):
+            selected = budget["spec"]["selector"]["matchLabels"].items()
+            assert any(
+                selected <= each["spec"]["template"]["metadata"]["labels"].items()
+                for each in of_kind(manifests, "Deployment")
+            )
+
+    def test_who_is_scaled_has_no_replicas(self, values: Path) -> None:
+        """Else each upgrade would set them back."""
+        manifests = rendered(values)
+        scaled = of_kind(manifests, "ScaledObject") + of_kind(manifests, "HorizontalPodAutoscaler")
+        targets = {each["spec"]["scaleTargetRef"]["name"] for each in scaled}
+        for deployment in of_kind(manifests, "Deployment"):
+            assert ("replicas" in deployment["spec"]) != (deployment["metadata"]["name"] in targets)
+
+    def test_graces_are_in_order(self, values: Path) -> None:
+        """The agent's, its pod's, its node's; and the agent takes the first with its lease."""
+        manifests = rendered(values)
+        for deployment in of_kind(manifests, "Deployment"):
+            times = AgentTimes.from_environment(variables(deployment)).settings()
+            pod = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+            assert times.drain_grace_seconds + MARGIN_SECONDS < pod
+            for pool in of_kind(manifests, "NodePool"):
+                assert pod <= seconds(pool["spec"]["template"]["spec"]["terminationGracePeriod"])
+
+    def test_every_variable_is_one_that_the_agent_reads(self, values: Path) -> None:
+        options = {
+            str(each.envvar) for each in agent.params if isinstance(each, click.Option) and each.envvar is not None
+        }
+        times = {PREFIX + field.upper() for field in AgentTimes.model_fields}
+        for deployment in of_kind(rendered(values), "Deployment"):
+            assert set(variables(deployment)) <= options | times | {CACHE_VARIABLE}
+
+    def test_pods_are_restricted(self, values: Path) -> None:
+        """As Kubernetes' Pod Security calls it; and probes go to the agent's own pages."""
+        for deployment in of_kind(rendered(values), "Deployment"):
+            pod = deployment["spec"]["template"]["spec"]
+            assert pod["securityContext"]["runAsNonRoot"] is True
+            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert pod["automountServiceAccountToken"] is False
+            for each in (*pod["containers"], *pod.get("initContainers", ())):
+                assert each["securityContext"]["allowPrivilegeEscalation"] is False
+                assert each["securityContext"]["readOnlyRootFilesystem"] is True
+                assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            probes = {
+                name: container(deployment)[name]["httpGet"]["path"] for name in ("livenessProbe", "readinessProbe")
+            }
+            assert probes == {"livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+            assert variables(deployment)["HTCGRID_HEALTH_HOST"] == "0.0.0.0", "or the kubelet does not reach it"
+
+    def test_scaling_is_by_slots(self, values: Path) -> None:
+        manifests = rendered(values)
+        deployments = {each["metadata"]["name"]: each for each in of_kind(manifests, "Deployment")}
+        for scaled in of_kind(manifests, "ScaledObject"):
+            spec = scaled["spec"]
+            assert set(spec) <= SCALED_OBJECT
+            names = {trigger["name"] for trigger in spec["triggers"]}
+            formula = spec["advanced"]["scalingModifiers"]["formula"]
+            assert names == set(re.findall(r"[a-z]+", formula)) - {"max"}
+            slots = variables(deployments[spec["scaleTargetRef"]["name"]])["HTCGRID_SLOTS"]
+            assert spec["advanced"]["scalingModifiers"]["target"] == slots
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "pools.default.cpus=4", "url=local://", "image.repository=", "drainGraceSeconds=-1", "scaling.by=luck",
+        "image.digest=latest", "disruption.maxUnavailable=0%", "nodePool.architectures={sparc}", "pools.Big.cpu=4",
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be(wrong: str) -> None:
+    done = helm("template", "grid", str(CHART), "--values", str(CHART / "ci" / "minimal.yaml"), "--set", wrong)
+    assert done.returncode != 0, "a typing error, or a number that is none, must not be found by a cluster"
+
+
+def test_the_plain_yaml_is_fresh() -> None:
+    """H=agent/helm/htcgrid; helm template grid $H --values $H/ci/plain.yaml > agent/kubernetes/htcgrid.yaml"""
+    done = helm("template", "grid", str(CHART), "--values", str(CHART / "ci" / "plain.yaml"))
+    assert PLAIN.read_text() == done.stdout

@@ -1,0 +1,190 @@
+"""Infrastructure and code fit: the grid works on exactly what Terraform makes, with exactly what its policies allow.
+
+What an applied plan has is made on an emulator, through AWS's API and from nothing else. Agents, submitters and
+operators then work there as processes of their own, each of whose calls is written down. Every call must be allowed to
+its component, on its resource, by the policy that Terraform rendered; nothing may be allowed that none of them used.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from htcgrid_core import connect
+from htcgrid_core.adapters.aws.dynamodb import schema
+from htcgrid_core.adapters.aws.parameter import GridParameter
+from htcgrid_core.adapters.aws.resources import names
+from htcgrid_core.adapters.aws.sqs import messages
+from htcgrid_core.cloud.address import parse_aws
+from htcgrid_core.cloud.plane import open_cloud
+from htcgrid_core.ports.bundle_queue import Hint
+from tests.aws.emulators import Account
+from tests.aws.grids import CloudUnderTest
+from tests.e2e.support import eventually
+from tests.infra import calls, emulated, iam
+from tests.infra.submitting import POOLS, PRIORITIES
+from tests.infra.terraform import KEY, Resource
+
+ACCOUNT = "123456789012"  # in whose name the stand-in makes ARNs
+RECORDER = Path(__file__).parent / "recorder"
+COMPONENTS = ("agent", "operator", "submitter")
+# What no day needs: a commit with more children than a transaction takes reads its bundle before it writes them.
+RARE = {("agent", "dynamodb:GetItem")}
+
+
+def of_type(resources: list[Resource], kind: str) -> list[Resource]:
+    """Those of one type."""
+    return [each for each in resources if each.type == kind]
+
+
+@dataclass
+class Recording:
+    """What every component called, and the grid on which it did."""
+
+    grid: CloudUnderTest
+    file: Path
+
+    def needs(self, key_arn: str) -> dict[str, set[calls.Need]]:
+        """By component."""
+        account = calls.Account(ACCOUNT, "eu-west-1", key_arn)
+        found: dict[str, set[calls.Need]] = {component: set() for component in COMPONENTS}
+        for call in calls.recorded(self.file):
+            found[call.component].update(calls.needs(call, account))
+        return found
+
+
+@pytest.fixture(scope="module")
+def recording(
+    complete: list[Resource], ministack_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Recording]:
+    """A day in the life of a grid that Terraform made, in a minute."""
+    folder = tmp_path_factory.mktemp("contract")
+    account = Account(ministack_url, ACCOUNT)
+    assert emulated.make(account, complete) == set(emulated.MAKERS)
+    grid = CloudUnderTest(account, folder)
+    file = folder / "calls.jsonl"
+    path = f"{grid.environment['PYTHONPATH']}:{RECORDER}"
+    grid.environment |= {"PYTHONPATH": path, "HTCGRID_TEST_CALLS": str(file)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in account.environment.items():
+            patch.setenv(name, value)
+        try:
+            _live(grid)
+            yield Recording(grid, file)
+        finally:
+            grid.end()
+
+
+def _live(grid: CloudUnderTest) -> None:
+    """Every component does all that it can do."""
+    agent, operator = ({"HTCGRID_TEST_COMPONENT": component} for component in ("agent", "operator"))
+    _dead_letters(grid)
+    examined = grid.run("doctor", **operator)
+    assert examined.returncode == 0, examined.stdout
+    assert grid.run("dlq", "list", **operator).returncode == 0
+    left = len(POOLS) * len(PRIORITIES)
+
+    def redriven() -> bool:
+        nonlocal left
+        left -= json.loads(grid.run("dlq", "redrive", "--json", **operator).stdout)["redriven"]
+        return bool(left == 0)
+
+    eventually(redriven, "all letters are sent again")
+    options = ("--health", "0")
+    agents = [grid.start_agent("--pool", pool, *options, slots=2, **agent) for pool in ("default", *POOLS)]
+    grid.call("tests.infra.submitting", HTCGRID_TEST_COMPONENT="submitter")
+    _dead_letters(grid)
+    assert grid.run("reconcile", **agent).returncode == 0
+    for process in agents:
+        process.send_signal(signal.SIGTERM)
+    for process in agents:
+        assert process.wait(timeout=60) == 0, grid.logs()
+    expired, unused = map(int, grid.call("tests.infra.reconciling", **agent).split())
+    assert expired > 0
+    assert unused > 0
+
+
+def _dead_letters(grid: CloudUnderTest) -> None:
+    """One of each queue, as if a session's bundle had been received again and again, and one that is nobody's."""
+    cloud = open_cloud(parse_aws(grid.url))
+    queues = cloud.parameter.queues
+    cloud.close()
+    with connect(grid.url) as client:
+        for pool in POOLS:
+            for priority in PRIORITIES:
+                session = client.submit("tests.e2e.handlers.double", range(2), pool=pool, priority=priority)
+                url = getattr(queues[pool], priority)
+                grid.account.sqs().purge_queue(QueueUrl=url)
+                letter = messages.write(Hint(session.id, "00000000", priority=priority))
+                grid.account.sqs().send_message(QueueUrl=queues[pool].dead, MessageBody=letter)
+            grid.account.sqs().send_message(QueueUrl=queues[pool].dead, MessageBody="nobody's")
+
+
+def test_what_it_makes_is_what_the_code_asks_for(complete: list[Resource]) -> None:
+    (table,) = of_type(complete, "aws_dynamodb_table")
+    wanted: dict[str, Any] = {**schema.create_table(table.values["name"])}
+    made = emulated.table_request(table.values)
+    for request in (wanted, made):
+        for name in ("AttributeDefinitions", "GlobalSecondaryIndexes"):
+            request[name] = sorted(request[name], key=str)
+    assert made == wanted
+    ((ttl,),) = (each.values["ttl"] for each in [table])
+    assert (ttl["enabled"], ttl["attribute_name"]) == (True, schema.TTL)
+
+
+def test_the_parameter_is_what_the_code_reads(complete: list[Resource]) -> None:
+    """And every name in it is as bootstrap gives it."""
+    (text,) = (
+        each.values["value"] for each in of_type(complete, "aws_ssm_parameter") if each.values["type"] == "String"
+    )
+    parameter = GridParameter.model_validate_json(text)
+    assert set(json.loads(text)) == set(GridParameter.model_fields)
+    assert set(json.loads(text)["defaults"]) == set(type(parameter.defaults).model_fields)
+    assert parameter.table == names.table("book")
+    assert parameter.bucket == names.bucket("book", ACCOUNT, "eu-west-1")
+    urls = {each.values["name"]: each.values["id"] for each in of_type(complete, "aws_sqs_queue")}
+    assert {
+        names.queue("book", pool, priority): getattr(queues, priority)
+        for pool, queues in parameter.queues.items()
+        for priority in names.PRIORITIES
+    } == urls
+    (secret,) = (each for each in of_type(complete, "aws_ssm_parameter") if each.values["type"] == "SecureString")
+    assert secret.values["name"] == parameter.key
+    assert KEY not in repr(complete), "the secret is in no state"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_call_is_allowed(recording: Recording, complete: list[Resource], component: str) -> None:
+    key = of_type(complete, "aws_kms_key")[0].values["arn"]
+    allowed = list(iam.grants(emulated.policy_of(complete, component)))
+    needed = recording.needs(key)[component]
+    assert needed
+    assert [need for need in sorted(needed) if not any(grant.covers(need) for grant in allowed)] == []
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_nothing_is_allowed_that_is_not_used(recording: Recording, complete: list[Resource], component: str) -> None:
+    key = of_type(complete, "aws_kms_key")[0].values["arn"]
+    needed = recording.needs(key)[component]
+    allowed = iam.grants(emulated.policy_of(complete, component))
+    unused = {
+        f"{grant.action} on {grant.resource}"
+        for grant in allowed
+        if (component, grant.action) not in RARE and not any(map(grant.covers, needed))
+    }
+    assert not unused, sorted(unused)
+
+
+def test_the_count(recording: Recording, complete: list[Resource], capsys: pytest.CaptureFixture[str]) -> None:
+    made = calls.recorded(recording.file)
+    grants = sum(len(list(iam.grants(emulated.policy_of(complete, component)))) for component in COMPONENTS)
+    with capsys.disabled():
+        print(f"\n{len(made):,} calls of AWS recorded, {grants} grants of {len(COMPONENTS)} policies proven")
+    assert {call.component for call in made} == set(COMPONENTS)
