@@ -91,7 +91,7 @@ E2E := tests/aws tests/chaos tests/e2e tests/image tests/runtimes
 unit: $(VENV)/ready $(MINISTACK)/ready
 	$(VENV)/bin/pytest -m "not slow" $(addprefix --ignore ,$(E2E) tests/infra)
 
-# Terraform and the chart: needs terraform itself, without which its tests are skipped, but for CI.
+# Terraform and the chart: needs terraform itself, without which its tests are skipped.
 infra: $(VENV)/ready $(MINISTACK)/ready $(INFRA)/ready
 	$(VENV)/bin/pytest -m "not slow" tests/infra
 
