@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from htcgrid_core.domain.destination import Destination
+from htcgrid_core.domain.extras import what_is_missing
 from htcgrid_core.ports.messenger import Answer, Heard, Messenger
 
 
@@ -45,4 +46,4 @@ def _if_installed(call: Callable[[], Answer]) -> Answer:
     try:
         return call()
     except ImportError as error:
-        return Answer(Heard.LATER, f"{error}: install htcgrid[aws] where agents run")
+        return Answer(Heard.LATER, f"{what_is_missing(error) or error}, where agents run")

@@ -31,6 +31,7 @@ from htcgrid_core.cli import (
 from htcgrid_core.cli.exits import Exit, Failure, failure_of, meanings
 from htcgrid_core.cli.output import echo
 from htcgrid_core.domain.errors import GridError
+from htcgrid_core.domain.extras import what_is_missing
 
 EPILOG = f"""\b
 Exit codes:
@@ -60,6 +61,8 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Exit.BROKEN_PIPE)
         except Exception as error:
+            if isinstance(error, ModuleNotFoundError) and (missing := what_is_missing(error)):
+                raise Failure(f"this command {missing}", Exit.BAD_INPUT) from error
             echo(traceback.format_exc(), nl=False, err=True)
             raise Failure(f"this is a bug in htcgrid: {type(error).__name__}: {error}", Exit.BUG) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from htcgrid_core.domain.errors import AccessDenied, UnknownGrid
+from htcgrid_core.domain.extras import what_is_missing
 from htcgrid_core.domain.this_worker import this_worker
 from htcgrid_core.gateway.in_process import InProcessGateway
 
@@ -43,9 +44,9 @@ def _cloud_grid(url: str, session: boto3.Session | None) -> Deployment:
         from htcgrid_core.cloud.address import parse_aws
         from htcgrid_core.cloud.deployment import CloudGrid
     except ModuleNotFoundError as error:
-        if error.name not in ("boto3", "botocore"):
+        if not (missing := what_is_missing(error)):
             raise
-        raise UnknownGrid(f"{url!r} needs boto3: pip install 'htcgrid[aws]'") from error
+        raise UnknownGrid(f"{url!r} {missing}") from error
     try:
         return CloudGrid(parse_aws(url), session)
     except AccessDenied as error:

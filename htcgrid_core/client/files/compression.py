@@ -10,6 +10,7 @@ import zlib
 from typing import Any, BinaryIO, cast
 
 from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.extras import how_to_install
 
 SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # no text begins so, in UTF-8
@@ -67,7 +68,7 @@ def _zstd(name: str) -> Any:
     try:
         return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
     except ImportError as error:
-        raise InvalidInput(f"{name}: reading .zst needs backports.zstd (`pip install 'htcgrid[zstd]'`)") from error
+        raise InvalidInput(f"{name}: reading .zst needs backports.zstd ({how_to_install('zstd')})") from error
 
 
 def _buffered(inner: Any, damages: tuple[type[Exception], ...]) -> BinaryIO:

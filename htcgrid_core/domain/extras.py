@@ -1,0 +1,16 @@
+"""How to install what this package can do without: there is no release on a package index yet."""
+
+from __future__ import annotations
+
+_EXTRAS = {"boto3": "aws", "botocore": "aws", "prometheus_client": "aws", "structlog": "aws"}
+
+
+def how_to_install(extra: str) -> str:
+    """What to do for the optional dependencies that are called ``extra``, as the README says it."""
+    return f'`pip install ".[{extra}]"` in a checkout of htcgrid'
+
+
+def what_is_missing(error: ImportError) -> str:
+    """Which optional dependency could not be imported, and how to install it; empty if it is none."""
+    module = (error.name or "").partition(".")[0]
+    return f"needs {module}: {how_to_install(_EXTRAS[module])}" if module in _EXTRAS else ""
