@@ -93,13 +93,11 @@ class LendingWorkers(FewWorkers):
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_lent_slot_rests_and_is_lent_again(plane: Plane, clock: ManualClock, slots: int) -> None:
     submit(plane, "outer", spec(bundle_size=1), range(1), idempotent=False)
-    workers = LendingWorkers(
-        slots, clock, _block(clock), lambda _e, _i, _a: Pretence(0.1 if workers.tried[1:] else 1e3)
-    )
+    workers = LendingWorkers(slots, clock, _block(clock), lambda event, *_: Pretence(1e3 if event == b"0" else 0.1))
     agent = Agent(plane, workers, AgentIdentity("agent-1"))
     while not workers.tried:
         agent.step()
-    submit(plane, "inner", spec(bundle_size=1), range(4), idempotent=False)
+    submit(plane, "inner", spec(bundle_size=1), range(1, 5), idempotent=False)
     began = clock.monotonic()
     while clock.monotonic() < began + 3 * limits.WORKER_REST_SECONDS:
         agent.step()
