@@ -51,7 +51,7 @@ def parse_local(url: str) -> tuple[Directory, Fleet]:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise UnknownGrid(f"{url!r}: {wrong} (options are agents, slots and idle)") from error
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")  # as the names of files are
     if (path and not path.startswith("/")) or "\0" in path:
         raise UnknownGrid(f"{url!r}: name the whole path of a directory, as in local:///PATH")
     directory = Directory(Path(path)) if path not in ("", "/") else Directory.default()

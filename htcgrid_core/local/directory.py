@@ -44,8 +44,8 @@ class Directory:
         """
         home = os.environ.get(HOME_VARIABLE)
         try:
-            # Absolute, since its agents have another working directory.
-            return cls(Path(home).expanduser().absolute() if home else Path.home() / ".htcgrid")
+            root = Path(home).expanduser() if home else Path.home() / ".htcgrid"
+            return cls(root.absolute())  # since its agents have another working directory
         except (RuntimeError, OSError) as error:
             raise GridUnavailable(
                 f"the grid's directory is not known: {error}; name one as local:///PATH or {HOME_VARIABLE}"
@@ -88,6 +88,8 @@ class Directory:
             if (length := len(os.fsencode(self.database))) > DATABASE_PATH_BYTES:
                 too_long = os.strerror(errno.ENAMETOOLONG)
                 raise OSError(f"{too_long}: {length} bytes to its database, of {DATABASE_PATH_BYTES} that SQLite takes")
+            if not _is_utf8(self.root):
+                raise OSError(f"the name {str(self.root)!r} is not UTF-8, as a grid's URL is")
             make_private(self.root, may_be_read=True)
             for folder in (self.blobs, self.bells, self.agents):
                 make_private(folder)
@@ -101,6 +103,14 @@ class Directory:
     def keys(self) -> FileKeys:
         """The secrets that pickled payloads are signed with."""
         return FileKeys(self.root)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

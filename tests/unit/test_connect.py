@@ -47,6 +47,19 @@ def test_a_relative_home_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HTCGRID_HOME", "grid")
     assert parse_local("local://")[0].root == tmp_path / "grid"
+    monkeypatch.delenv("HTCGRID_HOME")
+    monkeypatch.setenv("HOME", "me")
+    assert parse_local("local://")[0].root == tmp_path / "me" / ".htcgrid"
+
+
+def test_a_directory_whose_name_is_not_utf8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And no other is made in its place."""
+    with pytest.raises(GridUnavailable, match="is not UTF-8"):
+        connect(f"local://{tmp_path}/caf%E9")
+    monkeypatch.setenv("HTCGRID_HOME", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(GridUnavailable, match="is not UTF-8"):
+        connect("local://")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.worker import Chunk, StartFailed, WorkerEvent
+from htcgrid_core.ports.worker import Chunk, StartFailed, Waits, WorkerEvent
 from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from tests.manual_agent import submit
 from tests.planes import ManualClock, spec
@@ -40,14 +44,18 @@ class FewWorkers(SimulatedWorkers):
         return super().wait(timeout_seconds)
 
 
-def test_the_others_do_all_the_work(plane: Plane, clock: ManualClock) -> None:
-    submit(plane, SESSION, spec(bundle_size=1), range(40), idempotent=False)
-
+def _block(clock: ManualClock) -> Callable[[float], bool]:
     def block(until: float) -> bool:
         clock.pass_(max(0.0, until - clock.monotonic()))
         return False
 
-    workers = FewWorkers(4, clock, block, lambda *_: Pretence(0.1))
+    return block
+
+
+def test_the_others_do_all_the_work(plane: Plane, clock: ManualClock) -> None:
+    submit(plane, SESSION, spec(bundle_size=1), range(40), idempotent=False)
+
+    workers = FewWorkers(4, clock, _block(clock), lambda *_: Pretence(0.1))
     agent = Agent(plane, workers, AgentIdentity("agent-1"))
     told = set()
     began = clock.monotonic()
@@ -64,3 +72,43 @@ def test_the_others_do_all_the_work(plane: Plane, clock: ManualClock) -> None:
     while plane.store.session("book-2", clock.now()).counters.completed < 40:
         agent.step()
     assert workers.ran == {0, 1, 2, 3}
+
+
+class LendingWorkers(FewWorkers):
+    """Whose first slot's first task waits for a session, until long after; what is lent cannot start for now."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._queued += [deque() for _ in range(self.slots)]
+        self._starts += [0] * self.slots
+        self.tried: list[int] = []
+
+    def run(self, slot: int, chunk: Chunk) -> None:
+        self.tried.append(slot)
+        super().run(slot, chunk)
+        if len(self.tried) == 1:
+            self.failed.append(Waits(slot, chunk.serial, 0, ("inner",)))
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_lent_slot_rests_and_is_lent_again(plane: Plane, clock: ManualClock, slots: int) -> None:
+    submit(plane, "outer", spec(bundle_size=1), range(1), idempotent=False)
+    workers = LendingWorkers(slots, clock, _block(clock), lambda event, *_: Pretence(1e3 if event == b"0" else 0.1))
+    agent = Agent(plane, workers, AgentIdentity("agent-1"))
+    while not workers.tried:
+        agent.step()
+    submit(plane, "inner", spec(bundle_size=1), range(1, 5), idempotent=False)
+    began = clock.monotonic()
+    while clock.monotonic() < began + 3 * limits.WORKER_REST_SECONDS:
+        agent.step()
+        assert not agent.readiness.workers_are_open
+    assert 3 <= workers.tried.count(slots) <= 5  # it is tried now and then, and not again and again
+    assert agent.readiness.complaint() == "too many open files"
+    assert plane.store.session("inner", clock.now()).counters.completed == 0
+
+    workers.short = False
+    while plane.store.session("inner", clock.now()).counters.completed < 4:
+        agent.step()
+        assert clock.monotonic() < began + 5 * limits.WORKER_REST_SECONDS
+    assert plane.store.session("outer", clock.now()).counters.completed == 0
+    assert agent.busy == 1
