@@ -112,3 +112,23 @@ def test_a_lent_slot_rests_and_is_lent_again(plane: Plane, clock: ManualClock, s
         assert clock.monotonic() < began + 5 * limits.WORKER_REST_SECONDS
     assert plane.store.session("outer", clock.now()).counters.completed == 0
     assert agent.busy == 1
+
+
+def test_a_session_that_nobody_can_run_ends_with_the_reason(plane: Plane, clock: ManualClock) -> None:
+    submit(plane, SESSION, spec(bundle_size=1), range(40), idempotent=False)
+    workers = NoWorkers(2, clock, _block(clock), lambda *_: Pretence(0.1))
+    agent = Agent(plane, workers, AgentIdentity("agent-1"))
+    began = clock.monotonic()
+    while not (session := plane.store.session(SESSION, clock.now())).reason:
+        agent.step()
+        assert clock.monotonic() < began + 2 * limits.PATIENCE_SECONDS
+    assert clock.monotonic() >= began + limits.PATIENCE_SECONDS
+    assert session.state in ("CANCELLING", "CANCELLED")
+    assert "no other agent: too many open files" in session.reason
+
+
+class NoWorkers(FewWorkers):
+    """None can start."""
+
+    def run(self, slot: int, chunk: Chunk) -> None:
+        self.failed.append(StartFailed(slot, chunk.serial, "too many open files"))

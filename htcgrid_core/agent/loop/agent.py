@@ -6,6 +6,7 @@ may take long, claims, commits and heartbeats, are ``Calls``, which may have thr
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +21,8 @@ from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.agent.loop.slots import STOPPED, TIMEOUT, Slots
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
-from htcgrid_core.domain import metrics
+from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.worker import (
@@ -33,6 +35,7 @@ from htcgrid_core.ports.worker import (
     WorkerLost,
     WorkerPool,
 )
+from htcgrid_core.services.cancel import cancel
 
 _log = logging.getLogger(__name__)
 
@@ -204,6 +207,8 @@ class Agent:
                     return
                 self.readiness.worker_failed(event.reason)
                 self._slots.release(event.slot)
+                if not self.readiness.missing:
+                    self._end_what_nobody_can_run()
                 if self.readiness.missing or self.readiness.workers_are_open:
                     self._commits.give_all_away()
             case Waits():
@@ -213,3 +218,16 @@ class Agent:
                 self._claims.rung()
                 if self._state.leases and self._session_check.due_at == float("inf"):
                     self._session_check.due_at = self._plane.clock.monotonic() + self._settings.look_seconds
+
+    def _end_what_nobody_can_run(self) -> None:
+        """No worker has started for as long as whoever waits is patient, and no other agent is there to go on."""
+        seconds = self.readiness.seconds_without_workers()
+        if seconds < limits.PATIENCE_SECONDS or self._state.agents > 1:
+            return
+        reason = f"no worker could start for {seconds:.0f} s, and there is no other agent: {self.readiness.problem}"
+        for session_id in {leased.key[0] for leased in self._state.held()}:
+            _log.error("a session is ended: %s", reason, extra={"session": session_id})
+            with contextlib.suppress(SessionNotFound):  # whose retention is over
+                self._state.tolerating(
+                    partial(cancel, self._plane, session_id, actor=self.identity.agent_id, reason=reason)
+                )

@@ -34,6 +34,7 @@ class Readiness:
         self.draining = False
         self._drain_is_told = False
         self.problem = ""
+        self._without_workers_since: float | None = None
         self.missing = ""
         self.passed_over: dict[str, float] = {}
 
@@ -72,6 +73,7 @@ class Readiness:
         """A worker runs tasks."""
         self._workers.record_success()
         self.problem = ""
+        self._without_workers_since = None
 
     def worker_missed(self, reason: str) -> None:
         """A worker could not be started, and others run."""
@@ -80,9 +82,17 @@ class Readiness:
 
     def worker_failed(self, reason: str) -> None:
         """No worker could be started."""
-        self._workers.record_failure(self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._workers.record_failure(now)
         self.problem = reason
+        if self._without_workers_since is None:
+            self._without_workers_since = now
         _log.warning("a worker could not start: %s", reason, extra={"breaker_open": self.workers_are_open})
+
+    def seconds_without_workers(self) -> float:
+        """For how long every worker that was tried could not start; 0 if the last one could."""
+        since = self._without_workers_since
+        return 0.0 if since is None else self._clock.monotonic() - since
 
     def pass_over(self, session_id: str, seconds: float) -> None:
         """It met a session that is for agents of a newer release, and will not do so again for ``seconds``."""
