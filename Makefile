@@ -120,8 +120,8 @@ prefect-old: $(UV)
 	$(UV) pip install --quiet --python $(PREFECT_OLD)/bin/python prefect==$(VERSION) 'fastapi<0.153' -r requirements/prefect.in -e '.[examples]'
 	$(PREFECT_OLD)/bin/pytest -m "not slow" tests/prefect
 
-# What workers may write to their connections and memory; made up anew each time with this profile of Hypothesis.
-FUZZERS := tests/security/test_hostile_worker.py tests/unit/test_wire.py
+# What workers may write to their connections, ports and memory; made up anew each time with this profile of Hypothesis.
+FUZZERS := tests/security/test_hostile_worker.py tests/unit/test_wire.py tests/runtimes/test_hostile_client.py
 
 test-all: venvs lint types .node/ready
 	HTCGRID_SIMULATOR_SEEDS=2000 HTCGRID_CHAOS_SECONDS=180 $(VENV)/bin/pytest

@@ -56,7 +56,7 @@ class Host:
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8))
     serial: int = 0
 
-    def run(self, values: Sequence[Any], slot: int = 0, **options: Any) -> Chunk:
+    def run(self, values: Sequence[Any], slot: int = 0, launched_by: tuple[str, ...] = (), **options: Any) -> Chunk:
         """Queue a chunk of these events."""
         self.serial += 1
         encoded = [encode_json(value) for value in values]
@@ -68,7 +68,7 @@ class Host:
             environment=Environment(python="", cwd=str(self.folder)),
         )
         # A stand-in for the launcher: it enters the package's folder and becomes the bootstrap.
-        launcher = ("/bin/sh", "-c", f'cd "{self.folder}" && exec "$@"', "launcher")
+        launcher = launched_by or ("/bin/sh", "-c", f'cd "{self.folder}" && exec "$@"', "launcher")
         reference = FunctionRef("app", "s-tests", spec(function=function, **options), launcher=launcher)
         chunk = Chunk(
             self.serial, reference, range(count), [1] * count, [len(data) for data in encoded], b"".join(encoded), {}

@@ -85,7 +85,15 @@ def read_parameter(clients: Clients, name: str) -> GridParameter:
         IncompatibleGrid: its parameter is of another version.
         AccessDenied, GridUnavailable: as for every call of AWS.
     """
-    text = _read(clients, name, parameter_name(name))
+    return parse(name, _read(clients, name, parameter_name(name)))
+
+
+def parse(name: str, text: str) -> GridParameter:
+    """What the parameter of grid ``name`` says.
+
+    Raises:
+        IncompatibleGrid: it is of another version.
+    """
     try:
         return GridParameter.model_validate_json(text)
     except ValidationError as error:

@@ -5,6 +5,7 @@ The agent is not held up by a large package, and is not there where one is unpac
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -17,6 +18,9 @@ from htcgrid_core.agent import interpreter
 # its own memory.
 BAD_PACKAGE = 65  # EX_DATAERR: it cannot be unpacked anywhere, or its command cannot be run
 BAD_MACHINE = 71  # EX_OSERR: it cannot be unpacked here
+# Names the descriptor of a pipe to which is written why it cannot be unpacked here: the command behind may have exit
+# codes of its own, and does not get it. What is printed may be lost, as on a full disk.
+TROUBLE_VARIABLE = "HTCGRID_LAUNCH_TROUBLE"
 _NEVER_WRITTEN = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ, errno.EINVAL)
 
 
@@ -39,6 +43,9 @@ def main() -> None:
     limit_bytes, memory_mb, agent_pid = map(int, sys.argv[4:7])
     tenant, command = sys.argv[7], sys.argv[8:]
     confine(memory_mb)
+    trouble = int(os.environ.pop(TROUBLE_VARIABLE, -1))
+    if trouble >= 0:
+        os.set_inheritable(trouble, False)
     if os.getppid() != agent_pid:
         return  # the agent died before its death was a signal for us
     try:
@@ -50,8 +57,12 @@ def main() -> None:
         size = f"{package.stat().st_size / (1 << 20):.1f} MiB"
         _end(BAD_PACKAGE, f"the package, {size} zipped, cannot be unpacked in {memory_mb} MiB: raise memory_mb")
     except OSError as error:
-        whose = BAD_PACKAGE if error.errno in _NEVER_WRITTEN else BAD_MACHINE
-        _end(whose, f"package {digest} cannot be unpacked in {cache}: {error}")
+        why = f"package {digest} cannot be unpacked in {cache}: {error}"
+        if error.errno in _NEVER_WRITTEN:
+            _end(BAD_PACKAGE, why)
+        if trouble >= 0:
+            os.write(trouble, os.fsencode(why))
+        _end(BAD_MACHINE, why)
     os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode_folder(cache, digest, tenant))
     leave_python()
     try:
@@ -61,7 +72,8 @@ def main() -> None:
 
 
 def _end(code: int, why: str) -> NoReturn:
-    print(why, file=sys.stderr)  # noqa: T201 - the agent reads it
+    with contextlib.suppress(OSError):  # where the disk is full
+        print(why, file=sys.stderr, flush=True)  # noqa: T201 - the agent reads it
     sys.exit(code)
 
 

@@ -11,6 +11,7 @@ from htcgrid_core.adapters.aws.keys import SsmKeys
 from htcgrid_core.adapters.aws.parameter import Defaults, GridParameter, PoolQueues, key_name, parameter_name
 from htcgrid_core.adapters.aws.resources import names
 from htcgrid_core.adapters.aws.resources.buckets import Bucket
+from htcgrid_core.adapters.aws.resources.merging import write_merged
 from htcgrid_core.adapters.aws.resources.parameters import Parameter, check_size, text_of
 from htcgrid_core.adapters.aws.resources.patience import Patience
 from htcgrid_core.adapters.aws.resources.queues import Queue
@@ -65,9 +66,11 @@ class GridResources:
         if not SsmKeys(self._clients, self._name, planned.key).later_names():  # or the first one was dropped
             secret.make_secret()
         self._patience.say(f"secret {planned.key}")
-        parameter = planned.model_copy(update={"queues": made})
         found_by = Parameter(self._clients, self._name, parameter_name(self._name), self._patience)
-        found_by.write(text_of(parameter))
+        mine = planned.model_copy(update={"queues": made})
+        parameter = write_merged(
+            found_by, self._name, mine, Defaults() if self._before is None else self._before.defaults
+        )
         self._patience.say(found_by.label)
         return parameter
 

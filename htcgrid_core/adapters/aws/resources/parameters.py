@@ -51,28 +51,45 @@ class Parameter:
         first = re.sub(r"/[0-9]+$", "", self.name)
         return any(re.search(rf'"key"\s*:\s*"{re.escape(name)}"', parameter) for name in (self.name, first))
 
-    def write(self, value: str) -> None:
-        """Write it anew, in the tier that has room for it."""
+    def read(self, version: int | None = None) -> tuple[int, str] | None:
+        """Its version and what it says, now or in an earlier version; None if there is none."""
+        which = self.name if version is None else f"{self.name}:{version}"
+        with aws_errors(f"SSM parameter {which}"):
+            try:
+                found = self._clients.ssm.get_parameter(Name=which)["Parameter"]
+            except ClientError as error:
+                if code_of(error) not in ("ParameterNotFound", "ParameterVersionNotFound"):
+                    raise
+                return None
+        return found["Version"], found["Value"]
+
+    def write(self, value: str, *, over: bool = True) -> int | None:
+        """Write it, in the tier that has room for it.
+
+        Args:
+            over: whether what is there is written over.
+
+        Returns:
+            The version that it is now; None if it was there and is left.
+        """
         tier = {"Tier": "Advanced"} if len(value) > STANDARD_CHARACTERS else {}
-        self._put({"Value": value, "Type": "String", "Overwrite": True, **tier})
+        return self._put({"Value": value, "Type": "String", "Overwrite": over, **tier})
 
     def make_secret(self) -> None:
         """Make a secret unless there is one: a new one would make what was signed worthless."""
         self._put({"Value": secrets.token_hex(KEY_BYTES), "Type": "SecureString"})
 
-    def _put(self, request: dict[str, object]) -> None:
+    def _put(self, request: dict[str, object]) -> int | None:
         wait = self._patience.begin()
         while True:
             with aws_errors(f"SSM parameter {self.name}"):
                 try:
-                    self._clients.ssm.put_parameter(Name=self.name, **request)
+                    return int(self._clients.ssm.put_parameter(Name=self.name, **request)["Version"])
                 except ClientError as error:
                     if code_of(error) == "ParameterAlreadyExists":
-                        return
+                        return None
                     if code_of(error) != NOT_READY:
                         raise
-                else:
-                    return
             wait.longer(f"{self.label} is still being deleted or changed")
 
     def remove(self) -> None:

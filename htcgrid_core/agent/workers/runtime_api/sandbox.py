@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from htcgrid_core.agent.workers import captured_output
+from htcgrid_core.agent.workers.launch import TROUBLE_VARIABLE
 from htcgrid_core.agent.workers.runtime_api import commands, invocation, requests
 from htcgrid_core.agent.workers.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.workers.runtime_api.http import Connection, Request
@@ -57,6 +58,7 @@ class Sandbox:
         count: told of answers to what it was not asked.
         parked: the connection that waits for the next task.
         ready: whether it has asked for one yet.
+        trouble: a pipe from which is read why its package could not be unpacked here.
     """
 
     slot: int
@@ -67,6 +69,7 @@ class Sandbox:
     listener: socket.socket
     stdout: int
     stderr: int
+    trouble: int
     pidfd: int
     begun_at: float = field(default_factory=time.monotonic)
     queue: deque[Queued] = field(default_factory=deque)
@@ -91,27 +94,40 @@ class Sandbox:
         Raises:
             OSError: this machine cannot.
         """
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed:
             listener = undo.enter_context(socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS))
             listener.setblocking(False)
             undo.callback(os.close, stdout := captured_output.capture_file())
             undo.callback(os.close, stderr := captured_output.capture_file())
+            trouble, told = os.pipe()
+            undo.callback(os.close, trouble)
+            passed.callback(os.close, told)
+            os.set_blocking(trouble, False)
+            environment = commands.environment(function, _address(listener), threads_each)
             popen = subprocess.Popen(
                 [*function.launcher, *commands.command(function)],
-                env=commands.environment(function, _address(listener), threads_each),
+                env={**environment, TROUBLE_VARIABLE: str(told)},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
+                pass_fds=(told,),
                 start_new_session=True,
             )
             pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
             undo.pop_all()
-        return cls(slot, function, ended, count, popen, listener, stdout, stderr, pidfd)
+        return cls(slot, function, ended, count, popen, listener, stdout, stderr, trouble, pidfd)
 
     def kill(self) -> None:
         """Kill it and its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # already gone
             os.killpg(self.popen.pid, signal.SIGKILL)
+
+    def machines_fault(self) -> str:
+        """Why this machine could not make a worker of the process that has ended; empty if it could."""
+        try:
+            return os.read(self.trouble, 4096).decode("utf-8", "replace")
+        except BlockingIOError:  # a child of it lives, to which the pipe was passed
+            return ""
 
     def close(self) -> int:
         """Kill it, if it lives, and let go of all that it had; returns how it ended."""
@@ -120,7 +136,7 @@ class Sandbox:
         for connection in self.connections.values():
             connection.close()
         self.listener.close()
-        for fd in (self.stdout, self.stderr, self.pidfd):
+        for fd in (self.stdout, self.stderr, self.trouble, self.pidfd):
             if fd >= 0:
                 os.close(fd)
         return returncode

@@ -171,6 +171,7 @@ class RuntimeApiWorkers:
         sandbox.give_back_unread()
         running, queue = sandbox.current, list(sandbox.queue)
         stdout, stderr = captured_output.take(sandbox.stdout), captured_output.take(sandbox.stderr)
+        machines_fault = sandbox.machines_fault()
         returncode = self._close(sandbox)
         if running is not None:
             error = sandbox.killed or TaskError("WorkerCrashed", f"the worker {how_it_ended(returncode)}", stderr)
@@ -179,6 +180,9 @@ class RuntimeApiWorkers:
             self._events.append(WorkerLost(sandbox.slot, at, error, seconds, stdout, stderr))
         elif sandbox.killed not in (None, TOO_SLOW):
             self._events.append(WorkerLost(sandbox.slot, None, sandbox.killed))
+        elif queue and machines_fault:
+            text = f"a worker could not be started: {machines_fault}"
+            self._events.append(StartFailed(sandbox.slot, queue[0].chunk.serial, text))
         elif queue and not sandbox.ready:
             error = sandbox.load_error or self._not_loaded(sandbox, returncode)
             log = stdout + stderr
