@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tools.docs import architecture, commands, lifecycle, metrics, numbers, options, reference
+from tools.docs import architecture, commands, lifecycle, metrics, numbers, options, reference, terraform
 from tools.docs.places import REPOSITORY, documents
 from tools.docs.sections import filled
 
@@ -27,6 +27,8 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "metrics": metrics.tables,
     "commands": commands.reference,
     "reference": reference.reference,
+    **{terraform.section(name, "variables"): partial(terraform.variables, name) for name in terraform.modules()},
+    **{terraform.section(name, "outputs"): partial(terraform.outputs, name) for name in terraform.modules()},
 }
 
 
