@@ -36,6 +36,25 @@ def test_every_example(terraform: Terraform, example: str) -> None:
     terraform.run(example, "plan", variables={"signing_key": KEY})
 
 
+def test_protection_can_be_taken_away(terraform: Terraform) -> None:
+    """Or what was made could not be removed again by Terraform."""
+    resources = terraform.apply("examples/minimal", deletion_protection="false")
+    of_type = {each.type: each.values for each in resources}
+    assert of_type["aws_dynamodb_table"]["deletion_protection_enabled"] is False
+    assert of_type["aws_eks_cluster"]["deletion_protection"] is False
+    assert of_type["aws_s3_bucket"]["force_destroy"] is True
+    assert of_type["aws_ecr_repository"]["force_delete"] is not True, (
+        "docs/deploy.md says that images are deleted first"
+    )
+
+
+@pytest.mark.parametrize("example", examples())
+def test_what_the_page_passes_is_a_variable(example: str) -> None:
+    passed = re.findall(r"(?:-var '?|TF_VAR_)(\w+)=", (REPOSITORY / "docs" / "deploy.md").read_text())
+    declared = re.findall(r'^variable "(\w+)"', (SOURCES / example / "variables.tf").read_text(), re.M)
+    assert {"deletion_protection", "signing_key"} <= set(passed) <= set(declared)
+
+
 @pytest.mark.parametrize("path", [str(path.relative_to(SOURCES)) for path in sorted(SOURCES.glob("modules/*/"))])
 def test_everything_is_described(path: str) -> None:
     for name in ("variables.tf", "outputs.tf"):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tools.docs import architecture, commands, lifecycle, metrics, numbers, options, reference
+from tools.docs import architecture, commands, costs, lifecycle, metrics, numbers, options, reference, terraform
 from tools.docs.places import REPOSITORY, documents
 from tools.docs.sections import filled
 
@@ -25,8 +25,12 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "passed-variables": options.passed_variables,
     "thread-variables": options.thread_variables,
     "metrics": metrics.tables,
+    "idle-cost": costs.idle,
+    "million-tasks-cost": costs.million,
     "commands": commands.reference,
     "reference": reference.reference,
+    **{terraform.section(name, "variables"): partial(terraform.variables, name) for name in terraform.modules()},
+    **{terraform.section(name, "outputs"): partial(terraform.outputs, name) for name in terraform.modules()},
 }
 
 

@@ -21,19 +21,20 @@ module "data_plane" {
   agents              = var.agents
   warm_throughput     = { read_units_per_second = 24000, write_units_per_second = 24000 }
   max_throughput      = { read_units = 100000, write_units = 60000 }
-  deletion_protection = true
+  deletion_protection = var.deletion_protection
 }
 
 module "cluster" {
-  source             = "../../modules/cluster"
-  name               = var.name
-  region             = var.region
-  subnet_ids         = module.network.private_subnet_ids
-  admin_arns         = var.admin_arns
-  key_arn            = module.data_plane.key_arn
-  control_plane_tier = "tier-4xl"
-  scaling_seconds    = 10
-  log_days           = 90
+  source              = "../../modules/cluster"
+  name                = var.name
+  region              = var.region
+  subnet_ids          = module.network.private_subnet_ids
+  admin_arns          = var.admin_arns
+  key_arn             = module.data_plane.key_arn
+  control_plane_tier  = "tier-4xl"
+  scaling_seconds     = 10
+  log_days            = 90
+  deletion_protection = var.deletion_protection
 }
 
 module "workers" {

@@ -34,3 +34,9 @@ variable "agents" {
   type        = number
   default     = 3125
 }
+
+variable "deletion_protection" {
+  description = "Whether AWS refuses to delete the table and the cluster, and Terraform a bucket that has something in it. Apply with false before a destroy."
+  type        = bool
+  default     = true
+}

@@ -7,19 +7,21 @@ module "network" {
 }
 
 module "data_plane" {
-  source      = "../../modules/data_plane"
-  name        = var.name
-  region      = var.region
-  signing_key = var.signing_key
-  agents      = 20
+  source              = "../../modules/data_plane"
+  name                = var.name
+  region              = var.region
+  signing_key         = var.signing_key
+  agents              = 20
+  deletion_protection = var.deletion_protection
 }
 
 module "cluster" {
-  source     = "../../modules/cluster"
-  name       = var.name
-  region     = var.region
-  subnet_ids = module.network.private_subnet_ids
-  admin_arns = var.admin_arns
+  source              = "../../modules/cluster"
+  name                = var.name
+  region              = var.region
+  subnet_ids          = module.network.private_subnet_ids
+  admin_arns          = var.admin_arns
+  deletion_protection = var.deletion_protection
 }
 
 module "workers" {

@@ -22,3 +22,9 @@ variable "admin_arns" {
   type        = set(string)
   default     = []
 }
+
+variable "deletion_protection" {
+  description = "Whether AWS refuses to delete the table and the cluster, and Terraform a bucket that has something in it. Apply with false before a destroy."
+  type        = bool
+  default     = true
+}
