@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a worker loads Prefect once its settings are in the environment
@@ -42,6 +42,11 @@ class Header:
     level: Level
     report_version: int = 1
     surrounding: Surrounding | None = None
+
+    def __setstate__(self, state: list[Any]) -> None:
+        """What the release before has pickled says nothing of the fields that came since."""
+        for number, field in enumerate(fields(self)):
+            object.__setattr__(self, field.name, state[number] if number < len(state) else field.default)
 
 
 def flow_function(*args: Any, **kwargs: Any) -> None:

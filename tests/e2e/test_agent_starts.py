@@ -13,6 +13,7 @@ import pytest
 from htcgrid_core import Grid, GridUnavailable
 from htcgrid_core.local import agent_processes
 from htcgrid_core.local.agent_processes import START_TRIES
+from htcgrid_core.domain import limits
 from tests.e2e.support import GUARD_SECONDS, ended
 
 
@@ -69,6 +70,7 @@ def test_a_map_whose_grid_cannot_be_reached_is_not_cancelled(grid: Grid, monkeyp
 
         (session,) = grid.sessions()
         broken.setattr(type(session), "encoded_pages", fails)
+        broken.setattr(limits, "PATIENCE_SECONDS", 0.0)
         with pytest.raises(GridUnavailable, match="gone"):
             list(results)
     assert session.wait(timeout=GUARD_SECONDS).state == "COMPLETED"

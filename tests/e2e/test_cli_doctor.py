@@ -18,6 +18,7 @@ import pytest
 from htcgrid_core import connect
 from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.domain.agent import AgentRecord
 from tests.e2e.command_line import CommandLine, Ran, as_an_ordinary_user
 from tests.e2e.support import directory_of, eventually, the_agent
 from tests.manual_agent import submit
@@ -234,21 +235,16 @@ def test_an_agent_that_is_stopped(cli: CommandLine, grid_url: str, root: Path) -
 
 
 def test_an_agent_whose_workers_cannot_start(cli: CommandLine, grid_url: str, root: Path) -> None:
-    nowhere = Environment(python="/no/such/python", path=(), cwd="/")
     with connect(grid_url) as grid:
-        spec = SessionSpec(function=FunctionSpec(name="json.loads", environment=nowhere))
-        submit(plane_of(grid), "s-nowhere", spec, [1], idempotent=False)
-        grid.wake()
-        eventually(
-            lambda: any(agent.problem for agent in grid.gateway.agents()),
-            "the agent says what is wrong",
-        )
+        plane = plane_of(grid)
+        plane.store.beat(AgentRecord("troubled", "default", "host", 1, 2, 0, plane.clock.now(), "too many open files"))
+        submit(plane, "s-waits", SessionSpec(function=FunctionSpec(name="json.loads")), [1], idempotent=False)
         check, message = the_problem(cli.call("doctor", "--json"))
         assert check == "agents"
-        assert "/no/such/python" in message
-        watched = cli.call("watch", "s-nowhere", "--timeout", "0.5")
+        assert "too many open files" in message
+        watched = cli.call("watch", "s-waits", "--timeout", "0.5")
         assert watched.code == 5
-        assert "/no/such/python" in watched.err
+        assert "too many open files" in watched.err
 
 
 def test_what_agents_wrote_into_their_logs(cli: CommandLine, root: Path) -> None:

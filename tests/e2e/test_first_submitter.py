@@ -11,6 +11,8 @@ from pathlib import Path
 from htcgrid_core.local.agent_processes import stop_agents
 from tests.e2e.support import directory_of, run_script
 
+GLIBC = 1 << 31 | 1 << 32  # signals 32 and 33
+
 DEAF = """
 import json, signal, subprocess, sys
 from htcgrid_core import connect
@@ -48,7 +50,8 @@ def test_its_signals_are_its_own(grid_url: str, tmp_path: Path) -> None:
     assert ignored == sorted([signal.SIGPIPE, signal.SIGXFSZ])  # Python's own
     assert code == 3
     assert blocked == []
-    assert sys.platform != "linux" or {int(mask, 16) for mask in masks} == {0}  # of what a task starts
+    # Of what a task starts; but for the two signals that glibc keeps for itself, and may just be about to let through.
+    assert sys.platform != "linux" or {int(mask, 16) & ~GLIBC for mask in masks} == {0}
     assert stop_agents(directory_of(grid_url)) == []
 
 

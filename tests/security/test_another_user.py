@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ KINDS = (
 )
 Attempts = dict[str, Callable[[], object]]
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment"),
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are looked into by /proc"),
+]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ BAD_PACKAGE = 65  # EX_DATAERR: it cannot be unpacked anywhere, or its command c
 BAD_MACHINE = 71  # EX_OSERR: it cannot be unpacked here
 # Names the descriptor of a pipe to which is written why it cannot be unpacked here: the command behind may have exit
 # codes of its own, and does not get it. What is printed may be lost, as on a full disk.
-TROUBLE_VARIABLE = "HTCGRID_LAUNCH_TROUBLE"
+TROUBLE_VARIABLE = "_HTCGRID_TROUBLE"
 _NEVER_WRITTEN = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ, errno.EINVAL)
 
 
