@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, GridUnavailable
+from htcgrid_core.domain import limits
 from htcgrid_core.local import agent_processes
 from htcgrid_core.local.agent_processes import START_TRIES
-from htcgrid_core.domain import limits
 from tests.e2e.support import GUARD_SECONDS, ended
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from htcgrid_core import connect
-from htcgrid_core.domain.function import Environment, FunctionSpec
-from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.domain.agent import AgentRecord
+from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.session import SessionSpec
 from tests.e2e.command_line import CommandLine, Ran, as_an_ordinary_user
 from tests.e2e.support import directory_of, eventually, the_agent
 from tests.manual_agent import submit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -111,6 +112,39 @@ def test_a_bad_task_fails_alone_and_says_why(grid: Grid, how: str, by: str) -> N
     assert len(task.error.message) + len(task.error.traceback) < 64_000
     assert task.attempts == 1
     assert_serves(grid)
+
+
+def _close_all(_: int) -> None:
+    os.closerange(3, 4096)
+
+
+def _replace_all(_: int) -> None:
+    with open(os.devnull, "rb") as null:
+        for descriptor in map(int, os.listdir("/dev/fd")):
+            if descriptor > 2 and descriptor != null.fileno():
+                os.dup2(null.fileno(), descriptor)
+
+
+@pytest.mark.parametrize("break_connection", [_close_all, _replace_all])
+def test_a_silent_last_task_that_breaks_its_workers_connection_is_charged(
+    grid: Grid, break_connection: Callable[[int], None]
+) -> None:
+    session = grid.submit(break_connection, [0], retry=RetryPolicy(max_attempts=2, backoff_base_seconds=0))
+    ended(session)
+    (task,) = session.tasks(state="FAILED")
+    assert task.error is not None
+    assert (task.error.type, task.attempts) == ("WorkerCrashed", 2)
+    assert_serves(grid)
+
+
+def test_a_silent_task_that_breaks_its_workers_connection_fails_alone(grid: Grid) -> None:
+    def close_at(number: int) -> None:
+        if number == 20:
+            _close_all(number)
+
+    session = grid.submit(close_at, range(40), bundle_size=40, retry=RetryPolicy(max_attempts=1))
+    ended(session)
+    assert [task.index for task in session.tasks(state="FAILED")] == [20]
 
 
 @pytest.mark.parametrize("how", ["raise", "exit_hard", "loop", "return_lock"])

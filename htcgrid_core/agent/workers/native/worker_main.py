@@ -98,7 +98,7 @@ class Worker:
 
     def _turn_to(self, session_id: str) -> bool:
         """Make ready for the tasks of another session, or function; False if this worker has to end."""
-        self._flush()  # or what has ended would run again if this worker has to end
+        self._rest()  # or what has ended would run again if this worker has to end
         if self._sources.changed():
             self._send(wire.message(Kind.STALE))
             return False
@@ -189,6 +189,7 @@ class Worker:
             started, self._position = time.monotonic(), position
             self._gauge.begin(chunk.serial, position, started)
             failed, result = self._call(chunk.data[at : at + length], index, attempt, started, has_shared)
+            os.fstat(self._connection.fileno())  # whoever has closed it is charged with that, not who runs next
             self._this.task_ended()
             at += length
             seconds = time.monotonic() - started
@@ -198,7 +199,6 @@ class Worker:
                 self._buffer.add(index, failed, attempt, time.time() - seconds, seconds, result, stdout, stderr)
             if is_first and position != last:
                 self._waiting.set()
-        self._gauge.rest()
         if self._arrived.poll(0):
             # With the next chunk there, these outcomes are sent beside its first task: whoever sends them wakes the
             # agent, often on the very core that the task should begin on.
@@ -206,7 +206,7 @@ class Worker:
                 self._pack_locked()
             self._waiting.set()
         else:
-            self._flush()
+            self._rest()
         self._sources.note()  # what handlers import late
         return True
 
@@ -278,6 +278,11 @@ class Worker:
             if self._unsent:
                 self._connection.sendall(self._unsent)
                 self._unsent = b""
+
+    def _rest(self) -> None:
+        """Tell what has ended, and only then that no task runs, or nobody would be charged with a broken connection."""
+        self._flush()
+        self._gauge.rest()
 
     def _pack_locked(self) -> None:
         if self._buffer:
