@@ -10,13 +10,13 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from htcgrid_core import connect
-from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from tests.e2e.command_line import CommandLine, Ran, as_an_ordinary_user
@@ -236,15 +236,21 @@ def test_an_agent_that_is_stopped(cli: CommandLine, grid_url: str, root: Path) -
 
 def test_an_agent_whose_workers_cannot_start(cli: CommandLine, grid_url: str, root: Path) -> None:
     with connect(grid_url) as grid:
-        plane = plane_of(grid)
-        plane.store.beat(AgentRecord("troubled", "default", "host", 1, 2, 0, plane.clock.now(), "too many open files"))
-        submit(plane, "s-waits", SessionSpec(function=FunctionSpec(name="json.loads")), [1], idempotent=False)
-        check, message = the_problem(cli.call("doctor", "--json"))
-        assert check == "agents"
-        assert "too many open files" in message
-        watched = cli.call("watch", "s-waits", "--timeout", "0.5")
-        assert watched.code == 5
-        assert "too many open files" in watched.err
+        grid.wake()
+        plane, agent = plane_of(grid), the_agent(grid_url)
+        (record,) = eventually(lambda: plane.store.agents(plane.clock.now()), "the agent says that it is there")
+        os.kill(agent, signal.SIGSTOP)  # what is wrong is said in its place
+        try:
+            plane.store.beat(replace(record, problem="too many open files", beat_at=plane.clock.now()))
+            check, message = the_problem(cli.call("doctor", "--json"))
+            assert check == "agents"
+            assert "too many open files" in message
+            submit(plane, "s-waits", SessionSpec(function=FunctionSpec(name="json.loads")), [1], idempotent=False)
+            watched = cli.call("watch", "s-waits", "--timeout", "0.5")
+            assert watched.code == 5
+            assert "too many open files" in watched.err
+        finally:
+            os.kill(agent, signal.SIGCONT)
 
 
 def test_what_agents_wrote_into_their_logs(cli: CommandLine, root: Path) -> None:
