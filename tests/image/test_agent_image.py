@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -47,10 +48,38 @@ def test_the_dockerfile_is_linted() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_it_builds_from_locked_requirements_alone() -> None:
-    installs = [step.text for step in STEPS if step.name == "RUN" and "pip install" in step.text]
-    for command in " ".join(installs).split("&&"):
-        assert "pip install" not in command or "--require-hashes" in command or "--no-index" in command
+def installs() -> list[str]:
+    """The commands that install Python packages."""
+    commands = [command for step in STEPS if step.name == "RUN" for command in step.text.split("&&")]
+    return [command for command in commands if re.search(r"\bpip\b.* install ", command)]
+
+
+def test_it_builds_from_locked_wheels_alone() -> None:
+    assert len(installs()) == 3
+    for command in installs():
+        assert "--no-index" in command or {"--only-binary", ":all:", "--require-hashes"} <= set(command.split())
+
+
+def test_every_stage_has_the_one_base() -> None:
+    """Which ``--build-arg BASE`` pins by its digest."""
+    assert [step.text for step in STEPS if step.name == "FROM"] == ["${BASE} AS build", "${BASE}"]
+
+
+def test_it_has_no_pip() -> None:
+    """Neither of the base, nor of the environment that is copied."""
+    steps_of_the_image = [step.text for step in STEPS if step.stage == 1 and step.name == "RUN"]
+    assert any(
+        "pip uninstall --yes pip setuptools wheel" in text and "/ensurepip" in text for text in steps_of_the_image
+    )
+    (made,) = [step.text for step in STEPS if step.name == "RUN" and "venv" in step.text]
+    assert "-m venv --without-pip /opt/htcgrid" in made
+
+
+def test_the_readme_has_its_python() -> None:
+    (default,) = [
+        step.text.partition("=")[2] for step in STEPS if step.name == "ARG" and step.text.startswith("PYTHON=")
+    ]
+    assert f"in Python {default} on Debian" in (FOLDER / "README.md").read_text()
 
 
 def test_it_runs_as_nobody_of_importance() -> None:
@@ -143,6 +172,8 @@ def test_its_steps_make_an_agent(
     """Built, started as the image's user, probed by the image's own health check, drained by SIGTERM."""
     as_user = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--"] if os.geteuid() == 0 else []
     variables = built(root, python_for(as_user))
+    assert not list(root.glob("opt/htcgrid/bin/pip*"))
+    assert not list(root.glob("opt/htcgrid/lib/python3*/site-packages/pip*"))
     for folder in ("tmp", "var/cache/htcgrid"):
         (root / folder).mkdir(parents=True)
         (root / folder).chmod(0o777)

@@ -45,7 +45,8 @@ def million() -> str:
     for size, writes, reads, _ in measured():
         parts = dollars(size, writes, reads)
         lines.append(f"| {size} | {' | '.join(f'{part:.3f}' for part in parts)} | {sum(parts):.3f} |")
-    lines += ["", f"Prices of {PRICES.region}, {PRICES.dated}: {', '.join(f'<{each}>' for each in PRICES.sources)}."]
+    sources = ",\n".join(f"<{each}>" for each in PRICES.sources)
+    lines += ["", f"Prices of {PRICES.region}, {PRICES.dated}:\n{sources}."]
     return "\n".join(lines)
 
 
