@@ -53,7 +53,7 @@ class TransactionAround:
                 f"task {self._task.name!r} is submitted inside of a transaction, and SERIALIZABLE: a lock that its "
                 "worker takes cannot be given back here. Use READ_COMMITTED, or run it with ThreadPoolTaskRunner"
             )
-        return Surrounding(level.name, _values(self._transaction))
+        return Surrounding(isolation_level=level.name, values=_values(self._transaction))
 
     def take_part(self, pickled: bytes, rolled_back: Callable[[], None]) -> None:
         """A call has ended: what it did is committed or rolled back with the transaction.

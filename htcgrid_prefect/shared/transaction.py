@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 
-@dataclass(frozen=True, slots=True)
-class Surrounding:
+class Surrounding(TypedDict):
     """The transaction that a call was made in, on its way to the worker.
+
+    It is a plain dict, so that its pickle names no class of ours, which workers of the release before would not find.
 
     Attributes:
         isolation_level: its name.

@@ -11,9 +11,9 @@ from htcgrid_prefect.shared.transaction import Part, Surrounding
 def enter(surrounding: Surrounding) -> Transaction:
     """Stand in, in this context, for the transaction of the flow: nothing is committed here."""
     stand_in = Transaction(
-        commit_mode=CommitMode.LAZY, isolation_level=IsolationLevel[surrounding.isolation_level], state=State.ACTIVE
+        commit_mode=CommitMode.LAZY, isolation_level=IsolationLevel[surrounding["isolation_level"]], state=State.ACTIVE
     )
-    for name, value in surrounding.values.items():
+    for name, value in surrounding["values"].items():
         stand_in.set(name, value)
     stand_in._token = BaseTransaction.__var__.set(stand_in)  # as if it had been entered: nothing is around it
     return stand_in
