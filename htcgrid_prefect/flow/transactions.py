@@ -74,8 +74,10 @@ class TransactionAround:
         if part.key is not None:
             child.store = _store_of(self._task)
         if part.has_hooks:
-            child.on_commit_hooks = list(self._task.on_commit_hooks)
-            child.on_rollback_hooks = [_of_the_run(rolled_back), *self._task.on_rollback_hooks]
+            on_commit: list[Any] = self._task.on_commit_hooks  # of tasks, which say that they take one kind only
+            on_rollback: list[Any] = self._task.on_rollback_hooks
+            child.on_commit_hooks = list(on_commit)
+            child.on_rollback_hooks = [_of_the_run(rolled_back), *on_rollback]
         if self._transaction.commit_mode is CommitMode.EAGER:
             _done(child.commit())  # type: ignore[attr-defined]  # both kinds have one
         self._transaction.add_child(child)
@@ -115,8 +117,8 @@ def _values(transaction: BaseTransaction) -> dict[str, Any]:
 
 
 def _made(part: Part) -> BaseTransaction:
-    kind = AsyncTransaction if part.is_async else Transaction
-    made = kind(
+    kind: Any = AsyncTransaction if part.is_async else Transaction
+    made: BaseTransaction = kind(
         key=part.key,
         store=part.store,
         commit_mode=CommitMode[part.commit_mode],
@@ -133,7 +135,10 @@ def _made(part: Part) -> BaseTransaction:
 
 
 def _store_of(task: Task[..., Any]) -> ResultStore:
-    store = get_result_store().update_for_task(task, _sync=True)  # type: ignore[call-arg]  # as Prefect's engine does
+    own: Any = (
+        get_result_store().update_for_task
+    )  # it says that it may be asynchronous; as Prefect's engine calls it, not
+    store: ResultStore = own(task, _sync=True)
     if isinstance(store.metadata_storage, NullFileSystem):
         store = store.model_copy(update={"metadata_storage": None})
     return store
@@ -149,4 +154,5 @@ def _of_the_run(rolled_back: Callable[[], None]) -> Callable[[BaseTransaction], 
 
 def _done(found: Any) -> None:
     if inspect.isawaitable(found):
-        run_coro_as_sync(found)  # type: ignore[arg-type]  # a coroutine
+        coroutine: Any = found
+        run_coro_as_sync(coroutine)

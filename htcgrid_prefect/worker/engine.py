@@ -156,7 +156,7 @@ class Engine:
                 stack.enter_context(self._task_run.model_copy())
             yield
 
-    def _unpicklable(self, state: State[Any], error: Exception) -> State[Any]:
+    def _unpicklable(self, state: State[Any], error: BaseException) -> State[Any]:
         what = "result" if state.is_completed() else "exception"
         message = f"the task's {what} cannot be pickled, and so cannot leave the worker: {error}"
         details = StateDetails(flow_run_id=state.state_details.flow_run_id, task_run_id=state.state_details.task_run_id)

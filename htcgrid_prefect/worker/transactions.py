@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect.transactions import AsyncTransaction, BaseTransaction, CommitMode, IsolationLevel, Transaction
 from prefect.transactions import TransactionState as State
 
@@ -15,7 +17,8 @@ def enter(surrounding: Surrounding) -> Transaction:
     )
     for name, value in surrounding["values"].items():
         stand_in.set(name, value)
-    stand_in._token = BaseTransaction.__var__.set(stand_in)  # as if it had been entered: nothing is around it
+    token: Any = BaseTransaction.__var__.set(stand_in)
+    stand_in._token = token  # as if it had been entered: nothing is around it
     return stand_in
 
 

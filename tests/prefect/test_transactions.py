@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,14 @@ marks: list[str] = []  # of this process: hooks run here
 
 
 @pytest.fixture(autouse=True)
-def no_marks() -> Iterator[None]:
+def no_marks() -> None:
     """What each test begins with."""
     marks.clear()
-    return
+
+
+def runners(url: str) -> list[Any]:
+    """Prefect's own, and the grid's."""
+    return [ThreadPoolTaskRunner(), HTCGridTaskRunner(url)]
 
 
 def mark(what: str, txn: Any) -> None:
@@ -107,7 +110,8 @@ def eager() -> None:
 
 def of_async_tasks() -> None:
     with transaction():
-        write_later.submit(1).result()
+        later: Any = write_later.submit(1)
+        later.result()
         raise ValueError("after the write")
 
 
@@ -135,9 +139,10 @@ SYNCHRONOUS = [
 def test_as_with_threads(shared_grid_url: str, function: Any) -> None:
     """Which hooks are called, in which order, with which values; and how the flow run ends."""
     seen = []
-    for runner in (ThreadPoolTaskRunner(), HTCGridTaskRunner(shared_grid_url)):
+    for runner in runners(shared_grid_url):
         marks.clear()
-        state = flow(function, task_runner=runner)(return_state=True)  # type: ignore[call-overload]
+        run: Any = flow(function, task_runner=runner)
+        state = run(return_state=True)
         seen.append((state.name, state.message, list(marks)))
     assert seen[1] == seen[0]
     assert marks
@@ -148,11 +153,12 @@ def test_an_asynchronous_transaction(shared_grid_url: str) -> None:
     async def asynchronous() -> None:
         async with atransaction():
             write.submit(1).result()
-            write_later.submit(2).result()
+            later: Any = write_later.submit(2)
+            later.result()
             raise ValueError("after the writes")
 
     seen = []
-    for runner in (ThreadPoolTaskRunner(), HTCGridTaskRunner(shared_grid_url)):
+    for runner in runners(shared_grid_url):
         marks.clear()
         with pytest.raises(ValueError, match="after the writes"):
             asyncio.run(asynchronous.with_options(task_runner=runner)())
