@@ -50,6 +50,7 @@ class HTCGridSubmitOperator(SessionOwner):
         max_failures: failed tasks that the grid tolerates before it ends the session at once, as a count or a share;
             ``failure_policy`` unless given, if that is a number.
         memory_mb, priority, tenant, labels, retention, codec, bundle_size: as for ``Grid.submit``.
+        notify: destinations, registered on the grid, that are told of the session's end.
         grid_pool: the grid's pool (``pool`` is Airflow's).
         wait_for_completion: whether to wait for the session's end.
         deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says.
@@ -110,6 +111,7 @@ class HTCGridSubmitOperator(SessionOwner):
         retention: float | None = None,
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
+        notify: str | Sequence[str] | None = None,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: float | None = None,
@@ -148,6 +150,7 @@ class HTCGridSubmitOperator(SessionOwner):
         self.retention = retention
         self.codec = codec
         self.bundle_size = bundle_size
+        self.notify = notify
         self.wait_for_completion = wait_for_completion
         self.deferrable = settings.default_deferrable() if deferrable is None else deferrable
         self.poll_interval = settings.poll_interval() if poll_interval is None else poll_interval
@@ -248,6 +251,7 @@ class HTCGridSubmitOperator(SessionOwner):
             "tenant": tenant,
             "labels": {name: value[:256] for name, value in where.items()} | parents | dict(self.labels or {}),
             "bundle_size": self.bundle_size,
+            "notify": self.notify,
             "on_progress": self._log_submission(),
             **kept,
         }

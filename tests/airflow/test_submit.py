@@ -102,6 +102,11 @@ def test_it_takes_every_option_of_the_grid() -> None:
     assert of_the_grid - of_the_operator == {"on_progress"}, "which it logs"
 
 
+def test_whom_to_notify_is_the_grids_to_know(grid_url: str) -> None:
+    with pytest.raises(InvalidInput, match="destination 'desk' is not registered"):
+        submit(grid_url, tasks=[1], notify="desk").execute(Step().context())
+
+
 def test_events_from_a_callable(grid_url: str) -> None:
     operator = submit(grid_url, tasks=some, tasks_kwargs={"count": 5}, result="inline")
     assert operator.execute(Step().context()) == [0, 3, 6, 9, 12]
