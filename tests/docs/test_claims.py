@@ -73,7 +73,8 @@ def test_no_dependency_is_explained_that_is_not_one() -> None:
     listed = "\n".join(path.read_text() for path in (REPOSITORY / "requirements").glob("*.in"))
     benched = re.findall(r"^([\w-]+)", listed, re.MULTILINE)
     build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["build-system"]["requires"]
-    npm = json.loads((REPOSITORY / "requirements" / "node" / "package.json").read_text())["dependencies"]
+    packages = (REPOSITORY / "requirements").glob("*/package.json")
+    npm = [name for path in packages for name in json.loads(path.read_text())["dependencies"]]
     known = {re.split(r"[\[<>=~!;]", name)[0] for name in [*benched, *build, *npm]}
     for extra in ("", *PROJECT["optional-dependencies"]):
         known |= _required(extra)

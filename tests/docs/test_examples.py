@@ -16,7 +16,7 @@ from tests.e2e.support import end_agents
 from tools.docs.places import REPOSITORY, documents
 
 # Programs of examples that need more than an installed package.
-NOT_RUN = {"pip", "make", "python", "git", "helm", "terraform"}
+NOT_RUN = {"pip", "make", "python", "git", "docker", "helm", "terraform"}
 README = REPOSITORY / "README.md"
 ALONE = [pair for pair in with_outputs(README.read_text()) if pair[0].language == "python" and pair[0].is_run]
 PAGES = [page for page in documents() if any(block.is_run for block in blocks(page.read_text()))]

@@ -38,7 +38,7 @@ _OF_KMS: dict[str, dict[str, tuple[str, ...]]] = {
     "dynamodb": {"": ("Decrypt",)},
     "s3": {"GetObject": ("Decrypt",), "PutObject": ("GenerateDataKey",)},
     "sqs": {"ReceiveMessage": ("Decrypt",), "SendMessage": ("Decrypt", "GenerateDataKey")},
-    "ssm": {"GetParameter": ("Decrypt",)},
+    "ssm": {"GetParameter": ("Decrypt",), "GetParametersByPath": ("Decrypt",)},
 }
 
 
@@ -111,7 +111,7 @@ def _own(call: Call, account: Account) -> Iterable[Need]:
         assert operation == "GetCallerIdentity", call  # which everybody may call
         return []
     if call.service == "ssm":
-        return [Need(f"ssm:{operation}", account.arn("ssm", "parameter" + named["Name"]))]
+        return [Need(f"ssm:{operation}", account.arn("ssm", "parameter" + (named.get("Name") or named["Path"])))]
     if call.service == "sqs":
         queue = named["QueueUrl"].rpartition("/")[2]
         return [Need(f"sqs:{_SQS.get(operation, operation)}", account.arn("sqs", queue))]

@@ -32,6 +32,7 @@ def _everywhere(grid: Grid) -> None:
     for session in sessions:
         assert ended(session).completed == 10
         assert list(session.results()) == [2 * number for number in range(10)]
+    grid.ended(since=0.0).page()
     found = list(grid.sessions())
     assert len(found) >= len(sessions)
 

@@ -11,12 +11,15 @@ locals {
   }
 
   found_by = { sid = "Grid", actions = ["ssm:GetParameter"], resources = local.arns.secrets }
+  # Keys of later rotations lie below the first.
+  keys = { sid = "Keys", actions = ["ssm:GetParametersByPath"], resources = [aws_ssm_parameter.key.arn] }
   # Without it S3 answers 403 for an object that is merely missing.
   list = { sid = "Bucket", actions = ["s3:ListBucket"], resources = [local.arns.bucket] }
 
   grants = {
     agent = [
       local.found_by,
+      local.keys,
       local.list,
       {
         sid = "Table"
@@ -49,6 +52,7 @@ locals {
 
     submitter = [
       local.found_by,
+      local.keys,
       local.list,
       {
         sid = "Table"
@@ -61,7 +65,7 @@ locals {
       {
         sid       = "Indexes"
         actions   = ["dynamodb:Query"]
-        resources = [for index in ["sessions-by-time", "sessions-live"] : "${local.arns.table}/index/${index}"]
+        resources = [for index in ["sessions-by-end", "sessions-by-time", "sessions-live"] : "${local.arns.table}/index/${index}"]
       },
       { sid = "Objects", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
       { sid = "Announce", actions = ["sqs:SendMessage"], resources = local.arns.queues },
@@ -70,6 +74,7 @@ locals {
     # Who looks after the grid: `htcgrid doctor` and `htcgrid dlq`.
     operator = [
       local.found_by,
+      local.keys,
       {
         sid       = "Table"
         actions   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:Query"]

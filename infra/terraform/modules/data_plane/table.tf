@@ -5,8 +5,9 @@ locals {
     "sessions-by-time" = { hash = "all", range = "at" }
     "sessions-live"    = { hash = "live", range = "pk" }
     "sessions-ended"   = { hash = "ended", range = "exp" }
+    "sessions-by-end"  = { hash = "ended", range = "end" }
   }
-  attributes = { pk = "S", sk = "S", all = "S", at = "N", live = "S", ended = "S", exp = "N" }
+  attributes = { pk = "S", sk = "S", all = "S", at = "N", live = "S", ended = "S", exp = "N", end = "N" }
 }
 
 resource "aws_dynamodb_table" "this" {
