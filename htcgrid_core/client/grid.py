@@ -292,11 +292,19 @@ class Grid:
         """As ``submit_calls``, for those who have pickled each ``[args, kwargs]`` by itself."""
         if not callable(function):
             raise InvalidInput(f"a {type(function).__name__} is not callable")
-        token = options.get("token")
-        spec = self._specs.of_calls(function, options)
+        token, recipients = options.get("token"), recipients_of(options.get("notify"))
+        spec = self._specs.of_calls(function, {name: value for name, value in options.items() if name != "notify"})
         session_id, idempotent = session_id_of(token, spec.tenant), token is not None
-        # Whoever waits for a call is this process: what takes the machine takes them both.
-        return submit(self.gateway, session_id, spec, events, total=total, idempotent=idempotent, durable=idempotent)
+        return submit(
+            self.gateway,
+            session_id,
+            spec,
+            events,
+            total=total,
+            idempotent=idempotent,
+            durable=idempotent,  # whoever waits for a call is this process: what takes the machine takes them both
+            notify=recipients,
+        )
 
     def check_caller(self) -> None:
         """Whether whoever calls may submit: for those whose submissions other threads make.

@@ -26,6 +26,7 @@ from htcgrid_core import (
     SessionFailed,
     SessionState,
     UnknownGrid,
+    connect,
 )
 from tests.airflow.handlers import hold, no_thirteen, triple
 from tests.airflow.steps import Step
@@ -105,6 +106,8 @@ def test_it_takes_every_option_of_the_grid() -> None:
 def test_whom_to_notify_is_the_grids_to_know(grid_url: str) -> None:
     with pytest.raises(InvalidInput, match="destination 'desk' is not registered"):
         submit(grid_url, tasks=[1], notify="desk").execute(Step().context())
+    with connect(grid_url) as grid, pytest.raises(InvalidInput, match="destination 'desk' is not registered"):
+        grid.submit_calls(abs, [[[-1], {}]], {"notify": "desk"})
 
 
 def test_events_from_a_callable(grid_url: str) -> None:
