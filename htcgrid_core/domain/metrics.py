@@ -153,11 +153,11 @@ QUEUE_MESSAGES: Final = Metric(
 )
 
 # AWS
+# Of the grid's own parts; messages to the recipients of sessions' ends go by the name of other.
 AWS_OPERATIONS: Final = (
     "BatchGetItem", "BatchWriteItem", "ChangeMessageVisibilityBatch", "DeleteItem", "DeleteMessageBatch",
     "DeleteObjects", "GetItem", "GetObject", "GetParameter", "GetParametersByPath", "GetQueueAttributes", "HeadObject",
-    "ListObjectsV2", "Publish", "PutEvents", "PutItem", "PutObject", "Query", "ReceiveMessage", "SendMessage",
-    "SendMessageBatch", "SendTaskFailure", "SendTaskHeartbeat", "SendTaskSuccess", "TransactGetItems",
+    "ListObjectsV2", "PutItem", "PutObject", "Query", "ReceiveMessage", "SendMessageBatch", "TransactGetItems",
     "TransactWriteItems", "UpdateItem", OTHER,
 )  # fmt: skip
 AWS_CALLS: Final = Metric(

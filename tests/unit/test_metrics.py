@@ -12,7 +12,7 @@ from htcgrid_core.adapters.prometheus import PrometheusMetrics
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.metrics import CATALOGUE, OTHER, Metric
 
-SERIES = 1100  # that one agent may have; Prometheus holds them for each pod that there ever was
+SERIES = 1000  # that one agent may have; Prometheus holds them for each pod that there ever was
 
 
 def lines(count: PrometheusMetrics) -> dict[str, float]:
