@@ -89,6 +89,11 @@ class Session:
         """Whether the session has ended."""
         return self._record.ended or self._refresh().ended
 
+    @property
+    def is_known_to_have_ended(self) -> bool:
+        """Whether the session has ended, as of the last look; this one looks at nothing."""
+        return self._record.ended
+
     def wait(self, timeout: float | None = None, *, progress: bool = False) -> Progress:
         """Wait until the session has ended, in whatever state.
 
