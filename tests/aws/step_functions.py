@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,12 +34,16 @@ class StepFunctions:
     Attributes:
         calls: operations, in order.
         instead: codes for the next calls: an error that has no effect, or "dropped": applied, and not answered.
+        accepts_all: whether a task waits under any token.
+        counted: calls by operation.
     """
 
     tasks: dict[str, Task] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     instead: deque[str] = field(default_factory=deque)
     url: str = ""
+    accepts_all: bool = False
+    counted: Counter[str] = field(default_factory=Counter)
 
     def task(self, token: str) -> Task:
         """A task that waits under this token."""
@@ -54,7 +58,7 @@ class StepFunctions:
             return "ValidationException"
         if len(request.get("error", "")) > MAX_ERROR:
             return "ValidationException"
-        task = self.tasks.get(token)
+        task = self.task(token) if self.accepts_all else self.tasks.get(token)
         if task is None:
             return "InvalidToken"
         if task.is_over:
@@ -82,6 +86,7 @@ def step_functions() -> Iterator[StepFunctions]:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
             stub.calls.append(operation)
+            stub.counted[operation] += 1
             instead = stub.instead.popleft() if stub.instead else ""
             code = instead if instead not in ("", "dropped") else stub.answer(operation, request)
             if instead == "dropped":
