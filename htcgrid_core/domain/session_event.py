@@ -12,6 +12,7 @@ from htcgrid_core.domain.notification import event_id_of
 from htcgrid_core.domain.session import Counters, SessionRecord, tenant_of
 
 SOURCE = "htcgrid"
+SUBMITTED = "submitted"
 SESSION_FAILED, CANCELLED, DEADLINE = "HTCGrid.SessionFailed", "HTCGrid.Cancelled", "HTCGrid.DeadlineExceeded"
 CAUSE_CHARACTERS = 1000  # of one task's error
 REASON_CHARACTERS = 4000
@@ -31,6 +32,7 @@ def event_of(record: SessionRecord, to: str, causes: Sequence[dict[str, Any]]) -
         **_envelope(record, to, record.state.lower(), ended_at),
         "data": {
             **_who(record),
+            "state": str(record.state),
             "error": error_name(record),
             "reason": record.reason[:REASON_CHARACTERS],
             **_counted(counters),
@@ -41,6 +43,14 @@ def event_of(record: SessionRecord, to: str, causes: Sequence[dict[str, Any]]) -
             "labels": record.labels,
             "causes": [{**cause, "message": str(cause["message"])[:CAUSE_CHARACTERS]} for cause in causes],
         },
+    }
+
+
+def submitted_event_of(record: SessionRecord) -> dict[str, Any]:
+    """That a session was submitted, as a CloudEvent, for those who follow a grid."""
+    return {
+        **_envelope(record, SUBMITTED, SUBMITTED, record.submitted_at),
+        "data": {**_who(record), "submitted_at": record.submitted_at, "labels": record.labels},
     }
 
 
@@ -56,6 +66,7 @@ def progress_event_of(record: SessionRecord, to: str, mark: int, now: float) -> 
         **_envelope(record, to, "progress", now),
         "data": {
             **_who(record),
+            "state": str(record.state),
             "mark": mark,
             **_counted(counters),
             "submitted_at": record.submitted_at,
@@ -81,7 +92,6 @@ def _who(record: SessionRecord) -> dict[str, Any]:
         "session": record.session_id,
         "name": record.name,
         "tenant": tenant_of(record.session_id),
-        "state": str(record.state),
     }
 
 
