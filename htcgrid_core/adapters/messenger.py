@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -27,23 +27,23 @@ class WorldMessenger:
 
     def beat(self, token: str) -> Answer:
         """Say to a task of Step Functions that its session goes on."""
-        return _if_installed(lambda: self._aws.beat(token))
+        return _if_installed(lambda: [self._aws.beat(token)], 1)[0]
 
     def end_task(self, token: str, data: dict[str, Any]) -> Answer:
         """End a task of Step Functions."""
-        return _if_installed(lambda: self._aws.end_task(token, data))
+        return _if_installed(lambda: [self._aws.end_task(token, data)], 1)[0]
 
-    def send(self, destination: Destination, event: dict[str, Any], now: float) -> Answer:
-        """Send a CloudEvent."""
+    def send(self, destination: Destination, events: Sequence[dict[str, Any]], now: float) -> list[Answer]:
+        """Send CloudEvents."""
         if destination.kind == "webhook":
             from htcgrid_core.adapters.webhooks import send
 
-            return send(destination, event, now)
-        return _if_installed(lambda: self._aws.send(destination, event, now))
+            return [send(destination, event, now) for event in events]
+        return _if_installed(lambda: self._aws.send(destination, events, now), len(events))
 
 
-def _if_installed(call: Callable[[], Answer]) -> Answer:
+def _if_installed(call: Callable[[], list[Answer]], count: int) -> list[Answer]:
     try:
         return call()
     except ImportError as error:
-        return Answer(Heard.LATER, f"{what_is_missing(error) or error}, where agents run")
+        return [Answer(Heard.LATER, f"{what_is_missing(error) or error}, where agents run")] * count

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import partial
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services.telling import attempt, due, tell_session
+from htcgrid_core.services.telling import BATCH, attempt, due, tell_sessions
 
 THREADS = 8
 
@@ -17,18 +18,25 @@ THREADS = 8
 class Teller:
     """A few threads, made when there is something to tell.
 
-    ``ended`` tells of one session at once; ``look`` finds all that is due, whoever should have done it.
+    ``ended`` tells of one session at once; ``look`` finds all that is due, whoever should have done it. Sessions that
+    end while all threads are busy are told of together.
+
+    Args:
+        pool: instead of threads of its own.
     """
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: Plane, pool: Executor | None = None) -> None:
         self._plane = plane
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = pool
         self._looking = threading.Lock()
+        self._ended: deque[SessionRecord] = deque()
+        self._closing = False
 
     def ended(self, record: SessionRecord) -> None:
         """Tell of a session that has just ended; most have nobody to be told, which costs nothing."""
         if record.notifies:
-            self._begin(partial(tell_session, self._plane, record))
+            self._ended.append(record)
+            self._begin(self._tell_ended)
 
     def look(self) -> bool:
         """Begin to do what is due, and return; whether anything is still to be told, now or later.
@@ -46,8 +54,18 @@ class Teller:
 
     def close(self) -> None:
         """Wait for what is under way; what has not begun is left to others."""
+        self._closing = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def _tell_ended(self) -> None:
+        records: list[SessionRecord] = []
+        with contextlib.suppress(IndexError):  # another thread took the rest
+            while len(records) < BATCH:
+                records.append(self._ended.popleft())
+        for action in tell_sessions(self._plane, records):
+            if not self._closing:
+                self._begin(action)
 
     def _do_all(self) -> int:
         begun = [self._begin(action) for action in due(self._plane)]
@@ -57,7 +75,7 @@ class Teller:
     def _begin(self, action: Callable[[], None]) -> Future[None]:
         return self._in_pool().submit(attempt, action)
 
-    def _in_pool(self) -> ThreadPoolExecutor:
+    def _in_pool(self) -> Executor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(THREADS + 1, thread_name_prefix="htcgrid-tell")  # and one that looks
         return self._pool

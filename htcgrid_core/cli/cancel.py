@@ -44,13 +44,23 @@ def cancel(url: str, as_json: bool, session_ids: tuple[str, ...], reason: str) -
 @click.command(short_help="Run again what failed or was cancelled.")
 @click.argument("session_id", metavar="SESSION")
 @click.option("--token", help="Idempotency key: the same resubmission again gives the same session.")
+@click.option("--notify", multiple=True, metavar="NAME", help="Destination that is told of its end. May be repeated.")
 @click.option("--wait", is_flag=True, help="Wait for the new session's end.")
 @click.option("--progress/--no-progress", default=None, help="Show progress.  [default: on a terminal]")
 @grid_options
-def resubmit(url: str, as_json: bool, session_id: str, token: str | None, wait: bool, progress: bool | None) -> None:
+def resubmit(
+    url: str,
+    as_json: bool,
+    session_id: str,
+    token: str | None,
+    notify: tuple[str, ...],
+    wait: bool,
+    progress: bool | None,
+) -> None:
     """Run again, as a new session, the tasks of an ended one that failed or were cancelled.
 
     Prints the new session's id; its results are those of SESSION with the gaps filled.
     """
     with connected(url) as grid:
-        report_submitted(grid.resubmit(session_id, token=token), as_json=as_json, wait=wait, progress=progress)
+        again = grid.resubmit(session_id, token=token, notify=notify)
+        report_submitted(again, as_json=as_json, wait=wait, progress=progress)

@@ -36,9 +36,15 @@ def destinations() -> None:
 @click.argument("name")
 @click.argument("target", metavar="ARN|URL")
 @click.option("--private", "may_be_private", is_flag=True, help="A webhook's address may be of a private network.")
+@click.option(
+    "--progress",
+    default="",
+    metavar="25,50,75",
+    help="Tell it also when sessions come to these shares of their tasks, in percent.",
+)
 @click.option("--unsigned", is_flag=True, help="Do not sign a webhook's messages.")
 @grid_options
-def add(url: str, as_json: bool, name: str, target: str, may_be_private: bool, unsigned: bool) -> None:
+def add(url: str, as_json: bool, name: str, target: str, may_be_private: bool, progress: str, unsigned: bool) -> None:
     """Register NAME: the ARN of an SQS queue, an SNS topic or an EventBridge bus, or the https address of a webhook.
 
     A webhook's messages are signed as the Standard Webhooks say, with the secret in HTCGRID_WEBHOOK_SECRET, or with a
@@ -54,7 +60,9 @@ def add(url: str, as_json: bool, name: str, target: str, may_be_private: bool, u
         secret = os.environ.get(SECRET_VARIABLE, "")
         made = "" if secret else "whsec_" + base64.b64encode(os.urandom(24)).decode()
     try:
-        wanted = Destination(name=name, target=target, secret=secret or made, may_be_private=may_be_private)
+        wanted = Destination(
+            name=name, target=target, secret=secret or made, may_be_private=may_be_private, progress=_marks(progress)
+        )
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InvalidInput(f"the destination was not registered: {wrong}") from None
@@ -81,9 +89,10 @@ def list_(url: str, as_json: bool) -> None:
     if not found:
         say("no destination is registered")
         return
-    rows = table("destination", "kind", "target", "disabled")
+    rows = table("destination", "kind", "target", "progress", "disabled")
     for destination in found:
-        add_row(rows, destination.name, destination.kind, destination.target, destination.disabled)
+        marks = ", ".join(f"{mark} %" for mark in destination.progress)
+        add_row(rows, destination.name, destination.kind, destination.target, marks, destination.disabled)
     console().print(rows)
 
 
@@ -100,6 +109,14 @@ def remove(url: str, as_json: bool, name: str) -> None:
         echo(f"{name} is removed" if removed else f"there is no destination {name}", err=True)
 
 
+def _marks(text: str) -> tuple[int, ...]:
+    """Marks of progress in ascending order."""
+    try:
+        return tuple(sorted({int(mark) for mark in text.split(",") if mark.strip()}))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no list of shares in percent, as in 25,50,75") from None
+
+
 def _view(destination: Destination) -> dict[str, Any]:
     """A destination as a JSON object, without its secret."""
     return {
@@ -107,5 +124,6 @@ def _view(destination: Destination) -> dict[str, Any]:
         "kind": destination.kind,
         "target": destination.target,
         "private": destination.may_be_private,
+        "progress": list(destination.progress),
         "disabled": destination.disabled,
     }

@@ -82,6 +82,11 @@ class EndedSessions:
             GridUnavailable: none was passed over; ask again later.
             IncompatibleGrid: the grid, made by an earlier version, cannot tell; the message says what to do.
         """
+        records, more = self.records()
+        return [(Session(self._gateway, record), progress_of(record)) for record in records], more
+
+    def records(self) -> tuple[list[SessionRecord], bool]:
+        """A page as rows; for ``htcgrid events``."""
         page = self._gateway.ended(self._after, limits.PROGRESS_BATCH)
         keys = {_key(end): end.session_id for end in page.ends}
         new = {key: one for key, one in keys.items() if key not in self._round and key not in self._before}
@@ -89,7 +94,7 @@ class EndedSessions:
         matching = {record.session_id: record for record in records if self._matches(record)}
         self._told += [key for key, session_id in new.items() if session_id in matching]
         self._pass(page, keys)
-        return [(Session(self._gateway, record), progress_of(record)) for record in matching.values()], page.more
+        return list(matching.values()), page.more
 
     def _pass_by_what_has_ended(self) -> None:
         more = True

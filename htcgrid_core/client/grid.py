@@ -158,13 +158,17 @@ class Grid:
             notify=recipients,
         )
 
-    def resubmit(self, session: Session | str, *, token: str | None = None) -> Session:
+    def resubmit(self, session: Session | str, *, token: str | None = None, notify: Notify = None) -> Session:
         """Run again what failed or was cancelled in an ended session; ``results()`` merges with its own.
+
+        Args:
+            notify: who is told of the new session's end, as for ``submit``; not those who were told of the first.
 
         Raises:
             SessionNotFinished: it still runs.
         """
-        return resubmit(self.gateway, session.id if isinstance(session, Session) else _checked_id(session), token)
+        parent = session.id if isinstance(session, Session) else _checked_id(session)
+        return resubmit(self.gateway, parent, token, recipients_of(notify))
 
     def put(self, value: Any, *, codec: Literal["json", "pickle"] | None = None) -> SharedInput:
         """Store an input once for many tasks; every event it is put into gets the value where the task runs.

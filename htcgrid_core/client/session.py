@@ -24,7 +24,7 @@ from htcgrid_core.domain.errors import (
     WaitTimeout,
 )
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
-from htcgrid_core.domain.notification import Notification
+from htcgrid_core.domain.notification import Notification, Notify, recipients_of
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import Codec, SessionRecord, SessionSpec
 from htcgrid_core.gateway.protocol import Gateway, Waiter
@@ -312,16 +312,21 @@ class Session:
 
     # Ending
 
-    def adopt(self, owner: str) -> Progress:
+    def adopt(self, owner: str, *, notify: Notify = None) -> Progress:
         """Make ``owner`` the one whose fenced cancel counts; a session that has ended stays as it is.
 
         For steps of a workflow that may be attempted again: each attempt adopts the session it waits for, so that
         what is left of an earlier attempt cannot cancel it any more.
 
+        Args:
+            notify: who is told of its end, too, as for ``submit``; a task of Step Functions takes the place of the one
+                before. Of a session that has ended, they are told at once.
+
         Raises:
+            InvalidInput: a destination is not registered, or the task of Step Functions does not wait.
             SessionNotFound: its retention time has passed.
         """
-        self._record = self._gateway.adopt(self.id, owner)
+        self._record = self._gateway.adopt(self.id, owner, notify=recipients_of(notify))
         return progress_of(self._record)
 
     def cancel(self, reason: str = "cancelled by its user", *, owner: str | None = None) -> Progress:

@@ -43,7 +43,7 @@ def submit(
     return Session(gateway, record, None if idempotent or notify else spec)
 
 
-def resubmit(gateway: Gateway, parent_id: str, token: str | None) -> Session:
+def resubmit(gateway: Gateway, parent_id: str, token: str | None, notify: Sequence[Recipient] = ()) -> Session:
     """See ``Grid.resubmit``."""
     trace = tracing.current()
     record = gateway.resubmit(
@@ -52,5 +52,6 @@ def resubmit(gateway: Gateway, parent_id: str, token: str | None) -> Session:
         idempotent=token is not None,
         traceparent=trace.parent if trace else "",
         tracestate=trace.state if trace else "",
+        notify=notify,
     )
     return Session(gateway, record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -14,6 +14,7 @@ from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.notification import STEP_FUNCTIONS
 from htcgrid_core.domain.stored import Stored
 
+MARKS = 9  # that a destination may have: each is a row for each session that names it
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 Kind = Literal["sqs", "sns", "events", "webhook"]
 _ARN = re.compile(r"arn:aws[a-z-]*:(sqs|sns|events):([a-z0-9-]+):(\d{12}):(.+)")
@@ -29,6 +30,7 @@ class Destination(Stored):
         disabled: why it gets nothing any more; empty if it does.
         may_be_private: whether a webhook's address may be one of a private network. For tests and for networks
             whose operator knows what stands there.
+        progress: at which shares of a session's tasks it is told too, in percent, ascending.
     """
 
     name: str = Field(pattern=rf"^{NAME.pattern}$")
@@ -36,6 +38,14 @@ class Destination(Stored):
     secret: str = Field(default="", repr=False, max_length=512)
     disabled: str = Field(default="", max_length=1024)
     may_be_private: bool = False
+    progress: tuple[Annotated[int, Field(ge=1, le=99)], ...] = Field(default=(), max_length=MARKS)
+
+    @field_validator("progress")
+    @classmethod
+    def _ascends(cls, marks: tuple[int, ...]) -> tuple[int, ...]:
+        if list(marks) != sorted(set(marks)):
+            raise ValueError("marks of progress ascend")
+        return marks
 
     @field_validator("name")
     @classmethod

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.session import Counters
 
 STEP_FUNCTIONS = "step-functions"  # to whom a task token leads; no destination may have this name
 MAX_TASK_TOKEN = 2048
@@ -28,6 +29,7 @@ class NotificationState(StrEnum):
     ABANDONED = "ABANDONED"  # its recipient does not wait any more: the session is to be cancelled
     DELIVERED = "DELIVERED"
     REFUSED = "REFUSED"
+    UNREACHED = "UNREACHED"  # a mark that the session never came to: nobody was told
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Recipient:
     """Who is to be told of one session's end.
 
     Attributes:
-        to: a destination's name, or STEP_FUNCTIONS.
+        to: a destination's name, or STEP_FUNCTIONS; with ``@`` and a mark, who is told when the session comes to it.
         secret: the task token; empty for a destination.
         heartbeat_seconds: between heartbeats; 0 for none.
     """
@@ -118,7 +120,7 @@ class Notification:
     @property
     def is_settled(self) -> bool:
         """Whether nothing remains to be done."""
-        return self.state in (NotificationState.DELIVERED, NotificationState.REFUSED)
+        return self.state in (NotificationState.DELIVERED, NotificationState.REFUSED, NotificationState.UNREACHED)
 
     @property
     def secret_hash(self) -> str:
@@ -147,6 +149,27 @@ class Due:
     session_id: str
     to: str
     due_at: float
+
+
+def to_mark(destination: str, mark: int) -> str:
+    """The recipient of a session's coming to a mark: a destination, and a share of the tasks in percent."""
+    return f"{destination}@{mark}"
+
+
+def mark_of(to: str) -> int | None:
+    """The mark of a recipient; None for one that is told of the end."""
+    mark = to.partition("@")[2]
+    return int(mark) if mark else None
+
+
+def destination_of(to: str) -> str:
+    """The destination of a recipient."""
+    return to.partition("@")[0]
+
+
+def is_at(mark: int, counters: Counters) -> bool:
+    """Whether so much of a session's tasks has ended with an outcome, in percent."""
+    return (counters.completed + counters.failed) * 100 >= mark * counters.total
 
 
 def event_id_of(session_id: str, to: str, submitted_at: float) -> str:

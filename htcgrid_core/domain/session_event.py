@@ -9,9 +9,10 @@ from typing import Any
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.moment import rfc3339
 from htcgrid_core.domain.notification import event_id_of
-from htcgrid_core.domain.session import SessionRecord, tenant_of
+from htcgrid_core.domain.session import Counters, SessionRecord, tenant_of
 
 SOURCE = "htcgrid"
+SUBMITTED = "submitted"
 SESSION_FAILED, CANCELLED, DEADLINE = "HTCGrid.SessionFailed", "HTCGrid.Cancelled", "HTCGrid.DeadlineExceeded"
 CAUSE_CHARACTERS = 1000  # of one task's error
 REASON_CHARACTERS = 4000
@@ -28,24 +29,13 @@ def event_of(record: SessionRecord, to: str, causes: Sequence[dict[str, Any]]) -
     counters = record.counters
     ended_at = record.ended_at or record.updated_at
     return {
-        "specversion": "1.0",
-        "id": event_id_of(record.session_id, to, record.submitted_at),
-        "source": SOURCE,
-        "type": f"htcgrid.session.{record.state.lower()}",
-        "subject": record.session_id,
-        "time": rfc3339(ended_at),
-        "datacontenttype": "application/json",
+        **_envelope(record, to, record.state.lower(), ended_at),
         "data": {
-            "session": record.session_id,
-            "name": record.name,
-            "tenant": tenant_of(record.session_id),
+            **_who(record),
             "state": str(record.state),
             "error": error_name(record),
             "reason": record.reason[:REASON_CHARACTERS],
-            "total": counters.total,
-            "completed": counters.completed,
-            "failed": counters.failed,
-            "cancelled": counters.cancelled,
+            **_counted(counters),
             "failed_share": counters.failed / counters.total if counters.total else 0.0,
             "submitted_at": record.submitted_at,
             "ended_at": ended_at,
@@ -53,6 +43,64 @@ def event_of(record: SessionRecord, to: str, causes: Sequence[dict[str, Any]]) -
             "labels": record.labels,
             "causes": [{**cause, "message": str(cause["message"])[:CAUSE_CHARACTERS]} for cause in causes],
         },
+    }
+
+
+def submitted_event_of(record: SessionRecord) -> dict[str, Any]:
+    """That a session was submitted, as a CloudEvent, for those who follow a grid."""
+    return {
+        **_envelope(record, SUBMITTED, SUBMITTED, record.submitted_at),
+        "data": {**_who(record), "submitted_at": record.submitted_at, "labels": record.labels},
+    }
+
+
+def progress_event_of(record: SessionRecord, to: str, mark: int, now: float) -> dict[str, Any]:
+    """That a session has come to a mark, as a CloudEvent. Whoever makes another later may count more tasks in it.
+
+    Args:
+        mark: a share of its tasks, in percent.
+        now: wall clock, seconds.
+    """
+    counters = record.counters
+    return {
+        **_envelope(record, to, "progress", now),
+        "data": {
+            **_who(record),
+            "state": str(record.state),
+            "mark": mark,
+            **_counted(counters),
+            "submitted_at": record.submitted_at,
+            "labels": record.labels,
+        },
+    }
+
+
+def _envelope(record: SessionRecord, to: str, kind: str, at: float) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": event_id_of(record.session_id, to, record.submitted_at),
+        "source": SOURCE,
+        "type": f"htcgrid.session.{kind}",
+        "subject": record.session_id,
+        "time": rfc3339(at),
+        "datacontenttype": "application/json",
+    }
+
+
+def _who(record: SessionRecord) -> dict[str, Any]:
+    return {
+        "session": record.session_id,
+        "name": record.name,
+        "tenant": tenant_of(record.session_id),
+    }
+
+
+def _counted(counters: Counters) -> dict[str, int]:
+    return {
+        "total": counters.total,
+        "completed": counters.completed,
+        "failed": counters.failed,
+        "cancelled": counters.cancelled,
     }
 
 

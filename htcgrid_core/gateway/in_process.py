@@ -111,18 +111,33 @@ class InProcessGateway:
             durable=durable,
             progress=on_progress,
         )
-        record = submit_with(self.plane, session_id, notify, submit_it) if notify else submit_it()
-        if notify and record.ended:
+        return self._woken(self._notifying(session_id, notify, submit_it))
+
+    def _notifying(
+        self, session_id: str, notify: Sequence[Recipient], call: Callable[[], SessionRecord]
+    ) -> SessionRecord:
+        if not notify:
+            return call()
+        record = submit_with(self.plane, session_id, notify, call)
+        if record.ended:
             telling.attempt(partial(telling.tell_session, self.plane, record))  # nobody else may come by soon
-        return self._woken(record)
+        return record
 
     def resubmit(
-        self, session_id: str, parent_id: str, *, idempotent: bool, traceparent: str = "", tracestate: str = ""
+        self,
+        session_id: str,
+        parent_id: str,
+        *,
+        idempotent: bool,
+        traceparent: str = "",
+        tracestate: str = "",
+        notify: Sequence[Recipient] = (),
     ) -> SessionRecord:
         """Submit the tasks of an ended session that are not COMPLETED."""
         check_not_importing()
         check_session_id(session_id, tenant_of(parent_id))
-        record = resubmit.resubmit(
+        resubmit_it = partial(
+            resubmit.resubmit,
             self.plane,
             session_id,
             parent_id,
@@ -130,8 +145,9 @@ class InProcessGateway:
             idempotent=idempotent,
             traceparent=traceparent,
             tracestate=tracestate,
+            notify=tuple(recipient.to for recipient in notify),
         )
-        return self._woken(record)
+        return self._woken(self._notifying(session_id, notify, resubmit_it))
 
     def _woken(self, record: SessionRecord) -> SessionRecord:
         if not record.ended:
@@ -187,10 +203,11 @@ class InProcessGateway:
         """Forget a destination."""
         return self.plane.outbox.remove_destination(name)
 
-    def adopt(self, session_id: str, owner: str) -> SessionRecord:
+    def adopt(self, session_id: str, owner: str, *, notify: Sequence[Recipient] = ()) -> SessionRecord:
         """Make ``owner`` the one whose fenced cancel counts."""
         now = self.plane.clock.now()
-        return with_retries(self.plane, lambda: self.plane.store.adopt(session_id, owner, now))
+        adopt_it = partial(with_retries, self.plane, lambda: self.plane.store.adopt(session_id, owner, now))
+        return self._notifying(session_id, notify, adopt_it)
 
     def cancel(self, session_id: str, *, reason: str, owner: str | None = None) -> SessionRecord:
         """Ask for a session's end."""

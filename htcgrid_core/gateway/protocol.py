@@ -128,9 +128,19 @@ class Gateway(Protocol):
         """
 
     def resubmit(
-        self, session_id: str, parent_id: str, *, idempotent: bool, traceparent: str = "", tracestate: str = ""
+        self,
+        session_id: str,
+        parent_id: str,
+        *,
+        idempotent: bool,
+        traceparent: str = "",
+        tracestate: str = "",
+        notify: Sequence[Recipient] = (),
     ) -> SessionRecord:
         """Submit, as a session with this id, the tasks of an ended one that are not COMPLETED.
+
+        Args:
+            notify: who is told of its end, as for ``submit``; those whom its parent named are not.
 
         Raises:
             SessionNotFound: there is no such parent.
@@ -190,11 +200,15 @@ class Gateway(Protocol):
     def remove_destination(self, name: str) -> bool:
         """Forget a destination; False if there is none. What is still to be told there is not."""
 
-    def adopt(self, session_id: str, owner: str) -> SessionRecord:
+    def adopt(self, session_id: str, owner: str, *, notify: Sequence[Recipient] = ()) -> SessionRecord:
         """Make ``owner`` the one whose fenced cancel counts; one that has ended keeps its owner.
+
+        Args:
+            notify: who is told of its end, beside those who are already; another task token replaces the one before.
 
         Raises:
             SessionNotFound: there is none.
+            InvalidInput: as for ``submit``.
         """
 
     def cancel(self, session_id: str, *, reason: str, owner: str | None = None) -> SessionRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -35,8 +36,8 @@ class Messenger(Protocol):
     def end_task(self, token: str, data: dict[str, Any]) -> Answer:
         """End a task of Step Functions with a session's manifest: success, or failure by its error's name."""
 
-    def send(self, destination: Destination, event: dict[str, Any], now: float) -> Answer:
-        """Send a CloudEvent.
+    def send(self, destination: Destination, events: Sequence[dict[str, Any]], now: float) -> list[Answer]:
+        """Send CloudEvents, in as few requests as the destination allows; one answer for each, in order.
 
         Args:
             now: wall clock, seconds.
@@ -54,9 +55,9 @@ class NoMessenger:
         """Nobody hears it."""
         return _NOBODY
 
-    def send(self, destination: Destination, event: dict[str, Any], now: float) -> Answer:
-        """Nobody hears it."""
-        return _NOBODY
+    def send(self, destination: Destination, events: Sequence[dict[str, Any]], now: float) -> list[Answer]:
+        """Nobody hears them."""
+        return [_NOBODY] * len(events)
 
 
 _NOBODY = Answer(Heard.LATER, "this process reaches nobody outside of the grid")

@@ -1,4 +1,7 @@
-"""Recipients: whoever is to be told of a session's end is in the outbox before the session is."""
+"""Recipients: whoever is to be told of a session's end is in the outbox before the session is.
+
+Or before it is adopted by whoever wants to be told of it, too.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from dataclasses import replace
 from functools import partial
 
 from htcgrid_core.domain.errors import GridError, GridUnavailable, InvalidInput
-from htcgrid_core.domain.notification import STEP_FUNCTIONS, Notification, NotificationState, Recipient, event_id_of
+from htcgrid_core.domain.notification import (
+    STEP_FUNCTIONS,
+    Notification,
+    NotificationState,
+    Recipient,
+    event_id_of,
+    to_mark,
+)
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.messenger import Heard
 from htcgrid_core.ports.plane import Plane
@@ -26,16 +36,15 @@ def submit_with(
     only once this one is found to be the same: then its recipient is told nothing any more.
 
     Args:
-        submit: submits it, or finds it.
+        submit: submits it, finds it, or adopts it.
 
     Raises:
         InvalidInput: a destination is not registered, or the task of Step Functions does not wait; nothing was
-            submitted.
+            done.
     """
     added, known = list[Notification](), list[Recipient]()
     try:
-        for recipient in recipients:
-            _check(plane, recipient)
+        for recipient in [each for one in recipients for each in _with_marks(plane, one)]:
             found = with_retries(plane, partial(plane.outbox.get, session_id, recipient.to))
             if found is None or found.secret != recipient.secret:
                 _first_beat(plane, recipient)
@@ -58,20 +67,26 @@ def submit_with(
     return record
 
 
-def _check(plane: Plane, recipient: Recipient) -> None:
+def _with_marks(plane: Plane, recipient: Recipient) -> list[Recipient]:
+    """A recipient, and one more for each mark of its destination's.
+
+    Raises:
+        InvalidInput: the destination may not be named.
+    """
     if recipient.to == STEP_FUNCTIONS:
-        return
+        return [recipient]
     destination = with_retries(plane, partial(plane.outbox.destination, recipient.to))
     if destination is None:
         raise InvalidInput(
-            f"the session was not submitted: destination {recipient.to!r} is not registered on this grid; "
+            f"nothing was done: destination {recipient.to!r} is not registered on this grid; "
             "`htcgrid destinations list` shows those that are, `htcgrid destinations add` registers one"
         )
     if destination.disabled:
         raise InvalidInput(
-            f"the session was not submitted: destination {recipient.to!r} is disabled: {destination.disabled}; "
+            f"nothing was done: destination {recipient.to!r} is disabled: {destination.disabled}; "
             "`htcgrid destinations add` registers it anew"
         )
+    return [recipient, *(Recipient(to_mark(recipient.to, mark)) for mark in destination.progress)]
 
 
 def _first_beat(plane: Plane, recipient: Recipient) -> None:
@@ -81,7 +96,7 @@ def _first_beat(plane: Plane, recipient: Recipient) -> None:
     answer = plane.messenger.beat(recipient.secret)
     if answer.heard in (Heard.NEVER, Heard.GONE):
         raise InvalidInput(
-            f"the session was not submitted: the task of Step Functions does not wait for it ({answer.detail}); "
+            f"nothing was done: the task of Step Functions does not wait for it ({answer.detail}); "
             "pass the token as the state's $$.Task.Token gives it"
         )
 

@@ -26,6 +26,7 @@ def resubmit(
     idempotent: bool,
     traceparent: str = "",
     tracestate: str = "",
+    notify: tuple[str, ...] = (),
 ) -> SessionRecord:
     """Submit the tasks of an ended session that are not COMPLETED; return the new session's acknowledged row.
 
@@ -33,6 +34,7 @@ def resubmit(
         session_id: of the new session; as for ``submit``.
         agents: how many the pool can reach now.
         traceparent, tracestate: where in a trace this is asked for.
+        notify: names of those who are told of its end.
 
     Raises:
         SessionNotFound: the parent's retention time has passed.
@@ -44,7 +46,8 @@ def resubmit(
         raise SessionNotFinished(f"session {parent_id} still runs: wait for it or cancel it, then resubmit")
     before = parent.parsed_spec()
     update = {
-        "parent_id": parent_id, "agents": agents, "traceparent": traceparent, "tracestate": tracestate, "notify": (),
+        "parent_id": parent_id, "agents": agents, "traceparent": traceparent, "tracestate": tracestate,
+        "notify": notify,
     }  # fmt: skip
     events = unfinished_events(plane, parent, before)
     return submit(plane, session_id, before.model_copy(update=update), events, total=None, idempotent=idempotent)

@@ -1,5 +1,7 @@
 """Telling: whoever comes by tells of sessions that have ended, again until it is heard, and of those that go on.
 
+Of those that go on, tasks of Step Functions hear at each heartbeat, and destinations with marks at each mark.
+
 A row is claimed, the event is sent, the row is settled. What dies in between leaves a row that is due again later,
 with the event as it was claimed first: it is told at least once, and never two different ones.
 """
@@ -12,11 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any
 
-from htcgrid_core.codecs.outcomes import decode_error
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import CorruptPayload, GridError, IncompatibleGrid
+from htcgrid_core.domain.errors import GridError
+from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.notification import (
     PATIENCE_SECONDS,
     STEP_FUNCTIONS,
@@ -25,21 +26,27 @@ from htcgrid_core.domain.notification import (
     Notification,
     NotificationState,
     delay_seconds,
+    destination_of,
     event_id_of,
+    is_at,
+    mark_of,
 )
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.domain.session_event import event_of
 from htcgrid_core.ports.messenger import Answer, Heard
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import cancel
 from htcgrid_core.services.call_retries import with_retries
-from htcgrid_core.services.results import pages_after, some_outcomes
+from htcgrid_core.services.told_events import event_text
 
 _log = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 120.0  # longer than any one message takes with its tries
-CAUSES = limits.FIRST_ERRORS
+BATCH = 10  # events that AWS's services take in one request
 GONE = "its session is no more: its retention passed, or it was never submitted"
+UNREACHED = "the session ended before it"
+
+Action = Callable[[], None]
+Told = tuple[SessionRecord, Notification]
 
 
 def tell_all(plane: Plane) -> int:
@@ -51,15 +58,15 @@ def tell_all(plane: Plane) -> int:
     return count
 
 
-def attempt(action: Callable[[], None]) -> None:
+def attempt(action: Action) -> None:
     """Do one thing that is due; what fails now stays due, and keeps nobody from the others."""
     try:
         action()
     except GridError as error:
-        _log.warning("a session's end is told later: %s", error)
+        _log.warning("something is told later: %s", error)
 
 
-def due(plane: Plane) -> Iterator[Callable[[], None]]:
+def due(plane: Plane) -> Iterator[Action]:
     """What is due now: each may be done at any time, in any thread, and by many."""
     rows = with_retries(plane, plane.outbox.pending)
     if not rows:
@@ -69,40 +76,91 @@ def due(plane: Plane) -> Iterator[Callable[[], None]]:
     while piece := list(islice(ids, limits.PROGRESS_BATCH)):
         found = with_retries(plane, partial(plane.store.progress, piece, plane.clock.now()))
         records |= {record.session_id: record for record in found}
+    ready: dict[str, list[tuple[SessionRecord, str]]] = {}  # by destination
     for row in rows:
         record = records.get(row.session_id)
         if record is None:
             yield partial(_forget_if_old, plane, row)
-        elif record.ended and (row.to == STEP_FUNCTIONS or row.due_at <= plane.clock.now()):
-            yield partial(tell, plane, record, row.to)
-        elif not record.ended and row.to == STEP_FUNCTIONS and row.due_at <= plane.clock.now():
-            yield partial(beat, plane, record)
+        elif row.to == STEP_FUNCTIONS and not record.ended:
+            if row.due_at <= plane.clock.now():
+                yield partial(beat, plane, record)
+        elif (record.ended or _is_at_mark(record, row.to)) and (
+            row.to == STEP_FUNCTIONS or row.due_at <= plane.clock.now()
+        ):
+            ready.setdefault(destination_of(row.to), []).append((record, row.to))
+    for name, wanted in ready.items():
+        size = _batch_size(plane, name)
+        yield from (partial(_look_and_tell, plane, wanted[at : at + size]) for at in range(0, len(wanted), size))
+
+
+def tell_sessions(plane: Plane, records: Sequence[SessionRecord]) -> Iterator[Action]:
+    """What is due of sessions that have ended: several of them in one message, for those who take that."""
+    ready: dict[str, list[Told]] = {}
+    for record in records:
+        for row in with_retries(plane, partial(plane.outbox.of, record.session_id)):
+            if not row.is_settled:
+                ready.setdefault(destination_of(row.to), []).append((record, row))
+    for name, told in ready.items():
+        size = _batch_size(plane, name)
+        yield from (partial(_tell, plane, told[at : at + size]) for at in range(0, len(told), size))
 
 
 def tell_session(plane: Plane, record: SessionRecord) -> None:
     """Tell all recipients of a session that has ended, if that is due."""
-    for row in with_retries(plane, partial(plane.outbox.of, record.session_id)):
-        if not row.is_settled:
-            tell(plane, record, row.to)
+    for action in tell_sessions(plane, [record]):
+        attempt(action)
 
 
 def tell(plane: Plane, record: SessionRecord, to: str) -> None:
-    """Tell one recipient of a session that has ended, if that is due."""
-    row = with_retries(plane, partial(plane.outbox.get, record.session_id, to))
-    if row is None or row.is_settled:
-        return
-    if row.state is NotificationState.ABANDONED:
-        _settle(plane, row, NotificationState.REFUSED, row.detail)
-        return
-    event_id = event_id_of(record.session_id, to, record.submitted_at)
-    event = row.event
-    if row.event_id != event_id:
-        event = json.dumps(event_of(record, to, _causes(plane, record)), separators=(",", ":"))
+    """Tell one recipient of a session what it is to be told of it, if that is due."""
+    _look_and_tell(plane, [(record, to)])
+
+
+def _is_at_mark(record: SessionRecord, to: str) -> bool:
+    mark = mark_of(to)
+    return mark is not None and record.state is not SessionState.SUBMITTED and is_at(mark, record.counters)
+
+
+def _batch_size(plane: Plane, destination: str) -> int:
+    """A webhook hears one event at a time, and a slow one keeps nobody else waiting."""
+    if destination == STEP_FUNCTIONS:
+        return 1
+    found = with_retries(plane, partial(plane.outbox.destination, destination))
+    return BATCH if found is not None and found.kind != "webhook" else 1
+
+
+def _look_and_tell(plane: Plane, wanted: Sequence[tuple[SessionRecord, str]]) -> None:
+    told = []
+    for record, to in wanted:
+        row = with_retries(plane, partial(plane.outbox.get, record.session_id, to))
+        if row is not None and not row.is_settled:
+            told.append((record, row))
+    _tell(plane, told)
+
+
+def _tell(plane: Plane, told: Sequence[Told]) -> None:
+    """Tell one destination what is not settled: claim each row, send the events together, note each answer."""
+    claimed = []
+    for record, row in told:
+        if row.state is NotificationState.ABANDONED:
+            _settle(plane, row, NotificationState.REFUSED, row.detail)
+        elif record.ended and mark_of(row.to) is not None and not (row.event or _is_at_mark(record, row.to)):
+            _settle(plane, row, NotificationState.UNREACHED, UNREACHED)
+        elif (mine := _claim(plane, record, row)) is not None:
+            claimed.append((record, mine))
+    if claimed:
+        for (record, mine), answer in zip(claimed, _send(plane, [mine for _, mine in claimed]), strict=True):
+            _note(plane, mine, answer, record.ended_at or plane.clock.now())
+
+
+def _claim(plane: Plane, record: SessionRecord, row: Notification) -> Notification | None:
+    event_id = event_id_of(record.session_id, row.to, record.submitted_at)
+    event = row.event if row.event_id == event_id else event_text(plane, record, row.to)
     now = plane.clock.now()
     mine = row.claimed(plane.token(), event_id, event, now, now + CLAIM_SECONDS)
     if mine is None or not with_retries(plane, partial(plane.outbox.replace, row, mine)):
-        return
-    _note(plane, mine, _send(plane, mine), record.ended_at or now)
+        return None
+    return mine
 
 
 def beat(plane: Plane, record: SessionRecord) -> None:
@@ -140,20 +198,23 @@ def _cancel(plane: Plane, row: Notification) -> None:
     _settle(plane, row, NotificationState.REFUSED, row.detail)
 
 
-def _send(plane: Plane, row: Notification) -> Answer:
-    event = json.loads(row.event)
-    if row.to == STEP_FUNCTIONS:
-        return plane.messenger.end_task(row.secret, event["data"])
-    destination = with_retries(plane, partial(plane.outbox.destination, row.to))
+def _send(plane: Plane, rows: Sequence[Notification]) -> list[Answer]:
+    """Send what the rows of one destination say."""
+    events = [json.loads(row.event) for row in rows]
+    to = rows[0].to
+    if to == STEP_FUNCTIONS:
+        return [plane.messenger.end_task(row.secret, event["data"]) for row, event in zip(rows, events, strict=True)]
+    name = destination_of(to)
+    destination = with_retries(plane, partial(plane.outbox.destination, name))
     if destination is None:
-        return Answer(Heard.NEVER, f"destination {row.to} is not registered any more")
+        return [Answer(Heard.NEVER, f"destination {name} is not registered any more")] * len(rows)
     if destination.disabled:
-        return Answer(Heard.NEVER, f"destination {row.to} is disabled: {destination.disabled}")
-    answer = plane.messenger.send(destination, event, plane.clock.now())
-    if answer.heard is Heard.GONE:
-        disabled = destination.model_copy(update={"disabled": answer.detail})
+        return [Answer(Heard.NEVER, f"destination {name} is disabled: {destination.disabled}")] * len(rows)
+    answers = plane.messenger.send(destination, events, plane.clock.now())
+    if gone := next((answer for answer in answers if answer.heard is Heard.GONE), None):
+        disabled = destination.model_copy(update={"disabled": gone.detail})
         with_retries(plane, partial(plane.outbox.put_destination, disabled))
-    return answer
+    return answers
 
 
 def _note(plane: Plane, mine: Notification, answer: Answer, ended_at: float) -> None:
@@ -172,7 +233,8 @@ def _note(plane: Plane, mine: Notification, answer: Answer, ended_at: float) -> 
 
 def _again(plane: Plane, mine: Notification, detail: str, ended_at: float) -> None:
     now = plane.clock.now()
-    destination = None if mine.to == STEP_FUNCTIONS else with_retries(plane, partial(plane.outbox.destination, mine.to))
+    name = destination_of(mine.to)
+    destination = None if name == STEP_FUNCTIONS else with_retries(plane, partial(plane.outbox.destination, name))
     is_webhook = destination is not None and destination.kind == "webhook"
     delay = delay_seconds(mine.attempts, is_webhook=is_webhook)
     if delay is None or (not is_webhook and now - ended_at > PATIENCE_SECONDS):
@@ -201,34 +263,9 @@ def _forget_if_old(plane: Plane, due: Due) -> None:
         now = plane.clock.now()
         mine = row.claimed(plane.token(), row.event_id, row.event, now, now + CLAIM_SECONDS)
         if mine is not None and with_retries(plane, partial(plane.outbox.replace, row, mine)):
-            _note(plane, mine, _send(plane, mine), row.created_at)
+            _note(plane, mine, _send(plane, [mine])[0], row.created_at)
         return
     _settle(plane, row, NotificationState.REFUSED, GONE)
-
-
-def _causes(plane: Plane, record: SessionRecord) -> list[dict[str, Any]]:
-    """The first failed tasks, as far as they can be read."""
-    if not record.counters.failed:
-        return []
-    try:
-        return list(islice(_failures(plane, record), CAUSES))
-    except (CorruptPayload, IncompatibleGrid) as error:
-        _log.warning("session %s: its failures cannot be read: %s", record.session_id, error)
-        return []
-
-
-def _failures(plane: Plane, record: SessionRecord) -> Iterator[dict[str, Any]]:
-    spec, cursor = record.parsed_spec(), 0
-    while pages := pages_after(plane, record.session_id, cursor, failed_only=True):
-        for page in pages:
-            cursor = page.cursor
-            for outcome in some_outcomes(plane, record.session_id, spec, page, _is_failed):
-                error = decode_error(outcome.payload)
-                yield {"index": outcome.index, "type": error.type, "message": error.message}
-
-
-def _is_failed(index: int, failed: bool) -> bool:
-    return failed
 
 
 def notifications(plane: Plane, session_id: str) -> Sequence[Notification]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,9 +20,11 @@ class Task:
 
     Attributes:
         told: what ended it: "success" with its output, or the error's name with its cause.
+        said: what it was told, also when it had ended.
     """
 
     told: tuple[str, Any] | None = None
+    said: set[str] = field(default_factory=set)
     is_over: bool = False
     beats: int = 0
 
@@ -34,12 +36,18 @@ class StepFunctions:
     Attributes:
         calls: operations, in order.
         instead: codes for the next calls: an error that has no effect, or "dropped": applied, and not answered.
+        mood: what is answered instead where ``instead`` says nothing.
+        accepts_all: whether a task waits under any token.
+        counted: calls by operation.
     """
 
     tasks: dict[str, Task] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     instead: deque[str] = field(default_factory=deque)
     url: str = ""
+    accepts_all: bool = False
+    mood: Callable[[], str] = lambda: ""
+    counted: Counter[str] = field(default_factory=Counter)
 
     def task(self, token: str) -> Task:
         """A task that waits under this token."""
@@ -54,9 +62,11 @@ class StepFunctions:
             return "ValidationException"
         if len(request.get("error", "")) > MAX_ERROR:
             return "ValidationException"
-        task = self.tasks.get(token)
+        task = self.task(token) if self.accepts_all else self.tasks.get(token)
         if task is None:
             return "InvalidToken"
+        if operation != "SendTaskHeartbeat":
+            task.said.add(json.dumps([request.get("output"), request.get("error"), request.get("cause")]))
         if task.is_over:
             return "TaskTimedOut"
         match operation:
@@ -82,7 +92,8 @@ def step_functions() -> Iterator[StepFunctions]:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
             stub.calls.append(operation)
-            instead = stub.instead.popleft() if stub.instead else ""
+            stub.counted[operation] += 1
+            instead = stub.instead.popleft() if stub.instead else stub.mood()
             code = instead if instead not in ("", "dropped") else stub.answer(operation, request)
             if instead == "dropped":
                 self.close_connection = True

@@ -28,12 +28,14 @@ class Observed:
 
     Attributes:
         seen: the outcome of each task as it was first seen.
+        is_over: whether it was seen to have ended; what is there then is looked at once more, much later.
     """
 
     def __init__(self, grid: Grid, session: Session, events: list[Event]) -> None:
         self.session = session
         self.events = events
         self.seen: dict[int, TaskOutcome] = {}
+        self.is_over = False
         self._grid = grid
         self._cursor = 0
 
@@ -43,6 +45,7 @@ class Observed:
         for task in self._tasks_after(self._cursor):
             assert task.index not in self.seen, f"a second result of task {task.index} of {self.session.id}"
             self.seen[task.index] = task
+        self.is_over = ended
         return ended
 
     def _tasks_after(self, cursor: int) -> list[TaskOutcome]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from htcgrid_core import Grid, GridUnavailable
+from tests.chaos.audience import Audience, notify_of
 from tests.chaos.chaos_monkey import ChaosMonkey
 from tests.chaos.handlers import work
 from tests.chaos.observer import ALWAYS_POSSIBLE, Observed
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 SETTLE_SECONDS = 120.0  # a guard against waiting for ever, once nobody is disturbed any more
 KILLED_SUBMITS = 3
+SMALL = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Shape:
         submitted: tasks of a session whose submitter is killed.
         kill_after_seconds: how long a submitter lives, at least and at most.
         look_seconds: between looks at the sessions.
+        small: chance, at each look, of a session of a few tasks more, whose end is told.
     """
 
     sizes: tuple[int, ...] = (1, 7, 300, 1500)
@@ -45,6 +48,7 @@ class Shape:
     submitted: int = 2500
     kill_after_seconds: tuple[float, float] = (0.3, 1.0)
     look_seconds: float = 0.1
+    small: float = 0.2
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Run:
 
     Attributes:
         keep_agents: what brings agents, as clients that wait or whoever scales them do.
+        told: those who are told of the ends.
         environment: of submitters.
     """
 
@@ -61,6 +66,7 @@ class Run:
     rng: random.Random
     trace: Path
     keep_agents: Callable[[], None]
+    told: Audience
     shape: Shape = Shape()
     environment: Mapping[str, str] | None = None
     sessions: list[Observed] = field(default_factory=list)
@@ -76,6 +82,8 @@ class Run:
                     self.submit()
                 elif self.rng.random() < 0.01:
                     self.cancel_one()
+                if self.rng.random() < self.shape.small:
+                    self.submit(self.rng.choice(SMALL))
                 if self.rng.random() < 0.02 and self.done["submitter killed"] < seconds / 5:
                     self.submit_and_kill()
                 time.sleep(self.shape.look_seconds)
@@ -88,9 +96,9 @@ class Run:
             assert time.monotonic() < settled_by, f"{left} sessions do not end:\n{self._unfinished()}"
             time.sleep(self.shape.look_seconds)
 
-    def submit(self) -> None:
+    def submit(self, size: int | None = None) -> None:
         """A session of a random size and shape, under a token, since the grid may not answer."""
-        seed, size = self.rng.randrange(1 << 30), self.rng.choice(self.shape.sizes)
+        seed, size = self.rng.randrange(1 << 30), size or self.rng.choice(self.shape.sizes)
         vector = list(events(seed, size, str(self.trace)))
         session = self._persist(
             partial(
@@ -98,6 +106,8 @@ class Run:
                 self.rng.choice(["tests.chaos.handlers.work", work]),  # type: ignore[arg-type]  # by name, as a callable
                 vector,
                 token=f"submit-{seed}",
+                labels={"token": f"submit-{seed}"},
+                notify=notify_of(f"submit-{seed}"),
                 retry=RETRY,
                 bundle_size=self.rng.choice([None, None, 1, 16, 256]),
                 priority=self.rng.choice(["high", "normal", "low"]),
@@ -157,13 +167,16 @@ class Run:
             self.keep_agents()
         except GridUnavailable:
             self.done["agent killed as it started"] += 1
-        return sum(not self._persist(observed.look) for observed in self.sessions)
+        live = [observed for observed in self.sessions if not observed.is_over]
+        return sum(not self._persist(observed.look) for observed in live)
 
     def assert_promises(self) -> None:
-        """S1 to S3, S5 and S11 for every session; agents do what agents do."""
+        """S1 to S3, S5, S11 and S13 for every session; agents do what agents do."""
         for observed in self.sessions:
             observed.look()
             observed.assert_promises()
+        self.told.settle(plane_of(self.grid))
+        self.told.assert_told([observed.session for observed in self.sessions])
         # Zombies that woke up have let go of what is not theirs.
         session = self.grid.submit("tests.e2e.handlers.double", range(200))
         assert list(session.results()) == [2 * n for n in range(200)]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from htcgrid_core import RetryPolicy, connect
+from tests.chaos.audience import notify_of
 from tests.chaos.handlers import Event
 from tests.chaos.vectors import events
 
@@ -27,7 +28,8 @@ def main() -> None:
     url, token, seed, size, trace = sys.argv[1:]
     with connect(url) as grid:
         vector = slowly(events(int(seed), int(size), trace, padding=PADDING))
-        print(grid.submit("tests.chaos.handlers.work", vector, token=token, retry=RETRY).id)
+        options = {"token": token, "labels": {"token": token}, "notify": notify_of(token)}
+        print(grid.submit("tests.chaos.handlers.work", vector, retry=RETRY, **options).id)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -46,21 +46,28 @@ def heard() -> Iterator[tuple[str, list[bytes]]]:
 
 def test_from_registration_to_the_telling(cli: CommandLine, heard: tuple[str, list[bytes]]) -> None:
     url, bodies = heard
-    made = cli.run("destinations", "add", "desk", url, "--private")
+    made = cli.run("destinations", "add", "desk", url, "--private", "--progress", "75,25")
     assert made.code == 0
     assert made.out.startswith("whsec_")
     listed = cli.call("destinations", "list", "--json")
-    assert listed.object == {"name": "desk", "kind": "webhook", "target": url, "private": True, "disabled": ""}
+    assert listed.object == {
+        "name": "desk", "kind": "webhook", "target": url, "private": True, "progress": [25, 75], "disabled": "",
+    }  # fmt: skip
     assert "whsec_" not in listed.out
     session = cli.session("mine.square", "--range", "3", "--notify", "desk", "--wait", "--no-progress")
 
     def told() -> list[dict[str, object]]:
         return list(cli.call("status", session, "--json").object["notifications"])
 
-    (row,) = eventually(told, lambda rows: rows[0]["state"] != "PENDING")
-    assert (row["to"], row["state"], row["attempts"]) == ("desk", "DELIVERED", 1)
-    event = json.loads(bodies[0])
-    assert (event["id"], event["subject"], len(bodies)) == (row["event"], session, 1)
+    rows = eventually(told, lambda rows: all(row["state"] != "PENDING" for row in rows))
+    assert [(row["to"], row["state"], row["attempts"]) for row in rows] == [
+        ("desk", "DELIVERED", 1), ("desk@25", "DELIVERED", 1), ("desk@75", "DELIVERED", 1),
+    ]  # fmt: skip
+    events = {event["id"]: event for event in map(json.loads, bodies)}
+    assert [events[row["event"]]["type"].rpartition(".")[2] for row in rows] == ["completed", "progress", "progress"]
+    assert [events[row["event"]]["data"].get("mark") for row in rows] == [None, 25, 75]
+    assert {event["subject"] for event in events.values()} == {session}
+    assert len(bodies) == 3
     assert "desk" in cli.call("status", session).out
     assert cli.run("destinations", "remove", "desk").code == 0
     refused = cli.run("submit", "mine.square", "--range", "1", "--notify", "desk")

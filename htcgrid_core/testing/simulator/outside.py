@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,15 +76,16 @@ class Outside:
         task.ended_as = data["state"]
         return Answer(Heard.YES)
 
-    def send(self, destination: Destination, event: dict[str, Any], now: float) -> Answer:
-        """A message in the queue."""
-        data = event["data"]
-        self._check(data)
-        self.times += 1
-        before = self.heard.setdefault(event["id"], data)
-        if before != data:
-            raise Violated(f"S13: {event['id']} was told as {before} and as {data}")
-        return Answer(Heard.YES)
+    def send(self, destination: Destination, events: Sequence[dict[str, Any]], now: float) -> list[Answer]:
+        """Messages in the queue."""
+        for event in events:
+            data = event["data"]
+            self._check(data)
+            self.times += 1
+            before = self.heard.setdefault(event["id"], data)
+            if before != data:
+                raise Violated(f"S13: {event['id']} was told as {before} and as {data}")
+        return [Answer(Heard.YES)] * len(events)
 
     def _check(self, data: dict[str, Any]) -> None:
         """What is told is what the row says, which it says for ever; but of an earlier try, that was aborted."""
@@ -118,19 +120,19 @@ class FaultyMessenger:
 
     def beat(self, token: str) -> Answer:
         """See the port."""
-        return self._ask("beat", token)
+        return self._ask(1, "beat", token)[0]
 
     def end_task(self, token: str, data: dict[str, Any]) -> Answer:
         """See the port."""
-        return self._ask("end_task", token, json.loads(json.dumps(data)))
+        return self._ask(1, "end_task", token, json.loads(json.dumps(data)))[0]
 
-    def send(self, destination: Destination, event: dict[str, Any], now: float) -> Answer:
+    def send(self, destination: Destination, events: Sequence[dict[str, Any]], now: float) -> list[Answer]:
         """See the port."""
-        return self._ask("send", destination, json.loads(json.dumps(event)), now)
+        return self._ask(len(events), "send", destination, json.loads(json.dumps(list(events))), now)
 
-    def _ask(self, method: str, *args: Any) -> Answer:
+    def _ask(self, count: int, method: str, *args: Any) -> list[Answer]:
         try:
-            answer: Answer = getattr(self._port, method)(*args)
+            answer = getattr(self._port, method)(*args)
         except GridUnavailable as error:
-            return Answer(Heard.LATER, str(error))
-        return answer
+            return [Answer(Heard.LATER, str(error))] * count
+        return answer if isinstance(answer, list) else [answer]

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.aws import emulators
-from tests.aws.bench import cost, rows, scale, speed
+from tests.aws.bench import cost, rows, scale, speed, telling
 from tests.aws.bench.progress import Progress
 from tests.aws.emulators import Account
 from tests.aws.grids import CloudUnderTest, cloud
 
 WIDTH = 150
-SECTIONS = ("cost", "speed", "scale")
+SECTIONS = ("cost", "speed", "scale", "telling")
 FLEETS = (scale.Fleet(3125, 10.0, 1, 30.0), scale.Fleet(407, 1.0, 10, 10.0))
 SMALL_FLEETS = (scale.Fleet(60, 10.0, 1, 30.0), scale.Fleet(20, 1.0, 3, 10.0))
 QUICK_SHARE = 0.1
@@ -70,6 +70,20 @@ def run_scale(console: Console, quick: bool, rounds: float = 1.0) -> Found:
     return [], found
 
 
+def run_telling(console: Console, quick: bool) -> Found:
+    """Sessions that end at once, and those who are told."""
+    sessions = 100 if quick else telling.SESSIONS
+    with (
+        fresh_cloud() as (account, grid, folder),
+        pytest.MonkeyPatch.context() as patch,
+        Progress(console, "telling") as progress,
+    ):
+        progress.say("in virtual time")
+        virtual = telling.in_virtual_time(folder, sessions)
+        progress.say("on ministack")
+        return [], telling.rows_of(virtual, telling.on_an_emulator(account, grid.url, folder, patch, sessions))
+
+
 def main() -> int:
     """Measure, print; 1 if a budget is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.aws.bench", description=__doc__)
@@ -82,6 +96,7 @@ def main() -> int:
     runs: dict[str, tuple[Callable[[Console, bool], Found], str]] = {
         "cost": (run_cost, "cost, on ministack over HTTP"),
         "speed": (run_speed, "speed, on ministack over HTTP"),
+        "telling": (run_telling, "sessions that end at once, and those who are told"),
         "scale": (partial(run_scale, rounds=options.rounds), "scale, in virtual time with AWS's latencies and limits"),
     }
     found, markdown, started = list[rows.Row](), list[str](), time.monotonic()
