@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 from joblib import Parallel, delayed, parallel_config
+from scipy import sparse
 
 import htcgrid_core.joblib_backend  # noqa: F401 - registers the backend
 from htcgrid_core import Grid, SharedInput
