@@ -85,6 +85,7 @@ class FunctionAgent:
         self._bell = cloud.doorbell.listen(WORK)
         self._queue = GivenMessages(cloud.queue, self._bell.ring)
         self._agent: Agent | None = None
+        self._workers: Workers | None = None
 
     def run(self, given: Sequence[Given], context: LambdaContext) -> list[str]:
         """Deal with the messages of an invocation; ids of those that are to come again.
@@ -143,14 +144,15 @@ class FunctionAgent:
             longest_task_seconds=self._times.task,
             look_seconds=float("inf"),
         )
-        self._workers = Workers(self._slots, self._bell, cloud.cache, cloud.times.cache_bytes)
+        workers = self._workers = Workers(self._slots, self._bell, cloud.cache, cloud.times.cache_bytes)
         plane = replace(cloud.plane, queue=self._queue)
-        self._agent = Agent(plane, self._workers, self._identity, settings, on_end=self._ended.append)
+        self._agent = Agent(plane, workers, self._identity, settings, on_end=self._ended.append)
         return self._agent
 
     def _forget_agent(self) -> None:
         self._agent = None
-        self._workers.close()
+        if self._workers is not None:
+            self._workers.close()
 
     def _tell(self, context: LambdaContext) -> None:
         """Tell of sessions that have ended here; what there is no time for is the reconciler's."""
