@@ -1,6 +1,6 @@
 """An agent as a Lambda function: invoked with the messages of a pool's queues, by their mappings.
 
-What it may do is in ``function_agent_permissions.json``; docs/lambda.md says how it is set up.
+What it may do is in ``function_agent_permissions.json``; docs/aws.md says how it is set up.
 """
 
 from __future__ import annotations
