@@ -171,8 +171,8 @@ def _local(
     url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float, sidecars: tuple[SidecarPort, ...]
 ) -> None:
     from htcgrid_core.local.address import parse_local
-    from htcgrid_core.local.agent_processes import serve
     from htcgrid_core.local.directory import open_plane
+    from htcgrid_core.local.serve import serve
 
     if pool != "default":
         raise click.UsageError("the embedded grid has one pool: default")

@@ -11,6 +11,7 @@ from htcgrid_core.client.files.csv_events import csv_rows
 from htcgrid_core.client.files.json_events import json_array, json_lines
 from htcgrid_core.client.files.options import ReadOptions, options_of
 from htcgrid_core.client.files.parquet_events import json_rows, python_rows
+from htcgrid_core.client.files.typed_events import TypedEvents
 from htcgrid_core.domain.errors import InvalidInput
 
 EventFormat = Literal["jsonl", "json", "csv", "parquet"]
@@ -63,7 +64,7 @@ def events_from(
     return _read(stream, name, closing, lambda: json_lines(inflated(stream, name), name))
 
 
-class ParquetEvents:
+class ParquetEvents(TypedEvents):
     """The rows of a Parquet file, once: iterated, they have Python's dates, Decimals and UUIDs.
 
     A named handler gets JSON, so ``Grid.submit`` takes ``as_json()`` for it.
@@ -81,11 +82,6 @@ class ParquetEvents:
 
     def _read(self, events: Any) -> Iterator[Any]:
         return _read(self._stream, self._name, self._closing, events)
-
-
-def events_as(codec: str, events: Iterable[Any]) -> Iterable[Any]:
-    """The events as a session of this codec takes them."""
-    return events.as_json() if codec == "json" and isinstance(events, ParquetEvents) else events
 
 
 def format_of(name: str) -> EventFormat:

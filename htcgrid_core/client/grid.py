@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from htcgrid_core.client import listing, shared_inputs
 from htcgrid_core.client.deploy import deploy
 from htcgrid_core.client.ended import EndedSessions
-from htcgrid_core.client.event_files import events_as
+from htcgrid_core.client.files.typed_events import events_as
 from htcgrid_core.client.map import calls_of, map_results
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.session import Session

@@ -8,6 +8,9 @@ from typing import Any
 
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.task_errors import exception_of
+from htcgrid_core.codecs.outcomes import Outcome
+from htcgrid_core.codecs.tasks import TaskPage, task_of
+from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain.errors import GRID_FAILURES, InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
@@ -25,7 +28,7 @@ def calls_of(iterables: Sequence[Iterable[Any]]) -> Iterator[list[Any]]:
 
 
 def map_results(session: Session, deadline: float | None) -> Iterator[Any]:
-    """Yield results by index; those that came too early are held until their turn.
+    """Yield results by index; those that came too early are held, encoded, until their turn.
 
     Whoever stops taking results, or is stopped by a failure, has no use for the rest: the session is cancelled. But not
     if the grid cannot be reached: it goes on, and its results can be had later.
@@ -36,29 +39,29 @@ def map_results(session: Session, deadline: float | None) -> Iterator[Any]:
     Raises:
         What the callable raised, with the worker's traceback as its cause; TaskFailed if that is not to be had.
     """
-    early: dict[int, TaskOutcome] = {}
+    early: dict[int, Outcome] = {}
     turn, is_lost = 0, False
 
-    def ended() -> Iterator[TaskOutcome]:
+    def pages() -> Iterator[TaskPage]:
         nonlocal is_lost
         try:
-            yield from session.as_completed(None if deadline is None else deadline - time.monotonic())
+            yield from session.pages_until_end(None if deadline is None else deadline - time.monotonic())
         except GRID_FAILURES:
             is_lost = True
             raise
 
     try:
-        for task in ended():
-            early[task.index] = task
-            while turn in early:
-                yield _result_of(session.id, early.pop(turn))
-                turn += 1
+        decode = DECODERS[session.spec.codec]
+        for page in pages():
+            for outcome in page.outcomes:
+                early[outcome.index] = outcome
+                while (due := early.pop(turn, None)) is not None:
+                    if due.failed:
+                        raise exception_of(session.id, task_of(session.spec, due))
+                    turn += 1
+                    yield decode(due.payload)  # and nothing here keeps what it gives away
+        if turn < session.progress().total:
+            raise exception_of(session.id, TaskOutcome(turn, TaskState.CANCELLED))
     finally:
         if not is_lost and not session.done():
             session.cancel("its results are not taken any more")
-
-
-def _result_of(session_id: str, task: TaskOutcome) -> Any:
-    if task.state is TaskState.COMPLETED:
-        return task.result
-    raise exception_of(session_id, task)

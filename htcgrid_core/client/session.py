@@ -11,7 +11,7 @@ from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.task_errors import CANCELLED_ERROR, failure_of
 from htcgrid_core.client.waiting import ended_within, new_patience, problems
 from htcgrid_core.codecs.outcomes import decode_error
-from htcgrid_core.codecs.tasks import TaskPage, decoded
+from htcgrid_core.codecs.tasks import TaskPage, decoded, task_of
 from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.audit import AuditEntry
@@ -204,28 +204,39 @@ class Session:
         Raises:
             WaitTimeout: the session has not ended within ``timeout`` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
         seen = bytearray()
+        for page in self.pages_until_end(timeout):
+            for outcome in page.outcomes:
+                if outcome.index >= len(seen):
+                    seen.extend(bytes(outcome.index + 1 - len(seen)))
+                seen[outcome.index] = 1
+                yield task_of(self.spec, outcome, page.agent)  # and nothing here keeps its result
+        seen.extend(bytes(self._record.counters.total - len(seen)))
+        yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)
+
+    def pages_until_end(self, timeout: float | None = None) -> Iterator[TaskPage]:
+        """Yield what is committed, as it is, until the session has ended; for those who decode each result by itself.
+
+        Raises:
+            WaitTimeout: the session has not ended within ``timeout`` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
         cursor = 0
         with self.waiter() as waiter:
             while True:
                 is_read = False
                 try:
                     ended = self.done()  # read before the pages: what is committed later is seen by the next round
-                    for position, tasks in self.pages(cursor):
-                        cursor = position
-                        for task in tasks:
-                            if task.index >= len(seen):
-                                seen.extend(bytes(task.index + 1 - len(seen)))
-                            seen[task.index] = 1
-                            yield task
+                    for page in self.encoded_pages(cursor):
+                        cursor = page.cursor
+                        yield page
                     is_read = True
                 except GridError as error:
                     self._patience.bear(error)
                 else:
                     self._patience.rewarded()
                     if ended:
-                        break
+                        return
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise WaitTimeout(f"session {self.id} has not ended{self._problems()}. {self._how_to_come_back()}")
@@ -233,8 +244,6 @@ class Session:
                     waiter.wait(left, (self.id,))
                 else:
                     self._patience.pause(left)
-        seen.extend(bytes(self._record.counters.total - len(seen)))
-        yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)
 
     def pages(self, cursor: int = 0) -> Iterator[tuple[int, list[TaskOutcome]]]:
         """What was committed after ``cursor`` and until now, page by page, without waiting for more.

@@ -156,15 +156,20 @@ class TestPriorities:
     def test_an_idle_minute_costs_few_calls(
         self, queue: SqsQueue, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One call in the time of a long poll, once every queue was seen empty; here of one second."""
+        """Once every queue was seen empty, one call at a time that waits as long as a long poll; here one second."""
         monkeypatch.setattr(receiver, "LONG_POLL_SECONDS", 1)
-        polls = 4
-        until = time.monotonic() + polls
-        while time.monotonic() < until:
+        waits: list[int] = []
+        queue._clients.sqs.meta.events.register(
+            "provide-client-params.sqs.ReceiveMessage", lambda params, **_: waits.append(params["WaitTimeSeconds"])
+        )
+
+        def polled() -> list[int]:
             assert not queue.receive("default", 8, time.time()).messages
-            time.sleep(0.05)
-        assert 1 < calls["ReceiveMessage"] <= len(PRIORITIES) + polls + 1  # which has just begun
-        assert calls.total() == calls["ReceiveMessage"]
+            return waits
+
+        eventually(polled, lambda found: len(found) >= len(PRIORITIES) + 3)
+        assert waits == [0] * len(PRIORITIES) + [1] * (len(waits) - len(PRIORITIES))
+        assert calls.keys() == {"ReceiveMessage"}
 
     def test_an_idle_agent_waits_at_one_queue_and_makes_no_other_call(self) -> None:
         polling = PriorityPolling()

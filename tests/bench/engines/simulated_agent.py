@@ -18,7 +18,7 @@ from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.chores import Chore
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
-from htcgrid_core.local.agent_processes import _lock, _lock_path  # whoever holds it is the agent that clients look for
+from htcgrid_core.local import agent_locks
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.services.reconcile import reconcile
@@ -52,7 +52,7 @@ def serve(directory: Directory, slots: int, seconds: float) -> None:
         plane.doorbell.ring(WORK)
 
     signal.signal(signal.SIGTERM, stop)
-    with _lock(_lock_path(directory, 0)) as free:
+    with agent_locks.held(directory, 0) as free:  # whoever holds it is the agent that clients look for
         if not free:
             sys.exit(f"{directory.root} has an agent already")
         gc.collect()

@@ -37,6 +37,7 @@ _SESSION_KINDS = tuple(
         strict=True,
     )
 )  # fmt: skip
+_sound_kinds: set[tuple[type, ...]] = set()  # of rows that were looked at: those that are alike need not be
 
 
 def state_of(text: object) -> SessionState:
@@ -46,9 +47,11 @@ def state_of(text: object) -> SessionState:
 
 def session_of(row: tuple[Any, ...]) -> SessionRecord:
     """From SESSION_COLUMNS; what cannot be read is a record that says so."""
-    for value, (name, kinds) in zip(row, _SESSION_KINDS, strict=True):
-        if not isinstance(value, kinds):
-            return unreadable(str(row[0]), f"its {name} is a {type(value).__name__}", row[8])
+    if (found := tuple(map(type, row))) not in _sound_kinds:
+        for value, (name, kinds) in zip(row, _SESSION_KINDS, strict=True):
+            if type(value) not in kinds:
+                return unreadable(str(row[0]), f"its {name} is a {type(value).__name__}", row[8])
+        _sound_kinds.add(found)
     if row[1] not in _STATES:
         return unreadable(row[0], f"{row[1]!r} is not a state that this version of htcgrid knows", row[8])
     (
