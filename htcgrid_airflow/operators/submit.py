@@ -49,7 +49,7 @@ class HTCGridSubmitOperator(SessionOwner):
         retry: when a failed task runs again; a RetryPolicy or its fields.
         max_failures: failed tasks that the grid tolerates before it ends the session at once, as a count or a share;
             ``failure_policy`` unless given, if that is a number.
-        memory_mb, priority, tenant, labels, retention, codec, bundle_size: as for ``Grid.submit``.
+        memory_mb, isolation, priority, tenant, labels, retention, codec, bundle_size: as for ``Grid.submit``.
         notify: destinations, registered on the grid, that are told of the session's end.
         grid_pool: the grid's pool (``pool`` is Airflow's).
         wait_for_completion: whether to wait for the session's end.
@@ -104,6 +104,7 @@ class HTCGridSubmitOperator(SessionOwner):
         retry: RetryPolicy | Mapping[str, Any] | None = None,
         max_failures: float | None = None,
         memory_mb: int | None = None,
+        isolation: Literal["session", "task"] | None = None,
         priority: Priority | None = None,
         tenant: str | None = None,
         grid_pool: str | None = None,
@@ -144,6 +145,7 @@ class HTCGridSubmitOperator(SessionOwner):
         self.retry = retry
         self.max_failures = max_failures
         self.memory_mb = memory_mb
+        self.isolation = isolation
         self.priority = priority
         self.grid_pool = grid_pool
         self.labels = labels
@@ -246,6 +248,7 @@ class HTCGridSubmitOperator(SessionOwner):
             "retry": retry,
             "max_failures": by_policy if self.max_failures is None else self.max_failures,
             "memory_mb": self.memory_mb,
+            "isolation": self.isolation,
             "priority": self.priority or target.priority,
             "pool": self.grid_pool or target.pool,
             "tenant": tenant,

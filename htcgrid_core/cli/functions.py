@@ -62,6 +62,9 @@ def _in_file(context: click.Context, option: click.Parameter, file: IO[str] | No
 @click.option("--timeout", type=float, metavar="SECONDS", help="One attempt of a task may take this long.")
 @click.option("--memory", "memory_mb", type=int, metavar="MB", help="Memory that a worker may use.")
 @click.option(
+    "--isolation", type=click.Choice(["session", "task"]), help="New workers for each session, or for each task."
+)
+@click.option(
     "--env", "environment", multiple=True, metavar="KEY[=VALUE]", callback=_variables,
     help="Environment variable of its workers, KEY alone with the value that it has here; not for secrets, since the "
     "registry is not encrypted. May be repeated.",

@@ -58,6 +58,9 @@ Examples:
     help="Failed tasks tolerated: a count, or a share like 0.01 or 1%. One more ends the session FAILED.",
 )
 @click.option("--memory-mb", type=int, metavar="MB", help="Memory that a worker may use.")
+@click.option(
+    "--isolation", type=click.Choice(["session", "task"]), help="New workers for this session, or for each task."
+)
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal", show_default=True)
 @click.option("--pool", default="default", show_default=True, help="Class of compute to queue for.")
 @click.option("--tenant", default="default", show_default=True, help="Whose share of the pool it counts towards.")

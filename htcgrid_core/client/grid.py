@@ -22,7 +22,7 @@ from htcgrid_core.codecs.events import EncodedEvent, encoded
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.domain.function import FunctionVersion
+from htcgrid_core.domain.function import FunctionVersion, Isolation
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notify, recipients_of
@@ -81,6 +81,7 @@ class Grid:
         retry: RetryPolicy | None = None,
         max_failures: float | None = None,
         memory_mb: int | None = None,
+        isolation: Isolation | None = None,
         priority: Priority = "normal",
         pool: str = "default",
         tenant: str = DEFAULT_TENANT,
@@ -107,6 +108,9 @@ class Grid:
             max_failures: failed tasks tolerated, as a count (int) or a share of the session (float below 1); one
                 more ends the session at once. None: run everything, then FAILED if any failed.
             memory_mb: memory that a worker may use; None for what a deployed function says.
+            isolation: "session" for worker processes that no other session has used, "task" for one that no other task
+                has: for libraries with state of the process. None for what a deployed function says, or else workers
+                that sessions of the same function share.
             priority, pool: where it queues.
             tenant: on whose behalf. All sessions of a tenant together get the share of one, share no worker with
                 others', and have ids that begin with its name.
@@ -137,6 +141,7 @@ class Grid:
             "retry": retry or DEFAULT_RETRY,
             "max_failures": max_failures,
             "memory_mb": memory_mb,
+            "isolation": isolation,
             "priority": priority,
             "pool": pool,
             "tenant": tenant,
@@ -192,6 +197,7 @@ class Grid:
         runtime: str | None = None,
         timeout: float | None = None,
         memory_mb: int | None = None,
+        isolation: Isolation | None = None,
         environment: Mapping[str, str] | None = None,
         description: str = "",
     ) -> FunctionVersion:
@@ -206,14 +212,25 @@ class Grid:
                 any language; None for this Python.
             timeout: seconds that one attempt of a task may take, unless ``submit`` says otherwise.
             memory_mb: memory that a worker may use, unless ``submit`` says otherwise.
+            isolation: whether each session, or task, has workers of its own, unless ``submit`` says otherwise.
             environment: environment variables of its workers. They are stored as they are: no place for secrets.
 
         Raises:
             InvalidInput: the name, an option or the package is no good (InvalidPackage), or the package does not hold
                 its handler (FunctionNotFound). Nothing was registered.
         """
-        options = {"timeout_seconds": timeout, "memory_mb": memory_mb, "variables": dict(environment or {})}
-        return deploy(self.gateway, name, path, handler=handler, runtime=runtime, description=description, **options)
+        return deploy(
+            self.gateway,
+            name,
+            path,
+            handler=handler,
+            runtime=runtime,
+            timeout_seconds=timeout,
+            memory_mb=memory_mb,
+            isolation=isolation,
+            variables=dict(environment or {}),
+            description=description,
+        )
 
     def functions(self, name: str | None = None) -> list[FunctionVersion]:
         """The latest version of each function that is deployed; or all versions of one, oldest first."""

@@ -39,7 +39,11 @@ class Specs:
         """
         if is_deployed_name(function):
             version = self._gateway.function(*name_and_version(str(function)), session_id=again)
-            deployed = {"task_timeout_seconds": version.timeout_seconds, "memory_mb": version.memory_mb}
+            deployed = {
+                "task_timeout_seconds": version.timeout_seconds,
+                "memory_mb": version.memory_mb,
+                "isolation": version.isolation,
+            }
             unsaid = {field: value for field, value in deployed.items() if options[field] is None}
             return self._checked({**options, **unsaid}).model_copy(update={"function": version.spec()})
         if isinstance(function, str):

@@ -8,7 +8,8 @@ import orjson
 
 FIRST_AGENT_VERSION = 1
 SIGNING_KEYS_AGENT_VERSION = 2  # verifies what later keys than the grid's first have signed
-AGENT_VERSION = 2
+ISOLATION_AGENT_VERSION = 3  # begins a new worker for each session or task that asks for one
+AGENT_VERSION = 3
 """What the agents of this release obey.
 
 Whoever adds a field to a session's spec that changes how its tasks are run raises it, and has specs that use the field

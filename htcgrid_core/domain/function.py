@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION
 from htcgrid_core.domain.stored import Stored
 
 REGISTERED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -15,6 +16,7 @@ RUNTIME = re.compile(r"python3\.\d+|provided(\.al2|\.al2023)?")
 RESERVED_VARIABLES = ("_HANDLER", "_X_AMZN_TRACE_ID", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR")
 RESERVED_PREFIXES = ("AWS_LAMBDA_", "HTCGRID_")
 
+Isolation = Literal["session", "task"]  # whose worker process nothing else has used, nor will
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4096)]
 
@@ -77,9 +79,10 @@ class FunctionVersion(Package):
         blob: key of the sealed package.
         content: digest of the package's files, their names and whether they may be executed.
         files, unpacked_bytes, package_bytes: how many files, and their size unpacked and as stored.
-        timeout_seconds, memory_mb: defaults of sessions that run it.
+        timeout_seconds, memory_mb, isolation: defaults of sessions that run it.
         deployed_at: wall clock, seconds.
         deployed_by: who did it, by the name that the client gives.
+        min_agent_version: the lowest version of a client that has its sessions ask for all of it (agent_version.py).
     """
 
     blob: str
@@ -92,6 +95,8 @@ class FunctionVersion(Package):
     description: str = Field(default="", max_length=256)
     deployed_at: float = 0.0
     deployed_by: str = ""
+    isolation: Isolation | None = None
+    min_agent_version: int = Field(default=FIRST_AGENT_VERSION, ge=FIRST_AGENT_VERSION)
 
     @property
     def name(self) -> str:
@@ -100,7 +105,10 @@ class FunctionVersion(Package):
 
     def asks_the_same_as(self, other: FunctionVersion) -> bool:
         """Whether a session would run the same code in the same way."""
-        told = {"function", "handler", "runtime", "variables", "content", "timeout_seconds", "memory_mb", "description"}
+        told = {
+            "function", "handler", "runtime", "variables", "content", "timeout_seconds", "memory_mb", "isolation",
+            "description",
+        }  # fmt: skip
         return self.model_dump(include=told) == other.model_dump(include=told)
 
     def spec(self) -> FunctionSpec:

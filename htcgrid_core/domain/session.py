@@ -16,7 +16,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, is_for_newer_agents
 from htcgrid_core.domain.bundle import Block
 from htcgrid_core.domain.errors import CorruptPayload, IncompatibleGrid
-from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.function import FunctionSpec, Isolation
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.stored import Stored
@@ -69,6 +69,7 @@ class SessionSpec(Stored):
         min_agent_version: the lowest version of an agent that obeys all of it (agent_version.py).
         signing_key: id of the key with which it is signed; empty for the grid's first.
         notify: who is told of its end, by their names; the outbox has the rest.
+        isolation: whether the session, or each of its tasks, has worker processes of its own; None for neither.
     """
 
     function: FunctionSpec
@@ -98,6 +99,7 @@ class SessionSpec(Stored):
     min_agent_version: int = Field(default=FIRST_AGENT_VERSION, ge=FIRST_AGENT_VERSION)
     signing_key: str = Field(default="", pattern=r"^([0-9a-f]{8})?$")
     notify: tuple[str, ...] = Field(default=(), max_length=16)
+    isolation: Isolation | None = None
 
     @cached_property
     def text(self) -> str:
@@ -105,15 +107,22 @@ class SessionSpec(Stored):
         return self.model_dump_json()
 
     @cached_property
-    def worker_key(self) -> str:
-        """Equal for sessions that may share a worker, and so what a handler keeps in its memory: tenants share none."""
+    def shared_worker_key(self) -> str:
+        """``worker_key`` without isolation, made once for all sessions that ask for the same."""
         function = self.function
         return f"{self.tenant}|{function.name}|{function.blob}|{function.environment}|{self.memory_mb}"
+
+    def worker_key(self, session_id: str) -> str:
+        """Equal for sessions that may share a worker, and so what a handler keeps in its memory.
+
+        Tenants share none, nor does a session that asks for isolation.
+        """
+        return self.shared_worker_key if self.isolation is None else f"{self.shared_worker_key}|{session_id}"
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields changed, and so with texts of its own."""
         copied = super().model_copy(update=update, deep=deep)
-        for made in ("text", "worker_key"):
+        for made in ("text", "shared_worker_key"):
             copied.__dict__.pop(made, None)
         return copied
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from htcgrid_core.codecs.packages import Packed
 from htcgrid_core.codecs.signing import NAME_BYTES, PACKAGE_PURPOSE, named_key, seal, unseal
+from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, ISOLATION_AGENT_VERSION
 from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid, InvalidInput
 from htcgrid_core.domain.function import REGISTERED_NAME, RESERVED_PREFIXES, RESERVED_VARIABLES, FunctionVersion
 from htcgrid_core.domain.printable import CONTROL
@@ -36,7 +37,8 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
     if wrong := _wrong_with(draft, package):
         raise InvalidInput(f"function {draft.function!r} was not deployed: {wrong}")
     sizes = {"files": len(package.names), "unpacked_bytes": package.unpacked_bytes, "package_bytes": len(package.data)}
-    draft = draft.model_copy(update={"content": package.content, **sizes})
+    obeyed = ISOLATION_AGENT_VERSION if draft.isolation else FIRST_AGENT_VERSION
+    draft = draft.model_copy(update={"content": package.content, "min_agent_version": obeyed, **sizes})
     sealed = seal(plane.keys.signer(), "", PACKAGE_PURPOSE, package.data)
     blob = f"packages/{hashlib.sha256(sealed).hexdigest()}"
     while True:

@@ -10,7 +10,7 @@ from itertools import chain
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.agent_version import SIGNING_KEYS_AGENT_VERSION
+from htcgrid_core.domain.agent_version import ISOLATION_AGENT_VERSION, SIGNING_KEYS_AGENT_VERSION
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidInput, SessionConflict
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
@@ -68,7 +68,7 @@ def submit(
         SessionConflict: the token belongs to a session with another body.
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
-    spec = _to_sign(plane, spec)
+    spec = _to_obey(plane, spec)
     bundles = _in_use(plane, spec, bundles_of(spec, events, total))
     head, is_whole = buffered(bundles)
     now = plane.clock.now()
@@ -113,12 +113,15 @@ def submit(
     return record
 
 
-def _to_sign(plane: Plane, spec: SessionSpec) -> SessionSpec:
-    """What says with which key the session is signed, for agents that know more than the grid's first."""
-    name = plane.keys.signer().name
-    if spec.signing_key == name:
+def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
+    """What says with which key the session is signed, and which agents obey all that it asks for."""
+    name, version = plane.keys.signer().name, spec.min_agent_version
+    if spec.signing_key != name:  # its function or inputs are signed, if not it
+        version = max(version, SIGNING_KEYS_AGENT_VERSION)
+    if spec.isolation is not None:
+        version = max(version, ISOLATION_AGENT_VERSION)
+    if (spec.signing_key, spec.min_agent_version) == (name, version):
         return spec
-    version = max(spec.min_agent_version, SIGNING_KEYS_AGENT_VERSION)  # its function or inputs are signed, if not it
     return spec.model_copy(update={"signing_key": name, "min_agent_version": version})
 
 

@@ -112,7 +112,7 @@ class SimulatedWorkers:
         """Nobody is told: no task here waits for others."""
 
     def discard(self, slot: int) -> None:
-        """Nothing: no slot is lent."""
+        """Nothing: there is no process."""
 
     def missing(self) -> str:
         """Nothing."""

@@ -68,6 +68,10 @@ class HTCGrid(Block):
         default=None, description="Failed tasks that a session tolerates, as a count or a share of it. None for none."
     )
     memory_mb: int | None = Field(default=None, description="Memory that a worker may use, in MiB. None for no limit.")
+    isolation: Literal["session", "task"] | None = Field(
+        default=None,
+        description="New workers for each session, or for each task. None for workers that sessions share.",
+    )
     labels: dict[str, str] = Field(default_factory=dict, description="Labels of every session, for finding it again.")
     if HAS_PREFECT_AWS:
         credentials: AwsCredentials | None = Field(
@@ -98,5 +102,6 @@ class HTCGrid(Block):
             "retry": RetryPolicy(max_attempts=self.max_attempts),
             "max_failures": self.max_failures,
             "memory_mb": self.memory_mb,
+            "isolation": self.isolation,
             "labels": dict(self.labels),
         }

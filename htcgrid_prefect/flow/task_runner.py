@@ -62,6 +62,8 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         pool, priority: where sessions queue.
         tenant: on whose behalf.
         memory_mb: memory that a worker may use.
+        isolation: "session" for workers that no other session has used, "task" for one that no other task has. A map
+            is a session; calls of ``submit`` made close together share one.
         timeout: seconds that a session may take; what has not ended then is cancelled, also when the flow's process
             is gone. None for no limit.
         labels: of each session, beside those that name the flow run and the task.
@@ -84,6 +86,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         priority: Literal["high", "normal", "low"] | None = None,
         tenant: str | None = None,
         memory_mb: int | None = None,
+        isolation: Literal["session", "task"] | None = None,
         timeout: float | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> None:
@@ -107,6 +110,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
             "priority": priority or block.priority,
             "tenant": tenant or block.tenant,
             "memory_mb": memory_mb or getattr(block, "memory_mb", None),
+            "isolation": isolation or getattr(block, "isolation", None),
             "timeout": timeout or getattr(block, "timeout", None),
             "labels": {**getattr(block, "labels", {}), **(labels or {})},
         }
@@ -224,7 +228,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         return connected
 
     def _new_remote_tasks(self, url: str) -> RemoteTasks:
-        names = ("pool", "priority", "tenant", "memory_mb", "timeout", "labels", "retry")
+        names = ("pool", "priority", "tenant", "memory_mb", "isolation", "timeout", "labels", "retry")
         options = {name: self._configuration[name] for name in names}
         nested = None
         if self._configuration["nested"] == "grid":

@@ -84,6 +84,7 @@ def test_every_option_reaches_the_session(grid_url: str, grid: Grid) -> None:
         retry={"max_attempts": 5},
         max_failures=0.5,
         memory_mb=512,
+        isolation="session",
         priority="high",
         tenant="rates",
         labels={"desk": "rates"},
@@ -91,7 +92,7 @@ def test_every_option_reaches_the_session(grid_url: str, grid: Grid) -> None:
     ).execute(Step().context())
     spec = grid.session(manifest["session_id"]).spec
     assert (spec.name, spec.task_timeout_seconds, spec.timeout_seconds) == ("book", 30, 600)
-    assert (spec.retry.max_attempts, spec.max_failures, spec.memory_mb) == (5, 0.5, 512)
+    assert (spec.retry.max_attempts, spec.max_failures, spec.memory_mb, spec.isolation) == (5, 0.5, 512, "session")
     assert (spec.priority, spec.labels["desk"], spec.bundle_size, spec.codec) == ("high", "rates", 1, "json")
     assert spec.tenant == "rates"
 

@@ -17,8 +17,8 @@ from tests.aws.grids import CloudUnderTest
 from tests.e2e.support import ended, eventually
 from tests.planes import plane_of
 
-DOUBLE, GATE, FAIL_ODD, FAIL_UNTIL, TOTAL, SLEEP = (
-    f"tests.e2e.handlers.{name}" for name in ("double", "gate", "fail_odd", "fail_until", "total", "sleep")
+DOUBLE, GATE, FAIL_ODD, FAIL_UNTIL, TOTAL, SLEEP, REMEMBER = (
+    f"tests.e2e.handlers.{name}" for name in ("double", "gate", "fail_odd", "fail_until", "total", "sleep", "remember")
 )
 
 
@@ -68,6 +68,16 @@ class TestSessions:
         session = aws_grid.submit(repeated, [{"market": market}] * 8, codec="pickle")
         assert ended(session).state == "COMPLETED"
         assert {len(value) for value in session.results()} == {300_000}
+
+    def test_workers_of_a_session_or_of_a_task_alone(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
+        aws_cloud.start_agent()
+        found = {}
+        for tag, isolation in (("a", None), ("b", "session"), ("c", "task")):
+            session = aws_grid.submit(REMEMBER, [tag] * 8, isolation=isolation)  # type: ignore[arg-type]  # as it is
+            ended(session)
+            found[tag] = list(session.results())
+        assert {tag for told in found["b"] for tag in told} == {"b"}
+        assert found["c"] == [["c"]] * 8
 
     def test_failures_retries_and_resubmit(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
         aws_cloud.start_agent()

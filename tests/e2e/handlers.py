@@ -451,3 +451,20 @@ def call_edited_handler(event: object) -> object:
     import edited_handler  # type: ignore[import-not-found]  # made by a test
 
     return edited_handler.handler(event, None)
+
+
+_remembered: list[str] = []
+
+
+def remember(event: str, context: Context) -> list[str]:
+    """What tasks in this process were given, this one last: a library's state."""
+    _remembered.append(event)
+    return list(_remembered)
+
+
+def fail_if_remembered(event: str, context: Context) -> int:
+    """The attempt: the first one fails, and so does any in a process that another has used."""
+    _remembered.append(event)
+    if context.attempt == 1 or len(_remembered) > 1:
+        raise ValueError(f"{len(_remembered)} tasks in this process")
+    return context.attempt

@@ -99,7 +99,7 @@ def test_all_options_arrive_in_the_session(cli: CommandLine) -> None:
     session = cli.session(
         "mine.square", "--range", "2", "--name", "n", "--token", f"all-options-{cli.folder}", "--task-timeout", "5",
         "--timeout", "60", "--max-attempts", "4", "--backoff-base", "0.5", "--backoff-cap", "9", "--never-retry",
-        "KeyError", "--never-retry", "ValueError", "--max-failures", "1%", "--memory-mb", "512", "--priority", "high",
+        "KeyError", "--never-retry", "ValueError", "--max-failures", "1%", "--memory-mb", "512", "--priority", "high", "--isolation", "session",
         "--label", "desk=rates", "--label", "run=a=b",
     )  # fmt: skip
     spec = cli.call("status", session, "--json").object["spec"]
@@ -111,6 +111,7 @@ def test_all_options_arrive_in_the_session(cli: CommandLine) -> None:
     }
     wanted = {
         "name": "n", "task_timeout_seconds": 5.0, "timeout_seconds": 60.0, "max_failures": 0.01, "memory_mb": 512,
+        "isolation": "session",
         "priority": "high", "pool": "default", "labels": {"desk": "rates", "run": "a=b"},
     }  # fmt: skip
     assert {name: spec[name] for name in wanted} == wanted

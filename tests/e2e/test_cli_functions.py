@@ -29,7 +29,7 @@ def cli(tmp_path: Path) -> Iterator[CommandLine]:
 
 
 def test_from_deployment_to_results(cli: CommandLine) -> None:
-    options = ("--handler", "app.handler", "--memory", "512", "--timeout", "9")
+    options = ("--handler", "app.handler", "--memory", "512", "--timeout", "9", "--isolation", "task")
     deploy = ("functions", "deploy", "pricing", "pricing", *options)
     first = cli.run(*deploy, "--env", "DESK=rates", "--description", "values the book")
     assert (first.code, first.out, first.err) == (0, "pricing:1\n", "")
@@ -40,7 +40,8 @@ def test_from_deployment_to_results(cli: CommandLine) -> None:
     for name, expected in (("pricing", '["fx", "2", 0]\n'), ("pricing:1", '["rates", "1", 0]\n')):
         session = cli.session(name, "--range", "1", "--wait", "--no-progress")
         assert cli.call("results", session).out == expected
-        assert cli.call("status", session, "--json").object["spec"]["task_timeout_seconds"] == 9
+        spec = cli.call("status", session, "--json").object["spec"]
+        assert (spec["task_timeout_seconds"], spec["isolation"]) == (9, "task")
     listed = cli.call("functions", "list")
     assert "pricing:2" in listed.out
     assert "pricing:1" not in listed.out

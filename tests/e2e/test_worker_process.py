@@ -31,7 +31,7 @@ def handler(event, context):
 def chunk_of(serial: int, session_id: str, event: str) -> Chunk:
     data = json.dumps(event).encode()
     spec = SessionSpec(function=FunctionSpec(name="edited.handler", environment=this_environment()))
-    function = FunctionRef(spec.worker_key, session_id, spec)
+    function = FunctionRef(spec.worker_key(session_id), session_id, spec)
     return Chunk(serial, function, [0], [1], [len(data)], data, {})
 
 

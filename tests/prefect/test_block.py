@@ -65,12 +65,12 @@ def test_the_command_line_registers_it(prefect_server: str) -> None:
 
 
 def test_options_of_a_call_go_before_the_blocks(shared_grid_url: str) -> None:
-    options: Any = {"priority": "low", "tenant": "rates", "task_timeout": 50, "max_attempts": 5}
+    options: Any = {"priority": "low", "tenant": "rates", "task_timeout": 50, "max_attempts": 5, "isolation": "task"}
     block = HTCGrid(url=shared_grid_url, labels={"desk": "rates"}, **options)
     with pytest.warns(FutureWarning):  # outside of a flow
         spec = run_session(square, [1], grid=block, priority="high", labels={"book": "A"}).session.spec
     assert (spec.priority, spec.task_timeout_seconds, spec.retry.max_attempts) == ("high", 50, 5)
-    assert spec.tenant == "rates"
+    assert (spec.tenant, spec.isolation) == ("rates", "task")
     assert spec.labels == {"desk": "rates", "book": "A"}
 
 
@@ -134,6 +134,8 @@ def test_without_prefect_aws_there_is_no_such_field(tmp_path: Path) -> None:
 def test_bad_values_are_refused() -> None:
     with pytest.raises(ValidationError, match="priority"):
         HTCGrid(priority="urgent")  # type: ignore[arg-type]  # that is the test
+    with pytest.raises(ValidationError, match="isolation"):
+        HTCGrid(isolation="process")  # type: ignore[arg-type]  # that is the test
     with pytest.raises(ValidationError, match="task_timeout"):
         HTCGrid(task_timeout=-1)
     with pytest.raises(UnknownGrid, match="nosuch"):

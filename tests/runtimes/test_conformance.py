@@ -195,3 +195,17 @@ def test_shared_inputs(deployed: Deployed) -> None:
     session = submitted(deployed, events)
     ended(session)
     assert list(session.results()) == [expected] * 3
+
+
+def test_workers_of_a_session_or_of_a_task_alone(deployed: Deployed) -> None:
+    """What a handler keeps in its process is seen by its session alone, or by nobody."""
+    if not deployed.runtime.is_python:
+        pytest.skip("of Python's handlers")
+    remembered = {}
+    for n, isolation in enumerate((None, "session", "session", "task", None)):
+        session = submitted(deployed, [{"how": "remember", "n": n}] * 8, isolation=isolation)
+        ended(session)
+        remembered[n] = list(session.results())
+    assert {n for n, told in remembered.items() if {seen for each in told for seen in each} == {n}} >= {1, 2, 3}
+    assert remembered[3] == [[3]] * 8
+    assert not any({1, 2, 3} & set(each) for each in remembered[4])

@@ -124,6 +124,17 @@ def test_a_sidecar_runs_tasks(host: Beside) -> None:
     assert host.pool.running(0) is None
 
 
+@pytest.mark.parametrize("isolation", ["session", "task"])
+def test_a_client_that_nobody_can_begin_anew_is_given_no_task_that_asks_for_one(host: Beside, isolation: str) -> None:
+    client = Client(host)
+    client.send("GET", NEXT)
+    host.run(["alone"], isolation=isolation)
+    error = host.first(LoadFailed).error
+    assert (error.type, isolation in error.message) == ("IsolationUnavailable", True)
+    host.run(["shared"])
+    assert client.receive().body == b'"shared"'
+
+
 def test_two_sidecars_of_a_function_work_at_once(host: Beside) -> None:
     clients = [Client(host, number) for number in range(2)]
     for client in clients:

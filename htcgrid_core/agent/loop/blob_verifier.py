@@ -96,7 +96,13 @@ def prepare(verifier: BlobVerifier, work: Work, message: Message | None, clock: 
             failure = error
     return LeasedBundle(
         work=work,
-        function=FunctionRef(spec.worker_key, work.bundle.session_id, spec, callable_path, grid=verifier.grid),
+        function=FunctionRef(
+            spec.worker_key(work.bundle.session_id),
+            work.bundle.session_id,
+            spec,
+            callable_path,
+            grid=verifier.grid,
+        ),
         clock=clock,
         message=message,
         offsets=[] if events is None else events.offsets(),

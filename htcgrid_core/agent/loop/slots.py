@@ -66,6 +66,7 @@ class Slots:
         self._unneeded_at: dict[int, float] = {}  # monotonic time since when a lent slot's worker runs nothing
         self._resting: dict[int, float] = {}  # slots whose workers could not start, and until when (monotonic)
         self._dispatched: dict[int, DispatchedChunk] = {}
+        self._ran = [""] * (2 * workers.slots)  # the function of each slot's last chunk
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
         self._load_failures: dict[str, tuple[Breaker, TaskError]] = {}  # by function
@@ -138,7 +139,12 @@ class Slots:
 
     def _free_slot(self, leased: LeasedBundle, unstarted: int) -> int | None:
         if self._idle:
-            return self._idle.popleft()
+            key = leased.function.key
+            slot = next((slot for slot in self._idle if self._ran[slot] == key), self._idle[0])  # its worker is warm
+            self._idle.remove(slot)
+            return slot
+        if leased.work.spec.isolation == "task":
+            return None  # what runs on a slot ends with its worker
         seconds = self.durations.expected(leased.key[0])
         if seconds is None or seconds > limits.QUEUE_BEHIND_SECONDS:
             return None
@@ -158,7 +164,8 @@ class Slots:
     def _send(self, slot: int, leased: LeasedBundle) -> int:
         """Hand over the next chunk of a bundle; return how many tasks it has."""
         share = -(-len(leased.unstarted) // self._workers.slots)
-        indexes = leased.take(min(self.durations.chunk(leased.key[0]), share))
+        alone = leased.work.spec.isolation == "task"
+        indexes = leased.take(1 if alone else min(self.durations.chunk(leased.key[0]), share))
         bundle, events = leased.work.bundle, leased.work.events
         assert events is not None, "a corrupt bundle has no unstarted tasks"
         first, last = indexes[0] - leased.work.first_index, indexes[-1] - leased.work.first_index
@@ -174,6 +181,7 @@ class Slots:
         )
         self._dispatched[chunk.serial] = DispatchedChunk(slot, leased, indexes, set(indexes))
         self._queued[slot].append(chunk.serial)
+        self._ran[slot] = leased.function.key
         self._workers.run(slot, chunk)
         now = self._clock.monotonic()
         if leased.work.spec.task_timeout_seconds is not None:
@@ -322,6 +330,8 @@ class Slots:
             return
         del self._dispatched[serial]
         self._queued[dispatched.slot].remove(serial)
+        if dispatched.leased.work.spec.isolation == "task":
+            self._workers.discard(dispatched.slot)
         if not self._queued[dispatched.slot]:
             self._free(dispatched.slot)
 

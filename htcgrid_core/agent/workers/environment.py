@@ -61,11 +61,15 @@ def python_of(function: FunctionRef) -> Environment:
 
 
 def surroundings(function: FunctionRef) -> tuple[Any, ...]:
-    """Sessions for which this is equal may share a worker process: those of two tenants never do."""
+    """Sessions for which this is equal may share a worker process.
+
+    Those of two tenants never do, nor does one that asks for isolation with any other.
+    """
     where = function.spec.function.environment
     variables = tuple(_variables(function).items())
     place = (where.python, where.path, where.cwd) if where else ()
-    return (function.spec.tenant, *place, function.spec.memory_mb, variables)
+    alone = function.session_id if function.spec.isolation else ""
+    return (function.spec.tenant, *place, function.spec.memory_mb, variables, alone)
 
 
 def _variables(function: FunctionRef) -> dict[str, str]:

@@ -75,7 +75,12 @@ class Sidecars:
         return "; ".join(lacking)
 
     def run(self, slot: int, chunk: Chunk) -> None:
-        """Queue a chunk on a slot."""
+        """Queue a chunk on a slot, unless it asks for a new worker: those here are not the agent's to begin."""
+        if (isolation := chunk.function.spec.isolation) is not None:
+            name = chunk.function.spec.function.name
+            text = f"a sidecar runs {name}, which no agent can begin anew for each {isolation}"
+            self._events.append(LoadFailed(slot, chunk.serial, TaskError("IsolationUnavailable", text)))
+            return
         self._queues.setdefault(slot, deque()).append(Queued(chunk, 0, len(chunk.indexes)))
         self._hand_out()
 

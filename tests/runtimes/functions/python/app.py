@@ -7,6 +7,8 @@ import threading
 import time
 from typing import Any
 
+_SEEN: list[int] = []
+
 
 def handler(event: Any, context: Any) -> Any:
     how = event["how"] if isinstance(event, dict) and "how" in event else "echo"
@@ -79,6 +81,11 @@ def _unencodable(event: Any, context: Any) -> Any:
 
 def _allocate(event: Any, context: Any) -> Any:
     return len(bytearray(2 << 30))
+
+
+def _remember(event: Any, context: Any) -> Any:
+    _SEEN.append(event["n"])
+    return list(_SEEN)
 
 
 def _shared(event: Any, context: Any) -> Any:
