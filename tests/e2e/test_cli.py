@@ -99,8 +99,8 @@ def test_all_options_arrive_in_the_session(cli: CommandLine) -> None:
     session = cli.session(
         "mine.square", "--range", "2", "--name", "n", "--token", f"all-options-{cli.folder}", "--task-timeout", "5",
         "--timeout", "60", "--max-attempts", "4", "--backoff-base", "0.5", "--backoff-cap", "9", "--never-retry",
-        "KeyError", "--never-retry", "ValueError", "--max-failures", "1%", "--memory-mb", "512", "--priority", "high", "--isolation", "session",
-        "--label", "desk=rates", "--label", "run=a=b",
+        "KeyError", "--never-retry", "ValueError", "--max-failures", "1%", "--memory-mb", "512", "--priority", "high",
+        "--isolation", "session", "--label", "desk=rates", "--label", "run=a=b",
     )  # fmt: skip
     spec = cli.call("status", session, "--json").object["spec"]
     assert spec["retry"] == {
