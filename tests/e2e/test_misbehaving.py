@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +128,16 @@ def _replace_all(_: int) -> None:
                 os.dup2(null.fileno(), descriptor)
 
 
-@pytest.mark.parametrize("break_connection", [_close_all, _replace_all])
+def _replace_sockets_by_a_live_one(_: int) -> None:
+    """So that what the worker writes goes through, to nobody."""
+    ends = [end.detach() for end in socket.socketpair()]
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        with contextlib.suppress(OSError):
+            if descriptor not in ends and stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.dup2(ends[0], descriptor)
+
+
+@pytest.mark.parametrize("break_connection", [_close_all, _replace_all, _replace_sockets_by_a_live_one])
 def test_a_silent_last_task_that_breaks_its_workers_connection_is_charged(
     grid: Grid, break_connection: Callable[[int], None]
 ) -> None:
@@ -137,12 +149,15 @@ def test_a_silent_last_task_that_breaks_its_workers_connection_is_charged(
     assert_serves(grid)
 
 
-def test_a_silent_task_that_breaks_its_workers_connection_fails_alone(grid: Grid) -> None:
-    def close_at(number: int) -> None:
+@pytest.mark.parametrize("break_connection", [_close_all, _replace_sockets_by_a_live_one])
+def test_a_silent_task_that_breaks_its_workers_connection_fails_alone(
+    grid: Grid, break_connection: Callable[[int], None]
+) -> None:
+    def break_at(number: int) -> None:
         if number == 20:
-            _close_all(number)
+            break_connection(number)
 
-    session = grid.submit(close_at, range(40), bundle_size=40, retry=RetryPolicy(max_attempts=1))
+    session = grid.submit(break_at, range(40), bundle_size=40, retry=RetryPolicy(max_attempts=1))
     ended(session)
     assert [task.index for task in session.tasks(state="FAILED")] == [20]
 

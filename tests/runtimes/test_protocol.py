@@ -71,6 +71,19 @@ def test_a_client_that_waits_is_given_the_next_chunk(host: Host) -> None:
     assert parked.result().body == b'"second"'
 
 
+def test_a_client_that_does_not_ask_again_is_replaced(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for it goes to another, and is not charged."""
+    host.run([0])
+    host.respond(host.next().request_id, 0)
+    monkeypatch.setattr(limits, "WORKER_START_SECONDS", 0.5)
+    before = host.worker().pid
+    host.run(["second"])
+    host.until(lambda: host.worker().pid != before, "it is replaced")
+    monkeypatch.undo()
+    assert host.next().body == b'"second"'
+    assert not [event for event in host.events if isinstance(event, WorkerLost | LoadFailed)]
+
+
 def test_tasks_of_a_chunk_run_one_by_one(host: Host) -> None:
     chunk = host.run([10, 11, 12])
     for index in range(3):

@@ -262,12 +262,15 @@ class TestAssignments:
 
     def test_what_was_taken_back_may_be_skipped(self, given: Assignments) -> None:
         given.end(3, page(10))
+        assert given.owed == (3, 1)
         assert given.take_back(3, 1) == [(3, 2), (5, 0)]
+        assert given.owed == (3, 1)
         with pytest.raises(CorruptPayload):
             given.end(5, page(7, attempt=2))  # it was at task 11 of the first chunk
         given.end(3, page(11))
         given.end(5, page(7, attempt=2))  # it had begun just as it was taken back
         assert given.next == (5, 1)
+        assert given.owed is None
 
     def test_what_runs(self, given: Assignments) -> None:
         assert given.is_at(3, 2)

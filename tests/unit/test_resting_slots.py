@@ -132,6 +132,26 @@ def test_a_session_that_nobody_can_run_ends_with_the_reason(plane: Plane, clock:
     assert "no other agent: too many open files" in session.reason
 
 
+def test_what_tasks_wait_for_ends_with_the_reason_if_no_worker_can_be_lent(plane: Plane, clock: ManualClock) -> None:
+    """Or they would wait for ever, and so would whoever waits for them."""
+    submit(plane, "outer", spec(bundle_size=1), range(1), idempotent=False)
+    workers = LendingWorkers(1, clock, _block(clock), lambda event, *_: Pretence(1e6 if event == b"0" else 0.1))
+    agent = Agent(plane, workers, AgentIdentity("agent-1"))
+    while not workers.tried:
+        agent.step()
+    for session_id in ("inner", "other"):
+        submit(plane, session_id, spec(bundle_size=1), range(1, 5), idempotent=False)
+    began = clock.monotonic()
+    while not (session := plane.store.session("inner", clock.now())).reason:
+        agent.step()
+        assert clock.monotonic() < began + 2 * limits.PATIENCE_SECONDS
+    assert clock.monotonic() >= began + limits.PATIENCE_SECONDS
+    assert session.state in ("CANCELLING", "CANCELLED")
+    assert "no worker could start for" in session.reason
+    assert "too many open files" in session.reason
+    assert not any(plane.store.session(session_id, clock.now()).reason for session_id in ("outer", "other"))
+
+
 class NoWorkers(FewWorkers):
     """None can start."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
@@ -209,11 +209,14 @@ class Agent:
                 count.add(metrics.WORKERS_LOST, reason="start_failed")
                 if self._slots.rest(event.slot):
                     self.readiness.worker_missed(event.reason)
+                    if (seconds := self._slots.stuck_seconds) > 0.0:
+                        self._end_what_nobody_can_run(seconds, self._slots.waited)
                     return
                 self.readiness.worker_failed(event.reason)
                 self._slots.release(event.slot)
                 if not self.readiness.missing:
-                    self._end_what_nobody_can_run()
+                    held = frozenset(leased.key[0] for leased in self._state.held())
+                    self._end_what_nobody_can_run(self.readiness.seconds_without_workers(), held)
                 if self.readiness.missing or self.readiness.workers_are_open:
                     self._commits.give_all_away()
             case Waits():
@@ -224,13 +227,12 @@ class Agent:
                 if self._state.leases and self._session_check.due_at == float("inf"):
                     self._session_check.due_at = self._plane.clock.monotonic() + self._settings.look_seconds
 
-    def _end_what_nobody_can_run(self) -> None:
-        """No worker has started for as long as whoever waits is patient, and no other agent is there to go on."""
-        seconds = self.readiness.seconds_without_workers()
+    def _end_what_nobody_can_run(self, seconds: float, session_ids: Collection[str]) -> None:
+        """End them if no worker has started for as long as whoever waits is patient, and no other agent can go on."""
         if seconds < limits.PATIENCE_SECONDS or self._state.agents > 1:
             return
         reason = f"no worker could start for {seconds:.0f} s, and there is no other agent: {self.readiness.problem}"
-        for session_id in {leased.key[0] for leased in self._state.held()}:
+        for session_id in session_ids:
             _log.error("a session is ended: %s", reason, extra={"session": session_id})
             with contextlib.suppress(SessionNotFound):  # whose retention is over
                 self._state.tolerating(

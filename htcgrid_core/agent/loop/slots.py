@@ -66,6 +66,7 @@ class Slots:
         self._unneeded_at: dict[int, float] = {}  # monotonic time since when a lent slot's worker runs nothing
         self._resting: dict[int, float] = {}  # slots whose workers could not start, and until when (monotonic)
         self._dispatched: dict[int, DispatchedChunk] = {}
+        self._unlent_since: float | None = None  # monotonic time since when no worker of a lent slot starts
         self._ran = [""] * (2 * workers.slots)  # the function of each slot's last chunk
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
@@ -97,6 +98,17 @@ class Slots:
         """Whether no slot but those that are lent will soon be free."""
         waiting = sum(slot < self._workers.slots for slot in self._waits)
         return waiting > 0 and waiting + self._at_rest == self._workers.slots
+
+    @property
+    def stuck_seconds(self) -> float:
+        """For how long no worker could start for what tasks wait for, though nothing else can run it; 0 if that is not.
+
+        Those tasks would wait for ever, and whoever waits for them.
+        """
+        lent = range(self._workers.slots, 2 * self._workers.slots)
+        if self._unlent_since is None or not self.all_wait or any(self._queued[slot] for slot in lent):
+            return 0.0
+        return self._clock.monotonic() - self._unlent_since
 
     @property
     def _at_rest(self) -> int:
@@ -209,6 +221,8 @@ class Slots:
         if dispatched is None:
             return  # all of it was taken back
         leased, outcomes = dispatched.leased, event.outcomes
+        if dispatched.slot >= self._workers.slots:
+            self._unlent_since = None
         self._load_failures.pop(leased.function.key, None)
         self.durations.record(leased.key[0], sum(outcomes.seconds) / len(outcomes))
         if not dispatched.pending.issuperset(outcomes.indexes):
@@ -280,6 +294,8 @@ class Slots:
             free.remove(slot)
             self._unneeded_at.pop(slot, None)
             self._resting[slot] = self._clock.monotonic() + limits.WORKER_REST_SECONDS
+        if slot >= self._workers.slots and self._unlent_since is None:
+            self._unlent_since = self._clock.monotonic()
         return True
 
     def release(self, slot: int) -> None:

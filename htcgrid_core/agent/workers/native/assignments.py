@@ -36,6 +36,15 @@ class Assignments:
         """(serial, position) of the task whose outcome comes next, unless it was taken back; None if none comes."""
         return (self.chunks[0].serial, self._told) if self.chunks else None
 
+    @property
+    def owed(self) -> tuple[int, int] | None:
+        """(serial, position) of the next task that was not taken back, which the worker has to run; None if none is."""
+        for number, chunk in enumerate(self.chunks):
+            told = 0 if number else self._told
+            if told < self._taken_back.get(chunk.serial, len(chunk.indexes)):
+                return chunk.serial, told
+        return None
+
     def take_back(self, serial: int, position: int) -> list[tuple[int, int]]:
         """What comes after a task is another worker's: (serial, first position) of each chunk concerned."""
         taken = []

@@ -205,6 +205,7 @@ class NativeWorkers:
             captured_output.bound(process.stderr)
             if process.is_late:
                 self.kill(process.slot, TOO_SLOW)
+            process.check_silence()
 
 
 def _missing_place(function: FunctionRef) -> str:

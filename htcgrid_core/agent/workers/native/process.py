@@ -36,6 +36,9 @@ READS_AT_ONCE = 32  # before others have their turn, however much a worker write
 MESSAGE_BYTES = 4 * limits.MAX_RESULT_BYTES  # no worker has more to say at once
 
 
+_SAID = {"silence": "fell silent"}
+
+
 @dataclass(slots=True, eq=False)
 class Process:
     """A worker process.
@@ -74,6 +77,8 @@ class Process:
     _accused: tuple[int, int, float] | None = None  # the task that is charged with what it said
     _unconfirmed: int = 0  # functions that it has not said to have loaded
     _has_flushed: bool = False
+    _heard_at: float = field(default_factory=time.monotonic)
+    _owes: tuple[tuple[int, int] | None, float] = (None, 0.0)  # the task that it does not run, unheard, and since when
     _told: tuple[SessionSpec, str] | None = None
     _told_grid: str = ""  # by which it knows for which sessions it is to say that it waits
     _functions: LruCache[str, bool] = field(default_factory=lambda: LruCache(FUNCTIONS_KNOWN))
@@ -158,13 +163,16 @@ class Process:
 
     def condemn(self, violation: str, why: object) -> None:
         """It said what was not its to say, so that nothing it says counts any more."""
-        accused = None if violation == "gauge" else self.running()
+        accused = None if violation in ("gauge", "silence") else self.running()
         if self.violation:
             return
-        if accused is None and self.given.next is not None:  # or a task that hides would run for ever
-            accused = (*self.given.next, time.monotonic())
+        due = self.given.owed or self.given.next
+        if accused is None and due is not None:  # or a task that hides would run for ever
+            accused = (*due, time.monotonic())
         self.violation, self._accused = violation, accused
-        self.killed = self.killed or TaskError("WorkerCrashed", f"the worker wrote nonsense: {why}")
+        self.killed = self.killed or TaskError(
+            "WorkerCrashed", f"the worker {_SAID.get(violation, 'wrote nonsense')}: {why}"
+        )
         self.kill()
 
     def running(self) -> tuple[int, int, float] | None:
@@ -194,6 +202,21 @@ class Process:
         if since is None or self.running() is not None:
             return False
         return time.monotonic() - since > limits.WORKER_START_SECONDS
+
+    def check_silence(self) -> None:
+        """Condemn it if it neither runs its next task nor tells what became of it for too long.
+
+        It was stopped, perhaps, or hangs between tasks, or what it says goes elsewhere.
+        """
+        owed, now, running = self.given.owed, time.monotonic(), self.running()
+        if owed is None or self.loading_since is not None or (running is not None and running[:2] == owed):
+            self._owes = None, now
+        elif self._owes[0] != owed:
+            self._owes = owed, now
+        elif now - max(self._owes[1], self._heard_at) > limits.WORKER_START_SECONDS:
+            self.condemn(
+                "silence", f"it neither ran its task nor told its outcome for {limits.WORKER_START_SECONDS:.0f} s"
+            )
 
     # Telling it
 
@@ -309,6 +332,7 @@ class Process:
                 return False
             if not self.violation:
                 self._inbox += data
+                self._heard_at = time.monotonic()
             if len(data) < READ_BYTES:
                 return True
         return True

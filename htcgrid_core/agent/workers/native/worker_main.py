@@ -72,6 +72,7 @@ class Worker:
         self._serial, self._position = 0, 0  # of the task that runs, or ran last
         self._waiting = threading.Event()
         self._stdout, self._stderr = captured_output.Stream("stdout", 1), captured_output.Stream("stderr", 2)
+        self._own = _identity(connection)
         self._pid, self._folder = os.getpid(), os.getcwd()
         self._this = Waiting(self._tell_waits, self._is_refused)
 
@@ -189,7 +190,8 @@ class Worker:
             started, self._position = time.monotonic(), position
             self._gauge.begin(chunk.serial, position, started)
             failed, result = self._call(chunk.data[at : at + length], index, attempt, started, has_shared)
-            os.fstat(self._connection.fileno())  # whoever has closed it is charged with that, not who runs next
+            if _identity(self._connection) != self._own:  # whoever did that is charged with it, not who runs next
+                raise OSError("a task has put something else in the place of its worker's connection")
             self._this.task_ended()
             at += length
             seconds = time.monotonic() - started
@@ -300,6 +302,16 @@ class Worker:
     def _send(self, data: bytes) -> None:
         with self._lock:
             self._connection.sendall(data)
+
+
+def _identity(connection: socket.socket) -> tuple[int, int]:
+    """Of what its descriptor stands for.
+
+    Raises:
+        OSError: it was closed.
+    """
+    found = os.fstat(connection.fileno())
+    return found.st_dev, found.st_ino
 
 
 def _message(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from htcgrid_core.agent.workers.runtime_api import commands, invocation, request
 from htcgrid_core.agent.workers.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.workers.runtime_api.http import Connection, Request
 from htcgrid_core.codecs.outcomes import Outcome, encode_error
-from htcgrid_core.domain import metrics
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.metrics import Metrics
@@ -59,6 +59,7 @@ class Sandbox:
         count: told of answers to what it was not asked.
         parked: the connection that waits for the next task.
         ready: whether it has asked for one yet.
+        awaited_since: monotonic time since when it is expected to ask for a task, if there is one and it does not.
         trouble: a pipe from which is read why its package could not be unpacked here.
     """
 
@@ -77,6 +78,7 @@ class Sandbox:
     current: Invocation | None = None
     parked: Connection | None = None
     ready: bool = False
+    awaited_since: float = field(default_factory=time.monotonic)
     killed: TaskError | None = None
     load_error: TaskError | None = None
     connections: dict[int, Connection] = field(default_factory=dict)
@@ -152,6 +154,8 @@ class Sandbox:
 
     def add(self, chunk: Chunk) -> None:
         """Queue a chunk; a worker that waits is given its first task."""
+        if not self.queue:
+            self.awaited_since = time.monotonic()
         self.queue.append(Queued(chunk, 0, len(chunk.indexes)))
         self.go_on(was_parked=True)
 
@@ -178,6 +182,12 @@ class Sandbox:
         """Whether its process has ended, seen or not: it is given nothing then."""
         return os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def is_late(self, now: float) -> bool:
+        """Whether it has not asked for a task for too long: its first one, or the next one that there is."""
+        if self.ready and (self.current is not None or self.parked is not None or not self.queue):
+            return False
+        return now - (self.awaited_since if self.ready else self.begun_at) > limits.WORKER_START_SECONDS
+
     def give_back_unread(self) -> None:
         """A client that died while it waited has not begun the task that it was given just then."""
         now = self.current
@@ -196,6 +206,7 @@ class Sandbox:
     def _end(self, failed: bool, payload: bytes) -> None:
         now, self.current = self.current, None
         assert now is not None
+        self.awaited_since = time.monotonic()
         seconds = time.monotonic() - now.started
         index, attempt = now.chunk.indexes[now.position], now.chunk.attempts[now.position]
         printed = captured_output.take(self.stdout), captured_output.take(self.stderr)

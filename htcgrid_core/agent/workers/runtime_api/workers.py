@@ -17,7 +17,7 @@ from htcgrid_core.agent.workers.runtime_api.connections import READS_AT_ONCE, ac
 from htcgrid_core.agent.workers.runtime_api.http import Connection
 from htcgrid_core.agent.workers.runtime_api.sandbox import Sandbox
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
-from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain import metrics
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, LoadFailed, StartFailed, WorkerEvent, WorkerLost
@@ -263,7 +263,7 @@ class RuntimeApiWorkers:
         for sandbox in list(self._sandboxes.values()):
             captured_output.bound(sandbox.stdout)
             captured_output.bound(sandbox.stderr)
-            if not sandbox.ready and now - sandbox.begun_at > limits.WORKER_START_SECONDS and not sandbox.killed:
+            if sandbox.is_late(now) and not sandbox.killed:
                 self.kill(sandbox.slot, TOO_SLOW)
             for connection in late(sandbox.connections, now):
                 self._forget(sandbox, connection)
