@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from htcgrid_core.client.session_ids import session_id_of as session_id_of
     from htcgrid_core.client.task_errors import InvalidResult as InvalidResult
     from htcgrid_core.client.task_errors import WorkerCrashed as WorkerCrashed
+    from htcgrid_core.codecs.by_value import pickle_by_value as pickle_by_value
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
@@ -82,6 +83,7 @@ _HOMES = {
     "write_results": "htcgrid_core.client.result_files",
     "Progress": "htcgrid_core.client.progress",
     "Session": "htcgrid_core.client.session",
+    "pickle_by_value": "htcgrid_core.codecs.by_value",
     "SharedInput": "htcgrid_core.codecs.shared",
     "FunctionVersion": "htcgrid_core.domain.function",
     "SessionState": "htcgrid_core.domain.lifecycle",

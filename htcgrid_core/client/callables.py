@@ -31,11 +31,11 @@ def from_callable(
     Raises:
         InvalidInput: it cannot be pickled.
     """
-    import cloudpickle  # 15 ms, and references do not need it
+    from htcgrid_core.codecs.by_value import pickle_by_value  # 15 ms, and references do not need it
 
     name = f"{getattr(function, '__module__', None) or type(function).__module__}:{_qualname(function)}"
     try:
-        pickled = cloudpickle.dumps(function, protocol=5)
+        pickled = pickle_by_value(function)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever pickling the function's closure raises

@@ -132,9 +132,9 @@ def encode_pickle(value: Any) -> bytes:
         data = b""
     if data and b"__main__" not in data:
         return data
-    import cloudpickle  # 15 ms, and most payloads do not need it
+    from htcgrid_core.codecs.by_value import pickle_by_value  # 15 ms, and most payloads do not need it
 
-    return bytes(cloudpickle.dumps(value, protocol=5))
+    return pickle_by_value(value)
 
 
 decode_pickle: Callable[[bytes], Any] = pickle.loads

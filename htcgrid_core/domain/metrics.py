@@ -85,8 +85,8 @@ WORKER_VIOLATIONS: Final = Metric(
     "counter",
     "What workers said that was not theirs to say, by where: messages that are none; outcomes of tasks that they were "
     "not given, or that cannot be; a shared page that says what cannot be; connections of others to their ports; "
-    "answers to invocations that they were not given, or had answered; or that they said nothing for a minute of a task "
-    "that they had to run. The first three and the last cost the worker its life",
+    "answers to invocations that they were not given, or had answered; or that they said nothing for a minute of a "
+    "task that they had to run. The first three and the last cost the worker its life",
     {"what": ("message", "outcomes", "gauge", "connection", "answer", "silence")},
 )
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-import cloudpickle
 from prefect import Task
 from prefect.context import FlowRunContext, TagsContext, TaskRunContext
 from prefect.task_runners import TaskRunner
 
-from htcgrid_core import InvalidInput, RetryPolicy
+from htcgrid_core import InvalidInput, RetryPolicy, pickle_by_value
 from htcgrid_prefect.flow.run_context import related_resources, serialized_contexts, worker_settings
 from htcgrid_prefect.flow.run_identity import (
     LABEL_CHARACTERS,
@@ -136,7 +135,7 @@ class RemoteTasks:
         header = Header(
             task=task, related=related, nested=self._nested, level=level, surrounding=surrounding, **context
         )
-        return EngineCall(self._settings, cloudpickle.dumps(header))
+        return EngineCall(self._settings, pickle_by_value(header))
 
     def _own_options(self, task: Task[..., Any], is_bare: bool) -> dict[str, Any]:
         flow_run = FlowRunContext.get()
@@ -157,7 +156,7 @@ class RemoteTasks:
 
 def _pickled(task: Task[..., Any], surrounding: Surrounding) -> bytes:
     try:
-        return bytes(cloudpickle.dumps(surrounding))
+        return pickle_by_value(surrounding)
     except Exception as error:  # whatever pickling the user's objects raises
         raise _not_picklable(task, error) from error
 

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
-import cloudpickle
 from prefect import Task
 from prefect.client.schemas.objects import RunInput
 from prefect.futures import PrefectFuture, PrefectFutureList
 from prefect.task_runners import TaskRunner
 
-from htcgrid_core import Grid, InvalidInput, RetryPolicy, connect
+from htcgrid_core import Grid, InvalidInput, RetryPolicy, connect, pickle_by_value
 from htcgrid_prefect.flow.calls import Call
 from htcgrid_prefect.flow.concurrency_limits import limits_of
 from htcgrid_prefect.flow.dispatcher import Dispatcher
@@ -288,4 +287,4 @@ def _pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=5)
     except Exception:  # noqa: BLE001 - lambdas, local classes: AttributeError, PicklingError, TypeError by Python version
-        return bytes(cloudpickle.dumps(value))
+        return pickle_by_value(value)

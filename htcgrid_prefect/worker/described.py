@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import traceback
 
-import cloudpickle
 from prefect.client.schemas.objects import State
 
-from htcgrid_core import TaskError, TaskFailed
+from htcgrid_core import TaskError, TaskFailed, pickle_by_value
 from htcgrid_prefect.shared.compat import ResultRecord
 
 TRACEBACK_CHARACTERS = 16_000
@@ -17,7 +16,7 @@ def described_state(state: State[object]) -> bytes:
     """The state, pickled, with the type, text and traceback of its exception in the place of that."""
     raised = state.data.result if isinstance(state.data, ResultRecord) else state.data
     described = TaskFailed("", 0, _described(raised)) if isinstance(raised, BaseException) else None
-    return bytes(cloudpickle.dumps(state.model_copy(update={"data": described})))
+    return pickle_by_value(state.model_copy(update={"data": described}))
 
 
 def _described(error: BaseException) -> TaskError:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-import cloudpickle
 import prefect.task_engine
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateDetails
@@ -30,6 +29,7 @@ from prefect.task_engine import run_task_async, run_task_sync
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from htcgrid_core import pickle_by_value
 from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
 from htcgrid_prefect.shared.header import Header
 from htcgrid_prefect.shared.report import Report
@@ -107,13 +107,13 @@ class Engine:
         state, parts = self._base.copy().run(self._ended, call)
         described = described_state(state) if self._report_version and not state.is_completed() else b""
         try:
-            pickled = cloudpickle.dumps(state)
+            pickled = pickle_by_value(state)
         except BaseException as error:  # noqa: BLE001 - whatever pickling the user's objects raises
             if described:  # the flow cannot load what is nothing, and takes that
                 pickled = b""
             else:
                 state = self._unpicklable(state, error)
-                pickled = cloudpickle.dumps(state)
+                pickled = pickle_by_value(state)
         return Report(pickled, state.is_completed(), *RECORDER.kept(state, self._header.level), described, parts)
 
     def _ended(self, call: dict[str, Any]) -> tuple[State[Any], bytes]:
@@ -123,7 +123,7 @@ class Engine:
         stand_in = transactions.enter(self._surrounding)
         state = self._state_of(call)
         try:
-            return state, cloudpickle.dumps(transactions.parts_of(stand_in))
+            return state, pickle_by_value(transactions.parts_of(stand_in))
         except Exception as error:  # noqa: BLE001 - whatever pickling the user's objects raises
             message = f"what the task did in its transaction cannot leave the worker: {type(error).__name__}: {error}"
             details = StateDetails(
