@@ -25,15 +25,16 @@ class InvalidEvent(InvalidInput):
 
     Attributes:
         index: the event's place in the vector.
+        reason: why, without saying which.
     """
 
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(f"event {index} cannot be submitted: {reason}")
         self.index = index
-        self._reason = reason
+        self.reason = reason
 
     def __reduce__(self) -> tuple[object, ...]:
-        return InvalidEvent, (self.index, self._reason)
+        return InvalidEvent, (self.index, self.reason)
 
 
 class NotTabular(InvalidInput):

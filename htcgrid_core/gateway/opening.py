@@ -8,6 +8,7 @@ from htcgrid_core.domain.errors import AccessDenied, UnknownGrid
 from htcgrid_core.domain.extras import what_is_missing
 from htcgrid_core.domain.this_worker import this_worker
 from htcgrid_core.gateway.in_process import InProcessGateway
+from htcgrid_core.gateway.served import ServedGrid
 
 if TYPE_CHECKING:
     import boto3
@@ -29,6 +30,18 @@ def open_gateway(url: str, *, aws_session: boto3.Session | None = None) -> Gatew
     if url.split(":", 1)[0] == "aws":
         return InProcessGateway(_cloud_grid(url, aws_session))
     return InProcessGateway(_embedded_grid(url))
+
+
+def open_served(url: str) -> ServedGrid:
+    """A grid for a server to serve.
+
+    Raises:
+        UnknownGrid, AccessDenied, GridUnavailable, IncompatibleGrid: as for ``connect``.
+    """
+    gateway = open_gateway(url)
+    if not isinstance(gateway, InProcessGateway):
+        raise UnknownGrid(f"{url!r} is served already: give this server the grid itself, local:// or aws://")
+    return ServedGrid(gateway)
 
 
 def _embedded_grid(url: str) -> Deployment:
