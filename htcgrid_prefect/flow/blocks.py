@@ -78,6 +78,12 @@ class HTCGrid(Block):
             default=None, description="Whose credentials an aws:// grid is used with. None for those of its URL."
         )
 
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take what was pickled, maybe by a release that had fewer fields: those are as they are by default."""
+        super().__setstate__(state)
+        for name in type(self).model_fields.keys() - self.__dict__.keys():
+            self.__dict__[name] = type(self).model_fields[name].get_default(call_default_factory=True)
+
     def get_client(self) -> Grid:
         """A connection to the grid; a context manager.
 
