@@ -25,6 +25,8 @@ from tests.e2e.support import directory_of, fresh_grid
 
 SECONDS = float(os.environ.get("HTCGRID_CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("HTCGRID_CHAOS_SEED", "20261122"))
+MOST_ROUNDS = 3
+TOLD_BADLY = 10
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def url(told: Audience, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield url
 
 
-@pytest.mark.timeout(SECONDS + SETTLE_SECONDS + 150)
+@pytest.mark.timeout(MOST_ROUNDS * SECONDS + SETTLE_SECONDS + 150)
 def test_every_promise_holds_while_agents_and_submitters_are_killed(url: str, told: Audience, tmp_path: Path) -> None:
     print(f"HTCGRID_CHAOS_SEED={SEED}")  # shown if it fails
     directory = directory_of(url)
@@ -60,10 +62,13 @@ def test_every_promise_holds_while_agents_and_submitters_are_killed(url: str, to
             grid.wake()
 
         run = Run(url, grid, random.Random(SEED), tmp_path / "trace", keep, told)
-        run.disturb(monkey, SECONDS)
+        for _ in range(MOST_ROUNDS):  # a busy machine tells few in one
+            run.disturb(monkey, SECONDS)
+            if told.done.total() >= TOLD_BADLY:
+                break
         run.settle()
         run.assert_promises()
     run.assert_executions_agree(at_least=1000, workers=6)
     assert reconciler.killed >= 1, "no reconciler was killed"
-    assert told.done.total() >= 1, f"too little trouble with those who are told: {told.done}"
+    assert told.done.total() >= TOLD_BADLY, f"too little trouble with those who are told: {told.done}"
     assert min(monkey.done["kill"], monkey.done["stop"], run.done["submitter killed"]) >= 2, "too little chaos"
