@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from htcgrid_core.client.result_files import write_results as write_results
     from htcgrid_core.client.session import Session as Session
     from htcgrid_core.client.session_ids import session_id_of as session_id_of
+    from htcgrid_core.client.task_errors import InvalidResult as InvalidResult
+    from htcgrid_core.client.task_errors import WorkerCrashed as WorkerCrashed
     from htcgrid_core.codecs.by_value import pickle_by_value as pickle_by_value
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
@@ -74,6 +76,8 @@ _HOMES = {
     "format_of": "htcgrid_core.client.event_files",
     "Grid": "htcgrid_core.client.grid",
     "session_id_of": "htcgrid_core.client.session_ids",
+    "InvalidResult": "htcgrid_core.client.task_errors",
+    "WorkerCrashed": "htcgrid_core.client.task_errors",
     "result_format_of": "htcgrid_core.client.result_files",
     "results_as_json": "htcgrid_core.client.result_files",
     "write_results": "htcgrid_core.client.result_files",

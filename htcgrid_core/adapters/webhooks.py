@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -10,6 +11,7 @@ import ipaddress
 import json
 import socket
 import ssl
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,14 +48,26 @@ def send(destination: Destination, event: dict[str, Any], now: float) -> Answer:
     }
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     connection = _connection(host, port, address, is_tls=is_tls)
+    # A socket's own time limit begins anew at each byte, of which an answer may have many.
+    hurry = threading.Timer(TIMEOUT_SECONDS, _break_off, [connection])
+    hurry.start()
     try:
         connection.request("POST", path, body, headers)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return Answer(Heard.LATER, f"{host} did not answer: {type(error).__name__}: {error}")
     finally:
+        hurry.cancel()
         connection.close()
     return _answer(host, status)
+
+
+def _break_off(connection: http.client.HTTPConnection) -> None:
+    """Whoever waits for an answer waits no more."""
+    found = connection.sock
+    if found is not None:
+        with contextlib.suppress(OSError):  # it is closed already
+            found.shutdown(socket.SHUT_RDWR)
 
 
 def signature(key: bytes, event_id: str, now: float, body: bytes) -> dict[str, str]:

@@ -23,6 +23,7 @@ class AgentIdentity:
 class AgentSettings:
     """An agent's times, in seconds.
 
+    ``longest_task_seconds``: that a task may take, whatever its session allows: an agent's own time may be short.
     ``look_seconds``: between looks at whether a ring of the doorbell means that a session here was cancelled; infinite
     where no ring can mean that, since nobody rings from another machine.
     """
@@ -33,4 +34,5 @@ class AgentSettings:
     poll_seconds: float = limits.AGENT_POLL_SECONDS
     drain_grace_seconds: float = limits.DRAIN_GRACE_SECONDS
     stuck_seconds: float = limits.STUCK_SECONDS
+    longest_task_seconds: float = float("inf")
     look_seconds: float = LOOK_SECONDS

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from itertools import islice
+from typing import Any
 
 from htcgrid_core.client.session import Session
 from htcgrid_core.domain.errors import SessionNotFound
@@ -18,6 +25,7 @@ class Maps:
 
     def add(self, session: Session) -> None:
         """One more."""
+        self._sessions = [known for known in self._sessions if not known.is_known_to_have_ended]
         self._sessions.append(session)
 
     def cancel(self) -> None:
@@ -34,3 +42,48 @@ class Maps:
 
     def _own(self) -> list[Session]:
         return list(self._sessions) if os.getpid() == self._pid else []
+
+
+def buffered(
+    executor: Executor,
+    function: Callable[..., Any],
+    iterables: Sequence[Iterable[Any]],
+    size: int,
+    deadline: float | None,
+) -> Iterator[Any]:
+    """A map that makes its first ``size`` calls now, and one more for each result that is taken.
+
+    Args:
+        deadline: monotonic time until which the last result has to be there; None for ever.
+    """
+    arguments = zip(*iterables, strict=False)
+    calls = deque(executor.submit(function, *args) for args in islice(arguments, size))
+    return _results(weakref.ref(executor), function, arguments, calls, deadline)
+
+
+def _results(
+    executor: weakref.ref[Executor],
+    function: Callable[..., Any],
+    arguments: Iterator[tuple[Any, ...]],
+    calls: deque[Future[Any]],
+    deadline: float | None,
+) -> Iterator[Any]:
+    try:
+        while calls:
+            if (alive := executor()) is not None and (args := next(arguments, None)) is not None:
+                calls.append(alive.submit(function, *args))
+            del alive
+            args = None
+            yield _taken(calls.popleft(), None if deadline is None else deadline - time.monotonic())
+    finally:
+        for call in calls:
+            call.cancel()
+
+
+def _taken(call: Future[Any], timeout: float | None) -> Any:
+    """A call's result; nothing keeps it, and a call that is not waited for any more is cancelled."""
+    try:
+        return call.result(timeout)
+    finally:
+        call.cancel()
+        del call

@@ -9,8 +9,7 @@ from typing import Any
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.task_errors import exception_of
 from htcgrid_core.codecs.outcomes import Outcome
-from htcgrid_core.codecs.tasks import TaskPage, task_of
-from htcgrid_core.codecs.values import DECODERS
+from htcgrid_core.codecs.tasks import TaskPage, result_of, task_of
 from htcgrid_core.domain.errors import GRID_FAILURES, InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
@@ -51,7 +50,6 @@ def map_results(session: Session, deadline: float | None) -> Iterator[Any]:
             raise
 
     try:
-        decode = DECODERS[session.spec.codec]
         for page in pages():
             for outcome in page.outcomes:
                 early[outcome.index] = outcome
@@ -59,7 +57,7 @@ def map_results(session: Session, deadline: float | None) -> Iterator[Any]:
                     if due.failed:
                         raise exception_of(session.id, task_of(session.spec, due))
                     turn += 1
-                    yield decode(due.payload)  # and nothing here keeps what it gives away
+                    yield result_of(session.spec, due)  # and nothing here keeps what it gives away
         if turn < session.progress().total:
             raise exception_of(session.id, TaskOutcome(turn, TaskState.CANCELLED))
     finally:

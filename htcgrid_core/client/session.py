@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from htcgrid_core.client.progress import Progress, progress_of
-from htcgrid_core.client.task_errors import CANCELLED_ERROR, failure_of
+from htcgrid_core.client.task_errors import failure_of
 from htcgrid_core.client.waiting import ended_within, new_patience, problems
 from htcgrid_core.codecs.outcomes import decode_error
 from htcgrid_core.codecs.tasks import TaskPage, decoded, task_of
@@ -20,7 +20,6 @@ from htcgrid_core.domain.errors import (
     InvalidInput,
     SessionFailed,
     SessionNotFinished,
-    TaskFailed,
     WaitTimeout,
 )
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
@@ -88,6 +87,11 @@ class Session:
     def done(self) -> bool:
         """Whether the session has ended."""
         return self._record.ended or self._refresh().ended
+
+    @property
+    def is_known_to_have_ended(self) -> bool:
+        """Whether the session has ended, as of the last look; this one looks at nothing."""
+        return self._record.ended
 
     def wait(self, timeout: float | None = None, *, progress: bool = False) -> Progress:
         """Wait until the session has ended, in whatever state.
@@ -174,15 +178,15 @@ class Session:
             if outcome is not None and not outcome.failed:
                 yield decode(outcome.payload)
                 continue
-            error = CANCELLED_ERROR if outcome is None else decode_error(outcome.payload, signed=codec == "pickle")
-            failure = TaskFailed(self.id, index, error)
+            error = None if outcome is None else decode_error(outcome.payload, signed=codec == "pickle")
+            failure = failure_of(self.id, index, error)
             if errors == "raise":
                 raise failure
             yield failure
 
     def _failure(self) -> SessionFailed:
         found = self._patience.read(lambda: list(islice(self._tasks(TaskState.FAILED), limits.FIRST_ERRORS)))
-        failures = [failure_of(self.id, task) for task in found]
+        failures = [failure_of(self.id, task.index, task.error) for task in found]
         return SessionFailed(self.id, self._record.state, self._record.reason, failures)
 
     def raise_for_state(self) -> None:

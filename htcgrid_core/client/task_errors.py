@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor
+from pickle import PicklingError
+
 from htcgrid_core.domain.errors import TaskFailed
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 
@@ -10,14 +13,30 @@ _set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a de
 CANCELLED_ERROR = TaskError("Cancelled", "its session ended before it did")
 
 
-def failure_of(session_id: str, task: TaskOutcome) -> TaskFailed:
-    """A task that failed or was cancelled, as an error."""
-    return TaskFailed(session_id, task.index, task.error or CANCELLED_ERROR)
+class WorkerCrashed(TaskFailed, BrokenExecutor):
+    """A task whose worker's process has ended under it, or whose agents have."""
+
+
+class InvalidResult(TaskFailed, PicklingError):
+    """A task whose result cannot be encoded, or is too large."""
+
+
+_KINDS: dict[str, type[TaskFailed]] = {
+    "WorkerCrashed": WorkerCrashed,
+    "AgentLost": WorkerCrashed,
+    "InvalidResult": InvalidResult,
+}
+
+
+def failure_of(session_id: str, index: int, error: TaskError | None) -> TaskFailed:
+    """A task that failed or was cancelled (None), as an error that users of ``concurrent.futures`` know, too."""
+    error = error or CANCELLED_ERROR
+    return _KINDS.get(error.type, TaskFailed)(session_id, index, error)
 
 
 def exception_of(session_id: str, task: TaskOutcome) -> BaseException:
     """What the callable raised, with the worker's traceback as its cause; TaskFailed if that is not to be had."""
-    failure = failure_of(session_id, task)
+    failure = failure_of(session_id, task.index, task.error)
     exception = failure.error.exception
     if exception is None:
         return failure

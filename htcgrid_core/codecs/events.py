@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from htcgrid_core.codecs.shared import note_into, stop_noting
+from htcgrid_core.codecs.shared import note_into, noting, stop_noting
 from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain.errors import InvalidEvent
 
@@ -43,6 +43,17 @@ def encoded(codec: str, events: Iterable[Any]) -> Iterator[EncodedEvent]:
             shared.clear()
         else:
             yield data
+
+
+def encoded_by(encode: Callable[[Any], bytes], event: Any) -> EncodedEvent:
+    """One event, by itself.
+
+    Raises:
+        BaseException: whatever ``encode`` raises.
+    """
+    with noting() as shared:
+        data = encode(event)
+    return SharingEvent(data, tuple(sorted(shared))) if shared else data
 
 
 def _invalid(index: int, codec: str, error: BaseException) -> InvalidEvent:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Final
 
 from htcgrid_core.codecs.outcomes import Outcome, decode_error
 from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionSpec
+
+NOT_LOADED: Final = (
+    "task {index} has completed, and this is raised where its pickled result is loaded. Of a class of __main__ with "
+    "__slots__, also by dataclass(slots=True), instances cannot be loaded: put the class into a module"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +47,16 @@ def decoded(spec: SessionSpec, found: TaskPage | TaskOutcome) -> Iterator[TaskOu
 
 
 def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "") -> TaskOutcome:
-    """An outcome as a user sees it, decoded."""
+    """An outcome as a user sees it, decoded.
+
+    Raises:
+        Exception: whatever loading a pickled result raises.
+    """
     return TaskOutcome(
         index=outcome.index,
         state=TaskState.FAILED if outcome.failed else TaskState.COMPLETED,
         attempts=outcome.attempt,
-        result=None if outcome.failed else DECODERS[spec.codec](outcome.payload),
+        result=None if outcome.failed else result_of(spec, outcome),
         error=decode_error(outcome.payload, signed=spec.codec == "pickle") if outcome.failed else None,
         agent=agent,
         started_at=outcome.started,
@@ -53,3 +64,17 @@ def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "") -> TaskOutcome
         stdout=outcome.stdout,
         stderr=outcome.stderr,
     )
+
+
+def result_of(spec: SessionSpec, outcome: Outcome) -> Any:
+    """What a COMPLETED task returned.
+
+    Raises:
+        Exception: whatever loading a pickled result raises, with a note that this is what raised it.
+    """
+    try:
+        return DECODERS[spec.codec](outcome.payload)
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # an exception's own class may forbid it
+            error.add_note(NOT_LOADED.format(index=outcome.index))
+        raise

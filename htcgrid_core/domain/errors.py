@@ -145,7 +145,7 @@ class TaskFailed(GridError):
         return f"{text}\n{printable(self.error.traceback.rstrip())}" if self.error.traceback else text
 
     def __reduce__(self) -> tuple[object, ...]:
-        return TaskFailed, (self.session_id, self.index, self.error)
+        return type(self), (self.session_id, self.index, self.error)
 
 
 class SessionFailed(GridError):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
-from joblib.parallel import ParallelBackendBase, SequentialBackend
+from joblib.parallel import ParallelBackendBase
 
 from htcgrid_core.client.connect import connect
 from htcgrid_core.client.executor import GridExecutor
 from htcgrid_core.client.grid import Grid
+from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.joblib_backend.setup import Setup, run_in
 from htcgrid_core.joblib_backend.sharing import SharedArrays
 
-# What joblib passes to every backend's ``configure``; only max_nbytes means something on a grid.
-JOBLIB_OPTIONS = ("context", "inner_max_num_threads", "mmap_mode", "prefer", "require", "temp_folder", "verbose")
+# What joblib passes to every backend's ``configure``, or its own take, and means nothing on a grid.
+JOBLIB_OPTIONS = ("context", "idle_worker_timeout", "mmap_mode", "prefer", "require", "temp_folder", "verbose")
 DEFAULT_PRE_DISPATCH = "2*n_jobs"  # of joblib and of scikit-learn
 IN_FLIGHT_PER_SLOT = 256  # enough calls at once that the grid can bundle them, few enough to hold
 AGENT_START_SECONDS = 5.0
@@ -29,10 +32,13 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
 
     Args:
         url: the grid's URL; None for ``HTCGRID_URL``.
-        options: as for ``grid.submit``: pool, priority, retry, task_timeout, labels and so on.
+        inner_max_num_threads: that libraries begin in each call; None for the cores of a slot.
+        options: as for ``grid.submit``: pool, priority, retry, task_timeout, labels and so on; and joblib's
+            ``initializer``, called with ``initargs`` once in each worker process.
     """
 
     supports_retrieve_callback = True  # and so generators and timeouts
+    supports_inner_max_num_threads = True
     default_n_jobs = -1
 
     def __init__(
@@ -50,6 +56,7 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
         self._call_options: dict[str, Any] = {}
         self._max_nbytes: int | None = None
         self._arrays: SharedArrays | None = None
+        self._setup: SharedInput | None = None
 
     # Before a call
 
@@ -74,25 +81,25 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
             InvalidInput: an option is no good.
             UnknownGrid, GridUnavailable: from ``connect``.
         """
-        own = {name: value for name, value in options.items() if name not in JOBLIB_OPTIONS}
+        own = {name: value for name, value in {**self._options, **options}.items() if name not in JOBLIB_OPTIONS}
+        initializer, initargs = own.pop("initializer", None), tuple(own.pop("initargs", ()))
+        setup = Setup(initializer, initargs, self.inner_max_num_threads)
+        setup.check()
         url = own.pop("url", self._url)
         if self._grid is None or url != self._url:
             self._url, self._grid = url, connect(url)
         self.parallel = parallel
         self._max_nbytes = max_nbytes
-        self._call_options = {"name": "joblib", **self._options, **own}
+        self._call_options = {"name": "joblib", **own}
         if "token" in self._call_options:
             raise InvalidInput("the calls of a Parallel may become several sessions, which cannot share a token")
         self._grid.check_calls(self._call_options)
         if str(parallel.pre_dispatch).replace(" ", "") == DEFAULT_PRE_DISPATCH:
             parallel.pre_dispatch = f"{IN_FLIGHT_PER_SLOT}*n_jobs"
         jobs = self.effective_n_jobs(n_jobs)
+        self._setup = self._grid.put(setup, codec="pickle") if setup.is_needed else None
         self._begin()
         return jobs
-
-    def get_nested_backend(self) -> tuple[Any, None]:
-        """What ``Parallel`` is inside of a task: sequential, since a slot is one core."""
-        return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
     # The calls
 
@@ -100,8 +107,10 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
         """Run one batch of joblib's calls as a task."""
         assert self._executor is not None
         assert self._arrays is not None
-        func.items = self._arrays.replaced(func.items)
-        future = self._executor.submit(_run, func)
+        if self._setup is None:
+            future = self._executor.submit_encoded(_run, partial(self._arrays.encoded, func))
+        else:
+            future = self._executor.submit_encoded(run_in, partial(self._arrays.encoded, self._setup, func))
         if callback is not None:
             future.add_done_callback(callback)
         return future
@@ -147,5 +156,5 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
 
 
 def _run(batch: Callable[[], list[Any]]) -> list[Any]:
-    """The one function of all tasks, so that they share sessions."""
+    """The one function of all tasks that need no more, so that they share sessions."""
     return batch()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from tests.bench.case import Case
-from tests.bench.sections import efficiency, granularity, million, roundtrip, sustained, throughput
+from tests.bench.sections import arrays, efficiency, granularity, million, roundtrip, sustained, throughput
 
 SECTIONS: dict[str, ModuleType] = {
     "throughput": throughput,
@@ -15,6 +15,7 @@ SECTIONS: dict[str, ModuleType] = {
     "granularity": granularity,
     "sustained": sustained,
     "efficiency": efficiency,
+    "arrays": arrays,
 }
 
 

@@ -28,6 +28,9 @@ class Sizes:
     sustained_session_tasks: int = 1_000
     sustained_slots: int = 13_000
     efficiency_rounds: int = 60
+    products: int = 24
+    shared_calls: int = 40
+    shared_array_mib: int = 16
 
 
 FULL = Sizes()
@@ -45,4 +48,7 @@ QUICK = Sizes(
     sustained_session_tasks=100,
     sustained_slots=1_300,
     efficiency_rounds=4,
+    products=6,
+    shared_calls=8,
+    shared_array_mib=4,
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tests.bench.case import Case
 from tests.bench.comparison import Comparison, Source, Target
+from tests.bench.sections import arrays as arrays_section
 from tests.bench.sections import efficiency as efficiency_section
 
 HEARTBEAT_S = 5.0
@@ -45,6 +46,11 @@ SUSTAINED = (
     ("submit_ms_p50", "submit() of a session returns, p50, ms", None),
     ("submit_late_ms_max", "submit() called after it was due, max, ms", None),
 )
+ARRAYS = (
+    ("products_s", "joblib, products of arrays in all slots, s", Target("at most", 1.2)),
+    ("shared_s", "joblib, calls that share arrays in a dictionary, s", Target("at most", 2.0)),
+    ("shared_memory_mib", "the same, growth of all processes' memory, MiB", None),
+)
 EFFICIENCY = {"constant 1 s": 0.95, "lognormal, mean 1 s": 0.90, "1 s, 1% take 10 s": 0.90}
 
 PEERS = tuple(RATE)
@@ -57,7 +63,7 @@ SUBMIT = "grid.submit"
 
 def comparisons() -> list[Comparison]:
     """All rows, in the order of the table."""
-    return [*throughput(), *roundtrip(), *million(), *granularity(), *sustained(), *efficiency()]
+    return [*throughput(), *roundtrip(), *million(), *granularity(), *sustained(), *efficiency(), *arrays()]
 
 
 def throughput() -> Iterator[Comparison]:
@@ -136,6 +142,13 @@ def efficiency() -> Iterator[Comparison]:
         for kind, share in EFFICIENCY.items():
             source = Source(Case("efficiency", subject), kind, label=str(fleet))
             yield Comparison(f"share of the ideal, {kind}", source, None, Target("at least", share))
+
+
+def arrays() -> Iterator[Comparison]:
+    """joblib's calls are not to be slower for what a worker's libraries do, nor for arrays that calls share."""
+    grid, loky = (Case("arrays", subject) for subject in arrays_section.SUBJECTS)
+    for metric, what, target in ARRAYS:
+        yield Comparison(what, Source(grid, metric), Source(loky, metric), target)
 
 
 def _at_least(bounds: Mapping[str, float], peer: str) -> Target | None:

@@ -446,7 +446,7 @@ def test_agents_that_cannot_be_started_any_more_fail_what_waits(
 ) -> None:
     executor = grid.executor()
     future = executor.submit(handlers.pass_first, 1, str(gate))
-    eventually(lambda: executor._batches, "it is sent, so that only its watcher knows of it")
+    eventually(lambda: executor._calls.batches, "it is sent, so that only its watcher knows of it")
 
     def cannot() -> None:
         raise GridUnavailable("no agent can be started")

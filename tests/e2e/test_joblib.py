@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 import pytest
 from joblib import Parallel, delayed, parallel_config
 
 import htcgrid_core.joblib_backend  # noqa: F401 - registers the backend
-from htcgrid_core import Grid, InvalidInput, SessionState, SharedInput, TaskFailed, UnknownGrid, connect
+from htcgrid_core import Grid, InvalidInput, SessionState, TaskFailed, UnknownGrid, connect
 from tests.e2e.support import eventually, fresh_grid, run_script
 
 
@@ -60,17 +59,6 @@ def wait_at(gate: Path, number: int) -> int:
     while number and not gate.exists():
         time.sleep(0.01)
     return number
-
-
-def where(_: int) -> tuple[str, int, list[int]]:
-    """The backend inside of a task, how many jobs it would run, and what it makes of calls."""
-    backend = joblib.parallel.get_active_backend()[0]
-    return type(backend).__name__, joblib.effective_n_jobs(-1), Parallel(n_jobs=4)(delayed(square)(n) for n in range(3))
-
-
-def read_only_sum(array: Any) -> tuple[float, bool, int]:
-    """What a task sees of an array, and in which process."""
-    return float(array.sum()), bool(array.flags.writeable), os.getpid()
 
 
 def sessions_named(grid: Grid, name: str) -> list[Any]:
@@ -195,40 +183,12 @@ def test_an_endless_iterable_is_not_read_to_its_end(url: str) -> None:
 
 
 @pytest.mark.usefixtures("on_grid")
-def test_nested_calls_are_sequential_inside_of_a_task() -> None:
-    assert Parallel()(delayed(where)(n) for n in range(2)) == [("SequentialBackend", 1, [0, 1, 4])] * 2
-
-
-@pytest.mark.usefixtures("on_grid")
 def test_a_managed_parallel_is_used_again_also_after_an_error() -> None:
     with Parallel() as parallel:
         assert parallel(delayed(square)(n) for n in range(3)) == [0, 1, 4]
         with pytest.raises(ValueError, match="13"):
             parallel(delayed(refuse)(n) for n in (13, 13))
         assert parallel(delayed(square)(n) for n in range(3)) == [0, 1, 4]
-
-
-def test_a_large_array_is_stored_once_and_read_only(url: str, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = []
-    put = Grid.put
-
-    def noted(self: Grid, value: Any, **how: Any) -> SharedInput:
-        stored.append(value.nbytes)
-        return put(self, value, **how)
-
-    monkeypatch.setattr(Grid, "put", noted)
-    large, small = np.ones(500_000), np.ones(10)
-    with parallel_config(backend="htcgrid", url=url):
-        results = Parallel()(delayed(read_only_sum)(array) for array in [large, small] * 10)
-    assert {result[:2] for result in results} == {(500_000.0, False), (10.0, True)}
-    assert stored == [large.nbytes]
-
-
-def test_sharing_may_be_switched_off(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Grid, "put", lambda *_, **__: pytest.fail("it was stored"))
-    with parallel_config(backend="htcgrid", url=url, max_nbytes=None):
-        ((total, writeable, _),) = Parallel()([delayed(read_only_sum)(np.ones(500_000))])
-    assert (total, writeable) == (500_000.0, True)
 
 
 def test_bad_options_are_told_at_once(url: str) -> None:

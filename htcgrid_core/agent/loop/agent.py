@@ -127,6 +127,11 @@ class Agent:
         return len(self._state.leases)
 
     @property
+    def claims_under_way(self) -> int:
+        """Claims that have not been answered."""
+        return self._claims.under_way
+
+    @property
     def slots(self) -> int:
         """Tasks that it can run at once."""
         return self._workers.slots

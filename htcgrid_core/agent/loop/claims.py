@@ -205,8 +205,15 @@ class Claims:
     def _spec_of(self, record: SessionRecord) -> SessionSpec:
         spec = self._specs.get(record.spec)
         if spec is None:
-            spec = self._specs.put(record.spec, record.parsed_spec())
+            spec = self._specs.put(record.spec, self._limited(record.parsed_spec()))
         return spec
+
+    def _limited(self, spec: SessionSpec) -> SessionSpec:
+        """With this agent's own limit of a task's time."""
+        longest = self._state.settings.longest_task_seconds
+        if (spec.task_timeout_seconds or float("inf")) <= longest:
+            return spec
+        return spec.model_copy(update={"task_timeout_seconds": longest})
 
     # Beginning
 

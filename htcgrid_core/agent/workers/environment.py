@@ -27,7 +27,7 @@ PYTHON_VARIABLES = (
 )  # fmt: skip
 PASSED_PREFIXES = (
     "LC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_", "NUMEXPR_", "NUMBA_", "RAYON_", "POLARS_",
-    "TORCH_", "XLA_", "JAX_", "CUDA_",
+    "TORCH_", "XLA_", "JAX_", "CUDA_", "LOKY_",
 )  # fmt: skip
 KEPT_PREFIXES = ("POLARS_CLOUD_",)  # which begins so too, but logs in somewhere
 URL_VARIABLE = "HTCGRID_URL"  # of the grid that a client connects to where no URL is given

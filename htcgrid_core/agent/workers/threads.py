@@ -16,6 +16,7 @@ BY_THEMSELVES = (
     "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
     "NPROC",  # XLA, and so JAX
+    "LOKY_MAX_CPU_COUNT",  # joblib, and so scikit-learn with n_jobs=-1: of processes and threads
     "SLURM_CPUS_ON_NODE",  # DuckDB, which has no variable of its own, takes it for the size of the machine
 )  # fmt: skip
 VARIABLES = (OPENMP, *AS_OPENMP, *BY_THEMSELVES)

@@ -210,6 +210,18 @@ def _told_early(seed: int) -> list[str]:
     return Run(seed, make_tell=_tell_before_the_end).simulate()
 
 
+def _marked_early(seed: int) -> list[str]:
+    """A mark is told before the session has come to it."""
+    with patch.object(telling, "is_at", lambda _mark, _counters: True):
+        return Run(seed).simulate()
+
+
+def _unmarked(seed: int) -> list[str]:
+    """No mark is ever taken for reached."""
+    with patch.object(telling, "is_at", lambda _mark, _counters: False):
+        return Run(seed).simulate()
+
+
 def _registered_last(seed: int) -> list[str]:
     """The outbox is written after the session, and not again."""
 
@@ -249,5 +261,7 @@ MUTANTS: dict[str, Callable[[int], list[str]]] = {
     "another event at each try": _told_anew,
     "no second try of a message": _without_retries,
     "outbox written after the session": _registered_last,
+    "mark told before it is reached": _marked_early,
+    "mark never told": _unmarked,
 }
 """Each runs one seed of a broken grid, which raises once the fault shows."""

@@ -17,7 +17,7 @@ from htcgrid_core.testing.simulator.faults import FaultyPort
 from htcgrid_core.testing.simulator.invariants import Violated
 from htcgrid_core.testing.simulator.world import World
 
-QUEUE = "queue"
+QUEUE, MARK = "queue", 50
 OVER = Answer(Heard.NEVER, "TaskTimedOut")
 
 
@@ -80,7 +80,10 @@ class Outside:
         """Messages in the queue."""
         for event in events:
             data = event["data"]
-            self._check(data)
+            if event["type"].endswith(".progress"):
+                self._check_mark(data)
+            else:
+                self._check(data)
             self.times += 1
             before = self.heard.setdefault(event["id"], data)
             if before != data:
@@ -102,11 +105,26 @@ class Outside:
         if told != row[1:] and not may_be_earlier:
             raise Violated(f"S13: {data['session']} is {row[1:]} and was told as {told}")
 
+    def _check_mark(self, data: dict[str, Any]) -> None:
+        """What is told of progress was true, and still is: counters only grow."""
+        row = (
+            self.database.connection()
+            .execute("SELECT submitted_at, completed, failed FROM sessions WHERE id = ?", (data["session"],))
+            .fetchone()
+        )
+        told = (data["completed"], data["failed"])
+        is_at = sum(told) * 100 >= MARK * data["total"]
+        if data["submitted_at"] == row[0] and not (is_at and told[0] <= row[1] and told[1] <= row[2]):
+            raise Violated(f"S13: {data['session']} has {row[1:]} and was told to be at {data}")
+
     def check_end(self, session_id: str, token: str, connection: sqlite3.Connection) -> None:
         """After the settle time: an ended session's recipients have been told its state."""
         (state,) = connection.execute("SELECT state FROM sessions WHERE id = ?", (session_id,)).fetchone()
-        if not any(data["session"] == session_id and data["state"] == state for data in self.heard.values()):
+        heard = [data for data in self.heard.values() if data["session"] == session_id]
+        if not any(data["state"] == state for data in heard if "mark" not in data):
             raise Violated(f"S13: {session_id} is {state}, and the queue was not told")
+        if state == SessionState.COMPLETED and not any(data.get("mark") == MARK for data in heard):
+            raise Violated(f"S13: {session_id} is {state}, and the queue was not told that it came to {MARK} %")
         task = self.tasks[token]
         if task.stops_at > self.world.now and task.ended_as != state:
             raise Violated(f"S13: {session_id} is {state}, and its task was told {task.ended_as or 'nothing'}")

@@ -41,7 +41,7 @@ from htcgrid_core.testing.simulated_workers import Pretence, SimulatedWorkers
 from htcgrid_core.testing.simulator.calls import SimulatedCalls
 from htcgrid_core.testing.simulator.faults import FaultRates, FaultyPort
 from htcgrid_core.testing.simulator.invariants import Invariants, Violated, error_type
-from htcgrid_core.testing.simulator.outside import QUEUE, FaultyMessenger, Outside
+from htcgrid_core.testing.simulator.outside import MARK, QUEUE, FaultyMessenger, Outside
 from htcgrid_core.testing.simulator.planes import MemoryBlobs, SimulatedDoorbell, SimulatedQueue
 from htcgrid_core.testing.simulator.world import Crash, VirtualClock, World
 
@@ -114,7 +114,9 @@ class Run:
         self.store = self.make_store(self.database)
         self.outbox = self.make_outbox(self.database)
         self.outside = Outside(self.world, self.database)
-        self.outbox.put_destination(Destination(name=QUEUE, target="arn:aws:sqs:eu-west-1:123456789012:ends"))
+        self.outbox.put_destination(
+            Destination(name=QUEUE, target="arn:aws:sqs:eu-west-1:123456789012:ends", progress=(MARK,))
+        )
         self.blobs = self.make_blobs()
         self.queue = SimulatedQueue(self.world, self.rates)
         self.doorbell = SimulatedDoorbell(self.world, self.rates)

@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 FUNCTIONS = 256
 FUNCTIONS_BYTES = 64 << 20
-SHARED_INPUTS = 8
+SHARED_INPUTS = 256
 SHARED_INPUTS_BYTES = 512 << 20
 # Of a worker's memory_mb, which is for its tasks.
 FUNCTIONS_PART = 16

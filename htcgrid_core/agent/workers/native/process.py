@@ -21,6 +21,7 @@ from htcgrid_core.agent.workers.native import wire
 from htcgrid_core.agent.workers.native.assignments import Assignments
 from htcgrid_core.agent.workers.native.hearing import load_error_in, outcomes_in, waits_in
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind, gauge_memory
+from htcgrid_core.agent.workers.pidfd import open_pidfd
 from htcgrid_core.codecs.frames import NOT_FRAMED
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
@@ -123,7 +124,7 @@ class Process:
             undo.callback(popen.kill)
             gauge = Gauge(gauge_fd)
             # The socket's end is not enough: a handler may have forked and kept it open.
-            pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
+            pidfd = open_pidfd(popen.pid)
             undo.pop_all()
         ours.setblocking(False)
         return cls(slot, popen, ours, gauge, stdout, stderr, surroundings(function), pidfd, _begun_at=begun_at)

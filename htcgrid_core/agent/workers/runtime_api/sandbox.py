@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.launch import TROUBLE_VARIABLE
+from htcgrid_core.agent.workers.pidfd import open_pidfd
 from htcgrid_core.agent.workers.runtime_api import commands, invocation, requests
 from htcgrid_core.agent.workers.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.workers.runtime_api.http import Connection, Request
@@ -115,7 +116,7 @@ class Sandbox:
                 pass_fds=(told,),
                 start_new_session=True,
             )
-            pidfd = os.pidfd_open(popen.pid) if hasattr(os, "pidfd_open") else -1
+            pidfd = open_pidfd(popen.pid)
             undo.pop_all()
         return cls(slot, function, ended, count, popen, listener, stdout, stderr, trouble, pidfd)
 
