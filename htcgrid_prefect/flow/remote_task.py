@@ -22,6 +22,7 @@ from htcgrid_prefect.flow.run_identity import (
     run_labels,
 )
 from htcgrid_prefect.flow.state_events import StateEvents
+from htcgrid_prefect.flow.storage import with_storage
 from htcgrid_prefect.flow.transactions import TransactionAround, transaction_around
 from htcgrid_prefect.shared.header import Header
 from htcgrid_prefect.shared.report import Level
@@ -117,11 +118,12 @@ class RemoteTasks:
         tags = frozenset(task.tags) | frozenset(TagsContext.get().current_tags)
         events = StateEvents(task, current_flow_run_id(), tags, related)
         is_bare = self._engine == "grid"
+        sent = task if is_bare else with_storage(task)
         try:
             if is_bare:
                 function: BareCall | EngineCall = BareCall(task.fn, task.isasync)
             else:
-                function = self._engine_call(task, level, related, surrounding)
+                function = self._engine_call(sent, level, related, surrounding)
         except Exception as error:  # whatever pickling the user's objects raises
             raise _not_picklable(task, error) from error
         options = {**self._options, **self._own_options(task, is_bare)}
