@@ -13,6 +13,7 @@ from prefect.context import FlowRunContext, TagsContext, TaskRunContext
 from prefect.task_runners import TaskRunner
 
 from htcgrid_core import InvalidInput, RetryPolicy, pickle_by_value
+from htcgrid_prefect.flow.lineage import Lineage
 from htcgrid_prefect.flow.run_context import related_resources, serialized_contexts, worker_settings
 from htcgrid_prefect.flow.run_identity import (
     LABEL_CHARACTERS,
@@ -45,6 +46,7 @@ class RemoteTask:
         options: of the grid's session.
         named_only: whether every parameter may be passed by its name.
         limits: names of the concurrency limits of its tags.
+        lineage: of the assets that its calls take and make.
         transaction: that its calls are made in, if any.
     """
 
@@ -56,6 +58,7 @@ class RemoteTask:
     options: Mapping[str, Any]
     named_only: bool
     limits: tuple[str, ...]
+    lineage: Lineage
     transaction: TransactionAround | None = None
 
     @property
@@ -128,7 +131,8 @@ class RemoteTasks:
             raise _not_picklable(task, error) from error
         options = {**self._options, **self._own_options(task, is_bare)}
         limits = self._limits_of(tags) if tags else ()
-        return RemoteTask(task, function, is_bare, level, events, options, named_only(task), limits, transaction)
+        named, lineage = named_only(task), Lineage(task)
+        return RemoteTask(task, function, is_bare, level, events, options, named, limits, lineage, transaction)
 
     def _engine_call(
         self, task: Task[..., Any], level: Level, related: list[dict[str, str]], surrounding: Surrounding | None

@@ -1,4 +1,4 @@
-"""What is sent to workers leaves its secrets behind: Prefect's own ``include_secrets=False`` keeps them in the pickle."""
+"""What is sent to workers leaves its secrets behind, which Prefect's ``include_secrets=False`` keeps in the pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a task's results are stored, as workers are sent it: blocks are loaded here, since workers have no API to ask."""
+"""Where a task's results are stored, as workers are sent it: blocks are loaded here, since workers have no API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def with_storage(task: Task[..., Any]) -> Task[..., Any]:
     policy = task.cache_policy
     if isinstance(policy, CachePolicy) and policy.key_storage is not None:
         storage = policy.key_storage
-        if isinstance(storage, str) and len(storage.split("/")) != 2:  # noqa: PLR2004 - a path, as Prefect tells them apart
+        if isinstance(storage, str) and storage.count("/") != 1:  # a path, as Prefect tells them apart
             storage = Path(storage)
         sent.cache_policy = copy.copy(policy)
         sent.cache_policy.key_storage = _loaded(task, storage, "cache policy's key storage")
@@ -48,14 +48,14 @@ def _loaded(task: Task[..., Any], storage: Any, what: str) -> Any:
     if isinstance(storage, Path):
         return storage
     try:
-        return without_secrets(resolve_result_storage(storage, _sync=True))
+        return without_secrets(resolve_result_storage(storage, _sync=True))  # type: ignore[call-arg]  # see Prefect's async_dispatch
     except Exception as error:  # whatever the block's class raises, or the API
         raise _not_loaded(task, f"its {what} {storage!r}", error) from error
 
 
 def _default(task: Task[..., Any]) -> Any:
     try:
-        return without_secrets(get_default_result_storage(_sync=True))
+        return without_secrets(get_default_result_storage(_sync=True))  # type: ignore[call-arg]  # likewise
     except Exception as error:  # whatever the block's class raises, or the API
         name = get_current_settings().results.default_storage_block
         what = f"the result storage {name!r}, which PREFECT_DEFAULT_RESULT_STORAGE_BLOCK names,"
