@@ -31,11 +31,15 @@ def _chain(key: str) -> None:
         return sum(rows)
 
     @materialize(Asset(key=f"{key}/report"), asset_deps=[Asset(key=f"{key}/template")])
-    def report() -> None:
-        return None
+    def report(number: int) -> int:
+        return number
 
-    loaded: Any = load.submit([clean.submit(extract.submit())])  # type: ignore[list-item, arg-type]
-    report.submit(wait_for=[loaded]).wait()
+    raw: Any = extract.submit()
+    cleaned: Any = clean.submit(raw)
+    rows: Any = [cleaned]
+    loaded: Any = load.submit(rows)
+    last: Any = report
+    last.submit(1, wait_for=[loaded]).wait()
 
 
 def _maps(key: str) -> None:
