@@ -172,27 +172,3 @@ def test_proxies_of_a_manager_need_its_key(pool: Executor) -> None:
     """The key is of this process; multiprocessing gives it to its own children alone."""
     with Manager() as manager, pytest.raises(AuthenticationError):
         pool.submit(append, manager.list(), 3).result(GUARD_SECONDS)
-
-
-def test_a_class_of_main_with_slots_fails_and_says_so(grid_url: str, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import dataclasses, sys\n"
-        "from htcgrid_core import connect\n"
-        "@dataclasses.dataclass(slots=True)\n"
-        "class Point:\n"
-        "    x: int\n"
-        "def make(x):\n"
-        "    return Point(x)\n"
-        "with connect(sys.argv[1]) as grid, grid.executor() as pool:\n"
-        "    for found in (lambda: pool.submit(make, 1).result(), lambda: next(pool.map(make, [1]))):\n"
-        "        try:\n"
-        "            print(found())\n"
-        "        except AttributeError as error:\n"
-        "            print(*error.__notes__)\n"
-    )
-    done = run_script(script, grid_url)
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2, done.stderr
-    for line in lines:
-        assert line == "Point(x=1)" or "put the class into a module" in line  # as cloudpickle's release has it
