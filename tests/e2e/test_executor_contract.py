@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, InvalidResult, TaskFailed, WorkerCrashed
-from tests.e2e.support import GUARD_SECONDS, eventually, run_script
+from tests.e2e.support import GUARD_SECONDS, eventually
 
 
 class Result:
