@@ -78,6 +78,12 @@ class HTCGrid(Block):
             default=None, description="Whose credentials an aws:// grid is used with. None for those of its URL."
         )
 
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """What the release before has pickled says nothing of the fields that came since."""
+        super().__setstate__(state)
+        for name, field in type(self).model_fields.items():
+            vars(self).setdefault(name, field.get_default(call_default_factory=True, validated_data={}))
+
     def get_client(self) -> Grid:
         """A connection to the grid; a context manager.
 
