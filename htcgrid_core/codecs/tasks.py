@@ -13,10 +13,7 @@ from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionSpec
 
-NOT_LOADED: Final = (
-    "task {index} has completed, and this is raised where its pickled result is loaded. Of a class of __main__ with "
-    "__slots__, also by dataclass(slots=True), instances cannot be loaded: put the class into a module"
-)
+NOT_LOADED: Final = "task {index} has completed, and this is raised where its pickled result is loaded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,10 +79,10 @@ class HTCGrid(Block):
         )
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """What the release before has pickled says nothing of the fields that came since."""
+        """Take what was pickled, maybe by a release that had fewer fields: those are as they are by default."""
         super().__setstate__(state)
-        for name, field in type(self).model_fields.items():
-            vars(self).setdefault(name, field.get_default(call_default_factory=True, validated_data={}))
+        for name in type(self).model_fields.keys() - self.__dict__.keys():
+            self.__dict__[name] = type(self).model_fields[name].get_default(call_default_factory=True)
 
     def get_client(self) -> Grid:
         """A connection to the grid; a context manager.

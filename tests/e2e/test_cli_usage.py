@@ -71,7 +71,7 @@ def test_every_command_of_a_group_does_so_too(shell: CommandLine, group: str, co
 def test_every_command_refuses_a_url_that_nobody_knows(shell: CommandLine, command: str) -> None:
     arguments = {
         "submit": ["mine.square", "--range", "1"], "logs": ["s-123456", "0"], "up": [], "down": [], "agent": [],
-        "sessions": [], "load": [], "reconcile": [], "doctor": [],
+        "sessions": [], "load": [], "reconcile": [], "doctor": [], "events": ["--since", "1h"],
     }.get(command, ["s-123456"])  # fmt: skip
     ran = shell.call(command, *arguments, "--url", "local://grid")
     assert (ran.code, ran.out) == (2, "")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, InvalidResult, TaskFailed, WorkerCrashed
-from tests.e2e.support import GUARD_SECONDS, eventually
+from tests.e2e.support import GUARD_SECONDS, eventually, run_script
 
 
 class Result:
@@ -172,3 +172,20 @@ def test_proxies_of_a_manager_need_its_key(pool: Executor) -> None:
     """The key is of this process; multiprocessing gives it to its own children alone."""
     with Manager() as manager, pytest.raises(AuthenticationError):
         pool.submit(append, manager.list(), 3).result(GUARD_SECONDS)
+
+
+def test_a_class_of_main_with_slots_comes_back_as_it_is(grid_url: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import dataclasses, sys\n"
+        "from htcgrid_core import connect\n"
+        "@dataclasses.dataclass(slots=True)\n"
+        "class Point:\n"
+        "    x: int\n"
+        "def make(x):\n"
+        "    return Point(x)\n"
+        "with connect(sys.argv[1]) as grid, grid.executor() as pool:\n"
+        "    print(pool.submit(make, 1).result(), next(pool.map(make, [2])))\n"
+    )
+    done = run_script(script, grid_url)
+    assert done.stdout == "Point(x=1) Point(x=2)\n", done.stderr

@@ -75,13 +75,13 @@ def recording(
         for name, value in account.environment.items():
             patch.setenv(name, value)
         try:
-            _live(grid)
+            _live(grid, file)
             yield Recording(grid, file)
         finally:
             grid.end()
 
 
-def _live(grid: CloudUnderTest) -> None:
+def _live(grid: CloudUnderTest, file: Path) -> None:
     """Every component does all that it can do."""
     agent, operator = ({"HTCGRID_TEST_COMPONENT": component} for component in ("agent", "operator"))
     _dead_letters(grid)
@@ -99,6 +99,7 @@ def _live(grid: CloudUnderTest) -> None:
     options = ("--health", "0")
     agents = [grid.start_agent("--pool", pool, *options, slots=2, **agent) for pool in ("default", *POOLS)]
     grid.call("tests.infra.submitting", HTCGRID_TEST_COMPONENT="submitter")
+    _early_messages(grid, file)
     _dead_letters(grid)
     assert grid.run("reconcile", **agent).returncode == 0
     for process in agents:
@@ -108,6 +109,26 @@ def _live(grid: CloudUnderTest) -> None:
     expired, unused = map(int, grid.call("tests.infra.reconciling", **agent).split())
     assert expired > 0
     assert unused > 0
+
+
+def _early_messages(grid: CloudUnderTest, file: Path) -> None:
+    """One in each queue that comes long before its time, as after a retry's delay, so that its agent hides it."""
+    cloud = open_cloud(parse_aws(grid.url))
+    urls = {getattr(cloud.parameter.queues[pool], priority) for pool in POOLS for priority in PRIORITIES}
+    sqs, due = grid.account.sqs(), cloud.plane.clock.now() + 3600.0
+    for pool in POOLS:
+        queues = cloud.parameter.queues[pool]
+        for priority in PRIORITIES:
+            hint = Hint("s-early", "00000000", not_before=due, priority=priority)
+            sqs.send_message(QueueUrl=getattr(queues, priority), MessageBody=messages.write(hint))
+        sqs.send_message(QueueUrl=queues.normal, MessageBody=messages.BELL)
+    cloud.close()
+
+    def hidden() -> bool:
+        made = calls.recorded(file)
+        return {call.named["QueueUrl"] for call in made if call.operation.startswith("ChangeMessageVisibility")} >= urls
+
+    eventually(hidden, "an early message of each queue is hidden")
 
 
 def _dead_letters(grid: CloudUnderTest) -> None:
