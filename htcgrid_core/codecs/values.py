@@ -142,8 +142,8 @@ def encode_pickle(value: Any) -> bytes:
 
 def _names_what_goes_by_value(data: bytes) -> bool:
     """Whether a pickle may name something of a module that its user wants sent by value."""
-    cloudpickle = sys.modules.get("cloudpickle")  # whoever has registered one has loaded it
-    names = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()
+    # Whoever has registered one has loaded it. Another thread may be about to, and has registered none then.
+    names = getattr(sys.modules.get("cloudpickle"), "list_registry_pickle_by_value", tuple)()
     return any(name.encode() in data for name in names)
 
 

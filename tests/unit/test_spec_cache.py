@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -84,4 +85,9 @@ def test_modules_registered_to_go_by_value() -> None:
         assert b"CodeType" in encode_pickle([there]), "also inside of an event, or of what is shared"
     finally:
         cloudpickle.unregister_pickle_by_value(module)
+    assert b"CodeType" not in encode_pickle([there])
+
+
+def test_a_module_that_another_thread_is_still_loading_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cloudpickle", types.ModuleType("cloudpickle"))
     assert b"CodeType" not in encode_pickle([there])
