@@ -12,7 +12,7 @@ import json
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -143,7 +143,7 @@ def encode_pickle(value: Any) -> bytes:
 def _names_what_goes_by_value(data: bytes) -> bool:
     """Whether a pickle may name something of a module that its user wants sent by value."""
     # Whoever has registered one has loaded it. Another thread may be about to, and has registered none then.
-    names = getattr(sys.modules.get("cloudpickle"), "list_registry_pickle_by_value", tuple)()
+    names: Iterable[str] = getattr(sys.modules.get("cloudpickle"), "list_registry_pickle_by_value", tuple)()
     return any(name.encode() in data for name in names)
 
 
