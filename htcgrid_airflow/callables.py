@@ -38,14 +38,13 @@ def held_within(value: Any) -> Any:
     return changed_within(value, held)
 
 
-def portable_within(value: Any) -> Any:
+def called_within(value: Any) -> Any:
     """The value, with callables unwrapped again, to be sent along."""
-    return changed_within(value, lambda one: portable(one.function) if isinstance(one, Held) else one)
+    return changed_within(value, lambda one: one.function if isinstance(one, Held) else one)
 
 
-def portable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same callable, to be sent by value if it is defined in a DAG file, which no worker can import."""
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
-    if module is not None and module.__name__.startswith(DAG_MODULE_PREFIX):
-        cloudpickle.register_pickle_by_value(module)
-    return function
+def send_dag_files_along() -> None:
+    """Have functions, classes and objects of the DAG files that are loaded here sent by value: no worker has these."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(DAG_MODULE_PREFIX) and getattr(module, "__name__", "") == name:
+            cloudpickle.register_pickle_by_value(module)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
 
 from htcgrid_airflow.bound_call import BoundCall
-from htcgrid_airflow.callables import held_within, portable, portable_within
+from htcgrid_airflow.callables import called_within, held_within, send_dag_files_along
 from htcgrid_airflow.nested import fetched
 from htcgrid_airflow.operators.submit import HTCGridSubmitOperator
 from htcgrid_airflow.vectors import events_of
@@ -57,11 +57,12 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, wait and collect."""
-        self.op_args, self.op_kwargs = (portable_within(fetched(given)) for given in (self.op_args, self.op_kwargs))
+        self.op_args, self.op_kwargs = (called_within(fetched(given)) for given in (self.op_args, self.op_kwargs))
         return HTCGridSubmitOperator.execute(self, context)
 
     def submit(self, grid: Grid, context: Context, token: str) -> Session:
         """A call of the function for each item."""
+        send_dag_files_along()
         how: dict[str, Any] = {
             "kind": self.tasks_format,
             "options": self.tasks_options,
@@ -74,7 +75,7 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
         options = self.options(grid, context, token)
         options.pop("on_progress")
         options["retry"] = options["retry"] or RetryPolicy()
-        return grid.submit_calls(portable(self.python_callable), calls, options)
+        return grid.submit_calls(self.python_callable, calls, options)
 
 
 def htcgrid_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_airflow import settings
 from htcgrid_airflow.attempt import Opened
-from htcgrid_airflow.callables import Held, held, portable
+from htcgrid_airflow.callables import Held, held, send_dag_files_along
 from htcgrid_airflow.collect import MANIFEST_KEY, check_result, collect, manifest_of
 from htcgrid_airflow.hooks import Priority
 from htcgrid_airflow.lineage import lineage_of, parents_of
@@ -210,9 +210,10 @@ class HTCGridSubmitOperator(SessionOwner):
 
     def submit(self, grid: Grid, context: Context, token: str) -> Session:
         """Submit the whole vector under a token."""
+        send_dag_files_along()
         function = self.function
         return grid.submit(
-            portable(function.function) if isinstance(function, Held) else function,
+            function.function if isinstance(function, Held) else function,
             events_of(
                 self.tasks,
                 kind=self.tasks_format,

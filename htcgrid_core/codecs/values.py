@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -121,7 +122,9 @@ PICKLE_BEGIN = b"\x80\x05"  # what encode_pickle writes begins with, and cloudpi
 
 
 def encode_pickle(value: Any) -> bytes:
-    """Pickle; what the receiver could not import (``__main__``, lambdas, local classes) goes by value.
+    """Pickle; what the receiver could not import goes by value.
+
+    That is ``__main__``, lambdas, local classes, and modules given to ``cloudpickle.register_pickle_by_value``.
 
     Raises:
         Exception: whatever the object's own pickling raises.
@@ -130,11 +133,18 @@ def encode_pickle(value: Any) -> bytes:
         data = pickle.dumps(value, protocol=5)
     except Exception:  # noqa: BLE001 - lambdas, local classes: AttributeError, PicklingError, TypeError by Python version
         data = b""
-    if data and b"__main__" not in data:
+    if data and b"__main__" not in data and not _names_what_goes_by_value(data):
         return data
     from htcgrid_core.codecs.by_value import pickle_by_value  # 15 ms, and most payloads do not need it
 
     return pickle_by_value(value)
+
+
+def _names_what_goes_by_value(data: bytes) -> bool:
+    """Whether a pickle may name something of a module that its user wants sent by value."""
+    # Whoever has registered one has loaded it. Another thread may be about to, and has registered none then.
+    names: Iterable[str] = getattr(sys.modules.get("cloudpickle"), "list_registry_pickle_by_value", tuple)()
+    return any(name.encode() in data for name in names)
 
 
 decode_pickle: Callable[[bytes], Any] = pickle.loads

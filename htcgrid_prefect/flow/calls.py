@@ -12,6 +12,7 @@ from prefect.utilities.callables import parameters_to_args_kwargs
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.inputs import futures_in, with_results, with_states
 from htcgrid_prefect.flow.remote_task import RemoteTask
+from htcgrid_prefect.shared.lineage import with_assets
 
 
 @dataclass(slots=True, eq=False)
@@ -56,5 +57,6 @@ class Call:
             if self.remote_task.named_only:  # looking at the signature takes longer than sending the call
                 return run_id.bytes, (), parameters
             return run_id.bytes, *parameters_to_args_kwargs(self.remote_task.task.fn, parameters)
+        assets = self.remote_task.lineage.upstream(run_id, self.parameters, self.wait_for, self.dependencies)
         states = with_states(list(self.wait_for)) if self.wait_for else None
-        return run_id, with_states(self.parameters), states, self.dependencies
+        return run_id, with_states(self.parameters), with_assets(states, assets), self.dependencies

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
+from uuid import UUID
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import UpstreamTaskError
@@ -20,6 +21,7 @@ from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.in_flight import InFlightSession
 from htcgrid_prefect.flow.reattach import Reattachment
 from htcgrid_prefect.flow.remote_task import RemoteTask
+from htcgrid_prefect.flow.state_events import Change
 from htcgrid_prefect.flow.upstream import UpstreamLatch, is_done
 from htcgrid_prefect.flow.watcher import Watcher
 from htcgrid_prefect.shared.sink import Sink
@@ -116,6 +118,10 @@ class Dispatcher:
         if ended:
             self._watcher.cancelled(ended, "all its futures were cancelled")
         return bool(ended)
+
+    def crashed(self, remote_task: RemoteTask, run_id: UUID, state: State[Any]) -> None:
+        """Tell the API of a run that did not complete after all."""
+        self.sink.put(remote_task.events.of(run_id, [Change.to(state)]), ())
 
     def close(self, reason: str) -> None:
         """Cancel what has not ended, report it, and stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -89,8 +90,9 @@ class HTCGridFuture(PrefectTaskRunFuture[R]):
             raise TimeoutError(f"Task run {self.task_run_id} did not complete within {timeout} seconds")
         raise_if_flow_run_suspension_requested()
         if self._state is None and isinstance(self._settled, bytes) and self._group.is_bare:
-            bare: R = self._group.value(self._settled)  # without a State around it
-            return bare
+            with contextlib.suppress(Exception):  # whatever loading it raises: its state says so
+                bare: R = self._group.value(self._settled)  # without a State around it
+                return bare
         state = self._final_state
         assert state is not None, "it has ended"
         result: R = state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]

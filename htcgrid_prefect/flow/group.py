@@ -32,6 +32,7 @@ class Group(Generic[F]):
         condition: one for all futures of a runner; notified when any was settled.
         cancel: ends those of the given futures that have not ended; whether it ended any.
         run: the one task run that stands for all of them, if that is how they are reported.
+        crashed: told of a run whose result turns out not to be loadable, which the API has as Completed.
     """
 
     remote_task: RemoteTask
@@ -39,6 +40,7 @@ class Group(Generic[F]):
     condition: threading.Condition
     cancel: Callable[[list[F]], bool]
     run: MapRun | None = None
+    crashed: Callable[[UUID, State[Any]], object] = lambda _run_id, _state: None
     _first_id: int = field(default_factory=lambda: new_run_id().int)
     _kept_ids: dict[int, UUID] = field(default_factory=dict)
 
@@ -82,7 +84,9 @@ class Group(Generic[F]):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever loading the user's objects raises
             message = f"the task's result cannot be loaded here: {type(error).__name__}: {error}"
-            return Crashed(message=message, state_details=self.details(index))
+            state: State[Any] = Crashed(message=message, state_details=self.details(index))
+            self.crashed(self.run_id(index), state)
+            return state
         if not self.is_bare:
             assert isinstance(loaded, State), "workers report states"
             return loaded

@@ -13,6 +13,7 @@ from prefect.context import FlowRunContext, TagsContext, TaskRunContext
 from prefect.task_runners import TaskRunner
 
 from htcgrid_core import InvalidInput, RetryPolicy, pickle_by_value
+from htcgrid_prefect.flow.lineage import Lineage
 from htcgrid_prefect.flow.run_context import related_resources, serialized_contexts, worker_settings
 from htcgrid_prefect.flow.run_identity import (
     LABEL_CHARACTERS,
@@ -22,6 +23,7 @@ from htcgrid_prefect.flow.run_identity import (
     run_labels,
 )
 from htcgrid_prefect.flow.state_events import StateEvents
+from htcgrid_prefect.flow.storage import with_storage
 from htcgrid_prefect.flow.transactions import TransactionAround, transaction_around
 from htcgrid_prefect.shared.header import Header
 from htcgrid_prefect.shared.report import Level
@@ -44,6 +46,7 @@ class RemoteTask:
         options: of the grid's session.
         named_only: whether every parameter may be passed by its name.
         limits: names of the concurrency limits of its tags.
+        lineage: of the assets that its calls take and make.
         transaction: that its calls are made in, if any.
     """
 
@@ -55,6 +58,7 @@ class RemoteTask:
     options: Mapping[str, Any]
     named_only: bool
     limits: tuple[str, ...]
+    lineage: Lineage
     transaction: TransactionAround | None = None
 
     @property
@@ -117,16 +121,18 @@ class RemoteTasks:
         tags = frozenset(task.tags) | frozenset(TagsContext.get().current_tags)
         events = StateEvents(task, current_flow_run_id(), tags, related)
         is_bare = self._engine == "grid"
+        sent = task if is_bare else with_storage(task)
         try:
             if is_bare:
                 function: BareCall | EngineCall = BareCall(task.fn, task.isasync)
             else:
-                function = self._engine_call(task, level, related, surrounding)
+                function = self._engine_call(sent, level, related, surrounding)
         except Exception as error:  # whatever pickling the user's objects raises
             raise _not_picklable(task, error) from error
         options = {**self._options, **self._own_options(task, is_bare)}
         limits = self._limits_of(tags) if tags else ()
-        return RemoteTask(task, function, is_bare, level, events, options, named_only(task), limits, transaction)
+        named, lineage = named_only(task), Lineage(task)
+        return RemoteTask(task, function, is_bare, level, events, options, named, limits, lineage, transaction)
 
     def _engine_call(
         self, task: Task[..., Any], level: Level, related: list[dict[str, str]], surrounding: Surrounding | None

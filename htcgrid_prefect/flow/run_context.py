@@ -13,6 +13,7 @@ from prefect.events.schemas.events import RelatedResource
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from htcgrid_prefect.flow.secrets import without_secrets
 from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
 from htcgrid_prefect.shared.header import flow_function
 
@@ -24,16 +25,20 @@ def serialized_contexts() -> dict[str, Any]:
     """The contexts that the call is made in, without settings and without secrets."""
     flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
     deployment_id = current_deployment_id.get()
-    of_flow_run = flow_run.serialize(include_secrets=False) if flow_run else {}
+    of_flow_run = without_secrets(flow_run.serialize(include_secrets=False)) if flow_run else {}
     if of_flow_run.get("flow") is not None:
-        of_flow_run["flow"] = without_function(of_flow_run["flow"])
+        of_flow_run = {**of_flow_run, "flow": without_function(of_flow_run["flow"])}
     return {
         "flow_run": of_flow_run,
-        "task_run": {**task_run.serialize(include_secrets=False), "parameters": {}} if task_run else {},
+        "task_run": _of_task_run(task_run) if task_run else {},
         "tags": tuple(sorted(TagsContext.get().current_tags)),
         "deployment_id": str(deployment_id) if deployment_id else None,
         "deployment_parameters": current_deployment_parameters.get(),
     }
+
+
+def _of_task_run(context: TaskRunContext) -> dict[str, Any]:
+    return {**without_secrets(context.serialize(include_secrets=False)), "parameters": {}}
 
 
 def without_function(flow: Flow[..., Any]) -> Flow[..., Any]:
@@ -41,6 +46,7 @@ def without_function(flow: Flow[..., Any]) -> Flow[..., Any]:
     light = copy.copy(flow)
     light.fn = flow_function
     vars(light).pop("__wrapped__", None)  # the function once more
+    light.result_storage = without_secrets(flow.result_storage)
     light.task_runner = ThreadPoolTaskRunner()  # type: ignore[assignment]  # Prefect types its own runners so
     for hooks in [name for name in vars(light) if name.endswith("_hooks")]:
         setattr(light, hooks, [])

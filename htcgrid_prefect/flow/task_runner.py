@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
 from collections.abc import Iterable, Mapping
@@ -246,6 +247,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
             level = self._level(is_map)
             remote_task = self._remote_tasks.of(task, level)
         group: Group[HTCGridFuture[Any]] = Group(remote_task, size, dispatcher.completions.condition, dispatcher.cancel)
+        group.crashed = functools.partial(dispatcher.crashed, remote_task)
         if level == "session" and size:
             group.run = MapRun(remote_task.events, task.name, size, dispatcher.sink)
         return [HTCGridFuture(group, index) for index in range(size)]

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import prefect.task_engine
+from prefect.assets import Asset
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateDetails
 from prefect.context import (
@@ -32,6 +33,7 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from htcgrid_core import pickle_by_value
 from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
 from htcgrid_prefect.shared.header import Header
+from htcgrid_prefect.shared.lineage import assets_in
 from htcgrid_prefect.shared.report import Report
 from htcgrid_prefect.shared.transaction import Surrounding
 from htcgrid_prefect.worker import transactions
@@ -80,6 +82,7 @@ class Engine:
         # A flow of the release before says neither.
         self._report_version: int = getattr(header, "report_version", 0)
         self._surrounding: Surrounding | None = getattr(header, "surrounding", None)
+        self._upstream_assets: dict[UUID, set[Asset]] = {}  # of the call that runs
         self._flow_run: FlowRunContext | None = None
         self._task_run: TaskRunContext | None = None
         self._loop = worker.loop if header.task.isasync else None
@@ -103,6 +106,7 @@ class Engine:
     def run(self, run_id: UUID, parameters: dict[str, Any], wait_for: Any, dependencies: Any) -> Report:
         """Run one call; what its task raises is in the state that it reports."""
         RECORDER.begin(self._related)
+        wait_for, self._upstream_assets = assets_in(wait_for)
         call = {"task_run_id": run_id, "parameters": parameters, "wait_for": wait_for, "dependencies": dependencies}
         state, parts = self._base.copy().run(self._ended, call)
         described = described_state(state) if self._report_version and not state.is_completed() else b""
@@ -150,7 +154,12 @@ class Engine:
         with contextlib.ExitStack() as stack:
             if self._flow_run is not None:
                 runner = stack.enter_context(self._nested.duplicate())
-                update = {"task_runner": runner, "run_results": {}, "task_run_dynamic_keys": {}}
+                update = {
+                    "task_runner": runner,
+                    "run_results": {},
+                    "task_run_dynamic_keys": {},
+                    "task_run_assets": dict(self._upstream_assets),
+                }
                 stack.enter_context(self._flow_run.model_copy(update=update))
             if self._task_run is not None:
                 stack.enter_context(self._task_run.model_copy())

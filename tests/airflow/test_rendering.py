@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
-from htcgrid_airflow.callables import Held, held_within, portable_within
+from htcgrid_airflow.callables import Held, called_within, held_within
 from htcgrid_airflow.collect import collect
 from htcgrid_airflow.decorators import HTCGridDecoratedOperator
 from htcgrid_airflow.operators import HTCGridCancelOperator, HTCGridResultsOperator, HTCGridSubmitOperator
@@ -139,6 +139,35 @@ def test_a_serialized_dag_does_not_name_its_folder() -> None:
     assert found[0] == found[1] == ["book.scale", "book.scale", [[1], "book.scale"], {"g": {"deep": ["book.scale"]}}]
 
 
+def test_what_a_dag_file_defines_is_sent_along(grid_url: str) -> None:
+    """Functions, classes and their objects: as what all calls share, inside of that, and as items."""
+    name = "unusual_prefix_" + "c" * 40 + "_book"
+    module = sys.modules.setdefault(name, ModuleType(name))
+    source = """
+from dataclasses import dataclass
+
+@dataclass
+class Trade:
+    n: int
+
+def scale(n): return 2 * n
+def price(trade, f, more, desk): return f(trade.n) + more["deep"][0](trade.n) + desk.n
+def lone(trade): return trade.n
+"""
+    exec(source, module.__dict__)
+    scale, trade = module.__dict__["scale"], module.__dict__["Trade"]
+    trades = [trade(1), trade(2)]
+    more = {"deep": [scale]}
+    step = decorated(grid_url, module.__dict__["price"], "trade", trades, f=scale, more=more, desk=trade(100))
+    assert step.execute(Step().context()) == [104, 108]
+    abroad = decorated(grid_url, lambda n, f: f(n), "n", [1, 2], scale)
+    assert abroad.execute(Step().context()) == [2, 4]
+    submit = HTCGridSubmitOperator(
+        task_id="t", grid=grid_url, function=module.__dict__["lone"], tasks=trades, result="inline"
+    )
+    assert submit.execute(Step().context()) == [1, 2]
+
+
 def test_callables_inside_of_arguments_arrive(grid_url: str) -> None:
     step = decorated(grid_url, lambda n, f, g: f(n) + g["deep"][0](n), "n", [-1, 2], abs, g={"deep": [abs]})
     assert step.execute(Step().context()) == [2, 4]
@@ -147,7 +176,7 @@ def test_callables_inside_of_arguments_arrive(grid_url: str) -> None:
 def test_what_holds_no_callable_is_the_same_object() -> None:
     value = {"a": [1, (2, 3)]}
     assert held_within(value) is value
-    assert portable_within(held_within([len]))[0] is len
+    assert called_within(held_within([len]))[0] is len
 
 
 # Typed results

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 from prefect import flow, runtime, task
+from prefect.exceptions import CrashedRun
 
 from htcgrid_core import TaskFailed
 from htcgrid_prefect import HTCGridTaskRunner
-from tests.prefect.support import told
+from tests.prefect.support import states, told
 
 
 class OfTwo(Exception):
@@ -50,3 +52,38 @@ def test_it_is_failed_with_type_text_and_traceback(shared_grid_url: str, how: st
     assert isinstance(raised, TaskFailed)
     assert (raised.error.type, raised.error.message) == (how, text)
     assert "in raises" in raised.error.traceback
+
+
+class OnlyThere:
+    """A result that can be loaded in its worker alone."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _only_in, (os.getpid(),)
+
+
+def _only_in(pid: int) -> OnlyThere:
+    if os.getpid() != pid:
+        raise LookupError("another process")
+    return OnlyThere()
+
+
+@pytest.mark.parametrize("engine", ["prefect", "grid"])
+def test_a_result_that_cannot_be_loaded_is_crashed_here_and_on_the_server(shared_grid_url: str, engine: Any) -> None:
+    """As soon as somebody asks for it: until then nobody knows."""
+
+    @task
+    def unloadable() -> OnlyThere:
+        return OnlyThere()
+
+    @flow(task_runner=HTCGridTaskRunner(shared_grid_url, engine=engine))
+    def book() -> tuple[str, Any]:
+        future: Any = unloadable.submit()
+        for _ in range(2):
+            with pytest.raises(CrashedRun, match="cannot be loaded here: LookupError: another process"):
+                future.result()
+        return str(runtime.flow_run.id), future.state
+
+    flow_run_id, state = book()
+    assert state.name == "Crashed"
+    (run,) = told(flow_run_id, {"Crashed": 1})
+    assert [found["name"] for found in states(run)][-2:] == ["Completed", "Crashed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from htcgrid_core.client.callables import is_sent_by_name
 from htcgrid_core.client.spec_cache import SPECS_KNOWN, SpecCache
+from htcgrid_core.codecs.values import encode_pickle
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 
@@ -80,5 +82,12 @@ def test_modules_registered_to_go_by_value() -> None:
     cloudpickle.register_pickle_by_value(module)
     try:
         assert not is_sent_by_name(there)
+        assert b"CodeType" in encode_pickle([there]), "also inside of an event, or of what is shared"
     finally:
         cloudpickle.unregister_pickle_by_value(module)
+    assert b"CodeType" not in encode_pickle([there])
+
+
+def test_a_module_that_another_thread_is_still_loading_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cloudpickle", types.ModuleType("cloudpickle"))
+    assert b"CodeType" not in encode_pickle([there])

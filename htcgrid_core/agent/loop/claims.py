@@ -257,9 +257,9 @@ class Claims:
             self._commits.isolate(leased)
         elif bundle.crashes >= limits.CRASH_LIMIT:
             text = f"{bundle.crashes} agents ended or vanished while they held this task"
-            state.slots.fail_finally(leased, TaskError("AgentLost", text))
+            leased.fail_finally(TaskError("AgentLost", text), state.plane.clock.now())
         elif leased.corrupt:
-            state.slots.fail_finally(leased, TaskError("CorruptPayload", leased.corrupt))
+            leased.fail_finally(TaskError("CorruptPayload", leased.corrupt), state.plane.clock.now())
         elif has_suspect:  # both were claimed at once: see _wants_work
             self._commits.isolate(leased)
         else:

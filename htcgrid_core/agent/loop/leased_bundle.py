@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from htcgrid_core.codecs.outcomes import Outcome, Outcomes, decode_error
+from htcgrid_core.codecs.outcomes import Outcome, Outcomes, decode_error, encode_error
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Child
 from htcgrid_core.domain.errors import GridError
 from htcgrid_core.domain.lease import LeaseClock
 from htcgrid_core.domain.log_context import LogContext
+from htcgrid_core.domain.task_error import TaskError
 from htcgrid_core.ports.bundle_queue import Message
 from htcgrid_core.ports.worker import FunctionRef
 from htcgrid_core.services.claim import Work
@@ -127,6 +128,26 @@ class LeasedBundle:
         for outcome in outcomes:
             if not (outcome.failed and self._retried(outcome)):
                 self.outcomes.append(outcome)
+
+    def fail(
+        self, index: int, error: TaskError, now: float, seconds: float = 0.0, stdout: str = "", stderr: str = ""
+    ) -> None:
+        """A task failed without its worker saying so.
+
+        Args:
+            now: wall clock.
+            seconds: how long it ran.
+        """
+        alone = Outcomes()
+        attempt = self.work.bundle.attempt(index)
+        alone.append(Outcome(index, True, attempt, now - seconds, seconds, encode_error(error), stdout, stderr))
+        self.ended(alone)
+
+    def fail_finally(self, error: TaskError, now: float) -> None:
+        """No attempt can help: every task is FAILED."""
+        for index in self.work.bundle.indexes:
+            attempts = self.work.bundle.attempt(index) - 1
+            self.outcomes.append(Outcome(index, True, attempts, now, 0.0, encode_error(error), "", ""))
 
     def _retried(self, outcome: Outcome) -> bool:
         failures = self.work.bundle.failures.get(outcome.index, 0) + 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
+from htcgrid_core.agent.loop.lending import Lending, Wait
 from htcgrid_core.agent.loop.task_durations import TaskDurations
-from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
+from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.breaker import Breaker
 from htcgrid_core.domain.outcome import TaskError
@@ -34,39 +35,18 @@ class DispatchedChunk:
     pending: set[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A task that waits for sessions of its own grid.
-
-    Attributes:
-        index: of the task in its session.
-        session_ids: what it waits for.
-    """
-
-    serial: int
-    index: int
-    session_ids: frozenset[str]
-
-
 class Slots:
-    """What runs where.
-
-    Behind the slots are as many that are lent: one for each task that waits for sessions of this grid, and only to
-    tasks of these, or tasks that wait likewise would soon fill them, too.
-    """
+    """What runs where: on the agent's own slots, and on those that are lent (lending.py)."""
 
     def __init__(self, workers: WorkerPool, clock: Clock) -> None:
         self.durations = TaskDurations()
         self._workers = workers
         self._clock = clock
         self._idle: deque[int] = deque(range(workers.slots))
-        self._lent_idle: list[int] = list(range(2 * workers.slots - 1, workers.slots - 1, -1))
+        self._lending = Lending(workers.slots, clock)
         self._queued: list[list[int]] = [[] for _ in range(2 * workers.slots)]  # serials of each slot's chunks
-        self._waits: dict[int, Wait] = {}  # by slot
-        self._unneeded_at: dict[int, float] = {}  # monotonic time since when a lent slot's worker runs nothing
         self._resting: dict[int, float] = {}  # slots whose workers could not start, and until when (monotonic)
         self._dispatched: dict[int, DispatchedChunk] = {}
-        self._unlent_since: float | None = None  # monotonic time since when no worker of a lent slot starts
         self._ran = [""] * (2 * workers.slots)  # the function of each slot's last chunk
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
@@ -85,18 +65,17 @@ class Slots:
     @property
     def waited(self) -> frozenset[str]:
         """Sessions that tasks here wait for."""
-        return frozenset().union(*(wait.session_ids for wait in self._waits.values()))
+        return self._lending.waited
 
     @property
     def lendable(self) -> int:
         """Slots that may be lent to sessions that are waited for."""
-        lent = self._workers.slots - len(self._lent_idle)
-        return max(0, len(self._waits) - lent)
+        return self._lending.lendable
 
     @property
     def all_wait(self) -> bool:
         """Whether no slot but those that are lent will soon be free."""
-        waiting = sum(slot < self._workers.slots for slot in self._waits)
+        waiting = self._lending.own_waiting
         return waiting > 0 and waiting + self._at_rest == self._workers.slots
 
     @property
@@ -105,10 +84,8 @@ class Slots:
 
         Those tasks would wait for ever, and whoever waits for them.
         """
-        lent = range(self._workers.slots, 2 * self._workers.slots)
-        if self._unlent_since is None or not self.all_wait or any(self._queued[slot] for slot in lent):
-            return 0.0
-        return self._clock.monotonic() - self._unlent_since
+        runs_lent = any(serials for slot, serials in enumerate(self._queued) if self._lending.is_lent(slot))
+        return 0.0 if runs_lent or not self.all_wait else self._lending.unstarted_seconds
 
     @property
     def _at_rest(self) -> int:
@@ -117,8 +94,7 @@ class Slots:
     def next_check(self) -> float | None:
         """Monotonic time of the next time limit or straggler to look at."""
         times = [*self._resting.values(), *(at for at, _ in self._checks[:1])]
-        times += [at + limits.LENT_WORKER_SECONDS for at in self._unneeded_at.values()]
-        return min(times, default=None)
+        return min([*times, *self._lending.times()], default=None)
 
     # Handing out
 
@@ -145,9 +121,7 @@ class Slots:
         for leased in leases:
             if leased.key[0] in waited:
                 while leased.unstarted and not leased.stopping and self.lendable and not self._fails_to_load(leased):
-                    slot = self._lent_idle.pop()
-                    self._unneeded_at.pop(slot, None)
-                    self._send(slot, leased)
+                    self._send(self._lending.take(), leased)
 
     def _free_slot(self, leased: LeasedBundle, unstarted: int) -> int | None:
         if self._idle:
@@ -166,7 +140,7 @@ class Slots:
         # since a worker that is replaced for another environment takes what it runs with it.
         enough = max(limits.CHUNK_SECONDS, 1.5 * seconds)
         for slot, serials in enumerate(self._queued[: self._workers.slots]):
-            if len(serials) == 1 and slot not in self._waits:
+            if len(serials) == 1 and not self._lending.waits(slot):
                 dispatched = self._dispatched[serials[0]]
                 same = dispatched.leased.function.key == leased.function.key
                 if same and len(dispatched.pending) * seconds < enough:
@@ -210,7 +184,7 @@ class Slots:
         indexes = list(leased.unstarted)
         leased.unstarted.clear()
         for index in indexes:
-            self.fail(leased, index, failure[1])
+            leased.fail(index, failure[1], self._clock.now())
         return True
 
     # Collecting
@@ -221,17 +195,15 @@ class Slots:
         if dispatched is None:
             return  # all of it was taken back
         leased, outcomes = dispatched.leased, event.outcomes
-        if dispatched.slot >= self._workers.slots:
-            self._unlent_since = None
+        if self._lending.is_lent(dispatched.slot):
+            self._lending.started()
         self._load_failures.pop(leased.function.key, None)
         self.durations.record(leased.key[0], sum(outcomes.seconds) / len(outcomes))
         if not dispatched.pending.issuperset(outcomes.indexes):
             outcomes = _only(outcomes, dispatched.pending)  # one was taken back just as it began: another slot has it
         dispatched.pending.difference_update(outcomes.indexes)
         leased.ended(outcomes)
-        wait = self._waits.get(dispatched.slot)
-        if wait is not None and wait.serial == event.serial and wait.index not in dispatched.pending:
-            del self._waits[dispatched.slot]
+        self._lending.end_if_over(dispatched.slot, event.serial, dispatched.pending)
         self._forget_if_over(event.serial)
 
     def on_waits(self, event: Waits) -> None:
@@ -246,9 +218,8 @@ class Slots:
         if index not in dispatched.pending:
             return  # it has ended
         if not event.session_ids:
-            self._waits.pop(event.slot, None)
-        elif event.slot in self._waits or len(self._waits) < self._workers.slots:
-            self._waits[event.slot] = Wait(event.serial, index, frozenset(event.session_ids))
+            self._lending.end(event.slot)
+        elif self._lending.begin(event.slot, Wait(event.serial, index, frozenset(event.session_ids))):
             self._take_back(event.slot)  # what it was given to run next
         else:
             self._workers.refuse(event.slot, event.serial, event.position)
@@ -268,7 +239,8 @@ class Slots:
         if charged is not None:
             dispatched = self._dispatched[charged[0]]
             dispatched.pending.discard(charged[1])
-            self.fail(dispatched.leased, charged[1], event.error, event.seconds, event.stdout, event.stderr)
+            printed = event.stdout, event.stderr
+            dispatched.leased.fail(charged[1], event.error, self._clock.now(), event.seconds, *printed)
         self.release(event.slot)
 
     def on_load_failed(self, event: LoadFailed) -> None:
@@ -281,7 +253,7 @@ class Slots:
             if dispatched.pending:
                 index = min(dispatched.pending)
                 dispatched.pending.discard(index)
-                self.fail(dispatched.leased, index, event.error)
+                dispatched.leased.fail(index, event.error, self._clock.now())
         self.release(event.slot)
 
     def rest(self, slot: int) -> bool:
@@ -289,13 +261,12 @@ class Slots:
         if not any(serials for other, serials in enumerate(self._queued) if other != slot):
             return False
         self.release(slot)
-        free = self._free_ones(slot)
-        if slot in free:
-            free.remove(slot)
-            self._unneeded_at.pop(slot, None)
+        if self._lending.is_lent(slot):
+            rests = self._lending.rest(slot)
+        elif rests := slot in self._idle:
+            self._idle.remove(slot)
+        if rests:
             self._resting[slot] = self._clock.monotonic() + limits.WORKER_REST_SECONDS
-        if slot >= self._workers.slots and self._unlent_since is None:
-            self._unlent_since = self._clock.monotonic()
         return True
 
     def release(self, slot: int) -> None:
@@ -306,39 +277,13 @@ class Slots:
         if self._queued[slot]:
             self._queued[slot].clear()
             self._free(slot)
-        self._waits.pop(slot, None)
+        self._lending.end(slot)
 
     def _free(self, slot: int) -> None:
-        self._free_ones(slot).append(slot)
-        if slot >= self._workers.slots:
-            self._unneeded_at[slot] = self._clock.monotonic()
-
-    def _free_ones(self, slot: int) -> MutableSequence[int]:
-        return self._idle if slot < self._workers.slots else self._lent_idle
-
-    def fail(
-        self,
-        leased: LeasedBundle,
-        index: int,
-        error: TaskError,
-        seconds: float = 0.0,
-        stdout: str = "",
-        stderr: str = "",
-    ) -> None:
-        """A task failed without its worker saying so."""
-        started = self._clock.now() - seconds
-        outcome = Outcome(
-            index, True, leased.work.bundle.attempt(index), started, seconds, encode_error(error), stdout, stderr
-        )
-        alone = Outcomes()
-        alone.append(outcome)
-        leased.ended(alone)
-
-    def fail_finally(self, leased: LeasedBundle, error: TaskError) -> None:
-        """No attempt can help: every task of the bundle is FAILED."""
-        for index in leased.work.bundle.indexes:
-            attempts = leased.work.bundle.attempt(index) - 1
-            leased.outcomes.append(Outcome(index, True, attempts, self._clock.now(), 0.0, encode_error(error), "", ""))
+        if self._lending.is_lent(slot):
+            self._lending.give_back(slot)
+        else:
+            self._idle.append(slot)
 
     def _forget_if_over(self, serial: int) -> None:
         dispatched = self._dispatched[serial]
@@ -358,12 +303,14 @@ class Slots:
 
         Slots that have rested long enough are free again.
         """
-        for slot in [slot for slot, at in self._unneeded_at.items() if at + limits.LENT_WORKER_SECONDS <= now]:
-            del self._unneeded_at[slot]
+        for slot in self._lending.unneeded(now):
             self._workers.discard(slot)
         for slot in [slot for slot, until in self._resting.items() if until <= now]:
             del self._resting[slot]
-            self._free_ones(slot).append(slot)
+            if self._lending.is_lent(slot):
+                self._lending.rested(slot)
+            else:
+                self._idle.append(slot)
         while self._checks and self._checks[0][0] <= now:
             _, serial = heapq.heappop(self._checks)
             dispatched = self._dispatched.get(serial)
