@@ -11,7 +11,6 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -158,11 +157,15 @@ class FunctionAgent:
         """Tell of sessions that have ended here; what there is no time for is the reconciler's."""
         records = [record for record in self._ended if record.notifies]
         self._ended.clear()
-        if records:
-            with contextlib.suppress(GridError):
-                for action in tell_sessions(self._cloud.plane, records):
-                    if _left(context) > self._times.spare:
-                        attempt(action)
+        if not records:
+            return
+        try:
+            for action in tell_sessions(self._cloud.plane, records):
+                if _left(context) > self._times.spare:
+                    attempt(action)
+        except GridError as error:
+            told = {"sessions": [record.session_id for record in records]}
+            _log.warning("the reconciler tells of sessions that ended here: %s", error, extra=told)
 
     def _hide(self, undone: Sequence[Given], seconds: dict[str, float]) -> None:
         """Have messages come again when it is time: the mapping only leaves them hidden for as long as they are."""
@@ -206,13 +209,8 @@ def _opened(seconds: float) -> FunctionAgent:
         if not url:
             raise InvalidInput(f"which grid? Set {URL_VARIABLE} to aws://NAME")
         pool, tenant = os.environ.get(POOL_VARIABLE, "default"), os.environ.get(TENANT_VARIABLE, DEFAULT_TENANT)
-        _agents.append(FunctionAgent(_cloud(url), pool, tenant, _slots(), Times.of(seconds)))
+        _agents.append(FunctionAgent(open_cloud(parse_aws(url)), pool, tenant, _slots(), Times.of(seconds)))
     return _agents[0]
-
-
-@lru_cache(maxsize=1)
-def _cloud(url: str) -> CloudPlane:
-    return open_cloud(parse_aws(url))
 
 
 def _slots() -> int:

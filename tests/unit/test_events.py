@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +14,7 @@ from htcgrid_core.client.session_events import SessionEvents
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.ports.plane import Plane
 from tests.manual_agent import finish
-from tests.planes import NOW, ManualClock, gateway_of, memory_plane, still_grid
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def plane(tmp_path: Path, clock: ManualClock) -> Plane:
-    return memory_plane(tmp_path, clock=clock)
+from tests.planes import NOW, ManualClock, gateway_of, still_grid
 
 
 def _all(found: SessionEvents) -> list[dict[str, Any]]:
