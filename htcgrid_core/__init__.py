@@ -10,23 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from htcgrid_core.agent.workers.context import Context as Context
+    from htcgrid_core.client.async_grid import AsyncGrid as AsyncGrid
+    from htcgrid_core.client.async_session import AsyncSession as AsyncSession
     from htcgrid_core.client.connect import connect as connect
+    from htcgrid_core.client.connect import connect_async as connect_async
     from htcgrid_core.client.ended import EndedSessions as EndedSessions
     from htcgrid_core.client.event_files import events_from as events_from
     from htcgrid_core.client.event_files import events_in as events_in
     from htcgrid_core.client.event_files import format_of as format_of
+    from htcgrid_core.client.event_source import EventSource as EventSource
     from htcgrid_core.client.executor import GridExecutor as GridExecutor
     from htcgrid_core.client.grid import Grid as Grid
     from htcgrid_core.client.progress import Progress as Progress
     from htcgrid_core.client.result_files import result_format_of as result_format_of
     from htcgrid_core.client.result_files import results_as_json as results_as_json
     from htcgrid_core.client.result_files import write_results as write_results
+    from htcgrid_core.client.result_sink import Manifest as Manifest
+    from htcgrid_core.client.result_sink import ResultRows as ResultRows
+    from htcgrid_core.client.result_sink import ResultSink as ResultSink
     from htcgrid_core.client.session import Session as Session
     from htcgrid_core.client.session_ids import session_id_of as session_id_of
     from htcgrid_core.client.task_errors import InvalidResult as InvalidResult
+    from htcgrid_core.client.task_errors import OutOfMemory as OutOfMemory
     from htcgrid_core.client.task_errors import WorkerCrashed as WorkerCrashed
     from htcgrid_core.codecs.by_value import pickle_by_value as pickle_by_value
     from htcgrid_core.codecs.shared import SharedInput as SharedInput
+    from htcgrid_core.data.checking import checked as checked
+    from htcgrid_core.data.opening import sink as sink
+    from htcgrid_core.data.opening import source as source
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
     from htcgrid_core.domain.errors import CredentialsExpired as CredentialsExpired
@@ -36,6 +47,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import IllegalTransition as IllegalTransition
     from htcgrid_core.domain.errors import IncompatibleGrid as IncompatibleGrid
     from htcgrid_core.domain.errors import InvalidEvent as InvalidEvent
+    from htcgrid_core.domain.errors import InvalidEvents as InvalidEvents
     from htcgrid_core.domain.errors import InvalidInput as InvalidInput
     from htcgrid_core.domain.errors import InvalidPackage as InvalidPackage
     from htcgrid_core.domain.errors import NotTabular as NotTabular
@@ -62,21 +74,32 @@ if TYPE_CHECKING:
 
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "CredentialsExpired", "FunctionNotFound", "GridError", "GridUnavailable",
-    "IllegalTransition", "IncompatibleGrid", "InvalidEvent", "InvalidInput", "InvalidPackage", "NotTabular",
-    "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid", "TaskFailed",
-    "UnknownGrid", "WaitTimeout", "WouldDeadlock",
+    "IllegalTransition", "IncompatibleGrid", "InvalidEvent", "InvalidEvents", "InvalidInput", "InvalidPackage",
+    "NotTabular", "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid",
+    "TaskFailed", "UnknownGrid", "WaitTimeout", "WouldDeadlock",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",
     "connect": "htcgrid_core.client.connect",
+    "connect_async": "htcgrid_core.client.connect",
+    "AsyncGrid": "htcgrid_core.client.async_grid",
+    "AsyncSession": "htcgrid_core.client.async_session",
     "EndedSessions": "htcgrid_core.client.ended",
     "GridExecutor": "htcgrid_core.client.executor",
     "events_from": "htcgrid_core.client.event_files",
     "events_in": "htcgrid_core.client.event_files",
     "format_of": "htcgrid_core.client.event_files",
+    "EventSource": "htcgrid_core.client.event_source",
     "Grid": "htcgrid_core.client.grid",
+    "Manifest": "htcgrid_core.client.result_sink",
+    "ResultRows": "htcgrid_core.client.result_sink",
+    "ResultSink": "htcgrid_core.client.result_sink",
+    "checked": "htcgrid_core.data.checking",
+    "sink": "htcgrid_core.data.opening",
+    "source": "htcgrid_core.data.opening",
     "session_id_of": "htcgrid_core.client.session_ids",
     "InvalidResult": "htcgrid_core.client.task_errors",
+    "OutOfMemory": "htcgrid_core.client.task_errors",
     "WorkerCrashed": "htcgrid_core.client.task_errors",
     "result_format_of": "htcgrid_core.client.result_files",
     "results_as_json": "htcgrid_core.client.result_files",

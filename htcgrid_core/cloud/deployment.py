@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.doorbell import ProcessBell
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.cloud.plane import open_cloud
+from htcgrid_core.cloud.registry import check_rules_tell
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.destination import Destination
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.ports.doorbell import COMMITS, Bell
 
 if TYPE_CHECKING:
@@ -16,22 +21,46 @@ if TYPE_CHECKING:
 
 FIRST_POLL_SECONDS = 0.02
 POLL_SHARE = 0.1  # of the time waited so far: what is late by a tenth is not felt
+NEAR_SHARE = 0.1  # of one of the last waits, within which this one may end as that did
+NEAR_POLL_SHARE = 0.02  # the share of the time waited so far then
+NEAR_POLL_SECONDS = 0.01
+USUAL_SHARE = 0.8  # of the shortest of the last waits, after which to look first
+LONGEST_FIRST_SECONDS = 0.25
+WAITS = 8
 
 
 class PollingBell:
     """Rings by itself, ever more rarely: no bell of another machine is heard here."""
 
-    def __init__(self, bell: ProcessBell) -> None:
+    def __init__(self, bell: ProcessBell, usual: Collection[float] = ()) -> None:
+        """A bell that rings first when the shortest of the usual waits is near, and more often near each of them.
+
+        Args:
+            usual: how long the last waits were, in seconds.
+        """
         self._bell = bell
+        self._usual = tuple(usual)
+        self._first_seconds = min(LONGEST_FIRST_SECONDS, USUAL_SHARE * min(usual, default=0.0))
         self._since = time.monotonic()
+
+    @property
+    def waited_seconds(self) -> float:
+        """Since it was asked for, or ``clear``."""
+        return time.monotonic() - self._since
 
     def fileno(self) -> int:
         """Readable when something in this process rang."""
         return self._bell.fileno()
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Wait for a tenth of the time since ``clear``, or for a ring in this process; whether it is worth a look."""
-        pause = max(FIRST_POLL_SECONDS, POLL_SHARE * (time.monotonic() - self._since))
+        """Wait for a share of the time since ``clear``, or for a ring in this process; whether it is worth a look."""
+        waited = self.waited_seconds
+        is_near = any(abs(waited - usual) < NEAR_SHARE * usual for usual in self._usual)
+        if is_near:
+            pause = max(NEAR_POLL_SECONDS, NEAR_POLL_SHARE * waited)
+        else:
+            pause = max(FIRST_POLL_SECONDS, POLL_SHARE * waited)
+        pause = max(pause, self._first_seconds - waited)
         return self._bell.wait(min(pause, timeout_seconds)) or pause < timeout_seconds
 
     def clear(self) -> None:
@@ -57,6 +86,8 @@ class CloudGrid:
         self.plane = self.cloud.plane
         self.same_machine = False
         self.pools = tuple(self.cloud.parameter.queues)
+        self.sizes: tuple[PoolSize, ...] = ()  # agents tell them
+        self._waits: deque[float] = deque(maxlen=WAITS)
         self._agents = 0
         self._count_agents_at = float("-inf")
 
@@ -68,16 +99,22 @@ class CloudGrid:
         now = self.plane.clock.monotonic()
         if now >= self._count_agents_at:
             self._agents = len(self.plane.store.agents(self.plane.clock.now()))
-            self._count_agents_at = now + limits.HEARTBEAT_SECONDS  # they say that they are there no more often
+            # Idle ones say that they are there no more often; and a submission should seldom wait for this.
+            self._count_agents_at = now + limits.IDLE_HEARTBEATS * limits.HEARTBEAT_SECONDS
         return max(self.cloud.parameter.defaults.agents, self._agents)
 
+    def check_destination(self, destination: Destination) -> None:
+        """Whether rules may tell it."""
+        check_rules_tell(self.cloud.registry, destination)
+
     def borrow_bell(self) -> Bell:
-        """A bell for COMMITS that nobody else waits on."""
-        doorbell = self.cloud.doorbell
-        return PollingBell(doorbell.listen(COMMITS))
+        """A bell for COMMITS that nobody else waits on; it rings by how long the last waits were."""
+        return PollingBell(self.cloud.doorbell.listen(COMMITS), self._waits)
 
     def return_bell(self, bell: Bell) -> None:
         """It costs nothing to make one."""
+        if isinstance(bell, PollingBell):
+            self._waits.append(bell.waited_seconds)
         bell.close()
 
     def close(self) -> None:

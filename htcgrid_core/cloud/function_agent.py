@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -16,24 +17,27 @@ from typing import Any
 
 from htcgrid_core.adapters.aws.errors import aws_errors
 from htcgrid_core.adapters.aws.sqs.receiver import MAX_HIDDEN_SECONDS
+from htcgrid_core.adapters.embedded_metrics import EmbeddedMetrics
 from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.metrics import show
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers.by_runtime import Workers
-from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.given_messages import Given, GivenMessages, given_in
+from htcgrid_core.cloud.lambda_function import LambdaContext, served_grid, served_tenant
 from htcgrid_core.cloud.logs import configure
 from htcgrid_core.cloud.plane import CloudPlane, open_cloud
-from htcgrid_core.cloud.reconcile import URL_VARIABLE, LambdaContext
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridError, InvalidInput, UnknownGrid
-from htcgrid_core.domain.session import DEFAULT_TENANT, SessionRecord, tenant_of
+from htcgrid_core.domain.session import SessionRecord, tenant_of
 from htcgrid_core.ports.doorbell import WORK
+from htcgrid_core.ports.metrics import NO_METRICS
 from htcgrid_core.services.telling import attempt, tell_sessions
 
 _log = logging.getLogger(__name__)
 
-POOL_VARIABLE, TENANT_VARIABLE, SLOTS_VARIABLE = "HTCGRID_POOL", "HTCGRID_TENANT", "HTCGRID_SLOTS"
+LINES_VARIABLE = "HTCGRID_EMBEDDED_METRICS"  # 1 for metrics as lines of the log
+POOL_VARIABLE, SLOTS_VARIABLE = "HTCGRID_POOL", "HTCGRID_SLOTS"
 MEMORY_VARIABLE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 MEMORY_MB_A_CORE = 1769  # of a function, as AWS says
 # Of a function's time: what the last commit may take, what tasks that run get while no more are begun, and what one
@@ -70,9 +74,18 @@ class FunctionAgent:
     Args:
         slots: tasks at the same time.
         times: of the function, all of whose invocations may take as long.
+        lines: what the cloud counts in, written at the end of each invocation; None for nobody who looks.
     """
 
-    def __init__(self, cloud: CloudPlane, pool: str, tenant: str, slots: int, times: Times) -> None:
+    def __init__(
+        self,
+        cloud: CloudPlane,
+        pool: str,
+        tenant: str,
+        slots: int,
+        times: Times,
+        lines: EmbeddedMetrics | None = None,
+    ) -> None:
         if pool not in cloud.parameter.queues:
             raise UnknownGrid(f"this grid has no pool {pool!r}; it has {', '.join(cloud.parameter.queues)}")
         cloud.prepare_cache()
@@ -80,6 +93,7 @@ class FunctionAgent:
         queues = cloud.parameter.queues[pool]
         self._urls = {url.rpartition("/")[2]: url for url in (queues.high, queues.normal, queues.low)}
         self._identity = AgentIdentity(f"function-{secrets.token_hex(6)}", pool, "lambda", os.getpid())
+        self._lines = lines
         self._ended: list[SessionRecord] = []
         self._bell = cloud.doorbell.listen(WORK)
         self._queue = GivenMessages(cloud.queue, self._bell.ring)
@@ -109,6 +123,9 @@ class FunctionAgent:
                 self._forget_agent()  # nobody knows what it was about
                 raise
             self._tell(context)
+        if self._lines is not None:
+            self._lines.write()
+        self._cloud.plane.traces.flush()  # the sandbox may stand still until the next invocation
         undone = {**self._queue.undone(self._unseen_seconds()), **{one.id: lease_seconds for one in others}}
         self._hide([one for one in given if one.id in undone], undone)
         return list(undone)
@@ -143,9 +160,11 @@ class FunctionAgent:
             longest_task_seconds=self._times.task,
             look_seconds=float("inf"),
         )
-        workers = self._workers = Workers(self._slots, self._bell, cloud.cache, cloud.times.cache_bytes)
+        count = cloud.plane.metrics
+        workers = self._workers = Workers(self._slots, self._bell, cloud.cache, cloud.times.cache_bytes, count=count)
         plane = replace(cloud.plane, queue=self._queue)
         self._agent = Agent(plane, workers, self._identity, settings, on_end=self._ended.append)
+        show(self._agent, count)
         return self._agent
 
     def _forget_agent(self) -> None:
@@ -205,11 +224,10 @@ def _opened(seconds: float) -> FunctionAgent:
         configure(style="json")
         with contextlib.suppress(OSError):  # a sandbox that does not allow it is no worse than one without it
             hide()
-        url = os.environ.get(URL_VARIABLE)
-        if not url:
-            raise InvalidInput(f"which grid? Set {URL_VARIABLE} to aws://NAME")
-        pool, tenant = os.environ.get(POOL_VARIABLE, "default"), os.environ.get(TENANT_VARIABLE, DEFAULT_TENANT)
-        _agents.append(FunctionAgent(open_cloud(parse_aws(url)), pool, tenant, _slots(), Times.of(seconds)))
+        address, pool = served_grid(), os.environ.get(POOL_VARIABLE, "default")
+        lines = EmbeddedMetrics(address.name, pool, sys.stdout) if os.environ.get(LINES_VARIABLE) == "1" else None
+        cloud = open_cloud(address, metrics=lines or NO_METRICS)
+        _agents.append(FunctionAgent(cloud, pool, served_tenant(), _slots(), Times.of(seconds), lines))
     return _agents[0]
 
 

@@ -20,6 +20,11 @@ class SharingEvent(NamedTuple):
 EncodedEvent = bytes | SharingEvent
 
 
+def data_of(event: EncodedEvent) -> bytes:
+    """An event without the names of what it refers to."""
+    return event.data if isinstance(event, SharingEvent) else event
+
+
 def encoded(codec: str, events: Iterable[Any]) -> Iterator[EncodedEvent]:
     """The events one after the other, each when it is asked for.
 

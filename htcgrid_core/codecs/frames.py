@@ -13,25 +13,34 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from htcgrid_core.codecs.buffers import Buffer
+from htcgrid_core.codecs.stored_part import StoredPart
 from htcgrid_core.domain.errors import CorruptPayload
 
 MAGIC = b"HGF1"
 _PREFIX = struct.Struct("<4sI")
 _U32 = struct.Struct("<I")
 BODY_AT = _PREFIX.size  # behind magic and checksum
+JOINED_BYTES = 1 << 16  # a payload; a part of its own costs a call wherever it goes, and smaller ones are joined first
 # What bytes may raise of which only the checksum is right.
 NOT_FRAMED = (struct.error, ValueError, LookupError, TypeError, RecursionError)
 
 
-def checksummed(magic: bytes, body: bytes) -> bytes:
-    """``body`` behind its magic and CRC-32."""
-    return _PREFIX.pack(magic, zlib.crc32(body)) + body
+def checksummed(magic: bytes, body: Sequence[Buffer]) -> list[Buffer]:
+    """The parts of a body behind its magic and CRC-32."""
+    checksum = 0
+    for part in body:
+        checksum = zlib.crc32(part, checksum)
+    return [_PREFIX.pack(magic, checksum), *body]
 
 
-def verified(magic: bytes, data: bytes, what: str) -> memoryview:
+def verified(magic: bytes, data: Buffer, what: str, *, is_whole: bool = False) -> memoryview:
     """The body of ``data``.
+
+    Args:
+        is_whole: something better than a checksum has shown that it is what was written.
 
     Raises:
         CorruptPayload: another format, or a bit is wrong.
@@ -42,7 +51,7 @@ def verified(magic: bytes, data: bytes, what: str) -> memoryview:
     body = memoryview(data)[_PREFIX.size :]
     if found != magic:
         raise CorruptPayload(f"{what}: format {found!r}, not {magic!r}")
-    if zlib.crc32(body) != checksum:
+    if not is_whole and zlib.crc32(body) != checksum:
         raise CorruptPayload(f"{what}: the checksum of its {len(data)} bytes is wrong")
     return body
 
@@ -53,12 +62,12 @@ class Frames:
 
     Attributes:
         lengths: of each payload, in bytes.
-        data: the payloads, one after another.
+        data: the payloads, one after another; large ones are a view of what they were read from, or not read yet.
         shared: digests of the shared inputs that the payloads refer to.
     """
 
     lengths: array[int]
-    data: bytes
+    data: Buffer | StoredPart
     shared: tuple[str, ...] = ()
 
     def offsets(self) -> list[int]:
@@ -68,15 +77,22 @@ class Frames:
     def payloads(self) -> list[bytes]:
         """Each payload by itself."""
         offsets = self.offsets()
-        return [self.data[a:b] for a, b in pairwise(offsets)]
+        return [bytes(self.data[a:b]) for a, b in pairwise(offsets)]
 
 
 def pack(payloads: Sequence[bytes], shared: Sequence[str] = ()) -> bytes:
     """Pack payloads that refer to ``shared`` inputs."""
+    return b"".join(parts(payloads, shared))
+
+
+def parts(payloads: Sequence[bytes], shared: Sequence[str] = ()) -> list[Buffer]:
+    """What ``pack`` joins."""
     header = json.dumps({"shared": list(shared)}).encode() if shared else b""
     lengths = array("I", map(len, payloads))
-    body = b"".join((_U32.pack(len(header)), header, _U32.pack(len(payloads)), lengths.tobytes(), b"".join(payloads)))
-    return checksummed(MAGIC, body)
+    begin = b"".join((_U32.pack(len(header)), header, _U32.pack(len(payloads)), lengths.tobytes()))
+    if sum(lengths) < len(lengths) * JOINED_BYTES:
+        return checksummed(MAGIC, [begin + b"".join(payloads)])
+    return checksummed(MAGIC, [begin, *payloads])
 
 
 class Source(Protocol):
@@ -88,11 +104,25 @@ class Source(Protocol):
 
     size: int
 
-    def read(self, start: int, stop: int) -> bytes:
+    def read(self, start: int, stop: int) -> Buffer:
         """The bytes from ``start`` until ``stop``."""
 
     def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Ranges that will be read: what is far away is fetched in few calls."""
+
+
+class Layout(NamedTuple):
+    """Where packed payloads are.
+
+    Attributes:
+        lengths: of each, in bytes.
+        at: where the first begins.
+        shared: as in ``Frames``.
+    """
+
+    lengths: array[int]
+    at: int
+    shared: tuple[str, ...]
 
 
 def unpack_some(source: Source, wanted: Iterable[int]) -> Frames:
@@ -107,34 +137,55 @@ def unpack_some(source: Source, wanted: Iterable[int]) -> Frames:
         raise CorruptPayload(f"a block of events: its framing is wrong: {error}") from error
 
 
-def _some(source: Source, wanted: Iterable[int]) -> Frames:
+def layout(source: Source) -> Layout:
+    """Where payloads are that are not read yet.
+
+    Raises:
+        CorruptPayload: the framing is wrong, or what is read is.
+    """
+    try:
+        found = _layout(source)
+    except NOT_FRAMED as error:
+        raise CorruptPayload(f"a block of events: its framing is wrong: {error}") from error
+    if found.at + sum(found.lengths) != source.size:
+        raise CorruptPayload("a block of events: its lengths do not add up")
+    return found
+
+
+def _layout(source: Source) -> Layout:
     begin = source.read(0, _PREFIX.size + _U32.size)
     if begin[:4] != MAGIC:
-        raise CorruptPayload(f"a block of events: format {begin[:4]!r}, not {MAGIC!r}")
+        raise CorruptPayload(f"a block of events: format {bytes(begin[:4])!r}, not {MAGIC!r}")
     (header_length,) = _U32.unpack_from(begin, _PREFIX.size)
     at = len(begin) + header_length
     header = source.read(len(begin), at)
     (count,) = _U32.unpack(source.read(at, at + _U32.size))
     at += _U32.size
     lengths = array("I", source.read(at, at + 4 * count))
+    return Layout(lengths, at + 4 * count, _shared_in(bytes(header)))
+
+
+def _some(source: Source, wanted: Iterable[int]) -> Frames:
+    lengths, at, shared = _layout(source)
     offsets = Frames(lengths, b"").offsets()
-    ranges = [
-        (at + 4 * count + offsets[number], at + 4 * count + offsets[number + 1]) for number in sorted(set(wanted))
-    ]
+    ranges = [(at + offsets[number], at + offsets[number + 1]) for number in sorted(set(wanted))]
     source.fetch(ranges)
-    some = array("I", bytes(4 * count))
+    some = array("I", bytes(4 * len(lengths)))
     for number in set(wanted):
         some[number] = lengths[number]
-    return Frames(some, b"".join(source.read(*each) for each in ranges), _shared_in(header))
+    return Frames(some, b"".join(source.read(*each) for each in ranges), shared)
 
 
-def unpack(data: bytes) -> Frames:
+def unpack(data: Buffer, *, is_whole: bool = False) -> Frames:
     """Undo ``pack``.
+
+    Args:
+        is_whole: as for ``verified``.
 
     Raises:
         CorruptPayload: the checksum or the framing is wrong.
     """
-    body = verified(MAGIC, data, "a block of events")
+    body = verified(MAGIC, data, "a block of events", is_whole=is_whole)
     try:
         return _framed(body)
     except NOT_FRAMED as error:
@@ -152,7 +203,9 @@ def _framed(body: memoryview) -> Frames:
     at += 4 * count
     if sum(lengths) != len(body) - at:
         raise CorruptPayload("a block of events: its lengths do not add up")
-    return Frames(lengths, bytes(body[at:]), _shared_in(header))
+    events = body[at:]
+    is_large = len(events) >= count * JOINED_BYTES
+    return Frames(lengths, events if is_large else bytes(events), _shared_in(header))
 
 
 def _shared_in(header: bytes) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ import base64
 import json
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from htcgrid_core.codecs.buffers import Buffer
 from htcgrid_core.codecs.exceptions import decode_exception
-from htcgrid_core.codecs.frames import BODY_AT, NOT_FRAMED, Source, checksummed, verified
+from htcgrid_core.codecs.frames import BODY_AT, JOINED_BYTES, NOT_FRAMED, Source, checksummed, verified
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 
@@ -28,16 +29,21 @@ _ROW_BYTES = 4 + 1 + 2 + 8 + 4 + 4  # of all columns
 
 @dataclass(slots=True)
 class Outcome:
-    """One row of the columns; ``payload`` is the encoded result or error."""
+    """One row of the columns; ``payload`` is the encoded result or error, a large result as a view of its page."""
 
     index: int
     failed: bool
     attempt: int
     started: float
     seconds: float
-    payload: bytes
+    payload: Buffer
     stdout: str
     stderr: str
+
+    @property
+    def size(self) -> int:
+        """Of its payload, in bytes."""
+        return len(self.payload)
 
 
 class Outcomes:
@@ -52,7 +58,7 @@ class Outcomes:
         self.started = array("d")
         self.seconds = array("f")
         self.lengths = array("I")
-        self.data: list[bytes] = []
+        self.data: list[Buffer] = []
         self.logs: dict[int, tuple[str, str]] = {}
         self.size = 0
 
@@ -72,7 +78,7 @@ class Outcomes:
         )  # fmt: skip
 
     def add(
-        self, index: int, failed: bool, attempt: int, started: float, seconds: float, payload: bytes,
+        self, index: int, failed: bool, attempt: int, started: float, seconds: float, payload: Buffer,
         stdout: str = "", stderr: str = "",
     ) -> None:  # fmt: skip
         """Add one row, given column by column."""
@@ -101,23 +107,32 @@ class Outcomes:
         self.size += other.size
 
     def __iter__(self) -> Iterator[Outcome]:
-        data = self.data[0] if len(self.data) == 1 else b"".join(self.data)
-        at = 0
+        data, at = self._in_one(), 0
         columns = zip(self.indexes, self.failed, self.attempts, self.started, self.seconds, self.lengths, strict=True)
         for index, failed, attempt, started, seconds, length in columns:
             stdout, stderr = self.logs.get(index, ("", "")) if self.logs else ("", "")
             payload = data[at : at + length]
+            if failed or length < JOINED_BYTES:
+                payload = bytes(payload)
             yield Outcome(index, bool(failed), attempt, started, seconds, payload, stdout, stderr)
             at += length
+
+    def _in_one(self) -> Buffer:
+        return self.data[0] if len(self.data) == 1 else b"".join(self.data)
 
 
 def pack(outcomes: Outcomes) -> bytes:
     """Outcomes as bytes."""
+    return b"".join(parts(outcomes))
+
+
+def parts(outcomes: Outcomes) -> list[Buffer]:
+    """What ``pack`` joins."""
     logs = b""
     if outcomes.logs:
         rows = [[index, *texts] for index, texts in outcomes.logs.items()]
         logs = json.dumps(rows, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    parts = (
+    columns = (
         _HEAD.pack(len(outcomes), len(logs)),
         outcomes.indexes.tobytes(),
         bytes(outcomes.failed),
@@ -125,19 +140,22 @@ def pack(outcomes: Outcomes) -> bytes:
         outcomes.started.tobytes(),
         outcomes.seconds.tobytes(),
         outcomes.lengths.tobytes(),
-        *outcomes.data,
-        logs,
     )
-    return checksummed(MAGIC, b"".join(parts))
+    if outcomes.size < len(outcomes.data) * JOINED_BYTES:
+        return checksummed(MAGIC, [b"".join((*columns, *outcomes.data, logs))])
+    return checksummed(MAGIC, [b"".join(columns), *outcomes.data, logs])
 
 
-def unpack(data: bytes) -> Outcomes:
+def unpack(data: Buffer, *, is_whole: bool = False) -> Outcomes:
     """Undo ``pack``.
+
+    Args:
+        is_whole: as for ``frames.verified``.
 
     Raises:
         CorruptPayload: the checksum or the framing is wrong.
     """
-    body = verified(MAGIC, data, "a page of outcomes")
+    body = verified(MAGIC, data, "a page of outcomes", is_whole=is_whole)
     try:
         return _framed(body)
     except NOT_FRAMED as error:
@@ -156,37 +174,90 @@ def unpack_some(source: Source, wanted: Callable[[int, bool], bool]) -> Outcomes
         raise CorruptPayload(f"a page of outcomes: its framing is wrong: {error}") from error
 
 
+def unpack_columns(source: Source) -> Outcomes:
+    """Undo ``pack`` but for results, errors and logs, which are not read.
+
+    Raises:
+        CorruptPayload: the framing is wrong.
+    """
+    try:
+        return Rows(source).columns
+    except NOT_FRAMED as error:
+        raise CorruptPayload(f"a page of outcomes: its framing is wrong: {error}") from error
+
+
 def _some(source: Source, wanted: Callable[[int, bool], bool]) -> Outcomes:
-    begin = source.read(0, BODY_AT + _HEAD.size)
-    if begin[:4] != MAGIC:
-        raise CorruptPayload(f"a page of outcomes: format {begin[:4]!r}, not {MAGIC!r}")
-    count, logs_length = _HEAD.unpack_from(begin, BODY_AT)
-    at = len(begin) + _ROW_BYTES * count
-    rows = _columns(memoryview(source.read(len(begin), at)), count)
-    offsets = list(accumulate(rows.lengths, initial=at))
-    chosen = [n for n in range(count) if wanted(rows.indexes[n], bool(rows.failed[n]))]
-    logs_at = source.size - logs_length
-    if offsets[-1] != logs_at:
-        raise CorruptPayload("a page of outcomes: its lengths do not add up")
-    if not chosen:
-        return Outcomes()
-    source.fetch([*((offsets[n], offsets[n + 1]) for n in chosen), (logs_at, source.size)])
-    logs = _logs(source.read(logs_at, source.size))
-    outcomes = Outcomes()
-    for n in chosen:
-        payload, texts = source.read(offsets[n], offsets[n + 1]), logs.get(rows.indexes[n], ("", ""))
-        outcomes.append(
-            Outcome(
-                rows.indexes[n],
-                bool(rows.failed[n]),
-                rows.attempts[n],
-                rows.started[n],
-                rows.seconds[n],
-                payload,
-                *texts,
-            )
-        )
+    rows, outcomes = Rows(source), Outcomes()
+    chosen = [n for n in range(len(rows)) if wanted(*rows.of(n))]
+    if chosen:
+        rows.fetch(chosen)
+        for n in chosen:
+            outcomes.append(rows.read(n))
     return outcomes
+
+
+class Rows:
+    """The columns of a page, of which each outcome is read when it is asked for.
+
+    Attributes:
+        columns: without results, errors and logs.
+
+    Raises:
+        CorruptPayload, or what is in ``frames.NOT_FRAMED``: the framing is wrong, or what is read is.
+    """
+
+    def __init__(self, source: Source) -> None:
+        begin = source.read(0, BODY_AT + _HEAD.size)
+        if begin[:4] != MAGIC:
+            raise CorruptPayload(f"a page of outcomes: format {bytes(begin[:4])!r}, not {MAGIC!r}")
+        count, logs_length = _HEAD.unpack_from(begin, BODY_AT)
+        at = len(begin) + _ROW_BYTES * count
+        self._source = source
+        self.columns = _columns(memoryview(source.read(len(begin), at)), count)
+        self._offsets = list(accumulate(self.columns.lengths, initial=at))
+        self._logs_at = source.size - logs_length
+        if self._offsets[-1] != self._logs_at:
+            raise CorruptPayload("a page of outcomes: its lengths do not add up")
+        self._logs: dict[int, tuple[str, str]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def of(self, number: int) -> tuple[int, bool]:
+        """Index of a row's task, and whether it failed."""
+        return self.columns.indexes[number], bool(self.columns.failed[number])
+
+    def length(self, number: int) -> int:
+        """Of a row's payload, in bytes."""
+        return self.columns.lengths[number]
+
+    def fetch(self, numbers: Iterable[int]) -> None:
+        """Rows that will be read."""
+        ranges = [(self._offsets[n], self._offsets[n + 1]) for n in numbers]
+        self._source.fetch([*ranges, (self._logs_at, self._source.size)])
+
+    def payload(self, number: int) -> Buffer:
+        """A row's encoded result or error."""
+        return self._source.read(self._offsets[number], self._offsets[number + 1])
+
+    def read(self, number: int) -> Outcome:
+        """A row."""
+        return self.row(number, self.payload(number))
+
+    def row(self, number: int, payload: Buffer) -> Outcome:
+        """A row whose payload is read elsewhere."""
+        if self._logs is None:
+            self._logs = _logs(self._source.read(self._logs_at, self._source.size))
+        columns, (index, failed) = self.columns, self.of(number)
+        return Outcome(
+            index,
+            failed,
+            columns.attempts[number],
+            columns.started[number],
+            columns.seconds[number],
+            payload,
+            *self._logs.get(index, ("", "")),
+        )
 
 
 def _framed(body: memoryview) -> Outcomes:
@@ -198,7 +269,8 @@ def _framed(body: memoryview) -> Outcomes:
     outcomes.size = sum(outcomes.lengths)
     if at + outcomes.size + logs_length != len(body):
         raise CorruptPayload("a page of outcomes: its lengths do not add up")
-    outcomes.data.append(bytes(body[at : at + outcomes.size]))
+    payloads = body[at : at + outcomes.size]
+    outcomes.data.append(payloads if outcomes.size >= count * JOINED_BYTES else bytes(payloads))
     outcomes.logs = _logs(body[at + outcomes.size :])
     return outcomes
 
@@ -217,33 +289,47 @@ def _columns(columns: memoryview, count: int) -> Outcomes:
     return outcomes
 
 
-def _logs(packed: bytes | memoryview) -> dict[int, tuple[str, str]]:
+def _logs(packed: Buffer) -> dict[int, tuple[str, str]]:
     rows = json.loads(bytes(packed)) if len(packed) else ()
     return {index: (stdout, stderr) for index, stdout, stderr in rows}
 
 
-def encode_error(error: TaskError, pickled_exception: bytes = b"") -> bytes:
-    """An error as Lambda writes it: errorType, errorMessage, stackTrace; and what a callable raised, pickled."""
+def encode_error(error: TaskError, pickled_exception: bytes = b"", *, agent: str = "") -> bytes:
+    """An error as Lambda writes it: errorType, errorMessage, stackTrace; and what a callable raised, pickled.
+
+    Args:
+        agent: where it was raised, if that is told here.
+    """
     body = {"errorType": error.type, "errorMessage": error.message, "stackTrace": error.traceback}
     if pickled_exception:
         body["exception"] = base64.b64encode(pickled_exception).decode()
+    if agent:
+        body["agent"] = agent
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 
 
-def decode_error(payload: bytes, *, signed: bool = False) -> TaskError:
+def decode_error(payload: Buffer, *, signed: bool = False) -> TaskError:
     """Undo ``encode_error``.
 
     Args:
         signed: whether the payload's signature was verified, so that a pickled exception may be loaded.
     """
     try:
-        body = json.loads(payload)
+        body = json.loads(bytes(payload))
         described = TaskError(_text(body["errorType"]), _text(body["errorMessage"]), _text(body["stackTrace"]))
     except NOT_FRAMED:  # a handler that took its worker over may write anything
         return TaskError("InvalidResult", "what its worker wrote of its failure cannot be read")
     if signed and "exception" in body:
         return replace(described, exception=decode_exception(_unarmoured(body["exception"])))
     return described
+
+
+def agent_of_error(payload: Buffer) -> str:
+    """Where it was raised; empty if that is not told."""
+    try:
+        return _text(json.loads(bytes(payload)).get("agent", ""))
+    except (*NOT_FRAMED, AttributeError):
+        return ""
 
 
 def _unarmoured(text: object) -> bytes:

@@ -12,13 +12,14 @@ import hmac
 import struct
 from dataclasses import dataclass
 
+from htcgrid_core.codecs.buffers import Buffer, Data, parts_of, size_of
 from htcgrid_core.domain.errors import CorruptPayload
 
 MAGIC = b"HGP1"
 PIECE_BYTES = 1 << 16
 SEAL_BYTES = 32
 _HEAD = struct.Struct("<4sQ")
-_DIGEST_BYTES = 32  # of SHA-256, for which processors have instructions: it is quicker than BLAKE2
+DIGEST_BYTES = 32  # of SHA-256, for which processors have instructions: it is quicker than BLAKE2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +36,30 @@ class Table:
     length: int
     digests: bytes
 
-    def verify(self, first: int, data: bytes, what: str) -> None:
+    def verify(self, first: int, data: Buffer, what: str) -> None:
         """Check that ``data`` is the body from piece ``first`` on, up to the end of one.
 
         Raises:
             CorruptPayload: it is not.
         """
-        if _digests(data) != self.digests[first * _DIGEST_BYTES :][: -(-len(data) // PIECE_BYTES) * _DIGEST_BYTES]:
+        if _digests(data) != self.digests[first * DIGEST_BYTES :][: -(-len(data) // PIECE_BYTES) * DIGEST_BYTES]:
             raise CorruptPayload(f"{what}: a digest of its {self.length:,} bytes is wrong")
 
 
-def table(body: bytes) -> bytes:
+def table(body: Data) -> bytes:
     """The table of a body."""
-    return _HEAD.pack(MAGIC, len(body)) + _digests(body)
+    return _HEAD.pack(MAGIC, size_of(body)) + _digests(body)
 
 
 def table_bytes(size: int) -> int:
     """How long the sealed table is in a payload of ``size`` bytes."""
     fixed = SEAL_BYTES + _HEAD.size
-    return fixed + _DIGEST_BYTES * -(-max(0, size - fixed) // (PIECE_BYTES + _DIGEST_BYTES))
+    return fixed + DIGEST_BYTES * -(-max(0, size - fixed) // (PIECE_BYTES + DIGEST_BYTES))
 
 
 def sealed_bytes(length: int) -> int:
     """How long a body of ``length`` bytes is behind its sealed table."""
-    return SEAL_BYTES + _HEAD.size + _DIGEST_BYTES * -(-length // PIECE_BYTES) + length
+    return SEAL_BYTES + _HEAD.size + DIGEST_BYTES * -(-length // PIECE_BYTES) + length
 
 
 def read_table(data: bytes, size: int, what: str) -> Table:
@@ -92,6 +93,17 @@ def unseal(data: bytes, what: str) -> bytes:
     return data[SEAL_BYTES:]
 
 
-def _digests(body: bytes) -> bytes:
-    view = memoryview(body)
-    return b"".join(hashlib.sha256(view[at : at + PIECE_BYTES]).digest() for at in range(0, len(body), PIECE_BYTES))
+def _digests(body: Data | memoryview) -> bytes:
+    digests, begun, room = [], hashlib.sha256(), PIECE_BYTES
+    for part in (body,) if isinstance(body, memoryview) else parts_of(body):
+        view, at = memoryview(part), 0
+        while at < len(view):
+            begun.update(view[at : at + room])
+            taken = min(room, len(view) - at)
+            at, room = at + taken, room - taken
+            if not room:
+                digests.append(begun.digest())
+                begun, room = hashlib.sha256(), PIECE_BYTES
+    if room < PIECE_BYTES:
+        digests.append(begun.digest())
+    return b"".join(digests)

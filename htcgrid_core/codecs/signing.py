@@ -10,10 +10,12 @@ import functools
 import hashlib
 import hmac
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from htcgrid_core.codecs.buffers import Buffer, Data
 from htcgrid_core.domain.errors import SignatureInvalid
 
 _LENGTH = struct.Struct(">I")
@@ -52,12 +54,28 @@ class Key:
         """What its signatures, and specs of sessions, name it by: its id, or nothing if it is the first."""
         return "" if self.is_first else self.id
 
-    def signature(self, session_id: str, purpose: str, body: bytes) -> bytes:
+    def signature(self, session_id: str, purpose: str, body: Data) -> bytes:
         """Of a body for one session and purpose."""
-        mac = _mac(self.secret, session_id, purpose, body)
+        if isinstance(body, bytes):
+            return self._ended(self._begun(session_id, purpose, body))
+        digest = self._begun(session_id, purpose)
+        for part in body:
+            digest.update(part)
+        return self._ended(digest)
+
+    def _begun(self, session_id: str, purpose: str, body: bytes = b"") -> hashlib._Hash:
+        # Each part behind its length, so that no two different inputs are signed as the same bytes.
+        session, what = session_id.encode(), purpose.encode()
+        digest = _keyed(self.secret)[0].copy()
+        digest.update(b"".join((_BEGIN, _LENGTH.pack(len(session)), session, _LENGTH.pack(len(what)), what, body)))
+        return digest
+
+    def _ended(self, digest: hashlib._Hash) -> bytes:
+        outer = _keyed(self.secret)[1].copy()
+        outer.update(digest.digest())
         if self.is_first:
-            return mac
-        return (_NAMED + bytes.fromhex(self.id) + mac)[:SIGNATURE_BYTES]
+            return outer.digest()
+        return (_NAMED + bytes.fromhex(self.id) + outer.digest())[:SIGNATURE_BYTES]
 
 
 class Keys(Protocol):
@@ -68,16 +86,6 @@ class Keys(Protocol):
 
     def find(self, key_id: str) -> Key | None:
         """The one of this id; None if there is none, or none any more."""
-
-
-def _mac(secret: bytes, session_id: str, purpose: str, body: bytes) -> bytes:
-    # Each part behind its length, so that no two different inputs are signed as the same bytes.
-    session, what = session_id.encode(), purpose.encode()
-    inner, outer = _keyed(secret)
-    digest, signature = inner.copy(), outer.copy()
-    digest.update(b"".join((_BEGIN, _LENGTH.pack(len(session)), session, _LENGTH.pack(len(what)), what, body)))
-    signature.update(digest.digest())
-    return signature.digest()
 
 
 @functools.lru_cache(maxsize=8)
@@ -98,12 +106,27 @@ def unseal(keys: Keys, session_id: str, purpose: str, data: bytes) -> bytes:
     Raises:
         SignatureInvalid: it was not written with a key of the grid for this session and purpose.
     """
-    signature, body = data[:SIGNATURE_BYTES], data[SIGNATURE_BYTES:]
+    body = data[SIGNATURE_BYTES:]
+    verify(keys, session_id, purpose, data[:SIGNATURE_BYTES], (body,))
+    return body
+
+
+def verify(keys: Keys, session_id: str, purpose: str, signature: bytes, body: Iterable[Buffer]) -> None:
+    """Check a signature of a body, of which each part is asked for once.
+
+    Raises:
+        SignatureInvalid: as for ``unseal``.
+    """
     name = named_key(signature)
     # The first key's signatures are any bytes, such as begin with a name, too.
-    for key in (keys.find(name) if name else None, keys.first()):
-        if key is not None and hmac.compare_digest(signature, key.signature(session_id, purpose, body)):
-            return body
+    candidates = [key for key in (keys.find(name) if name else None, keys.first()) if key is not None]
+    digests = [key._begun(session_id, purpose) for key in candidates]
+    for part in body:
+        for digest in digests:
+            digest.update(part)
+    for key, digest in zip(candidates, digests, strict=True):
+        if hmac.compare_digest(signature, key._ended(digest)):
+            return
     wrote = (
         f"it says key {name}, which this grid does not have (any more)"
         if name and keys.find(name) is None

@@ -30,8 +30,11 @@ class TaskPage:
     outcomes: Iterable[Outcome]
 
 
-def decoded(spec: SessionSpec, found: TaskPage | TaskOutcome) -> Iterator[TaskOutcome]:
+def decoded(spec: SessionSpec, found: TaskPage | TaskOutcome, *, values: bool = True) -> Iterator[TaskOutcome]:
     """The tasks of a page; a task that has no outcome is what it is.
+
+    Args:
+        values: with results and exceptions; loading pickled ones runs code of those who may submit.
 
     Raises:
         Exception: whatever loading a pickled result raises.
@@ -40,11 +43,14 @@ def decoded(spec: SessionSpec, found: TaskPage | TaskOutcome) -> Iterator[TaskOu
         yield found
     else:
         for outcome in found.outcomes:
-            yield task_of(spec, outcome, found.agent)
+            yield task_of(spec, outcome, found.agent, values=values)
 
 
-def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "") -> TaskOutcome:
+def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "", *, values: bool = True) -> TaskOutcome:
     """An outcome as a user sees it, decoded.
+
+    Args:
+        values: with results and exceptions.
 
     Raises:
         Exception: whatever loading a pickled result raises.
@@ -53,8 +59,8 @@ def task_of(spec: SessionSpec, outcome: Outcome, agent: str = "") -> TaskOutcome
         index=outcome.index,
         state=TaskState.FAILED if outcome.failed else TaskState.COMPLETED,
         attempts=outcome.attempt,
-        result=None if outcome.failed else result_of(spec, outcome),
-        error=decode_error(outcome.payload, signed=spec.codec == "pickle") if outcome.failed else None,
+        result=result_of(spec, outcome) if values and not outcome.failed else None,
+        error=decode_error(outcome.payload, signed=values and spec.codec == "pickle") if outcome.failed else None,
         agent=agent,
         started_at=outcome.started,
         duration_seconds=outcome.seconds,

@@ -19,16 +19,19 @@ from uuid import UUID
 
 import orjson
 
+from htcgrid_core.codecs import mapped
+from htcgrid_core.codecs.buffers import Buffer, Data, joined, parts_of
 from htcgrid_core.codecs.shared import SharedInput
 
 # JSON that begins with a space may hold what only the standard library reads exactly: integers over 64 bits.
-_EXACT = b" "
+EXACT = b" "
 LONG_TEXT_CHARACTERS = 1 << 20
 FEW_VALUES = 64
+LARGE_BUFFER_BYTES = 1 << 17  # that are not copied into their pickle; a pickler writes smaller ones with what is around
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME  # there is none for UUIDs
 _UUID_HYPHENS = 4
 _find_uuid = re.compile(rb"-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-").search
-_PLAIN = frozenset((str, int, float, bool, type(None)))
+PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def _default(value: Any) -> Any:
@@ -69,14 +72,14 @@ def encode_json_frugally(value: Any) -> bytes:
     Raises:
         TypeError, ValueError, RecursionError, MemoryError: not JSON, or too large.
     """
-    return _EXACT + _exact.encode(value).encode("utf-8", "surrogatepass")
+    return EXACT + _exact.encode(value).encode("utf-8", "surrogatepass")
 
 
 def _holds_uuid(value: Any, data: bytes) -> bool:
     """Whether what orjson took holds a UUID, rather than texts that look like one, or dates."""
     if type(value) is dict:  # most events: quicker than to search their text
         for item in value.values():
-            if type(item) not in _PLAIN:
+            if type(item) not in PLAIN:
                 break
         else:
             return False
@@ -85,7 +88,7 @@ def _holds_uuid(value: Any, data: bytes) -> bool:
 
 def _is_or_holds_uuid(value: Any) -> bool:
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in PLAIN:
         return False
     if isinstance(value, dict):
         return any(map(_is_or_holds_uuid, value.values()))
@@ -104,13 +107,15 @@ def has_long_text(value: Any, depth: int = 2) -> bool:
     return False
 
 
-def decode_json(data: bytes) -> Any:
+def decode_json(data: Buffer) -> Any:
     """Decode JSON.
 
     Raises:
         ValueError: it is not JSON.
     """
-    if not data.startswith(_EXACT):
+    if type(data) is memoryview:
+        data = bytes(data)
+    if not data.startswith(EXACT):
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:  # NaN, infinities, lone surrogates; or it is not JSON at all
@@ -129,15 +134,62 @@ def encode_pickle(value: Any) -> bytes:
     Raises:
         Exception: whatever the object's own pickling raises.
     """
+    return joined(pickle_parts(value))
+
+
+def pickle_parts(value: Any) -> Data:
+    """As ``encode_pickle``; the large buffers of NumPy arrays and the like are views of where they are.
+
+    So they are to be written before anybody may change them.
+    """
     try:
-        data = pickle.dumps(value, protocol=5)
+        data: Data = pickle.dumps(value, protocol=5, buffer_callback=_refuse_large)
+    except _LargeBuffer:
+        data = _in_parts(value)
     except Exception:  # noqa: BLE001 - lambdas, local classes: AttributeError, PicklingError, TypeError by Python version
         data = b""
-    if data and b"__main__" not in data and not _names_what_goes_by_value(data):
+    if data and not any(map(_may_go_by_value, parts_of(data))):
         return data
     from htcgrid_core.codecs.by_value import pickle_by_value  # 15 ms, and most payloads do not need it
 
     return pickle_by_value(value)
+
+
+class _LargeBuffer(Exception):
+    """A value holds one."""
+
+
+def _refuse_large(buffer: pickle.PickleBuffer) -> bool:
+    """Smaller ones go into the pickle as they come."""
+    if buffer.raw().nbytes >= LARGE_BUFFER_BYTES:
+        raise _LargeBuffer
+    return True
+
+
+class _Parts:
+    """What a pickler writes to: it hands over large buffers as they are."""
+
+    def __init__(self) -> None:
+        self.parts: list[Buffer] = []
+
+    def write(self, data: Any) -> None:
+        """One more part; other large objects than buffers may be gone once they are pickled."""
+        self.parts.append(data.raw() if isinstance(data, pickle.PickleBuffer) else bytes(data))
+
+
+def _in_parts(value: Any) -> Data:
+    """Pickle without a copy of large buffers: byte by byte what ``pickle.dumps`` makes."""
+    file = _Parts()
+    try:
+        pickle.Pickler(file, protocol=5).dump(value)
+    except Exception:  # noqa: BLE001 - as in pickle_parts
+        return b""
+    return file.parts
+
+
+def _may_go_by_value(part: Buffer) -> bool:
+    """Whether a part may name something that the receiver could not import; a buffer names nothing."""
+    return isinstance(part, bytes) and (b"__main__" in part or _names_what_goes_by_value(part))
 
 
 def _names_what_goes_by_value(data: bytes) -> bool:
@@ -147,7 +199,16 @@ def _names_what_goes_by_value(data: bytes) -> bool:
     return any(name.encode() in data for name in names)
 
 
-decode_pickle: Callable[[bytes], Any] = pickle.loads
+def decode_pickle(data: Buffer) -> Any:
+    """Load a pickle that was verified. What lies in pages of its own, and may be written to, is used where it is.
+
+    Raises:
+        Exception: whatever loading it raises.
+    """
+    if isinstance(data, memoryview) and not data.readonly:
+        return mapped.load(data)
+    return pickle.loads(data)  # noqa: S301
+
 
 ENCODERS: dict[str, Callable[[Any], bytes]] = {"json": encode_json, "pickle": encode_pickle}
-DECODERS: dict[str, Callable[[bytes], Any]] = {"json": decode_json, "pickle": decode_pickle}
+DECODERS: dict[str, Callable[[Buffer], Any]] = {"json": decode_json, "pickle": decode_pickle}

@@ -9,7 +9,9 @@ import orjson
 FIRST_AGENT_VERSION = 1
 SIGNING_KEYS_AGENT_VERSION = 2  # verifies what later keys than the grid's first have signed
 ISOLATION_AGENT_VERSION = 3  # begins a new worker for each session or task that asks for one
-AGENT_VERSION = 3
+FUNCTION_OPTIONS_AGENT_VERSION = 4  # runs deployed functions as their options of this release say
+MOVING_AGENT_VERSION = 5  # moves tasks that ran out of memory to the pool that their session names
+AGENT_VERSION = 5
 """What the agents of this release obey.
 
 Whoever adds a field to a session's spec that changes how its tasks are run raises it, and has specs that use the field

@@ -33,6 +33,8 @@ class Bundle:
         crashes: how often an agent died holding these tasks.
         not_before: wall-clock time (s) before which it must not run.
         rank: what decides who is next among those that may run; lower first.
+        failed_in: the bundle whose commit says what the last attempts of the tasks with failures said; empty for none.
+        pool: where it queues, if its tasks were moved there; empty for its session's.
     """
 
     session_id: str
@@ -43,6 +45,8 @@ class Bundle:
     crashes: int = 0
     not_before: float = 0.0
     rank: float = 0.0
+    failed_in: str = ""
+    pool: str = ""
 
     def attempt(self, index: int) -> int:
         """The number, from 1, of the next execution of task ``index``."""
@@ -87,6 +91,17 @@ def root_id(number: int) -> str:
     return f"{number:08d}"
 
 
+def root_of(bundle_id: str) -> int:
+    """The root that a bundle descends from; -1 if that is no bundle's id."""
+    number = bundle_id.partition(".")[0]
+    return int(number) if len(number) == 8 and number.isascii() and number.isdigit() else -1
+
+
+def before_root(number: int) -> str:
+    """What the ids of a root and its descendants come after, and those of the root before do not."""
+    return f"{number - 1:08d}.~" if number else ""
+
+
 def child_id(parent: Bundle, epoch: int, ordinal: int) -> str:
     """The id of the ``ordinal``-th child of one commit: the same commit makes the same ids when repeated."""
     digest = hashlib.blake2b(f"{parent.bundle_id}/{epoch}/{ordinal}".encode(), digest_size=8).hexdigest()
@@ -101,7 +116,14 @@ def bundle_size(tasks: int, agents: int) -> int:
 def child_of(parent: Bundle, bundle_id: str, indexes: Sequence[int], *, not_before: float = 0.0) -> Bundle:
     """A bundle with some of ``parent``'s tasks and what is known of them."""
     failures = {i: parent.failures[i] for i in indexes if i in parent.failures} if parent.failures else {}
-    return replace(parent, bundle_id=bundle_id, indexes=tuple(indexes), failures=failures, not_before=not_before)
+    return replace(
+        parent,
+        bundle_id=bundle_id,
+        indexes=tuple(indexes),
+        failures=failures,
+        not_before=not_before,
+        failed_in=parent.failed_in if failures else "",
+    )
 
 
 def split(indexes: Sequence[int], size: int) -> Iterable[Sequence[int]]:

@@ -75,6 +75,9 @@ def demand_of(
     - as many as are busy: what runs is neither waste nor to be stopped. Agents say how many slots of a pool are busy,
       not for whom; they are taken to be shared out as the tasks are.
 
+    Tasks that have failed and run again count in the pool to which their session lets them move, too: some of them may
+    be there, and a pool without agents would never have any.
+
     Sessions that are being cancelled, and those for agents of a newer release than this one, want nothing.
 
     Args:
@@ -83,18 +86,25 @@ def demand_of(
         backlog_seconds: in which a backlog is to be done.
     """
     wanting = [r for r in live if r.state in _WANTING and not is_for_newer_agents(r.spec)]
-    pools = sorted({record.pool for record in wanting} | set(busy))
+    larger = {record.larger_pool for record in wanting if record.larger_pool and record.retrying}
+    pools = sorted({record.pool for record in wanting} | larger | set(busy))
     return [demand for pool in pools for demand in _of_pool(pool, wanting, busy.get(pool, 0), backlog_seconds)]
 
 
 def _of_pool(pool: str, wanting: Sequence[SessionRecord], busy: int, backlog_seconds: float) -> list[Demand]:
     mine = [record for record in wanting if record.pool == pool]
-    usual = _mean_seconds(mine)
+    moved = [record for record in wanting if record.larger_pool == pool != record.pool and record.retrying]
+    usual = _mean_seconds([*mine, *moved])
     backlogs: dict[Priority, _Backlog] = dict.fromkeys(PRIORITIES, _Backlog())
     for record in mine:
         own = _mean_seconds([record])
         tasks = record.counters.pending
+        if record.state is SessionState.SUBMITTED:
+            tasks = max(1, tasks)  # those that are still to come need an agent that makes bundles of them
         backlogs[record.priority] = backlogs[record.priority].plus(tasks, usual if own is None else own)
+    for record in moved:
+        own = _mean_seconds([record])
+        backlogs[record.priority] = backlogs[record.priority].plus(record.retrying, usual if own is None else own)
     total = sum(backlog.tasks for backlog in backlogs.values())
     return [
         Demand(

@@ -61,6 +61,14 @@ class Destination(Stored):
         return found[1] if found else "webhook"  # type: ignore[return-value]  # the pattern says so
 
     @property
+    def whither(self) -> str:
+        """The target for the audit: of a webhook only its host, since the rest of some addresses is a secret."""
+        if self.kind != "webhook":
+            return self.target
+        parts = urlsplit(self.target)
+        return f"{parts.scheme}://{parts.netloc}/..." if parts.path.strip("/") or parts.query else self.target
+
+    @property
     def region(self) -> str:
         """Of an ARN; empty for a webhook."""
         found = _ARN.fullmatch(self.target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from htcgrid_core.domain.printable import printable
 
@@ -25,15 +25,43 @@ class InvalidEvent(InvalidInput):
 
     Attributes:
         index: the event's place in the vector.
+        reason: why, without saying which.
     """
 
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(f"event {index} cannot be submitted: {reason}")
         self.index = index
-        self._reason = reason
+        self.reason = reason
 
     def __reduce__(self) -> tuple[object, ...]:
-        return InvalidEvent, (self.index, self._reason)
+        return InvalidEvent, (self.index, self.reason)
+
+
+class EventProblem(NamedTuple):
+    """What is wrong with an event: its row, counted from 0, where in it, and what."""
+
+    row: int
+    path: str
+    reason: str
+
+
+class InvalidEvents(InvalidInput):
+    """Events that are not what their schema says; none was submitted.
+
+    Attributes:
+        source: where they are from.
+        problems: the first twenty.
+        bad: how many events have a problem.
+        checked: how many were looked at.
+    """
+
+    def __init__(self, source: str, problems: Sequence[EventProblem], bad: int, checked: int) -> None:
+        lines = [f"row {one.row}{f', {one.path}' if one.path else ''}: {one.reason}" for one in problems]
+        super().__init__("\n  ".join([f"{source}: {bad:,} of {checked:,} events are not what they should be", *lines]))
+        self.source, self.problems, self.bad, self.checked = source, list(problems), bad, checked
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return InvalidEvents, (self.source, self.problems, self.bad, self.checked)
 
 
 class NotTabular(InvalidInput):
@@ -57,6 +85,10 @@ class InvalidPackage(InvalidInput):
 
 class UnknownGrid(InvalidInput):
     """The grid URL has a scheme, name or option that nobody knows."""
+
+
+class ObjectNotFound(InvalidInput):
+    """There is no such object in S3, or not this version of it any more."""
 
 
 class IncompatibleGrid(GridError):
@@ -122,6 +154,10 @@ class WaitTimeout(GridError, TimeoutError):
     """The wait ended before the session did; the session goes on."""
 
 
+class NotOffered(GridError):
+    """This kind of grid has no such way of doing something; its message names the way that there is."""
+
+
 class WouldDeadlock(GridError):
     """A task's wait for its own grid, with every worker of its agent waiting likewise; what it waits for goes on."""
 
@@ -135,7 +171,7 @@ class TaskFailed(GridError):
     """
 
     def __init__(self, session_id: str, index: int, error: TaskError) -> None:
-        super().__init__(printable(f"task {index} of session {session_id}: {error.type}: {error.message}"))
+        super().__init__(printable(f"task {index} of session {session_id}: {error.text}"))
         self.session_id = session_id
         self.index = index
         self.error = error
@@ -151,23 +187,52 @@ class TaskFailed(GridError):
 class SessionFailed(GridError):
     """A session ended FAILED or CANCELLED, so its results are not complete.
 
+    The first of its failures is its cause, so that Python and notebooks show that task's traceback, too.
+
     Attributes:
         session_id: which session.
         state: FAILED or CANCELLED.
-        failures: the first failed tasks, in commit order.
+        failures: the first failed tasks, by their indexes.
+        advice: what to do, a line for each.
     """
 
-    def __init__(self, session_id: str, state: str, reason: str, failures: Sequence[TaskFailed]) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        state: str,
+        reason: str,
+        failures: Sequence[TaskFailed],
+        advice: Sequence[str] | None = None,
+    ) -> None:
+        self.failures = sorted(failures, key=lambda failure: failure.index)
+        if advice is None:
+            advice = after_failure(session_id, [failure.index for failure in self.failures])
         lines = [f"session {session_id} ended {state}: {reason}"]
-        lines += [f"  task {failure.index}: {failure.error.type}: {failure.error.message}" for failure in failures]
-        if failures:
-            lines.append(f"`htcgrid tasks {session_id} --state FAILED --json` shows them with their tracebacks")
-        lines.append(f"`htcgrid resubmit {session_id}` or grid.resubmit(session) runs only what did not complete")
-        super().__init__(printable("\n".join(lines)))
+        lines += [f"  task {failure.index}: {failure.error.text}" for failure in self.failures]
+        super().__init__(printable("\n".join([*lines, *advice])))
         self.session_id = session_id
         self.state = state
         self.reason = reason
-        self.failures = list(failures)
+        self.advice = tuple(advice)
+        self.__cause__ = self.failures[0] if self.failures else None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return SessionFailed, (self.session_id, self.state, self.reason, self.failures)
+        return SessionFailed, (self.session_id, self.state, self.reason, self.failures, self.advice)
+
+
+def after_failure(session_id: str, indexes: Sequence[int], where: str = "") -> list[str]:
+    """What to do about a session that failed.
+
+    Args:
+        indexes: of its first failed tasks, in its own numbers.
+        where: an option that names its grid on the command line, if that would ask another one without.
+    """
+    lines = []
+    if indexes:
+        whose = "it" if len(indexes) == 1 else "the first"
+        logs = f"`htcgrid logs {session_id} {min(indexes)}{where}`"
+        lines.append(f"{logs} shows what {whose} printed, with its traceback")
+    if len(indexes) > 1:
+        lines.append(f"`htcgrid tasks {session_id} --state FAILED{where}` lists all that failed")
+    lines.append(f"`htcgrid resubmit {session_id}{where}` or grid.resubmit(session) runs only what did not complete")
+    return lines

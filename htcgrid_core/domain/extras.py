@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-_EXTRAS = {"boto3": "aws", "botocore": "aws", "prometheus_client": "aws", "structlog": "aws"}
+_EXTRAS = {
+    **dict.fromkeys(("boto3", "botocore", "prometheus_client", "structlog"), "aws"),
+    **dict.fromkeys(("httptools", "jwt", "starlette", "uvicorn", "uvloop"), "api"),
+    "kubernetes": "k8s",
+    "opentelemetry": "otel",
+}
 
 
 def how_to_install(extra: str) -> str:

@@ -53,7 +53,7 @@ class TaskEvent(StrEnum):
     """What can happen to a task."""
 
     ENQUEUE = "enqueue"  # its session is acknowledged
-    START = "start"  # an agent leased its bundle
+    START = "start"  # a worker of the agent that leased its bundle began it
     RELEASE = "release"  # handed back unfinished: split, drain, lapsed lease
     RETRY = "retry"  # failed with attempts left
     SUCCEED = "succeed"  # the handler returned

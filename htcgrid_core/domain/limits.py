@@ -6,15 +6,22 @@ from typing import Final
 
 # Leases and liveness
 HEARTBEAT_SECONDS: Final = 5.0
+USAGE_SECONDS: Final = 60.0  # between heartbeats that tell what tasks of one function have used, where bytes cost
+USAGE_KEPT_SECONDS: Final = 30 * 24 * 3600.0  # since an agent last measured tasks of a function
+POOLS_KNOWN_SECONDS: Final = 60.0  # for which a client takes the sizes of pools for known
+IDLE_HEARTBEATS: Final = 4  # of a busy agent, in the time of one of an idle agent, where each is a call
 LEASE_SECONDS: Final = 30.0
 LEASE_MARGIN_SECONDS: Final = 5.0  # an agent stops trusting its own lease this long before it lapses
 RECONCILE_TICK_SECONDS: Final = 10.0
 BACKLOG_TARGET_SECONDS: Final = 60.0  # in which a scaled grid should do what waits: new machines take as long
 LOCAL_RECONCILE_TICK_SECONDS: Final = 1.0
+CUT_STALL_TICKS: Final = 3  # for which nothing was written of a sealed upload, before another agent goes on with it
 SUBMIT_STALL_SECONDS: Final = 1800.0  # a SUBMITTED session without a write for this long is aborted
 WRONG_CLOCK_SECONDS: Final = 600.0  # by which clocks may be wrong, each way, without a submission being aborted
 DRAIN_GRACE_SECONDS: Final = 25.0
 STUCK_SECONDS: Final = 150.0  # without an iteration of its loop, after which an agent says that it is not healthy
+START_PATIENCE_SECONDS: Final = 600.0  # for which an agent looks for its grid while AWS throttles or does not answer
+START_LONGEST_PAUSE_SECONDS: Final = 60.0  # between two looks
 
 # Slicing and bundle sizes
 TIME_SLICE_SECONDS: Final = 2.0
@@ -27,6 +34,7 @@ INLINE_PAYLOAD_BYTES: Final = 4 << 20  # larger payloads go to the blob store
 AWS_INLINE_PAYLOAD_BYTES: Final = 8 << 10  # from there on an S3 object costs less than DynamoDB's write units
 RANGE_PAYS_BYTES: Final = 1 << 20  # of an object that are not needed: about what S3 sends while another call begins
 COMMIT_BYTES: Final = 4 << 20  # results that an agent gathers before it commits them, whatever the time slice
+LARGE_COMMIT_BYTES: Final = 256 << 10  # from here on results take longer to write than a thread takes to begin
 MAX_EVENT_BYTES: Final = 64 << 20
 MAX_SESSION_TASKS: Final = 10_000_000
 SUBMIT_BUFFER_BYTES: Final = 4 << 20  # a vector up to this size is checked whole before anything is written
@@ -51,10 +59,18 @@ CHUNK_SECONDS: Final = 0.010  # work handed to a worker at once, by the pace jus
 QUEUE_BEHIND_SECONDS: Final = 0.25  # a worker gets its next task while it runs one, if tasks are shorter than this
 BACKLOG_SECONDS: Final = 0.050  # work an agent keeps unstarted so that its slots never wait for a claim
 BACKLOG_TASKS: Final = 512
+AWS_ONE_BUNDLE_TASKS: Final = 16  # of which a lone agent is given all at once: a bundle takes some five calls
 AGENT_LIST_READS_A_BEAT: Final = 30.0  # by all agents of a grid together: each reads what all of them say
+IDLE_AGENT_LIST_READS_A_BEAT: Final = 3.0  # the same of agents that have nothing to do
 REVOKE_AFTER_SECONDS: Final = 0.1  # tasks queued behind one that runs this long go to another slot
 LENT_WORKER_SECONDS: Final = 10.0  # a worker that was lent for a wait, and that nobody needs any more, is kept so long
 CAPTURE_BYTES: Final = 16 << 10  # of each of a task's stdout and stderr: the first and the last half
+ATTEMPT_TEXT_BYTES: Final = (
+    1 << 10
+)  # of each text of a failed attempt that runs again; kept until the session is deleted
+ATTEMPTS_BYTES: Final = 32 << 10  # of the failed attempts of one commit; of the others, only that they failed
+BEGUN_TASKS: Final = 100  # that an agent tells to have begun; one that runs more does not tell
+BEGUN_BYTES: Final = 64 << 10  # of what these have printed so far, told by agents of the embedded grid
 CAPTURE_DISK_BYTES: Final = 64 << 20  # a task that prints more than this loses what it printed before
 MAX_RESULT_BYTES: Final = 64 << 20
 
@@ -90,12 +106,17 @@ AGENT_IDLE_SECONDS: Final = 60.0  # an embedded agent with nothing to do leaves 
 # first half a stride after what is being served: before the next bundles of those that are under way.
 RANK_STRIDE: Final = {"high": 0.1, "normal": 1.0, "low": 10.0}
 
+# What is kept of sessions for longer than they are
+AUDIT_SECONDS: Final = 400 * 24 * 3600.0  # who did what; an operator may say another time
+COSTS_SECONDS: Final = 400 * 24 * 3600.0  # what sessions took
+
 RETENTION_SECONDS: Final = 7 * 24 * 3600.0
 MAX_RETENTION_SECONDS: Final = 60 * 24 * 3600.0  # the lifecycle rule of a bucket on AWS gives sessions 90 days in all
 PROGRESS_BATCH: Final = 100  # sessions in one progress call
 FIRST_ERRORS: Final = 5  # how many failed tasks a SessionFailed shows
 
 assert HEARTBEAT_SECONDS * 3 <= LEASE_SECONDS - LEASE_MARGIN_SECONDS, "two lost heartbeats must not lose a lease"
+assert IDLE_HEARTBEATS * HEARTBEAT_SECONDS <= LEASE_SECONDS - LEASE_MARGIN_SECONDS, "idle agents are alive"
 assert TIME_SLICE_SECONDS < LEASE_SECONDS - LEASE_MARGIN_SECONDS
 assert TIME_SLICE_SECONDS <= MAX_SLICE_SECONDS < LEASE_SECONDS - LEASE_MARGIN_SECONDS
 assert LOCAL_TIME_SLICE_SECONDS <= TIME_SLICE_SECONDS
@@ -108,3 +129,4 @@ assert HEARTBEAT_SECONDS * 10 <= CACHED_BLOB_IN_USE_SECONDS, "an agent asks for 
 assert BLOB_TOUCH_SECONDS + SWEEP_SECONDS < UNUSED_BLOB_SECONDS / 10
 assert AWS_INLINE_PAYLOAD_BYTES < MAX_BUNDLE_BYTES <= INLINE_PAYLOAD_BYTES
 assert KEYS_KNOWN_SECONDS * 10 <= KEY_RETIRED_SECONDS
+assert MAX_RETENTION_SECONDS <= COSTS_SECONDS, "what a session took is there at least as long as the session"

@@ -23,3 +23,29 @@ def _date(days: int) -> tuple[int, int, int]:
     day = of_year - (153 * from_march + 2) // 5 + 1
     month = from_march + 3 if from_march < 10 else from_march - 9
     return era * 400 + year_of_era + (month <= 2), month, day
+
+
+def seconds_of_day(day: str) -> float:
+    """When a day, as YYYY-MM-DD in UTC, begins: seconds since the epoch.
+
+    Raises:
+        ValueError: there is no such day.
+    """
+    year, month, of_month = map(int, day.split("-"))
+    days = _days(year, month, of_month)
+    if _date(days) != (year, month, of_month):
+        raise ValueError(f"there is no day {day}")
+    return days * 86400.0
+
+
+def day_after(day: str) -> float:
+    """When a day ends."""
+    return seconds_of_day(day) + 86400.0
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Since the epoch; undoes ``_date``."""
+    year -= month <= 2
+    era, of_era = divmod(year, 400)
+    of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468

@@ -18,11 +18,13 @@ class TaskOutcome:
         state: where it is in its life.
         attempts: executions that ended, or were started if it is running.
         result: the handler's return value if COMPLETED.
-        error: why its last attempt failed, if FAILED.
+        error: why its last attempt failed, if FAILED; in RETRY, in little, and so in RUNNING, of the attempt before,
+            until something is known of what this one printed.
         started_at: wall clock (s) when the last attempt began; 0 if none did.
         duration_seconds: how long that attempt took.
         agent: the agent that ran it.
-        stdout, stderr: what it printed, first and last part.
+        stdout, stderr: what that attempt printed, first and last part; of one that was not the last, or still runs, the
+            last.
     """
 
     index: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +18,8 @@ from htcgrid_core.domain.bundle import Block
 from htcgrid_core.domain.errors import CorruptPayload, IncompatibleGrid
 from htcgrid_core.domain.function import FunctionSpec, Isolation
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
-from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.retry import POOL, RetryPolicy
+from htcgrid_core.domain.spent import Spent, Usage
 from htcgrid_core.domain.stored import Stored
 from htcgrid_core.domain.trace import STATE_CHARACTERS, Trace, of_session
 
@@ -57,7 +58,8 @@ class SessionSpec(Stored):
         retry: when a failed task runs again.
         max_failures: failed tasks that are tolerated, as a count (int) or a share of the session (float below
             1); one more ends the session FAILED at once. None: run everything, FAILED at the end if any failed.
-        memory_mb: memory of a worker, enforced by rlimit; None for no limit.
+        memory_mb: memory of a worker, enforced by rlimit; None for as much as a slot of its pool has, if that is said.
+        cpus: cores that a task keeps busy: slots of its pool must have as many, where that is said.
         priority, pool: where it queues.
         tenant: on whose behalf; what all of a tenant's sessions get is one tenant's share.
         labels: for finding it again.
@@ -84,8 +86,9 @@ class SessionSpec(Stored):
         | None
     ) = None
     memory_mb: int | None = Field(default=None, ge=32, le=1 << 20)
+    cpus: float | None = Field(default=None, gt=0, le=1024, allow_inf_nan=False)
     priority: Priority = "normal"
-    pool: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    pool: str = Field(default="default", pattern=POOL)
     tenant: str = Field(default=DEFAULT_TENANT, pattern=rf"^{_TENANT}$")
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
     parent_id: str | None = None
@@ -110,7 +113,8 @@ class SessionSpec(Stored):
     def shared_worker_key(self) -> str:
         """``worker_key`` without isolation, made once for all sessions that ask for the same."""
         function = self.function
-        return f"{self.tenant}|{function.name}|{function.blob}|{function.environment}|{self.memory_mb}"
+        code = f"{function.name}|{function.blob}|{function.sources}|{function.environment}"
+        return f"{self.tenant}|{code}|{self.memory_mb}"
 
     def worker_key(self, session_id: str) -> str:
         """Equal for sessions that may share a worker, and so what a handler keeps in its memory.
@@ -127,9 +131,12 @@ class SessionSpec(Stored):
         return copied
 
     def identity(self) -> str:
-        """What makes two submissions ask for the same: all but where and how they are carried out."""
+        """What makes two submissions ask for the same: all but where and how they are carried out.
+
+        Nor where their code stands: a step that is tried again, from a file that has moved, asks for the same.
+        """
         aside = {"agents", "bundle_size", "traceparent", "tracestate", "min_agent_version", "signing_key", "notify"}
-        return self.model_dump_json(exclude={**dict.fromkeys(aside, True), "function": {"environment"}})
+        return self.model_dump_json(exclude={**dict.fromkeys(aside, True), "function": {"environment", "sources"}})
 
     def trace(self, session_id: str) -> Trace:
         """Where it was submitted, or a trace of its own."""
@@ -149,6 +156,8 @@ class Counters:
     Attributes:
         task_seconds: how long the tasks that completed or failed took, each in its last attempt, together; those that
             an agent from before it was counted committed add nothing.
+        retrying: tasks of a session that goes on that have failed and not ended. What an agent from before it was
+            counted has done with them is missing.
     """
 
     total: int = 0
@@ -156,6 +165,7 @@ class Counters:
     failed: int = 0
     cancelled: int = 0
     task_seconds: float = 0.0
+    retrying: int = 0
 
     @property
     def pending(self) -> int:
@@ -177,6 +187,9 @@ class SessionRecord:
         pool, retention_seconds: of the spec, for those who do not parse it.
         damage: why the row cannot be read; this then stands in its place, FAILED. Empty if it can.
         updated_at, submitted_at, ended_at, deadline_at, expires_at: wall clock, seconds.
+        generation: a random name of this try of the submission, by which stores that keep sessions under it find a
+            small one at once. Empty where nobody needs it.
+        usage: what was counted beside its tasks; agents and clients from before it was counted add nothing.
     """
 
     session_id: str
@@ -197,6 +210,15 @@ class SessionRecord:
     pool: str = "default"
     retention_seconds: float = limits.RETENTION_SECONDS
     damage: str = ""
+    generation: str = field(default="", compare=False)
+    usage: Usage = field(default=Usage(), compare=False)
+
+    @property
+    def retrying(self) -> int:
+        """Tasks that have failed and are run again, where any are: agents from before it was counted miscount it."""
+        if self.state not in (SessionState.SUBMITTED, SessionState.RUNNING):
+            return 0
+        return min(self.counters.pending, max(0, self.counters.retrying))
 
     def parsed_spec(self) -> SessionSpec:
         """What was asked for.
@@ -212,6 +234,39 @@ class SessionRecord:
         except IncompatibleGrid as error:
             kind = IncompatibleGrid if is_for_newer_agents(self.spec) else CorruptPayload
             raise kind(f"session {self.session_id}: {error}") from error
+
+    @property
+    def codec(self) -> Codec | None:
+        """How its values are encoded, which every release writes alike; None if that cannot be read."""
+        try:
+            told: Codec | None = orjson.loads(self.spec)["codec"]
+        except _NO_SPEC:
+            return None
+        return told if told in ("json", "pickle") else None
+
+    @property
+    def function(self) -> str:
+        """The spec's function without its version, as the registry has it; empty if that cannot be read."""
+        try:
+            told = orjson.loads(self.spec)["function"]
+            package = told.get("package")
+            return str(package["function"] if package else told["name"])
+        except _NO_SPEC:
+            return ""
+
+    @property
+    def spent(self) -> Spent:
+        """What it took, or has taken so far."""
+        return Spent(
+            function=self.function,
+            pool=self.pool,
+            labels=self.labels,
+            tasks=self.counters.completed + self.counters.failed,
+            bundles=max(0, self.bundles),
+            task_seconds=self.counters.task_seconds,
+            kept_seconds=self.retention_seconds,
+            usage=self.usage,
+        )
 
     @property
     def labels(self) -> dict[str, str]:
@@ -232,6 +287,16 @@ class SessionRecord:
         except _NO_SPEC:
             return "normal"
         return found
+
+    @property
+    def larger_pool(self) -> str:
+        """The pool to which the spec lets tasks move, likewise; empty for none."""
+        if '"on_out_of_memory":' not in self.spec:
+            return ""
+        try:
+            return str(orjson.loads(self.spec)["retry"].get("on_out_of_memory") or "")
+        except _NO_SPEC:
+            return ""
 
     @property
     def notifies(self) -> bool:
@@ -265,4 +330,5 @@ def whole(draft: SessionRecord, blocks: Sequence[Block], *, digest: str, tolerat
         bundles=len(blocks),
         digest=digest,
         tolerated=tolerated,
+        usage=Usage(input_bytes=sum(block.payload.size for block in blocks)),
     )

@@ -14,6 +14,7 @@ from htcgrid_core.domain.session import Counters, SessionRecord, tenant_of
 SOURCE = "htcgrid"
 SUBMITTED = "submitted"
 SESSION_FAILED, CANCELLED, DEADLINE = "HTCGrid.SessionFailed", "HTCGrid.Cancelled", "HTCGrid.DeadlineExceeded"
+SUBMISSION_REFUSED = "HTCGrid.SubmissionRefused"  # nothing was submitted, and nothing will be
 CAUSE_CHARACTERS = 1000  # of one task's error
 REASON_CHARACTERS = 4000
 SFN_CAUSE_CHARACTERS = 32_768

@@ -42,6 +42,12 @@ class Stored(BaseModel):
             if name not in first and not field.is_required()
         }
 
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take what was pickled, maybe by a release that had fewer fields: those are as they are by default."""
+        super().__setstate__(state)
+        for name in self._later.keys() - self.__dict__.keys():
+            self.__dict__[name] = self._later[name]
+
     @classmethod
     def stored(cls, text: str | bytes) -> Self:
         """What some release, perhaps a newer one, has written.

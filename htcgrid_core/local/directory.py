@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,14 +13,18 @@ from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
 from htcgrid_core.adapters.local.keys import FileKeys
+from htcgrid_core.adapters.local.sqlite.audit_log import SqliteAuditLog
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.adapters.messenger import WorldMessenger
+from htcgrid_core.adapters.traces import process_traces
 from htcgrid_core.disk.private import make_private
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.errors import GridUnavailable, UnknownGrid
+from htcgrid_core.domain.prices import FREE
+from htcgrid_core.local import kept, this_process
 from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.messenger import Messenger
 from htcgrid_core.ports.plane import Plane
@@ -96,13 +100,31 @@ class Directory:
             if not os.access(self.root, os.W_OK | os.X_OK):
                 raise PermissionError(f"{self.root} is not writable")
         except OSError as error:
-            raise GridUnavailable(
-                f"the grid's directory cannot be used: {error}; name another one as local:///PATH or {HOME_VARIABLE}"
-            ) from error
+            raise _unusable(error) from error
+
+    def require(self) -> None:
+        """For those who only look.
+
+        Raises:
+            UnknownGrid: there is no grid here.
+            GridUnavailable: nobody can tell.
+        """
+        try:
+            self.database.stat()
+        except FileNotFoundError:
+            raise UnknownGrid(f"there is no grid in {self.root} on this machine: the first submit makes it") from None
+        except OSError as error:
+            raise _unusable(error) from error
 
     def keys(self) -> FileKeys:
         """The secrets that pickled payloads are signed with."""
         return FileKeys(self.root)
+
+
+def _unusable(error: OSError) -> GridUnavailable:
+    return GridUnavailable(
+        f"the grid's directory cannot be used: {error}; name another one as local:///PATH or {HOME_VARIABLE}"
+    )
 
 
 def _is_utf8(path: Path) -> bool:
@@ -127,6 +149,7 @@ def open_local(directory: Directory) -> LocalPlane:
 
     Raises:
         GridUnavailable, IncompatibleGrid: it cannot be used.
+        InvalidInput: the environment asks for traces in a way that is no good.
     """
     directory.prepare()
     keys = Keyring(directory.keys())  # before anything is written: whoever has it decides what workers load
@@ -144,6 +167,10 @@ def open_local(directory: Directory) -> LocalPlane:
         identity=f"local:{found.st_dev}/{found.st_ino}",
         outbox=SqliteOutbox(database),
         messenger=WorldMessenger(_aws_messenger),
+        traces=process_traces(),
+        audit=SqliteAuditLog(database, kept.audit_seconds(os.environ)),
+        actor=this_process.actor,
+        prices=partial(kept.prices, os.environ, FREE),
     )
     return LocalPlane(plane, doorbell, database)
 

@@ -51,7 +51,7 @@ class AgentTimes(BaseModel):
         Raises:
             InvalidInput: one of them is no good.
         """
-        names = {field: PREFIX + field.upper() for field in cls.model_fields}
+        names = dict(zip(cls.model_fields, VARIABLES, strict=True))
         given = {field: environment[name] for field, name in names.items() if environment.get(name)}
         try:
             return cls.model_validate(given)
@@ -70,5 +70,7 @@ class AgentTimes(BaseModel):
             drain_grace_seconds=min(limits.DRAIN_GRACE_SECONDS, self.lease_seconds) if grace is None else grace,
         )
 
+
+VARIABLES = tuple(PREFIX + field.upper() for field in AgentTimes.model_fields)
 
 assert limits.LOCAL_TIME_SLICE_SECONDS < 1 - 1 / MARGINS_PER_LEASE, "a slice ends within the shortest lease"

@@ -6,12 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from htcgrid_core.codecs.buffers import Buffer, Data
+
 
 class BlobStore(Protocol):
     """Whole-object writes that are atomic; a key is never overwritten with other bytes."""
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data) -> None:
         """Store ``data``; a key that exists keeps its bytes, and counts as used now."""
+
+    def claim(self, key: str, data: bytes) -> bytes:
+        """Store ``data`` unless the key exists, and return what is stored: the same for all who claim it.
+
+        It survives the death of any process, but perhaps no power failure.
+        """
 
     def get(self, key: str) -> bytes:
         """Read a blob.
@@ -20,7 +28,7 @@ class BlobStore(Protocol):
             CorruptPayload: there is no such blob.
         """
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def get_range(self, key: str, start: int, length: int) -> Buffer:
         """Bytes of a blob from ``start`` on: ``length`` of them, or as many as there are.
 
         Raises:
@@ -35,6 +43,9 @@ class BlobStore(Protocol):
 
     def path(self, key: str) -> Path:
         """A file on this machine with the blob's bytes, fetched if need be, which stays for some minutes."""
+
+    def own_file(self, key: str) -> Path | None:
+        """The file that is the blob, where blobs are files of this machine; None where they are not."""
 
     def touch(self, key: str) -> bool:
         """Note that a blob is used now, to the day; False if there is none."""

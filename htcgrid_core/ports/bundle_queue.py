@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from htcgrid_core.domain.session import Priority
@@ -14,20 +14,31 @@ class Hint:
     """That bundle ``bundle_id`` of session ``session_id`` may be ready from ``not_before`` (wall clock, s) on.
 
     ``priority`` is the session's, for queues that keep a line for each; those that rank bundles ignore it.
+    ``generation`` is the session's, if it has one: where to look first. Such a hint may come before its session does.
+    ``pool`` is where the bundle queues; empty for its session's.
+    ``tasks`` is how many the bundle has, so that an agent that claims one knows whether it wants another; 0 if it does
+    not say.
     """
 
     session_id: str
     bundle_id: str
     not_before: float = 0.0
     priority: Priority = "normal"
+    generation: str = field(default="", compare=False)
+    pool: str = field(default="", compare=False)
+    tasks: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A hint as received, with what the queue needs to delete it; None for one that came from the store."""
+    """A hint as received, with what the queue needs to delete it; None for one that came from the store.
+
+    ``ready_at`` is when agents could first have it (wall clock, s), where the queue knows.
+    """
 
     hint: Hint
     receipt: Any = None
+    ready_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,5 +37,23 @@ class DeadLetters(Protocol):
     def redrive(self, letters: Sequence[DeadLetter]) -> None:
         """Send hints to their pool's agents again, one redrive more, and delete the letters."""
 
+    def put_back(self, letters: Sequence[DeadLetter]) -> None:
+        """Hide them from others no longer."""
+
     def delete(self, letters: Sequence[DeadLetter]) -> None:
         """They are dealt with."""
+
+
+def look_at(dead_letters: DeadLetters, limit: int) -> list[DeadLetter]:
+    """Dead letters there are now, in no order; while they are read, nobody else receives them."""
+    letters = taken(dead_letters, limit)
+    dead_letters.put_back(letters)
+    return letters
+
+
+def taken(dead_letters: DeadLetters, limit: int) -> list[DeadLetter]:
+    """Dead letters, hidden from others for a while, so that none is met twice."""
+    letters: list[DeadLetter] = []
+    while len(letters) < limit and (found := dead_letters.receive(min(10, limit - len(letters)))):
+        letters += found
+    return letters

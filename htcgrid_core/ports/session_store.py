@@ -8,15 +8,19 @@ from enum import StrEnum
 from typing import Protocol
 
 from htcgrid_core.domain.agent import AgentRecord as AgentRecord
+from htcgrid_core.domain.agent import BegunTask as BegunTask
 from htcgrid_core.domain.audit import AuditEntry as AuditEntry
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.payload import Payload
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.bundle_queue import Hint
 
+SUBMITTER = "client"  # who submits, in the audit, where nobody says who he is
 WHOLE_BUNDLES = 32  # roots that create_whole takes
 
 
@@ -26,6 +30,7 @@ class Refusal(StrEnum):
     OVER = "over"  # the bundle is done or its session has ended: forget the hint
     LEASED = "leased"  # another agent holds a live lease
     EARLY = "early"  # its retry delay is not over
+    UNKNOWN = "unknown"  # there is no such session, or not yet
     NEWER = "newer"  # its session is for agents of a newer release (domain/agent_version.py)
 
 
@@ -78,6 +83,8 @@ class Commit:
         completed, failed: how many of them are in which state.
         children: bundles that carry on with the tasks that have no outcome.
         task_seconds: how long the tasks of the outcomes took, together.
+        retrying: by how many there are more, or fewer, tasks that have failed and not ended.
+        attempts: packed (codecs.failed_attempts), what tasks that run again said when they failed; None for nothing.
     """
 
     session_id: str
@@ -89,6 +96,18 @@ class Commit:
     failed: int
     children: tuple[Child, ...] = ()
     task_seconds: float = 0.0
+    retrying: int = 0
+    attempts: bytes | None = None
+
+    @property
+    def output_bytes(self) -> int:
+        """Of the outcomes, packed."""
+        return 0 if self.outcomes is None else self.outcomes.size
+
+    @property
+    def output_blobs(self) -> int:
+        """How many blobs they are in."""
+        return int(self.outcomes is not None and self.outcomes.data is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,20 @@ class OutcomePage:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """That a bundle was committed with outcomes, as far as it is known without reading them.
+
+    Attributes:
+        cursor: its page's.
+        failed: whether some of its tasks failed for good.
+    """
+
+    cursor: int
+    bundle_id: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OpenBundle:
     """A bundle that is not done, and who has it."""
 
@@ -125,11 +158,21 @@ class SessionStore(Protocol):
     repeats the same call with the same arguments.
     """
 
-    def create_session(self, record: SessionRecord) -> SessionRecord:
-        """Write a SUBMITTED session unless its id exists; return the row as it then is."""
+    def create_session(self, record: SessionRecord, *, actor: str = SUBMITTER) -> SessionRecord:
+        """Write a SUBMITTED session unless its id exists; return the row as it then is.
+
+        Args:
+            actor: who submits it, for the audit.
+        """
 
     def create_whole(
-        self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
+        self,
+        record: SessionRecord,
+        bundles: Sequence[tuple[Bundle, Block]],
+        *,
+        digest: str,
+        tolerated: int | None,
+        actor: str = SUBMITTER,
     ) -> SessionRecord:
         """Write a small session, bundles and all, RUNNING, in one step; a session that exists is returned as it is.
 
@@ -148,7 +191,14 @@ class SessionStore(Protocol):
         """
 
     def acknowledge(
-        self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+        self,
+        session_id: str,
+        *,
+        bundles: int,
+        digest: str,
+        tolerated: int | None,
+        now: float,
+        actor: str = SUBMITTER,
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is.
 
@@ -184,11 +234,22 @@ class SessionStore(Protocol):
         """
 
     def claim(
-        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
+        self,
+        session_id: str,
+        bundle_id: str,
+        *,
+        token: str,
+        owner: str,
+        now: float,
+        until: float,
+        generation: str = "",
     ) -> Claimed | Refused:
         """Lease a bundle that is ready, or whose lease has lapsed.
 
         A claim by the token that already holds the lease is granted: it is the same claim, repeated.
+
+        Args:
+            generation: as the hint has it; it may be wrong.
         """
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
@@ -205,8 +266,11 @@ class SessionStore(Protocol):
             LeaseLost: the token no longer holds the lease, or the session has ended.
         """
 
-    def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
+    def adopt(self, session_id: str, owner: str, now: float, *, actor: str = SUBMITTER) -> SessionRecord:
         """Make ``owner`` the session's owner; return the row as it then is. One that has ended keeps its owner.
+
+        Args:
+            actor: who says so, for the audit.
 
         Raises:
             SessionNotFound: no such session, or expired.
@@ -247,17 +311,43 @@ class SessionStore(Protocol):
     def root_pages(self, session_id: str, first_root: int, last_root: int) -> list[OutcomePage]:
         """All pages of roots ``first_root <= root < last_root``."""
 
+    def committed(self, session_id: str, after: int, limit: int) -> list[Committed]:
+        """What ``outcome_pages`` would return, without the pages: it costs little however large these are."""
+
+    def bundle_pages(self, session_id: str, bundle_ids: Sequence[str]) -> list[OutcomePage]:
+        """The pages of up to 100 bundles, in no order and without their cursors; those without a page are left out."""
+
+    def attempts(self, session_id: str, bundle_ids: Sequence[str]) -> dict[str, bytes]:
+        """The ``attempts`` that commits of up to 100 bundles came with, by their ids; those without are left out."""
+
+    def attempts_of_root(self, session_id: str, root: int, limit: int) -> list[bytes]:
+        """The ``attempts`` of a root and its descendants, at most ``limit`` of them, in no order."""
+
     def expire(self, now: float, limit: int) -> list[str]:
         """Delete ended sessions whose retention has passed; return their ids (their blobs are the caller's)."""
 
-    def beat(self, agent: AgentRecord) -> None:
-        """Write what an agent says of itself."""
+    def beat(self, agent: AgentRecord, *, size: PoolSize | None = None, usage: Sequence[FunctionUsage] = ()) -> None:
+        """Write what an agent says of itself.
+
+        Args:
+            size: of the slots of its pool, which stands when the agent has gone; the last one told counts.
+            usage: what the agent has measured of some functions, each in all: it replaces what it said of them before.
+        """
 
     def forget_agent(self, agent_id: str) -> None:
         """An agent has left."""
 
     def agents(self, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time."""
+
+    def pools(self) -> list[PoolSize]:
+        """The sizes of pools whose agents have told them, by name."""
+
+    def usage(self, prefix: str = "", *, now: float) -> list[FunctionUsage]:
+        """What agents have measured of functions whose names begin so; several of one function, of several agents.
+
+        What was told longer ago than ``limits.USAGE_KEPT_SECONDS`` may be missing.
+        """
 
     def history(self, session_id: str) -> list[AuditEntry]:
         """The session's transitions, oldest first."""

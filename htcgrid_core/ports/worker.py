@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from htcgrid_core.codecs.outcomes import Outcomes
+from htcgrid_core.codecs.buffers import Buffer
+from htcgrid_core.codecs.outcomes import Outcome, Outcomes
+from htcgrid_core.codecs.stored_part import StoredPart
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionSpec
+
+STOPPED = "Stopped"  # error type of a worker that was ended for no fault of its task
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +22,12 @@ class OwnGrid:
     Attributes:
         url: by which tasks reach it; empty for not at all.
         identity: by which they know it.
+        region: of AWS, in which it is; empty for none.
     """
 
     url: str = ""
     identity: str = ""
+    region: str = ""
 
 
 NO_GRID = OwnGrid()
@@ -34,16 +40,21 @@ class FunctionRef:
     Attributes:
         key: equal for sessions that may share a loaded worker.
         callable_path: file with the verified cloudpickle of a Python callable, or package; empty for a reference.
+        sources_path: file with the source lines of that callable; empty for none.
         launcher: command before that of a worker, which prepares its package and becomes it.
         grid: whose function it is.
+        traced_every: each how manieth task is recorded in its session's trace, 0 for none; None where nobody traces
+            here, and its submitter decides.
     """
 
     key: str
     session_id: str
     spec: SessionSpec
     callable_path: str = ""
+    sources_path: str = ""
     launcher: tuple[str, ...] = ()
     grid: OwnGrid = NO_GRID
+    traced_every: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class Chunk:
     Attributes:
         serial: identifies the chunk to the agent.
         indexes, attempts: the tasks and the number of this execution.
-        lengths, data: their encoded events, lengths in bytes and the bytes one after another.
+        lengths, data: their encoded events, lengths in bytes and the bytes one after another; or where these are.
         shared: file of each shared input that the events were submitted with, by its name, DIGEST.CODEC.
     """
 
@@ -62,7 +73,7 @@ class Chunk:
     indexes: Sequence[int]
     attempts: Sequence[int]
     lengths: Sequence[int]
-    data: bytes
+    data: Buffer | StoredPart
     shared: dict[str, str]
 
 
@@ -76,12 +87,23 @@ class Flushed:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A task was not begun: no worker of its runtime can read its event, on no machine."""
+
+    slot: int
+    serial: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLost:
     """The worker of a slot ended; chunks that it held are gone with it.
 
+    Of a worker that several slots share, each slot that it ran a task of hears so.
+
     Attributes:
         running: (serial, position) of the task that it was running; None if it ran none.
-        error: what is charged to that task.
+        error: what is charged to that task, unless it is STOPPED.
         seconds: how long that task had been running.
         stdout, stderr: what that task had printed.
     """
@@ -123,11 +145,30 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What a worker measured of tasks of one chunk, before it told the last one's outcome.
+
+    Attributes:
+        tasks: that it ran one after another.
+        peak_mb: the most memory (MiB) that was resident meanwhile; 0 where nobody says.
+        cpu_seconds: processor time.
+        seconds: time.
+    """
+
+    slot: int
+    serial: int
+    tasks: int
+    peak_mb: float
+    cpu_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rung:
     """The agent's bell was rung: there may be work, or a session may have ended."""
 
 
-WorkerEvent = Flushed | WorkerLost | LoadFailed | StartFailed | Waits | Rung
+WorkerEvent = Flushed | Refused | WorkerLost | LoadFailed | StartFailed | Waits | Used | Rung
 
 
 class WorkerPool(Protocol):
@@ -143,6 +184,9 @@ class WorkerPool(Protocol):
 
     def running(self, slot: int) -> tuple[int, int, float] | None:
         """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
+
+    def printed(self, slot: int) -> tuple[str, str]:
+        """The last of what the task that a slot runs now has printed to stdout and stderr, where that is at hand."""
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun: (serial, first position taken) of each chunk concerned.

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from htcgrid_core.codecs import strict_json
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import bundle_size
 from htcgrid_core.domain.errors import InvalidEvent
 from htcgrid_core.domain.session import SessionSpec
+
+_CHAINED = "chained:"
+FEW_EVENTS = 8  # that are not copied to be digested in one call
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +27,27 @@ class EncodedBundle:
     shared: tuple[str, ...]
 
 
-@dataclass
-class Digest:
+class Digest(Protocol):
     """Of the events, however they are bundled."""
+
+    def update(self, packed: list[bytes]) -> None:
+        """Add encoded events."""
+
+    def value(self, spec: SessionSpec) -> str:
+        """Of the events so far and of what ``spec`` asks for."""
+
+
+@dataclass
+class PlainDigest:
+    """Of a submission that is made again from its begin."""
 
     data: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     lengths: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
 
     def update(self, packed: list[bytes]) -> None:
         """Add encoded events."""
-        self.data.update(b"".join(packed))
+        for data in packed if len(packed) <= FEW_EVENTS else (b"".join(packed),):
+            self.data.update(data)
         self.lengths.update(b"".join(len(event).to_bytes(8, "big") for event in packed))
 
     def value(self, spec: SessionSpec) -> str:
@@ -41,14 +56,49 @@ class Digest:
         return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
 
 
-def bundles_of(spec: SessionSpec, events: Iterable[EncodedEvent], total: int | None) -> Iterator[EncodedBundle]:
+@dataclass
+class ChainedDigest:
+    """Of a submission that another process goes on with: from ``link`` on, which is of all events before."""
+
+    link: bytes = b""
+
+    def update(self, packed: list[bytes]) -> None:
+        """Add encoded events."""
+        link, blake2b = self.link, hashlib.blake2b
+        for event in packed:
+            link = blake2b(event, digest_size=16, key=link).digest()
+        self.link = link
+
+    def value(self, spec: SessionSpec) -> str:
+        """Of the events so far and of what ``spec`` asks for."""
+        return _CHAINED + hashlib.blake2b(spec.identity().encode(), digest_size=16, key=self.link).hexdigest()
+
+
+def fresh_digest(value: str) -> Digest:
+    """One of the kind that has this value."""
+    return ChainedDigest() if value.startswith(_CHAINED) else PlainDigest()
+
+
+def is_alike(digest: Digest, value: str) -> bool:
+    """Whether a value is of this kind of digest, so that they can be compared."""
+    return isinstance(fresh_digest(value), type(digest))
+
+
+def bundles_of(
+    spec: SessionSpec, events: Iterable[EncodedEvent], total: int | None, first: int = 0
+) -> Iterator[EncodedBundle]:
     """Make bundles of encoded events.
 
     Args:
         total: how many there are, if that is known.
+        first: the index of the first event: at which a bundle must begin.
+
+    Raises:
+        InvalidEvent: one is too large, or its function's runtime cannot read it.
     """
     iterator = iter(events)
-    first = 0
+    package = spec.function.package
+    is_strict = package is not None and not package.is_python
     while True:
         target = _target(spec, total, first)
         packed: list[bytes] = []
@@ -60,6 +110,9 @@ def bundles_of(spec: SessionSpec, events: Iterable[EncodedEvent], total: int | N
             else:
                 data = event.data
                 shared.update(event.shared)
+            if is_strict and (name := strict_json.constant_in(data)):
+                text = f"it holds {name}, which is not JSON, and its function's runtime reads no other"
+                raise InvalidEvent(first + len(packed), text)
             if len(data) > limits.MAX_EVENT_BYTES:
                 raise InvalidEvent(
                     first + len(packed),

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 
 from htcgrid_core.codecs import frames
 from htcgrid_core.domain import metrics
-from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, GridError, IncompatibleGrid
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.session_store import Refusal, Refused
-from htcgrid_core.services import payloads
+from htcgrid_core.ports.session_store import Claimed, Refusal, Refused
+from htcgrid_core.services import hints, payloads
 from htcgrid_core.services.call_retries import delete_message, with_retries
 from htcgrid_core.services.range_reads import RangeReader, range_pays
+
+COMING_SECONDS = (0.02, 0.1, 0.5)  # pauses, after which to look again for a session that its hint may have overtaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,13 @@ def claim(
     """
     hint = message.hint
     token, now = plane.token(), plane.clock.now()
-    answer = with_retries(
-        plane,
-        lambda: plane.store.claim(
-            hint.session_id, hint.bundle_id, token=token, owner=agent_id, now=now, until=now + lease_seconds
-        ),
-    )
+    answer = _answer(plane, hint, token, agent_id, now, now + lease_seconds)
+    for pause in COMING_SECONDS if hint.generation else ():
+        if not (isinstance(answer, Refused) and answer.reason is Refusal.UNKNOWN):
+            break
+        plane.clock.sleep(pause)  # the hint was sent beside the session's first write, and was quicker
+        now = plane.clock.now()
+        answer = _answer(plane, hint, token, agent_id, now, now + lease_seconds)
     plane.metrics.add(metrics.CLAIMS, answer=answer.reason if isinstance(answer, Refused) else "granted")
     if isinstance(answer, Refused):
         if answer.reason is Refusal.NEWER:
@@ -79,9 +82,9 @@ def claim(
             record = plane.store.session(hint.session_id, now)
             priority = spec_of(record).priority
             children = [replace(child, priority=priority) for child in unsent]
-            with_retries(plane, lambda: plane.queue.send(record.pool, children))
+            hints.send(plane, record.pool, children)
             plane.doorbell.ring(WORK)
-        if answer.reason is Refusal.OVER:
+        if answer.reason in (Refusal.OVER, Refusal.UNKNOWN):
             delete_message(plane, message)
         return None
     spec = spec_of(answer.session)
@@ -97,9 +100,47 @@ def claim(
     return Work(answer.bundle, answer.lease, spec, answer.session, block.first_index, events)
 
 
+def ready_since(message: Message, work: Work) -> float | None:
+    """Since when (wall clock, s) a bundle waited for whoever has claimed it; None if nobody knows.
+
+    A queue may say it. Where the store is the queue, a root bundle waits since its session was submitted, and one that
+    was delayed since its time came; of others, such as what another agent handed back, nobody knows.
+    """
+    if message.ready_at is not None or work.bundle.crashes:
+        return message.ready_at
+    if work.bundle.not_before:
+        return work.bundle.not_before
+    is_root = work.bundle.bundle_id == root_id(work.bundle.root)
+    return work.session.submitted_at if is_root and not work.bundle.failures else None
+
+
+def _answer(plane: Plane, hint: Hint, token: str, owner: str, now: float, until: float) -> Claimed | Refused:
+    return with_retries(
+        plane,
+        lambda: plane.store.claim(
+            hint.session_id,
+            hint.bundle_id,
+            token=token,
+            owner=owner,
+            now=now,
+            until=until,
+            generation=hint.generation,
+        ),
+    )
+
+
 def _events(plane: Plane, bundle: Bundle, spec: SessionSpec, block: Block) -> frames.Frames:
-    """The events of a block; of a large one that the bundle has a part of, only those of its tasks."""
+    """The events of a block; of a large one that the bundle has a part of, only those of its tasks.
+
+    Where the block is a file of this machine, it is left there, for workers to read and to verify.
+    """
     where = (plane, bundle.session_id, spec, payloads.EVENTS, block.payload)
+    if block.payload.data is None:
+        path = plane.blobs.own_file(payloads.key_of(bundle.session_id, payloads.EVENTS, block.payload))
+        if path is not None:
+            reader = RangeReader(*where)
+            found = frames.layout(reader)
+            return frames.Frames(found.lengths, reader.part(str(path), found.at), found.shared)
     if not range_pays(block.payload, len(bundle.indexes) / block.count):
-        return frames.unpack(payloads.load(*where))
+        return frames.unpack(payloads.load(*where), is_whole=payloads.has_digests(block.payload))
     return frames.unpack_some(RangeReader(*where), [index - block.first_index for index in bundle.indexes])

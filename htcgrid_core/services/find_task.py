@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from htcgrid_core.codecs.tasks import TaskPage
-from htcgrid_core.domain.bundle import Block
-from htcgrid_core.domain.errors import CorruptPayload, InvalidInput
+from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
@@ -21,8 +20,7 @@ TRIES = 3
 def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int) -> TaskPage | TaskOutcome:
     """The task as it is now: alone on a page, its result still encoded, if it has an outcome.
 
-    One that has an outcome takes a number of reads that grows with the logarithm of the session's size; one that has
-    none takes a read of the bundles that are not done.
+    That takes a number of reads that grows with the logarithm of the session's size.
 
     Raises:
         InvalidInput: the session has no such task.
@@ -30,33 +28,16 @@ def find_task(plane: Plane, record: SessionRecord, spec: SessionSpec, index: int
     total = record.counters.total
     if not 0 <= index < total:
         raise InvalidInput(f"session {record.session_id} has {total:,} tasks, numbered from 0: {index} is none of them")
-    root = _block_of(plane, record, index).root
+    root = results.block_of(plane, record, index).root
     for _ in range(TRIES):
         for page in with_retries(plane, partial(plane.store.root_pages, record.session_id, root, root + 1)):
             for outcome in results.some_outcomes(plane, record.session_id, spec, page, lambda each, _: each == index):
                 return TaskPage(page.cursor, page.agent, [outcome])
         if record.ended:
             return TaskOutcome(index, TaskState.CANCELLED)
-        for task in open_tasks(plane, record):
+        for task in open_tasks(plane, record, root):
             if task.index == index:
                 return task
         # Neither done nor open, so it went from one to the other, or to another bundle, between the reads.
         record = with_retries(plane, partial(plane.store.session, record.session_id, plane.clock.now()))
     return TaskOutcome(index, TaskState.RUNNING)
-
-
-def _block_of(plane: Plane, record: SessionRecord, index: int) -> Block:
-    """The block that holds an index, by bisection: the blocks' first indexes grow with their numbers."""
-    low, high = 0, index  # a block holds at least one task, so block n begins at n or later
-    if record.acknowledged:
-        high = min(high, record.bundles - 1)
-    while low <= high:
-        middle = (low + high) // 2
-        found = with_retries(plane, partial(plane.store.blocks, record.session_id, middle, 1, events=False))
-        if not found or found[0].first_index > index:
-            high = middle - 1
-        elif found[0].first_index + found[0].count <= index:
-            low = middle + 1
-        else:
-            return found[0]
-    raise CorruptPayload(f"no block of session {record.session_id} holds task {index}")

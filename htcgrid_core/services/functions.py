@@ -5,18 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from functools import partial
+from typing import Literal
 
 from htcgrid_core.codecs.packages import Packed
 from htcgrid_core.codecs.signing import NAME_BYTES, PACKAGE_PURPOSE, named_key, seal, unseal
 from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, ISOLATION_AGENT_VERSION
 from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid, InvalidInput
-from htcgrid_core.domain.function import REGISTERED_NAME, RESERVED_PREFIXES, RESERVED_VARIABLES, FunctionVersion
+from htcgrid_core.domain.function import (
+    EXEC_WRAPPER,
+    LOG_VARIABLES,
+    REGISTERED_NAME,
+    RESERVED_PREFIXES,
+    RESERVED_VARIABLES,
+    FunctionVersion,
+)
 from htcgrid_core.domain.printable import CONTROL
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
 
 REGISTRY = "registry/"
 REMOVED = ".removed"
+PYTHON_ENCODING: Literal["lambda"] = "lambda"  # of versions that are deployed from now on; older ones keep theirs
 
 
 def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVersion:
@@ -28,16 +37,17 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
     that no version names.
 
     Args:
-        draft: the version, whose number, blob, sizes and time are not looked at.
+        draft: the version, whose number, blob, sizes, encoding and time are not looked at.
 
     Raises:
-        InvalidInput: it sets a variable that the runtime sets, its description would do something to terminals, or its
-            package does not fit its memory.
+        InvalidInput: it sets a variable that the runtime sets, or one of AWS's to what means nothing, its description
+            would do something to terminals, or its package does not fit its memory.
     """
     if wrong := _wrong_with(draft, package):
         raise InvalidInput(f"function {draft.function!r} was not deployed: {wrong}")
     sizes = {"files": len(package.names), "unpacked_bytes": package.unpacked_bytes, "package_bytes": len(package.data)}
-    obeyed = ISOLATION_AGENT_VERSION if draft.isolation else FIRST_AGENT_VERSION
+    draft = draft.model_copy(update={"encoding": PYTHON_ENCODING if draft.is_python else "grid"})
+    obeyed = max(draft.obeyed_from, ISOLATION_AGENT_VERSION if draft.isolation else FIRST_AGENT_VERSION)
     draft = draft.model_copy(update={"content": package.content, "min_agent_version": obeyed, **sizes})
     sealed = seal(plane.keys.signer(), "", PACKAGE_PURPOSE, package.data)
     blob = f"packages/{hashlib.sha256(sealed).hexdigest()}"
@@ -59,8 +69,25 @@ def _wrong_with(draft: FunctionVersion, package: Packed) -> str:
     for variable in draft.variables:
         if variable in RESERVED_VARIABLES or variable.startswith(RESERVED_PREFIXES):
             return f"{variable} is set by the runtime"
+    for variable, values in LOG_VARIABLES.items():
+        if draft.variables.get(variable, values[0]).upper() not in [value.upper() for value in values]:
+            return f"{variable} is one of {', '.join(values)}, not {draft.variables[variable]!r}"
+    if EXEC_WRAPPER in draft.variables and draft.is_python and not draft.runtime_client:
+        return (
+            f"{EXEC_WRAPPER} names a program that starts AWS's client, and native workers have none: deploy it with "
+            "runtime_client=True (--runtime-client)"
+        )
     if found := CONTROL.search(draft.description):
         return f"its description has a control character: {found[0]!r}"
+    if draft.concurrency > 1 and draft.is_python and not draft.runtime_client:
+        return (
+            "a native worker runs one task at a time: concurrency is for runtimes of one's own, and for AWS's client, "
+            "with runtime_client=True (--runtime-client)"
+        )
+    if draft.concurrency > 1 and draft.isolation == "task":
+        return "with isolation='task' each task has an environment of its own: concurrency has no meaning"
+    if draft.result_format == "text" and draft.is_python:
+        return "Python's runtimes return JSON: result_format is for runtimes of one's own"
     if draft.memory_mb is not None and len(package.data) > draft.memory_mb << 20:
         size = f"{len(package.data) / (1 << 20):.1f} MiB"
         return f"its package, {size} zipped, cannot be unpacked in its {draft.memory_mb} MiB of memory: raise memory_mb"
@@ -71,7 +98,7 @@ def _is_signed_with_a_retired_key(plane: Plane, version: FunctionVersion) -> boo
     keys = {plane.keys.signer().name, *(key.name for key in plane.keys.reusable(plane.clock.now()))}
     entry = _key(version.function, version.version)
     return any(
-        named_key(with_retries(plane, partial(plane.blobs.get_range, at, 0, NAME_BYTES))) not in keys
+        named_key(bytes(with_retries(plane, partial(plane.blobs.get_range, at, 0, NAME_BYTES)))) not in keys
         for at in (entry, version.blob)
     )
 
@@ -160,6 +187,11 @@ def _purpose(function: str, version: int) -> str:
 
 def _numbers(plane: Plane, function: str) -> tuple[list[int], int]:
     """Versions that can be used, ascending, and the highest number ever given."""
+    if "." in function and all(part.isidentifier() for part in function.split(".")):
+        raise FunctionNotFound(
+            f"{function!r} is a function of a module, which is not deployed: name one that is, NAME or NAME:VERSION; "
+            "`htcgrid functions list` shows them"
+        )
     if not REGISTERED_NAME.fullmatch(function):
         raise FunctionNotFound(
             f"{function!r} is not a function's name: write it as module.handler, or as NAME or NAME:VERSION of one "

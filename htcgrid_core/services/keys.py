@@ -18,7 +18,7 @@ from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.keyring import StoredKey, StoredKeys
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services import functions, sweep
+from htcgrid_core.services import audit, functions, sweep
 from htcgrid_core.services.call_retries import with_retries
 
 SESSIONS_AT_ONCE = 1000
@@ -81,7 +81,9 @@ def rotate(plane: Plane) -> StoredKey:
     Raises:
         GridUnavailable, AccessDenied, UnknownGrid, IncompatibleGrid: it cannot be made.
     """
-    plane.keys.store.make(_all_keys(plane).signer.number + 1)
+    number = _all_keys(plane).signer.number + 1
+    audit.note(plane, plane.actor(), "rotate-key", f"number {number}")
+    plane.keys.store.make(number)
     return plane.keys.look().signer
 
 
@@ -100,6 +102,7 @@ def prune(plane: Plane, *, whatever_needs_them: bool = False) -> list[StoredKey]
     for key, later in pairwise(stored):
         has_retired = later.made_at + limits.KEY_RETIRED_SECONDS <= now
         if whatever_needs_them or (has_retired and key.number not in needed):
+            audit.note(plane, plane.actor(), "drop-key", f"number {key.number}, {key.key.id}")
             plane.keys.store.drop(key.number)
             dropped.append(key)
     plane.keys.look()
@@ -140,4 +143,5 @@ def _there(plane: Plane, keys: Iterable[str]) -> Iterator[bytes]:
     """The first bytes of blobs, but for those that were deleted meanwhile."""
     for key in keys:
         with contextlib.suppress(CorruptPayload):
-            yield with_retries(plane, partial(plane.blobs.get_range, key, 0, SIGNATURE_BYTES + len(PICKLE_BEGIN)))
+            begin = partial(plane.blobs.get_range, key, 0, SIGNATURE_BYTES + len(PICKLE_BEGIN))
+            yield bytes(with_retries(plane, begin))

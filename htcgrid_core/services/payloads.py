@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from htcgrid_core.codecs import pieces
+from htcgrid_core.codecs.buffers import Buffer, Data, joined, parts_of, size_of
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES, seal, unseal
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.payload import Payload
@@ -25,17 +26,17 @@ READS = 3  # what was damaged on its way is whole the next time
 assert SIGNATURE_BYTES == pieces.SEAL_BYTES
 
 
-def store(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes, key: str) -> Payload:
+def store(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Data, key: str) -> Payload:
     """Inline if small, else written to the blob store under ``key``; signed if need be."""
     if _is_small(plane, spec, packed):
         return _inline(plane, session_id, spec, what, packed)
-    blob = _sealed_table(plane, session_id, spec, what, packed) + packed
+    blob = _sealed_table(plane, session_id, spec, what, packed), *parts_of(packed)
     with_retries(plane, lambda: plane.blobs.put(key, blob))
-    return Payload.blob(key, len(blob))
+    return Payload.blob(key, size_of(blob))
 
 
 def store_in_one_blob(
-    plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Sequence[bytes], key: str
+    plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Sequence[Data], key: str
 ) -> list[Payload]:
     """Inline those that are small; the others share a blob, since each write of one takes its time and its price.
 
@@ -45,31 +46,33 @@ def store_in_one_blob(
     """
     large = [data for data in packed if not _is_small(plane, spec, data)]
     if large:
-        blob = b"".join(part for data in large for part in (_sealed_table(plane, session_id, spec, what, data), data))
-        key += f"-{hashlib.blake2b(blob, digest_size=16).hexdigest()}"
+        tables = [_sealed_table(plane, session_id, spec, what, data) for data in large]
+        blob = [part for table, data in zip(tables, large, strict=True) for part in (table, *parts_of(data))]
+        # Of the tables: in them are the digests of all the rest.
+        key += f"-{hashlib.blake2b(b''.join(tables), digest_size=16).hexdigest()}"
         with_retries(plane, lambda: plane.blobs.put(key, blob))
     stored, at = [], 0
     for data in packed:
         if _is_small(plane, spec, data):
             stored.append(_inline(plane, session_id, spec, what, data))
         else:
-            size = pieces.sealed_bytes(len(data))
+            size = pieces.sealed_bytes(size_of(data))
             stored.append(Payload.blob(key, size, at if len(large) > 1 else None))
             at += size
     return stored
 
 
-def _is_small(plane: Plane, spec: SessionSpec, packed: bytes) -> bool:
+def _is_small(plane: Plane, spec: SessionSpec, packed: Data) -> bool:
     """Whether packed bytes travel in the row."""
-    return len(packed) + SIGNATURE_BYTES * (spec.codec == "pickle") <= plane.inline_payload_bytes
+    return size_of(packed) + SIGNATURE_BYTES * (spec.codec == "pickle") <= plane.inline_payload_bytes
 
 
-def _inline(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes) -> Payload:
-    is_signed = spec.codec == "pickle"
-    return Payload.inline(_signed(plane, session_id, spec, what, packed) if is_signed else packed)
+def _inline(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Data) -> Payload:
+    is_signed, body = spec.codec == "pickle", joined(packed)
+    return Payload.inline(_signed(plane, session_id, spec, what, body) if is_signed else body)
 
 
-def _sealed_table(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes) -> bytes:
+def _sealed_table(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Data) -> bytes:
     table = pieces.table(packed)
     return _signed(plane, session_id, spec, what, table) if spec.codec == "pickle" else pieces.seal(table)
 
@@ -79,8 +82,8 @@ def _signed(plane: Plane, session_id: str, spec: SessionSpec, what: str, body: b
     return seal(plane.keys.of_session(spec.signing_key), session_id, _purpose(what, spec), body)
 
 
-def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> bytes:
-    """The packed bytes.
+def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> Buffer:
+    """The packed bytes; of a blob, a view behind its table.
 
     Raises:
         CorruptPayload: they are not there, not whole, or not signed by this grid.
@@ -93,20 +96,25 @@ def load(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: P
     return payload.data
 
 
-def _load_blob(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> bytes:
+def has_digests(payload: Payload) -> bool:
+    """Whether ``load`` has compared digests of all of it, so that the checksum in it would tell nothing more."""
+    return payload.data is None
+
+
+def _load_blob(plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload) -> memoryview:
     key, at = key_of(session_id, what, payload), payload.at
     if at is None:
-        data = with_retries(plane, lambda: plane.blobs.get(key))
+        data: Buffer = with_retries(plane, lambda: plane.blobs.get(key))
     else:
         data = with_retries(plane, lambda: plane.blobs.get_range(key, at, payload.size))
     _check_size(session_id, what, payload, data)
     table = table_in(plane, session_id, spec, what, payload, data)
-    body = data[table.at :]
+    body = memoryview(data)[table.at :]
     table.verify(0, body, f"the {what} of session {session_id}")
     return body
 
 
-def _check_size(session_id: str, what: str, payload: Payload, data: bytes) -> None:
+def _check_size(session_id: str, what: str, payload: Payload, data: Buffer) -> None:
     if len(data) != payload.size:
         raise CorruptPayload(f"the {what} of session {session_id}: {len(data)} bytes of {payload.size}")
 
@@ -126,11 +134,11 @@ def repeated(read: Callable[[], T]) -> T:
 
 
 def table_in(
-    plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload, beginning: bytes
+    plane: Plane, session_id: str, spec: SessionSpec, what: str, payload: Payload, beginning: Buffer
 ) -> pieces.Table:
     """The verified table at the beginning of a payload in a blob."""
     text = f"the {what} of session {session_id}"
-    sealed = beginning[: pieces.table_bytes(payload.size)]
+    sealed = bytes(beginning[: pieces.table_bytes(payload.size)])
     if spec.codec == "pickle":
         table = unseal(plane.keys, session_id, _purpose(what, spec), sealed)
     else:

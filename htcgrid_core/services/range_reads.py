@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from htcgrid_core.codecs import pieces
+from htcgrid_core.codecs.buffers import Buffer
+from htcgrid_core.codecs.mapped import ALIGNED_BYTES
 from htcgrid_core.codecs.pieces import PIECE_BYTES
+from htcgrid_core.codecs.signing import SIGNATURE_BYTES
+from htcgrid_core.codecs.stored_part import StoredPart
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.payload import Payload
@@ -13,6 +17,8 @@ from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
 from htcgrid_core.services.call_retries import with_retries
+
+ALONE_BYTES = 1 << 20  # of a part, from which on it is read by itself, without a copy
 
 
 def range_pays(payload: Payload, share: float = 0.0) -> bool:
@@ -33,7 +39,7 @@ class RangeReader:
         self._key = payloads.key_of(session_id, what, payload)
         self._at = payload.at or 0
         self._text = f"the {what} of session {session_id}"
-        self._pieces: dict[int, bytes] = {}
+        self._pieces: dict[int, Buffer] = {}
 
         def begin() -> pieces.Table:
             data = self._get(0, min(payload.size, pieces.table_bytes(payload.size) + PIECE_BYTES))
@@ -45,18 +51,28 @@ class RangeReader:
         self._table = payloads.repeated(begin)
         self.size = self._table.length
 
-    def read(self, start: int, stop: int) -> bytes:
-        """The body from ``start`` until ``stop``.
+    def read(self, start: int, stop: int) -> Buffer:
+        """The body from ``start`` until ``stop``; a large part is kept by nobody else.
 
         Raises:
             CorruptPayload: it does not reach so far, or what was read is not what was written.
         """
         if not 0 <= start <= stop <= self.size:
             raise CorruptPayload(f"{self._text}: bytes {start} to {stop} of {self.size}")
-        self.fetch([(start, stop)])
         first = start // PIECE_BYTES
+        if stop - start >= ALONE_BYTES and not self._pieces.keys() >= set(_numbers(start, stop)):
+            # Read into pages of its own, a pickle begins where its buffers are aligned (codecs.mapped).
+            lead = (SIGNATURE_BYTES - start) % ALIGNED_BYTES
+            data = payloads.repeated(lambda: self._verified(first, (stop - 1) // PIECE_BYTES, lead))
+            return memoryview(data)[start - first * PIECE_BYTES : stop - first * PIECE_BYTES]
+        self.fetch([(start, stop)])
         found = b"".join(self._pieces[number] for number in _numbers(start, stop))
         return found[start - first * PIECE_BYTES : stop - first * PIECE_BYTES]
+
+    def part(self, path: str, start: int) -> StoredPart:
+        """The body from ``start`` on, for others to read and to verify, of the blob whose file this is."""
+        digests = self._table.digests[start // PIECE_BYTES * pieces.DIGEST_BYTES :]
+        return StoredPart(path, self._at + self._table.at, self.size, start, self.size, digests)
 
     def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Get ranges that ``read`` will ask for: a call for those that lie closer together than a call is worth."""
@@ -64,15 +80,22 @@ class RangeReader:
         for first, last in _runs(sorted(wanted)):
             payloads.repeated(lambda first=first, last=last: self._fetch(first, last))  # type: ignore[misc]
 
-    def _fetch(self, first: int, last: int) -> None:
+    def _verified(self, first: int, last: int, lead: int = 0) -> Buffer:
+        """Pieces; read with as many bytes as ``lead`` before them, which are not looked at."""
         start, stop = first * PIECE_BYTES, min(self.size, (last + 1) * PIECE_BYTES)
-        data = self._get(self._table.at + start, stop - start)
+        data = self._get(self._table.at + start - lead, stop - start + lead)
+        if lead:
+            data = memoryview(data)[lead:]
         self._table.verify(first, data, self._text)
+        return data
+
+    def _fetch(self, first: int, last: int) -> None:
+        data = self._verified(first, last)
         for number in range(first, last + 1):
             at = (number - first) * PIECE_BYTES
             self._pieces[number] = data[at : at + PIECE_BYTES]
 
-    def _get(self, start: int, length: int) -> bytes:
+    def _get(self, start: int, length: int) -> Buffer:
         data = with_retries(self._plane, lambda: self._plane.blobs.get_range(self._key, self._at + start, length))
         if len(data) != length:
             raise CorruptPayload(f"{self._text}: {len(data)} bytes of {length} from {start} on")

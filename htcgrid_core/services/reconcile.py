@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+from bisect import bisect
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.agent_version import is_for_newer_agents
+from htcgrid_core.domain.costs import cost_of
 from htcgrid_core.domain.demand import demand_of
-from htcgrid_core.domain.errors import CorruptPayload, IllegalTransition
+from htcgrid_core.domain.errors import CorruptPayload, IllegalTransition, UnknownGrid
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.doorbell import COMMITS, WORK
 from htcgrid_core.ports.metrics import NO_METRICS
 from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.session_store import AgentRecord
+from htcgrid_core.services import hints, uploads
 from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.cancel import end_if_free
+from htcgrid_core.services.costs import known_prices
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.measure import busy_slots
 from htcgrid_core.services.unreadable import end_unreadable
@@ -26,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 RESEND_LIMIT = 100  # hints a session and tick; what is still missing comes with the next tick
 EXPIRE_LIMIT = 20
+LOST_SECONDS = 10 * limits.LEASE_SECONDS  # since an agent was last heard of, for which it counts as lost
 FRESH_SECONDS = 3 * limits.RECONCILE_TICK_SECONDS  # for which a tick's view of the grid is shown
 
 
@@ -35,6 +45,7 @@ class Reconciled:
 
     live: int = 0
     newer: list[str] = field(default_factory=list)  # live sessions that are for agents of a newer release
+    uncut: list[str] = field(default_factory=list)  # uploads that are sealed, and nobody seems to make bundles of
     aborted: int = 0
     ended: int = 0
     resent: int = 0
@@ -79,7 +90,10 @@ def _look_after(
         done.newer.append(record.session_id)
     match record.state:
         case SessionState.SUBMITTED:
-            done.aborted += _abort_if_stalled(plane, record)
+            if not uploads.is_sealed(plane, record.session_id):
+                done.aborted += _abort_if_stalled(plane, record)
+            elif not is_newer and _is_uncut(plane, record, 0.0 if resend_seconds == float("inf") else tick_seconds):
+                done.uncut.append(record.session_id)
         case SessionState.CANCELLING:
             done.ended += _drain_if_free(plane, record)
         case _:
@@ -91,23 +105,51 @@ def _look_after(
 
 def _show(plane: Plane, live: Sequence[SessionRecord]) -> None:
     """The grid as a whole, until others have looked: ticks are shared out among agents at random."""
-    show = partial(plane.metrics.show, seconds=FRESH_SECONDS)
-    for state in metrics.SESSIONS_LIVE.labels["state"]:
-        show(metrics.SESSIONS_LIVE, float(sum(record.state == state for record in live)), state=state)
-    show(metrics.TASKS_PENDING, float(sum(record.counters.pending for record in live)))
-    if plane.metrics is not NO_METRICS:
-        _show_demand(plane, live)
-    now = plane.clock.now()
-    show(metrics.OLDEST_SESSION_SECONDS, max((now - record.submitted_at for record in live), default=0.0))
+    if plane.metrics is NO_METRICS:
+        return
+    show, now = partial(plane.metrics.show, seconds=FRESH_SECONDS), plane.clock.now()
+    counts = Counter((record.state, _age(now - record.submitted_at)) for record in live)
+    for state, age in itertools.product(*metrics.SESSIONS_LIVE.labels.values()):
+        show(metrics.SESSIONS_LIVE, float(counts[SessionState(state), age]), state=state, age=age)
+    for state in metrics.OLDEST_SESSION_SECONDS.labels["state"]:
+        oldest = max((now - record.submitted_at for record in live if record.state == state), default=0.0)
+        show(metrics.OLDEST_SESSION_SECONDS, oldest, state=state)
+    prices = known_prices(plane)
+    costs = (cost_of(record.spent, prices).total for record in live if not record.damage)
+    show(metrics.LIVE_COST_DOLLARS, sum(costs, 0.0))
+    # It takes one read more, so only where somebody may look. Records of agents that vanished are kept for a while.
+    told = with_retries(plane, lambda: plane.store.agents(now - LOST_SECONDS + limits.LEASE_SECONDS))
+    agents = [agent for agent in told if agent.beat_at > now - limits.LEASE_SECONDS]
+    lost = Counter(agent.pool for agent in told if agent.beat_at <= now - limits.LEASE_SECONDS)
+    for pool in {agent.pool for agent in told}:
+        show(metrics.AGENTS_LOST, float(lost[pool]), pool=pool)
+    _show_demand(plane, live, agents)
 
 
-def _show_demand(plane: Plane, live: Sequence[SessionRecord]) -> None:
-    """What a scaler looks at; it takes one read more, so only where somebody may look."""
-    agents = with_retries(plane, lambda: plane.store.agents(plane.clock.now()))
-    for demand in demand_of(live, busy_slots(agents)):
+def _show_demand(plane: Plane, live: Sequence[SessionRecord], agents: Sequence[AgentRecord]) -> None:
+    """The backlog, and what a scaler looks at."""
+    pending: Counter[tuple[str, str]] = Counter()
+    for record in live:
+        pending[record.pool, record.priority] += record.counters.pending
+    demands = demand_of(live, busy_slots(agents))
+    for demand in demands:
         show = partial(plane.metrics.show, seconds=FRESH_SECONDS, pool=demand.pool, priority=demand.priority)
         show(metrics.SLOTS_WANTED, float(demand.slots_wanted))
         show(metrics.WORK_SECONDS, demand.work_seconds)
+    for pool, priority in {(demand.pool, demand.priority) for demand in demands} | set(pending):
+        tasks = float(pending[pool, priority])
+        plane.metrics.show(metrics.TASKS_PENDING, tasks, FRESH_SECONDS, pool=pool, priority=priority)
+
+
+def _age(seconds: float) -> str:
+    """How old a session is, as the metric says it."""
+    ages = metrics.SESSIONS_LIVE.labels["age"]
+    return ages[bisect((60.0, 3600.0, 86400.0), seconds)]
+
+
+def _is_uncut(plane: Plane, record: SessionRecord, tick_seconds: float) -> bool:
+    """Whether nobody seems to make bundles of a sealed upload; if somebody does all the same, it does no harm."""
+    return not record.counters.total or plane.clock.now() - record.updated_at >= limits.CUT_STALL_TICKS * tick_seconds
 
 
 def _abort_if_stalled(plane: Plane, record: SessionRecord) -> bool:
@@ -121,10 +163,7 @@ def _abort_if_stalled(plane: Plane, record: SessionRecord) -> bool:
 
 def _drain_if_free(plane: Plane, record: SessionRecord) -> bool:
     """CANCELLED once no agent can still be running its tasks."""
-    if with_retries(plane, lambda: plane.store.has_live_lease(record.session_id, plane.clock.now())):
-        return False
-    _advance(plane, record, SessionEvent.DRAIN, record.reason)
-    return True
+    return end_if_free(plane, record, "reconciler").ended
 
 
 def _advance(plane: Plane, record: SessionRecord, event: SessionEvent, reason: str) -> None:
@@ -145,13 +184,22 @@ def _resend(plane: Plane, record: SessionRecord, tick_seconds: float) -> int:
     """
     now = plane.clock.now()
     ready = with_retries(plane, lambda: plane.store.runnable(record.session_id, now, RESEND_LIMIT))
-    hints = [
-        hint for hint in ready if plane.rng.random() * (now - max(hint.not_before, record.updated_at)) < tick_seconds
-    ]
-    if len(hints) < len(ready) and with_retries(plane, lambda: plane.queue.may_have_lost(record.pool)):
-        hints = ready
-    if hints:
-        hints = [replace(hint, priority=record.priority) for hint in hints]
-        with_retries(plane, lambda: plane.queue.send(record.pool, hints))
+    sent: list[Hint] = []
+    for pool, mine in hints.by_pool(record.pool, ready).items():
+        some = [
+            hint for hint in mine if plane.rng.random() * (now - max(hint.not_before, record.updated_at)) < tick_seconds
+        ]
+        sent += mine if len(some) < len(mine) and _may_have_lost(plane, pool, record.pool) else some
+    if sent:
+        hints.send(plane, record.pool, [replace(hint, priority=record.priority) for hint in sent])
         plane.doorbell.ring(WORK)
-    return len(hints)
+    return len(sent)
+
+
+def _may_have_lost(plane: Plane, pool: str, home: str) -> bool:
+    try:
+        return with_retries(plane, lambda: plane.queue.may_have_lost(pool))
+    except UnknownGrid:
+        if pool == home:
+            raise
+        return False  # of a pool that came after this process began, and others look after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
@@ -11,6 +12,7 @@ from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.domain.errors import SessionNotFinished
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.session_store import SUBMITTER
 from htcgrid_core.services import payloads
 from htcgrid_core.services.call_retries import patience_of, with_retries
 from htcgrid_core.services.results import in_index_order
@@ -27,6 +29,7 @@ def resubmit(
     traceparent: str = "",
     tracestate: str = "",
     notify: tuple[str, ...] = (),
+    actor: str = SUBMITTER,
 ) -> SessionRecord:
     """Submit the tasks of an ended session that are not COMPLETED; return the new session's acknowledged row.
 
@@ -35,6 +38,7 @@ def resubmit(
         agents: how many the pool can reach now.
         traceparent, tracestate: where in a trace this is asked for.
         notify: names of those who are told of its end.
+        actor: who asks, for the audit.
 
     Raises:
         SessionNotFound: the parent's retention time has passed.
@@ -50,7 +54,8 @@ def resubmit(
         "notify": notify,
     }  # fmt: skip
     events = unfinished_events(plane, parent, before)
-    return submit(plane, session_id, before.model_copy(update=update), events, total=None, idempotent=idempotent)
+    spec = before.model_copy(update=update)
+    return submit(plane, session_id, spec, events, total=None, idempotent=idempotent, actor=actor)
 
 
 def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[EncodedEvent]:
@@ -66,32 +71,37 @@ def unfinished_events(plane: Plane, record: SessionRecord, spec: SessionSpec) ->
             first, count, root = block.first_index, block.count, root + 1
             if index < first + count:
                 packed = payloads.load(plane, record.session_id, spec, payloads.EVENTS, block.payload)
-                events = frames.unpack(packed)
+                events = frames.unpack(packed, is_whole=payloads.has_digests(block.payload))
                 offsets = events.offsets()
-        data = events.data[offsets[index - first] : offsets[index - first + 1]]
+        data = bytes(events.data[offsets[index - first] : offsets[index - first + 1]])
         yield SharingEvent(data, events.shared) if events.shared else data
 
 
-def merged_outcomes(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Iterator[tuple[int, Outcome | None]]:
+def merged_outcomes(
+    plane: Plane, record: SessionRecord, spec: SessionSpec, start: int = 0
+) -> Iterator[tuple[int, Outcome | None]]:
     """Every task's outcome in index order, None if it has none; of a resubmitted session, its parent's, gaps filled.
 
     Both are encoded in the same way: a resubmitted session has its parent's function and codec.
 
+    Args:
+        start: the first task that is wanted; of a resubmitted session those before it are read too, to count the gaps.
+
     Raises:
         SessionNotFound: the parent's retention time has passed.
     """
-    own = in_index_order(plane, record, spec)
     if spec.parent_id is None:
-        return own
+        return in_index_order(plane, record, spec, start)
+    own = in_index_order(plane, record, spec)
     now = plane.clock.now()
     parent = patience_of(plane).read(partial(plane.store.session, spec.parent_id, now))
-    return _filled(merged_outcomes(plane, parent, parent.parsed_spec()), own)
+    return islice(filled(merged_outcomes(plane, parent, parent.parsed_spec()), own), start, None)
 
 
-def _filled(
+def filled(
     parent: Iterator[tuple[int, Outcome | None]], own: Iterator[tuple[int, Outcome | None]]
 ) -> Iterator[tuple[int, Outcome | None]]:
-    """The parent's outcomes under their indexes, each gap with the next one of those that ran again."""
+    """The parent's outcomes under their indexes, each gap with the next one of those that ran again in ``own``."""
     for index, outcome in parent:
         if outcome is None or outcome.failed:
             _, outcome = next(own)

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from typing import Protocol
 
-from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.agent_version import ISOLATION_AGENT_VERSION, SIGNING_KEYS_AGENT_VERSION
-from htcgrid_core.domain.bundle import Block, Bundle, root_id
-from htcgrid_core.domain.errors import GridError, IllegalTransition, InvalidInput, SessionConflict
-from htcgrid_core.domain.lifecycle import SESSION, SessionEvent, SessionState
+from htcgrid_core.domain.agent_version import (
+    ISOLATION_AGENT_VERSION,
+    MOVING_AGENT_VERSION,
+    SIGNING_KEYS_AGENT_VERSION,
+)
+from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.errors import (
+    GridError,
+    GridUnavailable,
+    IllegalTransition,
+    InvalidInput,
+    SessionConflict,
+)
+from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import Counters, SessionRecord, SessionSpec
-from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.session_store import WHOLE_BUNDLES
-from htcgrid_core.services import payloads
-from htcgrid_core.services.bundling import Digest, EncodedBundle, buffered, bundles_of, rebundle
+from htcgrid_core.ports.session_store import SUBMITTER, WHOLE_BUNDLES
+from htcgrid_core.services.bundling import (
+    ChainedDigest,
+    Digest,
+    EncodedBundle,
+    PlainDigest,
+    buffered,
+    bundles_of,
+    fresh_digest,
+    is_alike,
+    rebundle,
+)
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
+from htcgrid_core.services.root_bundles import Front, Hints, put, root_bundles
+from htcgrid_core.services.steps_ahead import StepsAhead
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +53,45 @@ WRITE_BUNDLES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
-    """Where a session's bundles begin to rank, and how far one is from the next."""
+class Written:
+    """How much of a session is written.
 
-    rank: float
-    stride: float
+    Attributes:
+        roots: bundles.
+        tasks: the events in them.
+        link: of their ``ChainedDigest``.
+    """
+
+    roots: int = 0
+    tasks: int = 0
+    link: bytes = b""
+
+
+class Journal(Protocol):
+    """Of a submission with which another process goes on if this one dies.
+
+    Attributes:
+        begun: what is written already: the events begin behind it, with the spec of the session's row.
+    """
+
+    begun: Written
+
+    def note(self, written: Written) -> None:
+        """So much is written. What this raises ends the submission, without aborting it unless it is InvalidInput."""
+
+
+def announce(plane: Plane, session_id: str, spec: SessionSpec, actor: str) -> SessionRecord:
+    """Write the row of a session whose events are there and still to be made bundles.
+
+    Raises:
+        SessionConflict: there is another one of this id.
+    """
+    spec = _to_obey(plane, spec)
+    draft = _draft(plane, session_id, spec)
+    record = with_retries(plane, lambda: plane.store.create_session(draft, actor=actor))
+    if record.spec != draft.spec and record.parsed_spec().identity() != spec.identity():
+        raise _conflict(session_id)
+    return record
 
 
 def submit(
@@ -49,11 +104,13 @@ def submit(
     idempotent: bool,
     durable: bool = True,
     progress: Callable[[int], None] | None = None,
+    actor: str = SUBMITTER,
+    journal: Journal | None = None,
 ) -> SessionRecord:
     """Submit a session and return its acknowledged row.
 
-    The events are streamed: no more than a few megabytes of them are held. A vector that fits into those is
-    checked whole before anything is written.
+    The events are streamed: no more than a few megabytes of them are held, or three that are larger. A vector that
+    fits into those is checked whole before anything is written.
 
     Args:
         session_id: a fresh id, or with ``idempotent`` one made from the client's token.
@@ -61,6 +118,8 @@ def submit(
         total: how many there are, if that is known; None makes bundles that grow with what has been seen.
         durable: return once it would survive a power failure, not only the death of this process.
         progress: called with the number of events written so far.
+        actor: who submits, for the audit.
+        journal: notes how far it is; only of an idempotent one.
 
     Raises:
         InvalidEvent: an event is too large, or what encodes the events said so.
@@ -69,27 +128,23 @@ def submit(
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
     spec = _to_obey(plane, spec)
-    bundles = _in_use(plane, spec, bundles_of(spec, events, total))
+    is_small = 1 < (total or 0) <= plane.one_bundle_tasks
+    if journal is None and is_small and spec.agents == 1 and spec.bundle_size is None:
+        spec = spec.model_copy(update={"bundle_size": total})
+    begun = Written() if journal is None else journal.begun
+    bundles = _in_use(plane, spec, bundles_of(spec, events, total, begun.tasks))
     head, is_whole = buffered(bundles)
-    now = plane.clock.now()
-    draft = SessionRecord(
-        session_id=session_id,
-        state=SESSION.initial,
-        spec=spec.text,
-        name=spec.name,
-        counters=Counters(),
-        submitted_at=now,
-        updated_at=now,
-        deadline_at=None if spec.timeout_seconds is None else now + spec.timeout_seconds,
-        pool=spec.pool,
-        retention_seconds=spec.retention_seconds,
-    )
+    draft = _draft(plane, session_id, spec)
+
+    def fresh() -> Digest:
+        return PlainDigest() if journal is None else ChainedDigest(begun.link)
+
     # First: a queue that is not to be used is told now.
     front = Front(with_retries(plane, lambda: plane.queue.front(spec.pool)), stride(plane, spec, newcomers=1))
-    if is_whole and len(head) <= WHOLE_BUNDLES:
-        record = _write_whole(plane, draft, spec, front, head, idempotent)
+    if is_whole and len(head) <= WHOLE_BUNDLES and not begun.roots:
+        record = _write_whole(plane, draft, spec, front, head, fresh() if idempotent else None, actor)
     else:
-        record = with_retries(plane, lambda: plane.store.create_session(draft))
+        record = with_retries(plane, lambda: plane.store.create_session(draft, actor=actor))
     if record.spec == draft.spec:
         stored = spec
     else:
@@ -101,16 +156,43 @@ def submit(
         # An earlier try made other bundles: make the same ones again from the same encoded events.
         everything = rebundle(stored, everything, total)
     if record.acknowledged:
+        if begun.roots:
+            raise _quicker(session_id)
         if idempotent:
-            record = _same(record, stored, Digest(), everything)
+            record = _same(record, stored, fresh_digest(record.digest), everything)
     else:
-        record = _write(plane, record, stored, front, everything, Digest() if idempotent else None, progress)
+
+        def tell(written: Written) -> None:
+            if journal is not None:
+                journal.note(written)
+            if progress is not None:
+                progress(written.tasks)
+
+        record = _write(plane, record, stored, front, everything, fresh() if idempotent else None, begun, tell, actor)
     plane.doorbell.ring(WORK)
     if durable:
         with_retries(plane, plane.store.sync)  # while agents begin
     if progress is not None:
         progress(record.counters.total)
     return record
+
+
+def _draft(plane: Plane, session_id: str, spec: SessionSpec) -> SessionRecord:
+    """The row of a session of which nothing is written yet."""
+    now = plane.clock.now()
+    return SessionRecord(
+        session_id=session_id,
+        state=SESSION.initial,
+        spec=spec.text,
+        name=spec.name,
+        counters=Counters(),
+        submitted_at=now,
+        updated_at=now,
+        deadline_at=None if spec.timeout_seconds is None else now + spec.timeout_seconds,
+        pool=spec.pool,
+        retention_seconds=spec.retention_seconds,
+        generation=plane.token()[-8:],
+    )
 
 
 def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
@@ -120,6 +202,10 @@ def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
         version = max(version, SIGNING_KEYS_AGENT_VERSION)
     if spec.isolation is not None:
         version = max(version, ISOLATION_AGENT_VERSION)
+    if spec.retry.on_out_of_memory is not None:
+        version = max(version, MOVING_AGENT_VERSION)
+    if spec.function.package is not None:
+        version = max(version, spec.function.package.obeyed_from)
     if (spec.signing_key, spec.min_agent_version) == (name, version):
         return spec
     return spec.model_copy(update={"signing_key": name, "min_agent_version": version})
@@ -127,6 +213,8 @@ def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
 
 def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[EncodedBundle]) -> SessionRecord:
     """An acknowledged session, if its events are those in ``digest`` and ``rest``."""
+    if not is_alike(digest, record.digest):
+        raise _quicker(record.session_id)
     for bundle in rest:
         digest.update(bundle.events)
     if record.digest != digest.value(spec):
@@ -135,24 +223,31 @@ def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterab
 
 
 def _write_whole(
-    plane: Plane, draft: SessionRecord, spec: SessionSpec, front: Front, bundles: list[EncodedBundle], idempotent: bool
+    plane: Plane,
+    draft: SessionRecord,
+    spec: SessionSpec,
+    front: Front,
+    bundles: list[EncodedBundle],
+    digest: Digest | None,
+    actor: str,
 ) -> SessionRecord:
     """A small session in one step."""
-    digest = Digest()
-    if idempotent:
+    if digest is not None:
         for encoded in bundles:
             digest.update(encoded.events)
-    pairs = _root_bundles(plane, draft.session_id, spec, 0, bundles, front)
+    pairs = root_bundles(plane, draft.session_id, spec, 0, bundles, front)
     tolerated = spec.tolerated_failures(sum(len(encoded.events) for encoded in bundles))
-    record = with_retries(
-        plane,
-        lambda: plane.store.create_whole(
-            draft, pairs, digest=digest.value(spec) if idempotent else "", tolerated=tolerated
+    hints = Hints(plane, draft.session_id, spec, draft.generation)
+    return plane.together(
+        partial(
+            with_retries,
+            plane,
+            lambda: plane.store.create_whole(
+                draft, pairs, digest=digest.value(spec) if digest is not None else "", tolerated=tolerated, actor=actor
+            ),
         ),
+        lambda: hints.send(pairs),
     )
-    if record.state is SessionState.RUNNING:
-        _Hints(plane, draft.session_id, spec).send(pairs)
-    return record
 
 
 def _write(
@@ -162,33 +257,46 @@ def _write(
     front: Front,
     bundles: Iterable[EncodedBundle],
     digest: Digest | None,
-    progress: Callable[[int], None] | None,
+    begun: Written,
+    tell: Callable[[Written], None],
+    actor: str,
 ) -> SessionRecord:
     session_id = record.session_id
-    hints = _Hints(plane, session_id, spec)
-    total = written = 0
+    hints = Hints(plane, session_id, spec)
+    total, roots = begun.tasks, begun.roots
     bundles = iter(bundles)
+
+    def write(pairs: list[tuple[Bundle, Block]], written: Written) -> None:
+        put(plane, hints, session_id, pairs)
+        plane.doorbell.ring(WORK)
+        tell(written)
+
     try:
-        batch: list[EncodedBundle] = []
-        batch_bytes = 0
-        for encoded in bundles:
-            if digest is not None:
-                digest.update(encoded.events)
-            batch.append(encoded)
-            batch_bytes += sum(map(len, encoded.events))
-            total += len(encoded.events)
-            if total > limits.MAX_SESSION_TASKS:
-                raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
-            if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
-                _put(plane, hints, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
-                plane.doorbell.ring(WORK)
-                written += len(batch)
-                batch, batch_bytes = [], 0
-                if progress is not None:
-                    progress(total)
+        with StepsAhead(write) as steps:
+            batch: list[EncodedBundle] = []
+            batch_bytes, has_blobs = 0, False
+            for encoded in bundles:
+                if digest is not None:
+                    digest.update(encoded.events)
+                batch.append(encoded)
+                size = sum(map(len, encoded.events))
+                batch_bytes, has_blobs = batch_bytes + size, has_blobs or size >= plane.inline_payload_bytes
+                total += len(encoded.events)
+                if total > limits.MAX_SESSION_TASKS:
+                    raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")
+                if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
+                    link = digest.link if isinstance(digest, ChainedDigest) else b""
+                    steps.add(
+                        partial(root_bundles, plane, session_id, spec, roots, batch, front),
+                        Written(roots + len(batch), total, link),
+                        is_large=has_blobs and batch_bytes >= WRITE_BYTES,
+                    )
+                    roots += len(batch)
+                    batch, batch_bytes, has_blobs = [], 0, False
+            steps.finish()
         if batch:
-            _put(plane, hints, session_id, _root_bundles(plane, session_id, spec, written, batch, front))
-            written += len(batch)
+            put(plane, hints, session_id, root_bundles(plane, session_id, spec, roots, batch, front))
+            roots += len(batch)
         if digest is not None:
             before = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))
             if not before.acknowledged and before.counters.total != total:
@@ -199,25 +307,28 @@ def _write(
             raise
         return _same(found, spec, digest, bundles)  # another submitter under this token was quicker
     except BaseException as error:
-        _give_up(plane, session_id, error, resumable=digest is not None)
+        _give_up(plane, session_id, error, actor, resumable=digest is not None)
         raise
     body = digest.value(spec) if digest is not None else ""
     acknowledged = with_retries(
         plane,
         lambda: plane.store.acknowledge(
             session_id,
-            bundles=written,
+            bundles=roots,
             digest=body,
             tolerated=spec.tolerated_failures(total),
             now=plane.clock.now(),
+            actor=actor,
         ),
     )
+    if digest is not None and not is_alike(digest, acknowledged.digest):
+        raise _quicker(session_id)
     if acknowledged.digest != body:
         raise _conflict(session_id)  # another submitter under this token was quicker, with another body
     return finalize(plane, acknowledged)  # an empty vector, or tasks that were quicker than the submitter
 
 
-def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: bool) -> None:
+def _give_up(plane: Plane, session_id: str, error: BaseException, actor: str, *, resumable: bool) -> None:
     """Abort what was begun, unless the same token may carry on with it or it belongs to a rightful other."""
     if isinstance(error, SessionConflict) or not isinstance(error, Exception):
         return  # a crash leaves a SUBMITTED session: the same token resumes it, or the reconciler aborts it
@@ -228,60 +339,11 @@ def _give_up(plane: Plane, session_id: str, error: BaseException, *, resumable: 
             session_id,
             SessionEvent.ABORT,
             now=plane.clock.now(),
-            actor="client",
+            actor=actor,
             reason=f"its submission failed: {error}",
         )
     except GridError as second:
         error.add_note(f"session {session_id} could not be aborted ({second}); the reconciler will do it")
-
-
-class _Hints:
-    """Hints of root bundles that are written: the session is submitted even if all of them are refused."""
-
-    def __init__(self, plane: Plane, session_id: str, spec: SessionSpec) -> None:
-        self._plane = plane
-        self._session_id = session_id
-        self._spec = spec
-        self._are_refused = False
-
-    def send(self, roots: Sequence[tuple[Bundle, Block]]) -> None:
-        """Tell agents, or say in the log that they could not be told."""
-        plane, pool = self._plane, self._spec.pool
-        hints = [Hint(self._session_id, bundle.bundle_id, priority=self._spec.priority) for bundle, _ in roots]
-        try:
-            if self._are_refused:  # a submit of many steps must not wait for each of them
-                plane.queue.send(pool, hints)
-            else:
-                with_retries(plane, lambda: plane.queue.send(pool, hints))
-        except GridError as error:
-            if not self._are_refused:
-                _log.warning(
-                    "session %s is submitted, but its agents cannot be told now: the reconciler will tell them (%s)",
-                    self._session_id, error, extra={"session": self._session_id},
-                )  # fmt: skip
-            self._are_refused = True
-
-
-def _put(plane: Plane, hints: _Hints, session_id: str, batch: list[tuple[Bundle, Block]]) -> None:
-    with_retries(plane, lambda: plane.store.put_bundles(session_id, batch, plane.clock.now()))
-    hints.send(batch)
-
-
-def _root_bundles(
-    plane: Plane, session_id: str, spec: SessionSpec, first_root: int, bundles: Sequence[EncodedBundle], front: Front
-) -> list[tuple[Bundle, Block]]:
-    """Root bundles and their blocks; of their events, those that are too large for rows are stored."""
-    packed = [frames.pack(encoded.events, encoded.shared) for encoded in bundles]
-    key = f"sessions/{session_id}/events/{root_id(first_root)}"
-    stored = payloads.store_in_one_blob(plane, session_id, spec, payloads.EVENTS, packed, key)
-    pairs = []
-    for root, (encoded, payload) in enumerate(zip(bundles, stored, strict=True), first_root):
-        count = len(encoded.events)
-        indexes = range(encoded.first_index, encoded.first_index + count)
-        rank = front.rank + (root + 0.5) * front.stride
-        bundle = Bundle(session_id, root_id(root), root, indexes, rank=rank)
-        pairs.append((bundle, Block(root, encoded.first_index, count, payload)))
-    return pairs
 
 
 def _in_use(plane: Plane, spec: SessionSpec, bundles: Iterator[EncodedBundle]) -> Iterator[EncodedBundle]:
@@ -299,6 +361,10 @@ def _in_use(plane: Plane, spec: SessionSpec, bundles: Iterator[EncodedBundle]) -
                 )
             touched.add(digest)
         yield bundle
+
+
+def _quicker(session_id: str) -> GridUnavailable:
+    return GridUnavailable(f"session {session_id} was just submitted another way: submit it again to compare the two")
 
 
 def _conflict(session_id: str) -> SessionConflict:

@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload, IncompatibleGrid
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.services import functions
+from htcgrid_core.services import functions, invocations
+from htcgrid_core.services.direct_parts import INCOMING
+from htcgrid_core.services.ownership import OWNED
+from htcgrid_core.services.uploads import UPLOADS
 
 SHARED, CALLABLES, PACKAGES, SESSIONS = "shared/", "functions/", "packages/", "sessions/"
+UNUSED = (SHARED, CALLABLES, OWNED, UPLOADS, INCOMING)
 
 
 @dataclass
@@ -38,8 +42,10 @@ def sweep(plane: Plane) -> Swept:
     """One sweep; many at once do no harm."""
     before = plane.clock.now() - limits.UNUSED_BLOB_SECONDS
     blobs, done = plane.blobs, Swept()
-    for prefix in (SHARED, CALLABLES):
+    for prefix in UNUSED:
         done.deleted += blobs.delete_unused(prefix, before, lambda _: False)
+    done.deleted += invocations.sweep(plane)
+    plane.audit.prune(plane.clock.now())
     try:
         deployed = {version.blob for version in functions.everything(plane)}
     except (CorruptPayload, IncompatibleGrid) as error:

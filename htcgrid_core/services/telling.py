@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from htcgrid_core.domain import limits
+from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.errors import GridError
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.notification import (
@@ -25,6 +25,7 @@ from htcgrid_core.domain.notification import (
     Due,
     Notification,
     NotificationState,
+    Recipient,
     delay_seconds,
     destination_of,
     event_id_of,
@@ -36,6 +37,7 @@ from htcgrid_core.ports.messenger import Answer, Heard
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import cancel
 from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.recipients import submit_with
 from htcgrid_core.services.told_events import event_text
 
 _log = logging.getLogger(__name__)
@@ -44,9 +46,28 @@ CLAIM_SECONDS = 120.0  # longer than any one message takes with its tries
 BATCH = 10  # events that AWS's services take in one request
 GONE = "its session is no more: its retention passed, or it was never submitted"
 UNREACHED = "the session ended before it"
+SETTLED = "a recipient is settled: %s"  # infra/terraform/modules/observability counts those that are refused
+
+_COUNTED = {NotificationState.DELIVERED: "delivered", NotificationState.REFUSED: "refused"}
 
 Action = Callable[[], None]
 Told = tuple[SessionRecord, Notification]
+
+
+def submit_and_tell(
+    plane: Plane, session_id: str, recipients: Sequence[Recipient], submit: Callable[[], SessionRecord]
+) -> SessionRecord:
+    """Submit, or adopt, a session of whose end recipients are told (``services.recipients``); return its row.
+
+    Raises:
+        InvalidInput: a destination is not registered, or the task of Step Functions does not wait.
+    """
+    if not recipients:
+        return submit()
+    record = submit_with(plane, session_id, recipients, submit)
+    if record.ended:
+        attempt(partial(tell_session, plane, record))  # nobody else may come by soon
+    return record
 
 
 def tell_all(plane: Plane) -> int:
@@ -183,6 +204,7 @@ def beat(plane: Plane, record: SessionRecord) -> None:
     now = plane.clock.now()
     after = replace(mine, version=plane.token(), detail=answer.detail, updated_at=now)
     if answer.heard is Heard.LATER:
+        plane.metrics.add(metrics.TOLD, outcome="later")
         soon = plane.rng.uniform(0.5, 1.0) * min(mine.heartbeat_seconds / 3, limits.RECONCILE_TICK_SECONDS)
         with_retries(plane, partial(plane.outbox.replace, mine, replace(after, due_at=now + soon)))
         return
@@ -243,6 +265,7 @@ def _again(plane: Plane, mine: Notification, detail: str, ended_at: float) -> No
     due_at = now + plane.rng.uniform(0.8, 1.2) * delay
     after = replace(mine, version=plane.token(), due_at=due_at, detail=detail, updated_at=now)
     with_retries(plane, partial(plane.outbox.replace, mine, after))
+    plane.metrics.add(metrics.TOLD, outcome="later")
 
 
 def _settle(plane: Plane, row: Notification, state: NotificationState, detail: str) -> None:
@@ -250,8 +273,10 @@ def _settle(plane: Plane, row: Notification, state: NotificationState, detail: s
     # The secret stays, in case that the same submission comes once more with it.
     settled = replace(row, version=plane.token(), state=state, detail=detail, updated_at=now)
     if with_retries(plane, partial(plane.outbox.replace, row, settled)):
+        if state in _COUNTED:
+            plane.metrics.add(metrics.TOLD, outcome=_COUNTED[state])
         said = {"session": row.session_id, "to": row.to, "task_token": row.secret_hash, "tries": row.attempts}
-        _log.info("a recipient is settled: %s", state, extra={**said, "detail": detail})
+        _log.info(SETTLED, state, extra={**said, "detail": detail})
 
 
 def _forget_if_old(plane: Plane, due: Due) -> None:

@@ -68,7 +68,7 @@ class SimulatedWorkers:
         """Queue a chunk on a slot."""
         at = 0
         for position, length in enumerate(chunk.lengths):
-            self._queued[slot].append(_Task(chunk, position, chunk.data[at : at + length]))
+            self._queued[slot].append(_Task(chunk, position, bytes(chunk.data[at : at + length])))
             at += length
         if slot not in self._running:
             self._start_next(slot, self._clock.monotonic())
@@ -89,6 +89,10 @@ class SimulatedWorkers:
         """(serial, position, monotonic start) of the task a slot runs now."""
         found = self._running.get(slot)
         return None if found is None else (found[0].chunk.serial, found[0].position, found[1])
+
+    def printed(self, slot: int) -> tuple[str, str]:
+        """Nothing is ever printed."""
+        return "", ""
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun."""

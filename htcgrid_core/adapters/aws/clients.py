@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # longer than the longest poll of a queue
 # A service repeats what failed, and a heartbeat must not wait out the seconds of botocore's own pauses.
-TRIES = {"dynamodb": 2, "sqs": 3, "s3": 4, "ssm": 4, "sts": 4, "stepfunctions": 1, "sns": 1, "events": 1}
+TRIES = {
+    "dynamodb": 2, "sqs": 3, "s3": 4, "ssm": 4, "sts": 4, "stepfunctions": 1, "sns": 1, "events": 1,
+    "service-quotas": 4, "secretsmanager": 4,
+}  # fmt: skip
 ROLE_SESSION = "htcgrid"
 
 
@@ -183,11 +186,13 @@ class Clients:
             self._settings.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         )
         return Config(
+            signature_version="s3v4" if service == "s3" else None,  # of URLs it would be an older one in some regions
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             max_pool_connections=self._settings.connections,
             retries={"mode": self._settings.retries, "total_max_attempts": TRIES[service]},
-            s3={"addressing_style": "path" if emulated else "auto"},  # an emulator has no host name for each bucket
+            # An emulator has no host name for each bucket; "auto" would sign URLs of no region, which S3 redirects.
+            s3={"addressing_style": "path" if emulated else "virtual"},
             user_agent="Boto3 htcgrid",  # else it is put together anew for each call, which takes a tenth of its CPU
             parameter_validation=False,  # which takes as long as all else in a call with 25 items; AWS does it anyway
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import IncompatibleGrid, UnknownGrid
+from htcgrid_core.domain.errors import IncompatibleGrid, InvalidInput, UnknownGrid
 
 if TYPE_CHECKING:
     from htcgrid_core.adapters.aws.clients import Clients
@@ -36,6 +36,7 @@ class Defaults(BaseModel):
         lease_seconds: of agents.
         agents: that each pool can be scaled to, so that bundles are cut small enough before they are there.
         cache_bytes: of blobs and unpacked packages that the agents of a machine keep on its disk.
+        audit_days: for which entries of the audit are kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -43,6 +44,7 @@ class Defaults(BaseModel):
     lease_seconds: float = Field(default=limits.LEASE_SECONDS, ge=1, le=3600)
     agents: int = Field(default=1, ge=1)
     cache_bytes: int = Field(default=limits.CACHE_BYTES, ge=0)
+    audit_days: float = Field(default=limits.AUDIT_SECONDS / 86400, ge=1, le=36_500)
 
 
 class GridParameter(BaseModel):
@@ -104,18 +106,36 @@ def parse(name: str, text: str) -> GridParameter:
         ) from None
 
 
+def read_secret(clients: Clients, parameter: str) -> str:
+    """The text of a SecureString that an operator keeps.
+
+    Raises:
+        InvalidInput: it is not there. AccessDenied, GridUnavailable: as for every call of AWS.
+    """
+    text = _text(clients, parameter, WithDecryption=True)
+    if text is None:
+        raise InvalidInput(f"SSM parameter {parameter} does not exist in {clients.region}: its operator puts it there")
+    return text
+
+
 def _read(clients: Clients, name: str, parameter: str) -> str:
+    text = _text(clients, parameter)
+    if text is None:
+        raise UnknownGrid(
+            f"there is no grid {name!r} in {clients.region}: SSM parameter {parameter} does not exist; check "
+            f"name, region and account, or make it with `htcgrid aws bootstrap {name}`"
+        )
+    return text
+
+
+def _text(clients: Clients, parameter: str, **options: Any) -> str | None:
     from botocore.exceptions import ClientError
 
-    ssm = clients.ssm
     with aws_errors(f"SSM parameter {parameter} in {clients.region}"):
         try:
-            answer = ssm.get_parameter(Name=parameter)
+            answer = clients.ssm.get_parameter(Name=parameter, **options)
         except ClientError as error:
             if code_of(error) != "ParameterNotFound":
                 raise
-            raise UnknownGrid(
-                f"there is no grid {name!r} in {clients.region}: SSM parameter {parameter} does not exist; check "
-                f"name, region and account, or make it with `htcgrid aws bootstrap {name}`"
-            ) from None
+            return None
     return str(answer["Parameter"]["Value"])

@@ -11,16 +11,23 @@ from htcgrid_core.adapters.aws.resources.bucket_settings import BucketSettings
 from htcgrid_core.adapters.aws.resources.patience import Patience
 from htcgrid_core.adapters.aws.resources.tables import Table
 from htcgrid_core.cloud.address import Address
-from htcgrid_core.cloud.doctor import account, agents, bucket, parameters, queues, table
+from htcgrid_core.cloud.doctor import account, agents, bucket, parameters, queues, quotas, table
 from htcgrid_core.cloud.doctor.permitted import permitted
 from htcgrid_core.cloud.plane import SYSTEM_CLOCK
+from htcgrid_core.domain.extras import what_is_missing
 from htcgrid_core.local.doctor import surroundings
 from htcgrid_core.local.doctor.finding import Findings, ok
 from htcgrid_core.local.doctor.looks import guarded, in_order
 
 
-def examine(address: Address) -> Findings:
+def examine(
+    address: Address, context: str | None = None, namespace: str | None = None, *, without_cluster: str = ""
+) -> Findings:
     """Look at a grid on AWS; the findings come as they are made. Nothing is written or sent.
+
+    Args:
+        context, namespace: of the cluster in which its agents are, if this machine knows one; see ``Cluster.open``.
+        without_cluster: why no cluster is looked at, if so.
 
     Never raises for what is wrong with the grid. What the caller may not look at is a finding, with the permission that
     it takes; the rest is looked at all the same.
@@ -28,15 +35,18 @@ def examine(address: Address) -> Findings:
     yield ok("grid", address.url)
     for check in (surroundings.python, surroundings.package):
         yield from guarded(check.__name__, check)
-    grid = _Grid(address)
+    grid = _Grid(address, context, namespace, without_cluster)
     reached = yield from in_order({"account": grid.account, "parameter": grid.parameter})
     if reached:
         yield from grid.resources()
 
 
 class _Grid:
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, context: str | None, namespace: str | None, without_cluster: str) -> None:
         self._name = address.name
+        self._context = context
+        self._namespace = namespace
+        self._without_cluster = without_cluster
         self._clients = Clients(address.settings)
         self._found: GridParameter | None = None
         self._serving: dict[str, int] | None = None  # agents by pool, once they are known
@@ -60,6 +70,8 @@ class _Grid:
         yield from guarded("bucket", partial(self._bucket, self._found))
         yield from guarded("agents", partial(self._agents, self._found))
         yield from guarded("queues", partial(self._queues, self._found))
+        yield from guarded("parameter store", partial(self._parameter_store, self._found))
+        yield from guarded("cluster", partial(self._cluster, self._found))
 
     def _key(self, found: GridParameter) -> Findings:
         action = f"ssm:GetParameter on parameter{found.key}, and kms:Decrypt on its KMS key"
@@ -95,3 +107,27 @@ class _Grid:
         yield from queues.queues(state, found.defaults.lease_seconds)
         yield from queues.backlog(state, None if self._serving is None else self._serving[pool])
         yield from queues.dead_letters(state)
+
+    def _parameter_store(self, found: GridParameter) -> Findings:
+        agents = found.defaults.agents * len(found.queues)
+        action = f"ssm:GetServiceSetting on servicesetting{quotas.HIGH_THROUGHPUT}"
+        yield from permitted("parameter store", action, lambda: quotas.parameter_store(self._clients, agents))
+
+    def _cluster(self, found: GridParameter) -> Findings:
+        if self._without_cluster:
+            yield ok("cluster", f"not looked at: {self._without_cluster}")
+            return
+        try:
+            from htcgrid_core.cloud.doctor.cluster import ClusterSide
+            from htcgrid_core.cloud.fleet import is_known
+        except ModuleNotFoundError as error:
+            if not (missing := what_is_missing(error)):
+                raise
+            yield ok("cluster", f"not looked at: that {missing}")
+            return
+        if self._context is None and not is_known():
+            yield ok("cluster", "not looked at: this machine has no kubeconfig")
+            return
+        side = ClusterSide(self._name, found, self._context, self._namespace)
+        yield from side.look(self._serving or {})
+        yield from quotas.cores(self._clients, side.cores)

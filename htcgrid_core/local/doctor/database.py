@@ -96,7 +96,7 @@ def _look_inside(path: Path, connection: sqlite3.Connection) -> Findings:
         yield warning("database", text, f"to check all of it: sqlite3 {path} 'PRAGMA quick_check'")
     if complaints == ["ok"]:
         (sessions,) = connection.execute("SELECT count(*) FROM sessions").fetchone() if tables else (0,)
-        yield ok("database", f"{path}, {size:,.1f} MB, {sessions:,} sessions, no damage found")
+        yield ok("database", f"{path}, {size:,.1f} MB, {sessions:,} session{'s' * (sessions != 1)}, no damage found")
     elif complaints:
         yield problem("database", f"{path} is damaged: {'; '.join(complaints)}", DAMAGED)
     log = Path(f"{path}-wal")

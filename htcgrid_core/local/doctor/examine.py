@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from htcgrid_core.local.agent_processes import Fleet
 from htcgrid_core.local.directory import Directory
 from htcgrid_core.local.doctor import database, running, storage, surroundings
 from htcgrid_core.local.doctor.finding import Findings, ok
 from htcgrid_core.local.doctor.looks import Look, guarded, in_order
+from htcgrid_core.local.fleet import Fleet
 
 
 def examine(directory: Directory, fleet: Fleet) -> Findings:
@@ -17,8 +17,7 @@ def examine(directory: Directory, fleet: Fleet) -> Findings:
     Never raises for what is wrong with the grid. If the directory can be used, a task is run in it: agents are started
     as by a submit, and its session is deleted a minute later.
     """
-    each = f"each with {fleet.slots_each} slots, leaving after {fleet.idle_seconds:g} s without work"
-    yield ok("grid", f"{directory.root}, agents: {fleet.agents}, {each}")
+    yield ok("grid", str(directory.root))
     for check in (surroundings.python, surroundings.package, surroundings.temporary_files, surroundings.environment):
         yield from guarded(check.__name__, check)
     looks: dict[str, Look] = {
@@ -30,5 +29,6 @@ def examine(directory: Directory, fleet: Fleet) -> Findings:
         "database": partial(database.file, directory),
         "agents": partial(running.agents, directory),
         "round trip": partial(running.round_trip, directory, fleet),
+        "fleet": partial(running.fleet_of, directory, fleet),
     }
     yield from in_order(looks)

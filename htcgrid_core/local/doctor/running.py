@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import time
@@ -14,10 +15,11 @@ from htcgrid_core.domain.function import Environment, FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
-from htcgrid_core.local.agent_processes import Fleet, ensure_agents, running_agents
+from htcgrid_core.local.agent_processes import agents_of, ensure_agents, running_agents
 from htcgrid_core.local.directory import Directory, open_plane
 from htcgrid_core.local.doctor import noop
 from htcgrid_core.local.doctor.finding import Finding, Findings, ok, problem, warning
+from htcgrid_core.local.fleet import MEND, Fleet, in_words, set_otherwise
 from htcgrid_core.ports.doorbell import COMMITS
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.cancel import cancel
@@ -102,6 +104,20 @@ def round_trip(grid: Directory, fleet: Fleet) -> Findings:
         yield problem("round trip", str(error), "mend what it says")
 
 
+def fleet_of(grid: Directory, fleet: Fleet) -> Findings:
+    """What runs now that a task has been run, and whether that is what was asked for."""
+    agents = agents_of(grid)
+    stays = {"for ever" if one.idle_seconds is None else f"{one.idle_seconds:g} s" for one in agents if one.slots}
+    text = f"{in_words(agents)}; without work they stay {' or '.join(sorted(stays))}"
+    otherwise = [found for found in (fleet.excess(agents), set_otherwise(agents, os.environ)) if found]
+    if not agents:
+        yield ok("fleet", "no agent runs any more: they leave as soon as they are idle")
+    elif otherwise:
+        yield warning("fleet", ", and ".join(otherwise), MEND)
+    else:
+        yield ok("fleet", text)
+
+
 def _ended(plane: Plane, record: SessionRecord, deadline: float) -> SessionRecord:
     bell = plane.doorbell.listen(COMMITS)
     try:
@@ -125,7 +141,7 @@ def _failed(plane: Plane, record: SessionRecord, spec: SessionSpec) -> Findings:
     for page in tasks(plane, record, spec, TaskState.FAILED):
         for task in decoded(spec, page):
             if task.error is not None:
-                text += f"\n{task.error.type}: {task.error.message}\n{task.error.traceback}".rstrip()
+                text += f"\n{task.error.text}\n{task.error.traceback}".rstrip()
     yield problem("round trip", text, "see the error; workers run the Python and see the variables named above")
 
 

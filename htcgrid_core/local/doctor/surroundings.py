@@ -11,7 +11,8 @@ from importlib import metadata
 
 import htcgrid_core
 from htcgrid_core.agent.cores import available_cores
-from htcgrid_core.agent.workers.environment import PASS_MORE, worker_environment
+from htcgrid_core.agent.variables import PASS_MORE
+from htcgrid_core.agent.workers.environment import worker_environment
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 
 OLDEST_PYTHON = (3, 11)

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.testing.contracts.facts import together
 
@@ -50,6 +50,17 @@ class BlobStoreContract:
         blobs.put(KEY, b"the winner's")
         blobs.put(KEY, b"a zombie's")
         assert blobs.get(KEY) == b"the winner's"
+
+    def test_a_claim_is_the_first_ones(self, blobs: BlobStore) -> None:
+        """Whoever claims a key learns what holds for all, however often."""
+        assert [blobs.claim(KEY, data) for data in (b"first", b"second", b"first")] == [b"first"] * 3
+        assert blobs.get(KEY) == b"first"
+
+    def test_of_many_who_claim_at_once_one_is_first(self, blobs: BlobStore) -> None:
+        """Those who could not be told yet ask again."""
+        answers = together([partial(blobs.claim, KEY, b"%d" % number) for number in range(8)])
+        told = {answer for answer in answers if not isinstance(answer, GridUnavailable)}
+        assert told == {blobs.get(KEY)}
 
     def test_missing(self, blobs: BlobStore) -> None:
         """Told apart from an unreachable store."""

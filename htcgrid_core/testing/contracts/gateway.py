@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from htcgrid_core.testing.contracts.gateway_audit import GatewayAuditContract
 from htcgrid_core.testing.contracts.gateway_functions import GatewayFunctionsContract
 from htcgrid_core.testing.contracts.gateway_sessions import GatewaySessionsContract
 from htcgrid_core.testing.contracts.gateway_submit import GatewaySubmitContract
@@ -13,6 +14,7 @@ class GatewayContract(
     GatewaySessionsContract,
     GatewayTasksContract,
     GatewayFunctionsContract,
+    GatewayAuditContract,
 ):
     """Everything that clients and servers rely on in a gateway. Override ``gateway``, and ``work`` where nobody works.
 

@@ -16,6 +16,7 @@ from htcgrid_core.testing.contracts.store_lifecycle import LifecycleContract
 from htcgrid_core.testing.contracts.store_pages import PagesContract
 from htcgrid_core.testing.contracts.store_races import RacesContract
 from htcgrid_core.testing.contracts.store_renew import RenewContract
+from htcgrid_core.testing.contracts.store_sizes import SizesContract
 from htcgrid_core.testing.contracts.store_submit import SubmitContract
 from htcgrid_core.testing.contracts.store_watch import WatchContract
 
@@ -32,6 +33,7 @@ class SessionStoreContract(
     EndsContract,
     ExpiryContract,
     RacesContract,
+    SizesContract,
 ):
     """Everything the services rely on in a session store. Override ``store``."""
 

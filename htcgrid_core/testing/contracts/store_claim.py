@@ -141,7 +141,7 @@ class ClaimContract:
 
     def test_unknown_is_over(self, store: SessionStore) -> None:
         """A forged or outlived hint is forgotten, and makes no ghost."""
-        assert given.refused(store, FIRST, session_id="s-nobody") == Refused(Refusal.OVER)
+        assert given.refused(store, FIRST, session_id="s-nobody") == Refused(Refusal.UNKNOWN)
         given.running(store)
         before = everything(store)
         assert given.refused(store, root_id(7)) == Refused(Refusal.OVER)

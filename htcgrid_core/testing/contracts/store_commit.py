@@ -54,6 +54,46 @@ class CommitContract:
         assert store.session(SESSION, NOW).counters.task_seconds == 6.25
         assert store.progress([SESSION], NOW)[0].counters.task_seconds == 6.25
 
+    def test_what_runs_again_is_counted_and_what_it_said_kept(self, store: SessionStore) -> None:
+        """In the commit's own step, once however often it is sent; until the session's end."""
+        given.running(store, [3, 3])
+        held = given.claimed(store, FIRST, "first")
+        retry = given.child(held, 0, [1, 2], failures={1: 1, 2: 1})
+        retry = replace(retry, bundle=replace(retry.bundle, failed_in=FIRST))
+        write = replace(given.commit(held, [0], [], retry), retrying=2, attempts=b"what they said" * 99)
+        for _ in range(2):
+            assert store.commit(write).counters.retrying == 2
+        with pytest.raises(LeaseLost):
+            store.commit(replace(write, token=write.token + "'"))
+        assert store.session(SESSION, NOW).counters.retrying == 2
+        found = {f.bundle.bundle_id: f.bundle.failed_in for f in store.open_bundles(SESSION, "", FULL_PAGE)}
+        assert found == {retry.bundle.bundle_id: FIRST, SECOND: ""}
+        assert store.attempts(SESSION, [FIRST, SECOND]) == {FIRST: b"what they said" * 99}
+        assert store.attempts("s-nobody", [FIRST]) == {}
+        assert store.attempts_of_root(SESSION, 0, 9) == [b"what they said" * 99]
+        assert store.attempts_of_root(SESSION, 1, 9) == store.attempts_of_root("s-nobody", 0, 9) == []
+        again = given.claimed(store, retry.bundle.bundle_id, "second")
+        assert again.bundle.failed_in == FIRST
+        last = given.child(again, 0, [2], failures={2: 2})
+        row = store.commit(replace(given.commit(again, [1], [], last), retrying=-1, attempts=b"then"))
+        assert sorted(store.attempts_of_root(SESSION, 0, 9)) == [b"then", b"what they said" * 99]
+        assert len(store.attempts_of_root(SESSION, 0, 1)) == 1
+        assert (row.counters.retrying, row.counters.completed) == (1, 2)
+        assert store.progress([SESSION], NOW)[0].counters.retrying == 1
+        assert_counters_exact(store)
+
+    def test_more_children_than_fit_beside_what_they_said(self, store: SessionStore) -> None:
+        """However many there are."""
+        for count in (97, 98, 99):
+            session_id = f"s-many-{count}"
+            given.running(store, [count], session_id)
+            held = given.claimed(store, FIRST, session_id=session_id)
+            children = [given.child(held, n, [n], failures={n: 1}) for n in range(count)]
+            store.commit(replace(given.commit(held, [], [], *children), retrying=count, attempts=b"said"))
+            assert len(store.open_bundles(session_id, "", FULL_PAGE)) == count
+            assert store.attempts(session_id, [FIRST]) == {FIRST: b"said"}
+            assert store.session(session_id, NOW).counters.retrying == count
+
     def test_children_only(self, store: SessionStore) -> None:
         """A bundle handed back unstarted leaves no page."""
         given.running(store, [4])

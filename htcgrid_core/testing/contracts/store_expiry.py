@@ -82,5 +82,7 @@ class ExpiryContract:
         _ended(store)
         eventually(lambda: store.expire(PAST, FULL_PAGE), bool)
         draft = given.record(submitted_at=PAST)
+        assert store.history(SESSION) == []
         assert store.create_session(draft) == draft
         assert store.outcome_pages(SESSION, 0, FULL_PAGE) == []
+        assert [entry.event for entry in store.history(SESSION)] == ["submit"]

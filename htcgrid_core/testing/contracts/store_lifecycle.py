@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from htcgrid_core.domain.audit import actor_text
 from htcgrid_core.domain.errors import IllegalTransition
 from htcgrid_core.domain.lifecycle import SESSION as LIFECYCLE
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
@@ -70,15 +71,16 @@ class LifecycleContract:
     def test_history_tells_who_did_what(self, store: SessionStore) -> None:
         """Oldest first, every transition once, from the submission to the end."""
         given.running(store)
-        store.advance(SESSION, SessionEvent.CANCEL, now=NOW + 1, actor="ada@desk", reason="wrong book")
+        ada = actor_text("ada@desk", "192.0.2.7")
+        store.advance(SESSION, SessionEvent.CANCEL, now=NOW + 1, actor=ada, reason="wrong book")
         store.advance(SESSION, SessionEvent.DRAIN, now=NOW + 2, actor="reconciler", reason="wrong book")
         entries = store.history(SESSION)
         assert [entry.after for entry in entries] == [
             SessionState.SUBMITTED, SessionState.RUNNING, SessionState.CANCELLING, SessionState.CANCELLED,
         ]  # fmt: skip
-        assert [(entry.actor, entry.at, entry.detail) for entry in entries[2:]] == [
-            ("ada@desk", NOW + 1, "wrong book"),
-            ("reconciler", NOW + 2, "wrong book"),
+        assert [(entry.actor, entry.address, entry.at, entry.detail) for entry in entries[2:]] == [
+            ("ada@desk", "192.0.2.7", NOW + 1, "wrong book"),
+            ("reconciler", "", NOW + 2, "wrong book"),
         ]
         assert_history_chains(store)
 

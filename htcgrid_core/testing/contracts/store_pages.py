@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from htcgrid_core.domain.bundle import root_id
+from htcgrid_core.domain.bundle import before_root, root_id
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import OutcomePage, SessionStore
 from htcgrid_core.testing.contracts import given
@@ -80,6 +80,35 @@ class PagesContract:
             assert len(store.root_pages(session_id, 0, 9)) == 2
         assert store.outcome_pages("s-nobody", 0, FULL_PAGE) == []
 
+    @pytest.mark.parametrize("limit", [1, 3, 100])
+    def test_what_was_committed_is_known_without_the_pages(self, store: SessionStore, limit: int) -> None:
+        """The same bundles under the same cursors, and whether some of their tasks failed."""
+        given.running(store, [2] * 8, tolerated=10)
+        _commit_roots(store, [5, 2, 0, 7, 3], {2, 3})
+        expected = [(p.cursor, p.bundle_id, p.failed > 0) for p in store.outcome_pages(SESSION, 0, FULL_PAGE)]
+        found, cursor = [], 0
+        while some := store.committed(SESSION, cursor, limit):
+            assert len(some) <= limit
+            found += [(one.cursor, one.bundle_id, one.failed) for one in some]
+            cursor = some[-1].cursor
+        assert found == expected
+        assert store.committed("s-nobody", 0, limit) == []
+
+    def test_pages_of_some_bundles(self, store: SessionStore) -> None:
+        """By their ids; those that are open, or are not there, have none."""
+        given.running(store, [3] * 3)
+        held = given.claimed(store, root_id(1), "token-1")
+        child = given.child(held, 0, [4, 5])
+        store.commit(given.commit(held, [3], [], child))
+        heir = given.claimed(store, child.bundle.bundle_id, "heir")
+        store.commit(given.commit(heir, [4, 5]))
+        pages = {page.bundle_id: page.payload for page in store.outcome_pages(SESSION, 0, FULL_PAGE)}
+        asked = [root_id(0), root_id(1), child.bundle.bundle_id, root_id(8), "nonsense"]
+        assert {page.bundle_id: page.payload for page in store.bundle_pages(SESSION, asked)} == pages
+        assert len(pages) == 2
+        assert store.bundle_pages(SESSION, [root_id(2)]) == []
+        assert store.bundle_pages("s-nobody", asked) == []
+
     def test_root_pages(self, store: SessionStore) -> None:
         """All pages of a range of roots, those of descendants too; nothing of the others."""
         given.running(store, [3] * 5)
@@ -127,6 +156,8 @@ class PagesContract:
             pieces += page
             after = page[-1].bundle.bundle_id
         assert pieces == found
+        for root, first in ((0, 0), (2, 1), (3, 2), (4, 3)):
+            assert store.open_bundles(SESSION, before_root(root), FULL_PAGE) == found[first:]
 
     def test_runnable(self, store: SessionStore) -> None:
         """Ready and due, or leased and lapsed: what an agent would be granted now."""

@@ -11,12 +11,17 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SESSION as LIFECYCLE
 from htcgrid_core.domain.lifecycle import SessionState
-from htcgrid_core.ports.session_store import AgentRecord, SessionStore
+from htcgrid_core.ports.session_store import AgentRecord, BegunTask, SessionStore
 from htcgrid_core.testing.contracts import given
 from htcgrid_core.testing.contracts.facts import eventually
 from htcgrid_core.testing.contracts.given import NOW, SESSION
 
-AGENT = AgentRecord("agent-1", "default", "node-1", 4711, 8, 3, NOW)
+BEGUN = (
+    BegunTask(SESSION, 3, NOW - 2.5, "printed", "said", attempt=2),
+    BegunTask(SESSION, 7, NOW, attempt=1),
+    BegunTask("s-other", 0, NOW),
+)
+AGENT = AgentRecord("agent-1", "default", "node-1", 4711, 8, 3, NOW, begun=BEGUN)
 
 
 class WatchContract:

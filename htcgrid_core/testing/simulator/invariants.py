@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 import zlib
@@ -12,6 +13,7 @@ from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome, decode_error
 from htcgrid_core.codecs.pieces import table_bytes
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
+from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.testing.simulator.planes import MemoryBlobs
 
 
@@ -21,10 +23,12 @@ class Violated(AssertionError):
 
 @dataclass
 class Invariants:
-    """The promises S2, S3, S9 and S11, checked whenever something was written."""
+    """The promises S2, S3, S9 and S11, and those of moves, checked whenever something was written."""
 
     database: Database
     blobs: MemoryBlobs
+    sent: list[tuple[str, Hint]]
+    _sent_seen: dict[str, int] = field(default_factory=dict)
     _changes: int = -1
     _last_page: int = 0
     _ended: dict[str, tuple[object, ...]] = field(default_factory=dict)
@@ -50,6 +54,8 @@ class Invariants:
                 (self._last_page,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outcomes").fetchone()
             if bundles < 0 and SESSION.is_terminal(SessionState(state)):
                 self._aborted.add(session_id)
+            self._check_retrying(connection, session_id, SessionState(state))
+            self._check_pools(connection, session_id)
             self._check_counters(session_id, SessionState(state), *counters)
             self._check_seconds(session_id, seconds)
             self._check_terminal(session_id, SessionState(state), tuple(counters))
@@ -98,6 +104,43 @@ class Invariants:
             raise Violated(f"S11: {session_id} ended with {completed} + {failed} + {cancelled} of {total}")
         if not SESSION.is_terminal(state) and cancelled:
             raise Violated(f"S11: {session_id} is {state} and counts {cancelled} cancelled")
+
+    def _check_retrying(self, connection: sqlite3.Connection, session_id: str, state: SessionState) -> None:
+        if SESSION.is_terminal(state):
+            return
+        (counted,) = connection.execute("SELECT retrying FROM sessions WHERE id = ?", (session_id,)).fetchone()
+        open_bundles = connection.execute(
+            "SELECT tasks FROM bundles WHERE session_id = ? AND state <> 'DONE'", (session_id,)
+        ).fetchall()
+        parsed = [json.loads(tasks) for (tasks,) in open_bundles]
+        held = sum(len(tasks["f"]) for tasks in parsed if isinstance(tasks, dict))
+        # What is killed by a cancel has no outcome and is in no bundle any more.
+        if counted != held and (state is not SessionState.CANCELLING or counted < held):
+            raise Violated(f"S11: {session_id} counts {counted} that run again, its bundles hold {held}")
+
+    def _check_pools(self, connection: sqlite3.Connection, session_id: str) -> None:
+        """Moves: a bundle queues where it says, is told of there, and what comes of a moved one is moved, too."""
+        home, larger = connection.execute(
+            "SELECT pool, spec ->> '$.retry.on_out_of_memory' FROM sessions WHERE id = ?", (session_id,)
+        ).fetchone()
+        if larger is None:
+            return
+        bundles = connection.execute("SELECT id, parent, pool, tasks FROM bundles WHERE session_id = ?", (session_id,))
+        said: dict[str, tuple[str, str]] = {}
+        for bundle_id, parent, line, text in bundles.fetchall():
+            tasks = json.loads(text)
+            pool = tasks.get("p", "") if isinstance(tasks, dict) else ""
+            said[bundle_id] = parent, pool
+            if line.partition("@")[0] != (pool or home) or pool not in ("", larger):
+                raise Violated(f"moves: bundle {bundle_id} of {session_id} is in line {line}, and of {pool!r}")
+        for bundle_id, (parent, pool) in said.items():
+            before = said.get(parent, ("", ""))[1]
+            if before and pool != before:
+                raise Violated(f"moves: bundle {bundle_id} of {session_id} is of {pool!r}, its parent of {before!r}")
+        for where, hint in self.sent[self._sent_seen.get(session_id, 0) :]:
+            if hint.session_id == session_id and hint.bundle_id in said and where != (said[hint.bundle_id][1] or home):
+                raise Violated(f"moves: agents of {where} are told of bundle {hint.bundle_id} of {session_id}")
+        self._sent_seen[session_id] = len(self.sent)
 
     def _check_seconds(self, session_id: str, seconds: float) -> None:
         held = self._seconds.get(session_id, 0.0)

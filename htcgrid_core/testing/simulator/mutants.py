@@ -14,14 +14,19 @@ from unittest.mock import patch
 from htcgrid_core.adapters.local.sqlite.database import Database, writes
 from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.agent.loop import planned_commit
+from htcgrid_core.codecs.buffers import Data, joined
+from htcgrid_core.domain.bundle import Bundle, child_of
 from htcgrid_core.domain.errors import GridError
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.notification import Notification, NotificationState
 from htcgrid_core.domain.payload import Payload
+from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.domain.task_error import ran_out_of_memory
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import Claimed, Commit, Refused
-from htcgrid_core.services import payloads, telling
+from htcgrid_core.services import hints, payloads, telling
 from htcgrid_core.services import recipients as recipients_service
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.testing.simulator import scenario
@@ -87,11 +92,38 @@ class CountersApart(SqliteStore):
         )
 
 
+class RetryingApart(SqliteStore):
+    """What runs again is counted after the commit, in a step of its own that a replayed commit repeats."""
+
+    def commit(self, commit: Commit) -> SessionRecord:
+        """Commit, then count."""
+        super().commit(replace(commit, retrying=0))
+        more = "UPDATE sessions SET retrying = retrying + ? WHERE id = ?"
+        self._database.write(lambda db: db.execute(more, (commit.retrying, commit.session_id)))
+        return self.session(commit.session_id, 0.0)
+
+
+class RetryingForEver(SqliteStore):
+    """What has run again is not taken back from those that do."""
+
+    def commit(self, commit: Commit) -> SessionRecord:
+        """Count only more."""
+        return super().commit(replace(commit, retrying=max(0, commit.retrying)))
+
+
 class ForgetfulClaim(SqliteStore):
     """A claim does not recognise its own token, so a lost reply makes one's own claim another's."""
 
     def claim(
-        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
+        self,
+        session_id: str,
+        bundle_id: str,
+        *,
+        token: str,
+        owner: str,
+        now: float,
+        until: float,
+        generation: str = "",
     ) -> Claimed | Refused:
         """Claim with a token that the caller does not know."""
         answer = super().claim(session_id, bundle_id, token=token + "'", owner=owner, now=now, until=until)
@@ -122,12 +154,12 @@ class UnguardedSubmit(SqliteStore):
 class OverwritingBlobs(MemoryBlobs):
     """A blob is replaced by whoever writes its key last."""
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data) -> None:
         """Replace."""
-        self.blobs[key] = data
+        self.blobs[key] = joined(data)
 
 
-def _fixed_key(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: bytes, key: str) -> Payload:
+def _fixed_key(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Data, key: str) -> Payload:
     if what == payloads.OUTCOMES:
         key = key.rpartition("/")[0]
     return _store(plane, session_id, spec, what, packed, key)
@@ -235,6 +267,38 @@ def _registered_last(seed: int) -> list[str]:
         return Run(seed).simulate()
 
 
+def _moved_without_its_pool(seed: int) -> list[str]:
+    """The bundle of what ran out of memory does not say where it goes."""
+    with patch.object(planned_commit, "_moved", lambda _plane, bundle, _pool: bundle):
+        return Run(seed).simulate()
+
+
+def _told_at_home(seed: int) -> list[str]:
+    """Hints of moved bundles go to the agents of their session's pool."""
+    with patch.object(hints, "by_pool", lambda pool, found: {pool: list(found)} if found else {}):
+        return Run(seed).simulate()
+
+
+def _moved_again(seed: int) -> list[str]:
+    """What runs out of memory moves wherever it is, and so for ever."""
+
+    def moves(self: RetryPolicy, _pool: str, error_type: str) -> bool:
+        return self.on_out_of_memory is not None and ran_out_of_memory(error_type)
+
+    with patch.object(RetryPolicy, "moves_from", moves):
+        return Run(seed).simulate()
+
+
+def _come_home(seed: int) -> list[str]:
+    """What is handed back of a moved bundle forgets that it was moved."""
+
+    def forgetful(parent: Bundle, *args: Any, **options: Any) -> Bundle:
+        return child_of(replace(parent, pool=""), *args, **options)
+
+    with patch.object(planned_commit, "child_of", forgetful):
+        return Run(seed).simulate()
+
+
 def _with_store(store: Callable[[Database], SqliteStore]) -> Callable[[int], list[str]]:
     return lambda seed: Run(seed, make_store=store).simulate()
 
@@ -254,6 +318,8 @@ MUTANTS: dict[str, Callable[[int], list[str]]] = {
     "no re-send of children": _without_resend,
     "unconditional cancel": _with_store(UnconditionalCancel),
     "counters outside the transaction": _with_store(CountersApart),
+    "retries counted outside the transaction": _with_store(RetryingApart),
+    "retries never counted off": _with_store(RetryingForEver),
     "own claim not recognised": _with_store(ForgetfulClaim),
     "unconditional bundle rows": _with_store(UnguardedSubmit),
     "told before the end is written": _told_early,
@@ -263,5 +329,9 @@ MUTANTS: dict[str, Callable[[int], list[str]]] = {
     "outbox written after the session": _registered_last,
     "mark told before it is reached": _marked_early,
     "mark never told": _unmarked,
+    "moved task without its pool": _moved_without_its_pool,
+    "moved task told to another pool": _told_at_home,
+    "task moved again and again": _moved_again,
+    "moved task handed back to its first pool": _come_home,
 }
 """Each runs one seed of a broken grid, which raises once the fault shows."""

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from htcgrid_core.codecs.buffers import Data, joined
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 from htcgrid_core.testing.simulator.faults import FaultRates
@@ -21,8 +22,8 @@ class SimulatedQueue:
         self._world = world
         self._rates = rates
         self._jitter_seconds = jitter_seconds
-        self._hints: dict[int, Hint] = {}
-        self._visible: list[tuple[float, float, int]] = []  # (visible at, random order, number)
+        self._hints: dict[int, tuple[str, Hint]] = {}  # with their pools
+        self._visible: dict[str, list[tuple[float, float, int]]] = {}  # by pool: (visible at, random order, number)
         self._visible_at: dict[int, float] = {}
         self._number = 0
         self.ever_sent: list[tuple[str, Hint]] = []
@@ -37,17 +38,18 @@ class SimulatedQueue:
             for _ in range(2 if rng.random() < self._rates.message_doubled else 1):
                 self._number += 1
                 delay = max(0.0, hint.not_before - self._world.now) + rng.expovariate(1.0 / self._jitter_seconds)
-                self._hints[self._number] = hint
+                self._hints[self._number] = (pool, hint)
                 self._show(self._number, self._world.now + delay)
 
     def receive(self, pool: str, limit: int, now: float) -> Received:
         """Some of the visible messages, in no order; each is hidden for a while."""
         messages: list[Message] = []
-        while self._visible and self._visible[0][0] <= self._world.now and len(messages) < limit:
-            visible_at, _, number = heapq.heappop(self._visible)
+        visible = self._visible.setdefault(pool, [])
+        while visible and visible[0][0] <= self._world.now and len(messages) < limit:
+            visible_at, _, number = heapq.heappop(visible)
             if self._visible_at.get(number) == visible_at:  # neither deleted nor extended since
                 self._show(number, self._world.now + VISIBILITY_SECONDS)
-                messages.append(Message(self._hints[number], number))
+                messages.append(Message(self._hints[number][1], number))
         return Received(messages)
 
     def front(self, pool: str) -> float:
@@ -60,7 +62,8 @@ class SimulatedQueue:
 
     def may_have_lost(self, pool: str) -> bool:
         """Whether it is empty."""
-        return not any(at <= self._world.now for at in self._visible_at.values())
+        now = self._world.now
+        return not any(at <= now and self._hints[number][0] == pool for number, at in self._visible_at.items())
 
     def delete(self, messages: Sequence[Message]) -> None:
         """Forget messages."""
@@ -76,7 +79,8 @@ class SimulatedQueue:
 
     def _show(self, number: int, at: float, *, shuffled: bool = True) -> None:
         self._visible_at[number] = at
-        heapq.heappush(self._visible, (at, self._world.rng.random() if shuffled else 0.0, number))
+        visible = self._visible.setdefault(self._hints[number][0], [])
+        heapq.heappush(visible, (at, self._world.rng.random() if shuffled else 0.0, number))
 
 
 class MemoryBlobs:
@@ -85,9 +89,13 @@ class MemoryBlobs:
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data) -> None:
         """Store ``data`` unless the key exists."""
-        self.blobs.setdefault(key, data)
+        self.blobs.setdefault(key, joined(data))
+
+    def claim(self, key: str, data: bytes) -> bytes:
+        """What the first who claimed the key has stored."""
+        return self.blobs.setdefault(key, data)
 
     def get(self, key: str) -> bytes:
         """Read a blob."""
@@ -110,6 +118,9 @@ class MemoryBlobs:
     def path(self, key: str) -> Path:
         """Simulated workers read no files."""
         return Path(key)
+
+    def own_file(self, key: str) -> None:
+        """None: they are no files."""
 
     def touch(self, key: str) -> bool:
         """Whether it is there."""

@@ -7,12 +7,16 @@ asked for more than DynamoDB gives; newcomers write to the first until they know
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.schema import PARTITION, SORT, TTL
 from htcgrid_core.adapters.aws.dynamodb.table import Table
+from htcgrid_core.adapters.aws.dynamodb.usage import size_items, usage_items
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent import begun_as_text, begun_of_text
+from htcgrid_core.domain.pool import PoolSize
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.session_store import AgentRecord
 
 PARTS = 8
@@ -26,21 +30,26 @@ class AgentRecords:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._fleet = 0  # agents that there were when they were last read
+        self._size: PoolSize | None = None  # that was told last
         self._parts: dict[str, int] = {}  # where agents of this process wrote last
 
-    def beat(self, agent: AgentRecord) -> None:
-        """Write what an agent says of itself."""
+    def beat(self, agent: AgentRecord, size: PoolSize | None, usage: Sequence[FunctionUsage]) -> None:
+        """Write what an agent says of itself, of its pool (once) and of what it has measured, in one call."""
         before, part = self._parts.get(agent.agent_id), part_of(agent.agent_id, self._fleet)
         self._table.put_many(
             [
                 {
                     PARTITION: _partition(part), SORT: agent.agent_id, "pool": agent.pool, "host": agent.host,
                     "pid": agent.pid, "slots": agent.slots, "busy": agent.busy, "beat": agent.beat_at,
-                    "problem": agent.problem, TTL: int(agent.beat_at + 10 * limits.LEASE_SECONDS),
-                }
+                    "problem": agent.problem, "begun": begun_as_text(agent.begun),
+                    TTL: int(agent.beat_at + 10 * limits.LEASE_SECONDS),
+                },
+                *([] if size == self._size else size_items(size)),
+                *usage_items(agent.agent_id, usage, agent.beat_at),
             ]
         )  # fmt: skip
         self._parts[agent.agent_id] = part
+        self._size = size or self._size
         if before not in (None, part):
             self._table.delete((_partition(before), agent.agent_id))
 
@@ -58,7 +67,7 @@ class AgentRecords:
         agents = [
             AgentRecord(
                 item[SORT], item["pool"], item["host"], item["pid"], item["slots"], item["busy"], float(item["beat"]),
-                item["problem"],
+                item["problem"], begun_of_text(item.get("begun")),
             )
             for _, item in sorted(newest.items())
             if item["beat"] > now - limits.LEASE_SECONDS

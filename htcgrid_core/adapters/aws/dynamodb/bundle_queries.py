@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
-from htcgrid_core.adapters.aws.dynamodb.keys import root_of
+from htcgrid_core.adapters.aws.dynamodb.item_payloads import inflated
 from htcgrid_core.adapters.aws.dynamodb.root_ranges import RootRanges
 from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
 from htcgrid_core.adapters.aws.dynamodb.table import Table
-from htcgrid_core.domain.bundle import Block, root_id
+from htcgrid_core.domain.bundle import Block, before_root, root_id, root_of
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import OpenBundle
 
-_LEASES = ("sk", "t", "d", "u", "nb", "par", "pt")
+_LEASES = ("sk", "t", "d", "u", "nb", "pl", "par", "pt")
 
 
 class BundleQueries:
@@ -42,9 +44,12 @@ class BundleQueries:
         if row is None or row.ended:
             return []
         hints = (
-            Hint(session_id, bundle_id, float(item["u"] if "t" in item else item.get("nb", 0.0)))
+            Hint(
+                session_id, bundle_id, float(item["u"] if "t" in item else item.get("nb", 0.0)),
+                pool=item.get("pl", ""),
+            )
             for bundle_id, item in self._open(row, "", _LEASES)
-        )
+        )  # fmt: skip
         return list(islice((hint for hint in hints if hint.not_before <= now), limit))
 
     def open_bundles(self, session_id: str, after: str, limit: int) -> list[OpenBundle]:
@@ -62,12 +67,40 @@ class BundleQueries:
             for (bundle_id, item), key in zip(found, keys, strict=True)
         ]
 
-    def blocks(self, session_id: str, first_root: int, limit: int, *, events: bool = True) -> list[Block]:
-        """Blocks of roots from ``first_root`` on, in order; without ``events``, their payload may be empty."""
+    def attempts(self, session_id: str, bundle_ids: Sequence[str]) -> dict[str, bytes]:
+        """What tasks of these bundles said when they failed."""
+        row = self._rows.find(session_id)
+        if row is None:
+            return {}
+        keys = {row.place.attempts_key(bundle_id): bundle_id for bundle_id in bundle_ids}
+        found = self._table.get_many(list(keys))
+        said = {}
+        for key, item in found.items():
+            with contextlib.suppress(zlib.error):  # it is for people, and ends nothing
+                said[keys[key]] = inflated(item["p"])
+        return said
+
+    def attempts_of_root(self, session_id: str, root: int, limit: int) -> list[bytes]:
+        """What tasks of a root and its descendants said when they failed."""
         row = self._rows.find(session_id)
         if row is None:
             return []
+        partition, first = row.place.attempts_key(root_id(root))
+        last = row.place.attempts_key(before_root(root + 1))[1]
+        said = []
+        for item in islice(self._table.query(partition, first, last, names=("p",), piece=limit), limit):
+            with contextlib.suppress(zlib.error):
+                said.append(inflated(item["p"]))
+        return said
+
+    def blocks(self, session_id: str, first_root: int, limit: int, *, events: bool = True) -> list[Block]:
+        """Blocks of roots from ``first_root`` on, in order; without ``events``, their payload may be empty."""
+        row = self._rows.find_place(session_id)
+        if row is None:
+            return []
         roots = range(first_root, min(row.item["w"], first_root + limit))
+        if not events and (known := self._rows.blocks(row.place, roots)) is not None:
+            return list(known)
         names = ("sk", "fi", "n", "sz", "k", "ka", *(("p",) if events else ()))
         return [items.block_of(item, events=events) for item in self._roots.blocks(row.place, roots, names)]
 

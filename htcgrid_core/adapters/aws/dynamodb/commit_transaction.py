@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
-from htcgrid_core.adapters.aws.dynamodb.item_payloads import payload_attributes
+from htcgrid_core.adapters.aws.dynamodb.item_payloads import deflated, payload_attributes
 from htcgrid_core.adapters.aws.dynamodb.keys import Place
-from htcgrid_core.adapters.aws.dynamodb.page_order import log_entry
 from htcgrid_core.adapters.aws.dynamodb.schema import TTL
 from htcgrid_core.adapters.aws.dynamodb.table import TRANSACTION
 from htcgrid_core.adapters.aws.dynamodb.writes import Write
 from htcgrid_core.domain.bundle import Child
 from htcgrid_core.ports.session_store import Commit
 
-COMMITS_WEIGHT = TRANSACTION - 1  # one item is the counters
-CHILDREN_IN_TRANSACTION = TRANSACTION - 2
+COMMITS_WEIGHT = TRANSACTION - 2  # one item is the counters, and one the audit of the end
+CHILDREN_IN_TRANSACTION = TRANSACTION - 3
 WEIGHT_BYTES = 32_000  # of outcomes, which weigh as much as another item: a transaction takes 4 MB
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CommitPart:
-    """One commit, as a part of a transaction: its bundle, then its children."""
+    """One commit, as a part of a transaction: its bundle, what its tasks said, if any failed, then its children."""
 
     commit: Commit
     place: Place
@@ -40,7 +39,8 @@ class CommitPart:
 
 def commit_part(place: Place, commit: Commit, children: Sequence[Child]) -> CommitPart:
     """A commit with those of its children that its transaction creates."""
-    return CommitPart(commit, place, [_done(place, commit), *(_put(place, child, commit) for child in children)])
+    said = [] if commit.attempts is None else [_said(place, commit, commit.attempts)]
+    return CommitPart(commit, place, [_done(place, commit), *said, *(_put(place, child, commit) for child in children)])
 
 
 def sorted_out(parts: Sequence[CommitPart], found: Sequence[Item | None]) -> tuple[set[CommitPart], set[CommitPart]]:
@@ -76,29 +76,84 @@ def _done(place: Place, commit: Commit) -> Write:
     )
 
 
+def _said(place: Place, commit: Commit, attempts: bytes) -> Write:
+    """What tasks that run again said: an item of its own, which only whoever looks at them reads."""
+    item: Item = {"p": deflated(attempts), TTL: place.ttl(commit.now)}
+    return Write(place.attempts_key(commit.bundle_id), "", item=item)
+
+
 def _put(place: Place, child: Child, commit: Commit) -> Write:
     """A child's item."""
     item = items.new_child(child, place.ttl(commit.now))
     return Write(place.bundle_key(child.bundle.bundle_id), "attribute_not_exists(#pk)", item=item)
 
 
-def counters_write(place: Place, lane: int, commits: Sequence[Commit]) -> Write:
-    """The counters of a lane, or of the session's row if that is the only one."""
-    completed, failed = sum(commit.completed for commit in commits), sum(commit.failed for commit in commits)
-    now = max(commit.now for commit in commits)
-    entries = [log_entry(commit.bundle_id, commit.failed) for commit in commits if commit.outcomes is not None]
-    seconds = sum(commit.task_seconds for commit in commits)
-    arguments: dict[str, Any] = {"now": now, "ok": completed, "bad": failed, "sec": seconds}
-    sets, adds = "#upd = :now", "#ok :ok, #bad :bad, #sec :sec"
-    if entries:
-        sets += ", #log = list_append(if_not_exists(#log, :none), :entries)"
-        arguments |= {"none": [], "entries": entries}
-    if place.lanes == 1:
-        condition = "#gen = :gen AND attribute_exists(#live)"
-        adds += ", #pend :pend"
-        arguments |= {"gen": place.generation, "pend": -completed - failed}
-    else:
-        condition = "attribute_not_exists(#closed)"
-        sets += f", #{TTL} = :ttl"
-        arguments["ttl"] = place.ttl(now)
-    return Write(place.counter_key(lane), condition, f"SET {sets} ADD {adds}", arguments=arguments)
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What commits add to the counters that they share.
+
+    Attributes:
+        entries: for the log.
+    """
+
+    now: float
+    completed: int
+    failed: int
+    seconds: float
+    retrying: int
+    entries: Sequence[str]
+    commits: int
+    output_bytes: int
+    output_blobs: int
+
+    @classmethod
+    def of(cls, commits: Sequence[Commit]) -> Self:
+        """Of all of them."""
+        return cls(
+            max(commit.now for commit in commits),
+            sum(commit.completed for commit in commits),
+            sum(commit.failed for commit in commits),
+            sum(commit.task_seconds for commit in commits),
+            sum(commit.retrying for commit in commits),
+            [items.log_entry(commit.bundle_id, commit.failed) for commit in commits if commit.outcomes is not None],
+            len(commits),
+            sum(commit.output_bytes for commit in commits),
+            sum(commit.output_blobs for commit in commits),
+        )
+
+    @property
+    def done(self) -> int:
+        """Tasks that have ended."""
+        return self.completed + self.failed
+
+    @property
+    def adds(self) -> str:
+        """What follows ADD."""
+        there = {"re": self.retrying, "no": self.output_blobs}
+        return "#ok :ok, #bad :bad, #sec :sec, #nc :nc, #bo :bo" + "".join(
+            f", #{name} :{name}" for name, count in there.items() if count
+        )
+
+    @property
+    def log_update(self) -> str:
+        """What is added to SET."""
+        return ", #log = list_append(if_not_exists(#log, :none), :entries)" if self.entries else ""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of both."""
+        return {
+            "now": self.now, "ok": self.completed, "bad": self.failed, "sec": self.seconds, "re": self.retrying,
+            "none": [], "entries": self.entries, "nc": self.commits, "bo": self.output_bytes, "no": self.output_blobs,
+        }  # fmt: skip
+
+
+def lane_write(place: Place, lane: int, commits: Sequence[Commit]) -> Write:
+    """The counters of one of several lanes."""
+    counted = Counted.of(commits)
+    return Write(
+        place.counter_key(lane),
+        "attribute_not_exists(#closed)",
+        f"SET #upd = :now{counted.log_update}, #{TTL} = :ttl ADD {counted.adds}",
+        arguments={**counted.arguments, "ttl": place.ttl(counted.now)},
+    )

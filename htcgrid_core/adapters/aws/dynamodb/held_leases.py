@@ -9,6 +9,7 @@ from htcgrid_core.adapters.locked import locked, new_lock
 from htcgrid_core.ports.session_store import Commit
 
 FRESH_SECONDS_A_LANE = 0.25  # after which a committer reads the counters again: the more lanes, the more that costs
+FEW_LANES = 8  # a session with fewer is read no more often
 READ_EVERY = 16  # one commit in so many reads in any case, and tidies up the lanes' logs
 SESSIONS = 4096  # from which on those without a live lease here are forgotten
 
@@ -58,20 +59,26 @@ class HeldLeases:
 
     @locked
     def committed(self, place: Hashable, lanes: int, commits: Sequence[Commit]) -> bool:
-        """Some bundles are done; whether the session's counters must be read, since it may be over or they are old."""
+        """Some bundles are done; whether the session's counters must be read, since it may be over or they are old.
+
+        That it may be over is no reason where there is one lane: what is written then says so.
+        """
         for commit in commits:
             for child in commit.children:
                 if child.lease is not None:
                     self.leased(place, child.bundle.bundle_id, child.lease.until, commit.now)
+        read_of_one_lane = self._read_at.get(place) if lanes == 1 else None
         self.released(place, [commit.bundle_id for commit in commits])
+        # Of several lanes, what was read counts only while this process has other leases: the state may be another.
+        read_at = self._read_at.get(place, float("-inf")) if read_of_one_lane is None else read_of_one_lane
         now = max(commit.now for commit in commits)
         goes_on = any(commit.children for commit in commits) or any(
             until > now for until in self._held.get(place, {}).values()
         )
-        read_at = self._read_at.get(place, float("-inf"))
-        is_old = self._monotonic() - read_at > FRESH_SECONDS_A_LANE * lanes
-        is_chosen = any(is_tidying(commit.bundle_id) or commit.failed for commit in commits)
-        return not goes_on or is_old or is_chosen
+        is_old = self._monotonic() - read_at > FRESH_SECONDS_A_LANE * max(lanes, FEW_LANES)
+        is_tidied = any(is_tidying(commit.bundle_id) for commit in commits)
+        may_be_over = lanes > 1 and (not goes_on or any(commit.failed for commit in commits))
+        return may_be_over or is_old or is_tidied
 
     def _forget_lapsed(self, now: float) -> None:
         for place in [place for place, held in self._held.items() if max(held.values()) <= now]:

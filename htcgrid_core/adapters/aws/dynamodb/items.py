@@ -12,15 +12,18 @@ from typing import Any
 
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.item_payloads import deflated, inflated, payload_attributes, payload_of
-from htcgrid_core.adapters.aws.dynamodb.keys import Place, root_of
+from htcgrid_core.adapters.aws.dynamodb.keys import Place
 from htcgrid_core.adapters.aws.dynamodb.schema import BY_TIME_KEY, EXPIRES_AT, LIVE_KEY, TTL
-from htcgrid_core.domain.bundle import Block, Bundle, Child
+from htcgrid_core.domain.audit import actor_and_address
+from htcgrid_core.domain.bundle import Block, Bundle, Child, root_of
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import Counters, SessionRecord, unreadable
+from htcgrid_core.domain.spent import Usage
 from htcgrid_core.ports.session_store import AuditEntry, OutcomePage
 
+FAILED = "!"  # in a log of pages, behind the id of a bundle with failed tasks
 ENDED_SLACK_SECONDS = 7 * 86400.0  # an ended session's row waits so long for whoever deletes its blobs
 # What most specs have in common. Part of the format: what was deflated with it can be read with another only if that
 # ends with it, since references count from the end.
@@ -36,7 +39,8 @@ _SPEC_DICTIONARY = (
 
 # Sessions
 
-_COUNTS = ("lanes", "tot", "w", "pend", "ok", "bad", "can", "ack", "tol", "cut")
+COUNTED = ("nc", "bo", "no")  # commits, bytes of their outcomes, and objects of these: of rows, or of their lanes
+_COUNTS = ("lanes", "tot", "w", "pend", "ok", "bad", "re", "can", "ack", "tol", "cut", "bi", *COUNTED)
 _TIMES = ("sec", "at", "upd", "ret", "dead", "end", EXPIRES_AT)
 _TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending")
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -82,14 +86,15 @@ def _damage(item: Item) -> str:
 
 def new_session(record: SessionRecord, generation: str, lanes: int) -> Item:
     """The row of a session that is being submitted, or of one that is whole."""
-    return {
+    item = {
         "gen": generation, "lanes": lanes, "st": record.state, LIVE_KEY: "L", BY_TIME_KEY: "S",
         "at": record.submitted_at, "upd": record.updated_at, "dead": record.deadline_at,
         "spec": deflated(record.spec.encode(), _SPEC_DICTIONARY), "nm": record.name or None, "pool": record.pool,
         "ret": record.retention_seconds, "tot": record.counters.total, "pend": record.counters.total, "ok": 0, "bad": 0,
         "ack": record.bundles if record.acknowledged else None, "w": max(0, record.bundles),
-        "dig": record.digest or None, "tol": record.tolerated,
+        "dig": record.digest or None, "tol": record.tolerated, "bi": record.usage.input_bytes or None,
     }  # fmt: skip
+    return {name: value for name, value in item.items() if value is not None}
 
 
 def place_of(session_id: str, item: Item) -> Place:
@@ -105,17 +110,24 @@ def is_sealing(item: Item) -> bool:
 def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionRecord:
     """From a session's row and, while it is live, the counters of its lanes."""
     state = SessionState(item["st"])
-    if any(not isinstance(part.get(name, 0), int | float) for part in lanes for name in ("ok", "bad", "sec", "upd")):
+    if any(
+        not isinstance(part.get(name, 0), int | float)
+        for part in lanes
+        for name in ("ok", "bad", "re", "sec", "upd", *COUNTED)
+    ):
         return unreadable(session_id, "the counters of one of its lanes are no numbers", item["at"])
     ended = SESSION.is_terminal(state)
     parts = [item] if ended or item["lanes"] == 1 else [item, *lanes]
-    completed, failed, seconds = (sum(part.get(name, 0) for part in parts) for name in ("ok", "bad", "sec"))
+    completed, failed, retrying, seconds = (
+        sum(part.get(name, 0) for part in parts) for name in ("ok", "bad", "re", "sec")
+    )
+    commits, output_bytes, output_blobs = (sum(part.get(name, 0) for part in parts) for name in COUNTED)
     return SessionRecord(
         session_id=session_id,
         state=state,
         spec=inflated(item["spec"], _SPEC_DICTIONARY).decode(),
         name=item.get("nm", ""),
-        counters=Counters(item["tot"], completed, failed, item.get("can", 0), float(seconds)),
+        counters=Counters(item["tot"], completed, failed, item.get("can", 0), float(seconds), retrying),
         submitted_at=float(item["at"]),
         updated_at=max(float(part.get("upd", 0)) for part in parts),
         ended_at=_float(item.get("end")),
@@ -129,6 +141,8 @@ def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionReco
         pool=item["pool"],
         retention_seconds=float(item["ret"]),
         damage=item.get(DAMAGE, ""),
+        generation=item["gen"] if item["lanes"] == 1 else "",
+        usage=Usage(commits, item.get("bi", 0), output_bytes, output_blobs),
     )
 
 
@@ -139,8 +153,9 @@ def audit_text(at: float, actor: str, event: str, before: str, after: str, detai
 
 def audit_of(session_id: str, text: str) -> AuditEntry:
     """The line, read."""
-    at, actor, event, before, after, detail = json.loads(text)
-    return AuditEntry(at, session_id, actor, event, before, after, detail)
+    at, told, event, before, after, detail = json.loads(text)
+    actor, address = actor_and_address(told)
+    return AuditEntry(at, session_id, actor, event, before, after, detail, address)
 
 
 # Blocks and bundles
@@ -186,18 +201,23 @@ def bundle_of(place: Place, bundle_id: str, item: Item, block: Item) -> Bundle:
         crashes=item.get("c", 0),
         not_before=float(item.get("nb", 0.0)),
         rank=float(item["rk"]),
+        failed_in=tasks[2] if len(tasks) > 2 else "",
+        pool=item.get("pl", ""),
     )
 
 
 def new_child(child: Child, ttl: int) -> Item:
     """A bundle that a commit creates, ready or leased."""
     bundle, lease = child.bundle, child.lease
-    tasks = json.dumps([list(bundle.indexes), list(bundle.failures.items())], separators=(",", ":"))
+    parts = [list(bundle.indexes), list(bundle.failures.items()), *([bundle.failed_in] if bundle.failed_in else [])]
+    tasks = json.dumps(parts, separators=(",", ":"))
     item: Item = {"ix": deflated(tasks.encode()), "rk": bundle.rank, TTL: ttl}
     if bundle.crashes:
         item["c"] = bundle.crashes
     if bundle.not_before:
         item["nb"] = bundle.not_before
+    if bundle.pool:
+        item["pl"] = bundle.pool
     if lease is not None:
         item |= {"t": lease.token, "o": lease.owner, "u": lease.until, "e": lease.epoch}
     return item
@@ -217,6 +237,11 @@ def children_of(item: Item) -> list[str]:
 def lease_of(item: Item) -> Lease | None:
     """Who has a bundle that is not done."""
     return Lease(item["e"], item["t"], float(item["u"]), item["o"]) if "t" in item else None
+
+
+def log_entry(bundle_id: str, failed: int) -> str:
+    """What a commit appends to its lane's log."""
+    return bundle_id + FAILED if failed else bundle_id
 
 
 def page_of(item: Item, cursor: int) -> OutcomePage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from htcgrid_core.adapters.aws.dynamodb.schema import Key
+from htcgrid_core.domain.bundle import root_of
 
 UNFINISHED_SECONDS = 60 * 86400.0  # rows of a session that never ends are kept so long beside its retention time
 GROUP_ROOTS = 8  # neighbouring roots share a partition, since they are read together
@@ -24,6 +25,10 @@ class Place:
     generation: str
     lanes: int
     retention_seconds: float
+
+    def has_items_of(self, other: Place) -> bool:
+        """Whether both are where the same items are."""
+        return (self.session_id, self.generation, self.lanes) == (other.session_id, other.generation, other.lanes)
 
     def lane_of(self, root: int) -> int:
         """The lane of a root bundle and all its descendants."""
@@ -49,6 +54,10 @@ class Place:
         """A bundle's lease, and in the end its outcomes; a root has none until it is first claimed."""
         return self.partition(self.lane_of(root_of(bundle_id))), f"B#{bundle_id}"
 
+    def attempts_key(self, bundle_id: str) -> Key:
+        """What tasks of a bundle that run again said when they failed; beside the bundle, which is read more often."""
+        return self.partition(self.lane_of(root_of(bundle_id))), f"F#{bundle_id}"
+
     @property
     def page_order(self) -> str:
         """The partition key of the order of pages."""
@@ -67,9 +76,3 @@ def session_key(session_id: str) -> Key:
 def block_sort(root: int) -> str:
     """The sort key of a root's events."""
     return f"R#{root:08d}"
-
-
-def root_of(bundle_id: str) -> int:
-    """The root that a bundle descends from; -1 if that is no bundle's id."""
-    number = bundle_id.partition(".")[0]
-    return int(number) if len(number) == 8 and number.isascii() and number.isdigit() else -1

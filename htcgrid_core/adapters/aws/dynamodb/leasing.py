@@ -10,12 +10,13 @@ from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
 from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
-from htcgrid_core.adapters.aws.dynamodb.keys import Place, root_of
+from htcgrid_core.adapters.aws.dynamodb.keys import Place
 from htcgrid_core.adapters.aws.dynamodb.schema import TTL
 from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
 from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
 from htcgrid_core.domain.agent_version import is_for_newer_agents
+from htcgrid_core.domain.bundle import root_of
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.ports.bundle_queue import Hint
@@ -27,7 +28,7 @@ TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
     """What an agent asks for."""
 
     token: str
@@ -45,19 +46,18 @@ class Leasing:
         self._held_leases = held_leases
         self._early_children = early_children
 
-    def claim(
-        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
-    ) -> Claimed | Refused:
+    def claim(self, session_id: str, bundle_id: str, wish: Wish, generation: str) -> Claimed | Refused:
         """Lease a bundle that is ready, or whose lease has lapsed."""
-        wish = _Wish(token, owner, now, until)
         root = root_of(bundle_id)
+        if root < 0:
+            return Refused(Refusal.OVER)
         for _ in range(TRIES):
-            place = self._rows.place(session_id)
-            if place is None or root < 0:
-                return Refused(Refusal.OVER)
+            place = self._rows.place(session_id, generation)
+            if place is None:
+                return Refused(Refusal.UNKNOWN)
             keys = (place.block_key(root), place.bundle_key(bundle_id))
             row, (block, item) = self._rows.find_with(place, keys)
-            if row is None or row.place == place:
+            if row is None or row.place.has_items_of(place):
                 answer = self._claim(row, block, item, bundle_id, wish)
                 if answer is not None:
                     return answer
@@ -102,10 +102,12 @@ class Leasing:
         return True
 
     def _claim(
-        self, row: SessionRow | None, block: Item | None, item: Item | None, bundle_id: str, wish: _Wish
+        self, row: SessionRow | None, block: Item | None, item: Item | None, bundle_id: str, wish: Wish
     ) -> Claimed | Refused | None:
         """One try; None if another was quicker."""
-        if row is None or row.state not in CLAIMABLE or items.is_sealing(row.item):
+        if row is None:
+            return Refused(Refusal.UNKNOWN)
+        if row.state not in CLAIMABLE or items.is_sealing(row.item):
             return Refused(Refusal.OVER)
         if block is None or root_of(bundle_id) >= row.item["w"] or (item is None and "." in bundle_id):
             return Refused(Refusal.OVER)
@@ -143,16 +145,16 @@ class Leasing:
         ids = items.children_of(parent)
         if not ids:
             return ()
-        found = self._table.get_many([place.bundle_key(child) for child in ids], ("t", "d", "nb"))
+        found = self._table.get_many([place.bundle_key(child) for child in ids], ("t", "d", "nb", "pl"))
         children = [(child, found.get(place.bundle_key(child))) for child in ids]
         return tuple(
-            Hint(place.session_id, child, float(item.get("nb", 0.0)))
+            Hint(place.session_id, child, float(item.get("nb", 0.0)), pool=item.get("pl", ""))
             for child, item in children
             if item is not None and "t" not in item and "d" not in item
         )
 
 
-def _step(held: Item, wish: _Wish) -> tuple[str, str, Item] | Refused:
+def _step(held: Item, wish: Wish) -> tuple[str, str, Item] | Refused:
     """The condition and the update by which a bundle is leased as it was read, or why it is not."""
     if "t" not in held:
         if held.get("nb", 0.0) > wish.now:

@@ -1,9 +1,10 @@
 """The page order: in which order the pages of a session are read.
 
-A commit appends its bundle's id to the log of its lane, in the item that it writes anyway. From the logs, whoever
-reads (or a committer whose log has become long) makes the page order: items of some ids each, under the number of
-their first. An item is never changed, and none is written but as the next one, so a page that was given a number
-keeps it, and every later page gets a larger one, whichever lane it is in and however late it was committed.
+A commit appends its bundle's id to the log of its lane, in the item that it writes anyway. A single lane's log is the
+order, and is read as it is. From several logs, whoever reads (or a committer whose log has become long) makes the page
+order: items of some ids each, under the number of their first. An item is never changed, and none is written but as
+the next one, so a page that was given a number keeps it, and every later page gets a larger one, whichever lane it is
+in and however late it was committed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.items import FAILED
 from htcgrid_core.adapters.aws.dynamodb.keys import Place
 from htcgrid_core.adapters.aws.dynamodb.schema import TTL
+from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow
 from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
 from htcgrid_core.domain.errors import GridUnavailable
@@ -22,7 +25,6 @@ TRIM_FROM = 8  # ids in a lane's log; one committer in sixteen trims, so that it
 TRIM_MOST = 200  # at once: an expression has 4 KB at most
 ITEM_IDS = 4000  # in one item of the page order: 110 KB at most
 TRIES = 20
-_FAILED = "!"  # behind the id of a bundle with failed tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +36,27 @@ class Entry:
     failed: bool
 
 
-def log_entry(bundle_id: str, failed: int) -> str:
-    """What a commit appends to its lane's log."""
-    return bundle_id + _FAILED if failed else bundle_id
-
-
 class PageOrder:
     """The page orders of all sessions of a table."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def after(self, place: Place, cursor: int, now: float) -> Iterator[Entry]:
-        """Entries after a cursor; what is only in the logs is given its numbers first."""
-        if self.extend(place, now) > cursor:
+    def after(self, row: SessionRow, cursor: int) -> Iterator[Entry]:
+        """Entries after a cursor; what is only in the logs of several lanes is given its numbers first."""
+        place = row.place
+        if place.lanes == 1:
+            yield from self._of_one_lane(row, cursor)
+        elif self.extend(place, row.record.updated_at) > cursor:
             yield from self.written(place, cursor + 1)
+
+    def _of_one_lane(self, row: SessionRow, cursor: int) -> Iterator[Entry]:
+        """What was cut off the log, then the log."""
+        cut = row.item.get("cut", 0)
+        if cursor < cut:
+            yield from (entry for entry in self.written(row.place, cursor + 1) if entry.cursor <= cut)
+        log = _entries(cut + 1, row.item.get("log", ()))
+        yield from (entry for entry in log if entry.cursor > cursor)
 
     def extend(self, place: Place, now: float) -> int:
         """Give numbers to what is in the logs; the last number there is."""
@@ -101,10 +109,10 @@ class PageOrder:
         if number > 1:  # it may be in the middle of an item
             first = next(self._table.query(place.page_order, "0", f"{number:012d}", piece=1, backwards=True), None)
             if first is not None:
-                yield from (entry for entry in _entries(first) if entry.cursor >= number)
+                yield from (entry for entry in _entries_of(first) if entry.cursor >= number)
                 start = _end_of(first, place.lanes)[0]
         for item in self._table.query(place.page_order, f"{start:012d}", "9", piece=20):
-            yield from _entries(item)
+            yield from _entries_of(item)
 
 
 def _end_of(item: Item | None, lanes: int) -> tuple[int, list[int]]:
@@ -126,7 +134,10 @@ def _new_ids(lanes: Sequence[Item], numbered: Sequence[int]) -> tuple[list[str],
     return ids, after
 
 
-def _entries(item: Item) -> Iterator[Entry]:
-    first = int(item["sk"])
-    for at, text in enumerate(item["ids"]):
-        yield Entry(first + at, text.removesuffix(_FAILED), text.endswith(_FAILED))
+def _entries_of(item: Item) -> Iterator[Entry]:
+    return _entries(int(item["sk"]), item["ids"])
+
+
+def _entries(first: int, ids: Sequence[str]) -> Iterator[Entry]:
+    for at, text in enumerate(ids):
+        yield Entry(first + at, text.removesuffix(FAILED), text.endswith(FAILED))

@@ -77,9 +77,10 @@ class RootBundles:
     def _count(self, row: SessionRow, new: Roots, announced: bytes, now: float) -> None:
         """Add the tasks of roots that are written; what else was announced stays so."""
         tasks, rest = sum(block.count for _, block in new), announced[DIGEST_BYTES * len(new) :]
-        arguments = {"new": row.item["w"] + len(new), "now": now, "tasks": tasks, "rest": rest}
+        size = sum(block.payload.size for _, block in new)
+        arguments = {"new": row.item["w"] + len(new), "now": now, "tasks": tasks, "bytes": size, "rest": rest}
         update = "SET #w = :new, #upd = :now" + (", #next = :rest" if rest else " REMOVE #next")
-        self._table.write(_write(row, announced, f"{update} ADD #tot :tasks, #pend :tasks", arguments))
+        self._table.write(_write(row, announced, f"{update} ADD #tot :tasks, #pend :tasks, #bi :bytes", arguments))
 
     def _compare(self, place: Place, blocks: Sequence[Block]) -> None:
         """Whether roots that exist hold these events.

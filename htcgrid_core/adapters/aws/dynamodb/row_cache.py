@@ -13,14 +13,20 @@ from typing import Generic, TypeVar
 from htcgrid_core.adapters.locked import locked, new_lock
 
 SESSIONS = 4096  # that a process remembers
+SMALL_RESULTS = 100  # of which it remembers what was committed
 
 T = TypeVar("T")
 
 
 class RowCache(Generic[T]):
-    """What was read, by session; each read has a number."""
+    """What was read, by session; each read has a number.
 
-    def __init__(self) -> None:
+    Args:
+        most: sessions.
+    """
+
+    def __init__(self, most: int = SESSIONS) -> None:
+        self._most = most
         self._lock = new_lock()
         self._numbers = count(1)
         self._found: dict[str, tuple[int, T]] = {}
@@ -28,9 +34,14 @@ class RowCache(Generic[T]):
     @locked
     def put(self, session_id: str, read: T) -> None:
         """What was read just now."""
-        if len(self._found) >= SESSIONS:
+        if len(self._found) >= self._most:
             self._found.clear()
         self._found[session_id] = next(self._numbers), read
+
+    @locked
+    def drop(self, session_id: str) -> None:
+        """There is none any more."""
+        self._found.pop(session_id, None)
 
     def get(self, session_id: str) -> T | None:
         """What is known; None if nothing is."""

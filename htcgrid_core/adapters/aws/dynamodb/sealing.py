@@ -12,6 +12,7 @@ from typing import Any
 
 from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.audit_log import AuditItems
 from htcgrid_core.adapters.aws.dynamodb.keys import Place, session_key
 from htcgrid_core.adapters.aws.dynamodb.schema import ENDED_KEY, EXPIRES_AT, LIVE_KEY, TTL
 from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
@@ -45,12 +46,24 @@ def ending_text(after: SessionState, now: float, line: str, reason: str) -> str:
     return json.dumps([after, now, line, reason])
 
 
+def ended_entry(
+    audit: AuditItems, row: SessionRow, after: SessionRow, now: float, actor: str, event: str, reason: str
+) -> Write:
+    """The audit's entry of an end, with what the session took."""
+    record = after.record
+    kept = row.place.retention_seconds + items.ENDED_SLACK_SECONDS
+    return audit.put(
+        now, row.session_id, actor, event, row.state, record.state, reason, spent=record.spent, session_seconds=kept,
+    )  # fmt: skip
+
+
 class Sealing:
     """Finishes ends that rows say."""
 
-    def __init__(self, table: Table, rows: SessionRows) -> None:
+    def __init__(self, table: Table, rows: SessionRows, audit: AuditItems) -> None:
         self._table = table
         self._rows = rows
+        self._audit = audit
 
     def settled(self, session_id: str) -> SessionRow:
         """A session's row; an end that was decided and whose writer may be dead is written first.
@@ -79,18 +92,23 @@ class Sealing:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="htcgrid-close") as pool:
             closed = list(pool.map(close, range(place.lanes)))
         completed, failed, seconds = (sum(lane.get(name, 0) for lane in closed) for name in ("ok", "bad", "sec"))
+        counted = {name: sum(part.get(name, 0) for part in (row.item, *closed)) for name in items.COUNTED}
         write = Write(
             session_key(row.session_id),
             "#gen = :gen AND #ending = :ending",
             f"{ENDED}, #ok = :ok, #bad = :bad, #sec = :sec, #can = :can{set_reason(row, reason)}"
+            f"{''.join(f', #{name} = :{name}' for name in items.COUNTED)}"
             f" REMOVE #{LIVE_KEY}, #ending",
             arguments={
                 "gen": place.generation, "ending": ending, "line": [line], "ok": completed, "bad": failed,
                 "sec": seconds, "can": row.item["tot"] - completed - failed,
-                "why": reason, **end_arguments(place, SessionState(after), now),
+                "why": reason, **end_arguments(place, SessionState(after), now), **counted,
             },
         )  # fmt: skip
+        _, actor, event, *_ = json.loads(line)
+        ended = {**row.item, "st": after, "ok": completed, "bad": failed, "sec": seconds, **counted}
+        entry = ended_entry(self._audit, row, SessionRow(row.session_id, ended), now, actor, event, reason)
         try:
-            self._table.write(write)
+            self._table.transact([write, entry])
         except ConditionFailed:
             return  # another has finished it

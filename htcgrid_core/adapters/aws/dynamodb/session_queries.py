@@ -7,6 +7,7 @@ from itertools import islice
 
 from htcgrid_core.adapters.aws.dynamodb import items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.audit_log import AuditItems
 from htcgrid_core.adapters.aws.dynamodb.keys import session_key
 from htcgrid_core.adapters.aws.dynamodb.schema import (
     BY_TIME_INDEX,
@@ -20,7 +21,9 @@ from htcgrid_core.adapters.aws.dynamodb.schema import (
 )
 from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
 from htcgrid_core.adapters.aws.dynamodb.table import Table
+from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.audit import DELETE
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
@@ -32,16 +35,17 @@ PIECE = 100
 class SessionQueries:
     """What is known of sessions."""
 
-    def __init__(self, table: Table, rows: SessionRows) -> None:
+    def __init__(self, table: Table, rows: SessionRows, audit: AuditItems) -> None:
         self._table = table
+        self._audit = audit
         self._rows = rows
 
     def session(self, session_id: str, now: float) -> SessionRecord:
         """One session's row."""
-        found = self.progress([session_id], now)
-        if not found:
+        row = self._rows.find_with_roots(session_id)
+        if row is None or _is_expired(row, now):
             raise SessionNotFound(session_id)
-        return found[0]
+        return row.record
 
     def progress(self, session_ids: Sequence[str], now: float) -> list[SessionRecord]:
         """Up to 100 sessions' rows in one call, in the order asked for; unknown ones are left out."""
@@ -82,11 +86,22 @@ class SessionQueries:
         for key in self._table.index(ENDED_INDEX, (ENDED_KEY, "E"), below=(EXPIRES_AT, now), piece=PIECE):
             row = self._rows.find(_session_id(key))  # the index lags, and so may say what was deleted already
             if row is not None and _is_expired(row, now):
-                self._table.delete(session_key(row.session_id))
-                gone.append(row.session_id)
+                if self._delete(row, now):
+                    gone.append(row.session_id)
+                self._rows.forget(row.session_id)
             if len(gone) >= limit:
                 break
         return gone
+
+    def _delete(self, row: SessionRow, now: float) -> bool:
+        """Whether it was still there: another may have deleted it, and a new session may have its id by now."""
+        arguments = {"gen": row.place.generation}
+        gone = Write(session_key(row.session_id), "#gen = :gen", arguments=arguments, deletes=True)
+        try:
+            self._table.transact([gone, self._audit.put(now, row.session_id, "grid", DELETE, row.state, "")])
+        except ConditionFailed:
+            return False
+        return True
 
     def history(self, session_id: str) -> list[AuditEntry]:
         """The session's transitions, oldest first."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from htcgrid_core.adapters.aws.dynamodb.agents import AgentRecords
+from htcgrid_core.adapters.aws.dynamodb.audit_log import AuditItems
 from htcgrid_core.adapters.aws.dynamodb.bundle_queries import BundleQueries
 from htcgrid_core.adapters.aws.dynamodb.committing import Committing
 from htcgrid_core.adapters.aws.dynamodb.damage import of_one_session
@@ -15,7 +16,7 @@ from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
 from htcgrid_core.adapters.aws.dynamodb.ended_sessions import ended
 from htcgrid_core.adapters.aws.dynamodb.ending import Ending
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
-from htcgrid_core.adapters.aws.dynamodb.leasing import Leasing
+from htcgrid_core.adapters.aws.dynamodb.leasing import Leasing, Wish
 from htcgrid_core.adapters.aws.dynamodb.page_order import PageOrder
 from htcgrid_core.adapters.aws.dynamodb.page_queries import PageQueries
 from htcgrid_core.adapters.aws.dynamodb.retries import pause
@@ -27,16 +28,21 @@ from htcgrid_core.adapters.aws.dynamodb.session_queries import SessionQueries
 from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRow, SessionRows
 from htcgrid_core.adapters.aws.dynamodb.submitting import Submitting
 from htcgrid_core.adapters.aws.dynamodb.table import Table
+from htcgrid_core.adapters.aws.dynamodb.usage import UsageRows
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import (
+    SUBMITTER,
     AgentRecord,
     AuditEntry,
     Claimed,
     Commit,
+    Committed,
     OpenBundle,
     OutcomePage,
     Refused,
@@ -56,6 +62,7 @@ class DynamoStore:
         table: its name (``schema.create_table`` says how it is made).
         lanes: over how many partitions a session's bundles and counters are spread, at most 98; if that is not said, as
             many as its agents need.
+        audit: makes the entries of what is done to sessions.
         whole_lanes: the same for sessions that are written in one step, which are small.
         sleep: waits before a call is tried again, for a number of seconds.
 
@@ -70,39 +77,47 @@ class DynamoStore:
         *,
         lanes: int | None = None,
         whole_lanes: int = 1,
+        audit: AuditItems = AuditItems(),  # noqa: B008 - a constant
         sleep: Callable[[float], None] = pause,
     ) -> None:
         self.table = Table(client, table, sleep=sleep)
         held_leases = HeldLeases(time.monotonic)
         row_cache: RowCache[SessionRow] = RowCache()
         rows = SessionRows(self.table, row_cache, held_leases)
-        sealing = Sealing(self.table, rows)
+        sealing = Sealing(self.table, rows, audit)
         early_children = EarlyChildren(self.table)
         page_order = PageOrder(self.table)
         roots = RootRanges(self.table)
-        self._submitting = Submitting(self.table, rows, sealing, lanes=lanes, whole_lanes=whole_lanes)
+        self._submitting = Submitting(self.table, rows, sealing, audit, lanes=lanes, whole_lanes=whole_lanes)
         self._root_bundles = RootBundles(self.table, sealing)
         self._leasing = Leasing(self.table, rows, held_leases, early_children)
         self._committing = Committing(
-            self.table, rows, row_cache, held_leases, page_order, early_children, own_lane=secrets.randbits(32)
+            self.table, rows, row_cache, held_leases, page_order, early_children, audit, own_lane=secrets.randbits(32)
         )
-        self._ending = Ending(self.table, rows, sealing)
-        self._session_queries = SessionQueries(self.table, rows)
+        self._ending = Ending(self.table, rows, sealing, audit)
+        self._session_queries = SessionQueries(self.table, rows, audit)
         self._bundle_queries = BundleQueries(self.table, rows, roots, early_children)
         self._page_queries = PageQueries(self.table, rows, roots, page_order)
         self._agent_records = AgentRecords(self.table)
+        self._usage_rows = UsageRows(self.table)
 
     # Submit
 
-    def create_session(self, record: SessionRecord) -> SessionRecord:
+    def create_session(self, record: SessionRecord, *, actor: str = SUBMITTER) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists; return the row as it then is."""
-        return self._submitting.create_session(record)
+        return self._submitting.create_session(record, actor)
 
     def create_whole(
-        self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
+        self,
+        record: SessionRecord,
+        bundles: Sequence[tuple[Bundle, Block]],
+        *,
+        digest: str,
+        tolerated: int | None,
+        actor: str = SUBMITTER,
     ) -> SessionRecord:
         """Write a small session, bundles and all, RUNNING, in one step; a session that exists is returned as it is."""
-        return self._submitting.create_whole(record, bundles, digest=digest, tolerated=tolerated)
+        return self._submitting.create_whole(record, bundles, actor, digest=digest, tolerated=tolerated)
 
     def sync(self) -> None:
         """Nothing: DynamoDB answers a write when it is durable."""
@@ -112,10 +127,19 @@ class DynamoStore:
         self._root_bundles.put(session_id, bundles, now)
 
     def acknowledge(
-        self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+        self,
+        session_id: str,
+        *,
+        bundles: int,
+        digest: str,
+        tolerated: int | None,
+        now: float,
+        actor: str = SUBMITTER,
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is."""
-        return self._submitting.acknowledge(session_id, bundles=bundles, digest=digest, tolerated=tolerated, now=now)
+        return self._submitting.acknowledge(
+            session_id, actor, bundles=bundles, digest=digest, tolerated=tolerated, now=now
+        )
 
     # Sessions
 
@@ -154,10 +178,19 @@ class DynamoStore:
 
     @of_one_session
     def claim(
-        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
+        self,
+        session_id: str,
+        bundle_id: str,
+        *,
+        token: str,
+        owner: str,
+        now: float,
+        until: float,
+        generation: str = "",
     ) -> Claimed | Refused:
         """Lease a bundle that is ready, or whose lease has lapsed."""
-        return self._leasing.claim(session_id, bundle_id, token=token, owner=owner, now=now, until=until)
+        wish = Wish(token, owner, now, until)
+        return self._leasing.claim(session_id, bundle_id, wish, generation)
 
     def renew(self, renewals: Sequence[Renewal]) -> list[Renewed]:
         """Move leases' ends; one answer for each, in order."""
@@ -169,9 +202,9 @@ class DynamoStore:
 
     # Transitions
 
-    def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
+    def adopt(self, session_id: str, owner: str, now: float, *, actor: str = SUBMITTER) -> SessionRecord:
         """Make ``owner`` the session's owner; return the row as it then is. One that has ended keeps its owner."""
-        return self._ending.adopt(session_id, owner, now)
+        return self._ending.adopt(session_id, owner, now, actor)
 
     def advance(
         self,
@@ -218,11 +251,31 @@ class DynamoStore:
         """All pages of roots ``first_root <= root < last_root``."""
         return self._page_queries.root_pages(session_id, first_root, last_root)
 
+    @of_one_session
+    def committed(self, session_id: str, after: int, limit: int) -> list[Committed]:
+        """What ``outcome_pages`` would return, without the pages."""
+        return self._page_queries.committed(session_id, after, limit)
+
+    @of_one_session
+    def bundle_pages(self, session_id: str, bundle_ids: Sequence[str]) -> list[OutcomePage]:
+        """The pages of some bundles."""
+        return self._page_queries.bundle_pages(session_id, bundle_ids)
+
+    @of_one_session
+    def attempts(self, session_id: str, bundle_ids: Sequence[str]) -> dict[str, bytes]:
+        """What tasks of these bundles said when they failed."""
+        return self._bundle_queries.attempts(session_id, bundle_ids)
+
+    @of_one_session
+    def attempts_of_root(self, session_id: str, root: int, limit: int) -> list[bytes]:
+        """What tasks of a root and its descendants said when they failed."""
+        return self._bundle_queries.attempts_of_root(session_id, root, limit)
+
     # Agents
 
-    def beat(self, agent: AgentRecord) -> None:
-        """Write what an agent says of itself."""
-        self._agent_records.beat(agent)
+    def beat(self, agent: AgentRecord, *, size: PoolSize | None = None, usage: Sequence[FunctionUsage] = ()) -> None:
+        """Write what an agent says of itself, of its pool and of what it has measured."""
+        self._agent_records.beat(agent, size, usage)
 
     def forget_agent(self, agent_id: str) -> None:
         """An agent has left."""
@@ -231,3 +284,13 @@ class DynamoStore:
     def agents(self, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time; it may lag by a second, for half the price."""
         return self._agent_records.live(now)
+
+    # Sizes
+
+    def pools(self) -> list[PoolSize]:
+        """The sizes of pools whose agents have told them, by name."""
+        return self._usage_rows.pools()
+
+    def usage(self, prefix: str = "", *, now: float) -> list[FunctionUsage]:
+        """What agents have measured of functions whose names begin so."""
+        return self._usage_rows.usage(prefix, now)

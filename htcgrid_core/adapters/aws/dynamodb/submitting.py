@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 
 from htcgrid_core.adapters.aws.dynamodb import items
+from htcgrid_core.adapters.aws.dynamodb.attribute_values import Item
+from htcgrid_core.adapters.aws.dynamodb.audit_log import AuditItems
 from htcgrid_core.adapters.aws.dynamodb.items import audit_text
 from htcgrid_core.adapters.aws.dynamodb.keys import Place, session_key
 from htcgrid_core.adapters.aws.dynamodb.lanes import lanes_of
 from htcgrid_core.adapters.aws.dynamodb.root_bundles import Roots, root_item
-from htcgrid_core.adapters.aws.dynamodb.schema import LIVE_KEY
+from htcgrid_core.adapters.aws.dynamodb.schema import LIVE_KEY, PARTITION, SORT
 from htcgrid_core.adapters.aws.dynamodb.sealing import Sealing
-from htcgrid_core.adapters.aws.dynamodb.session_rows import SessionRows
+from htcgrid_core.adapters.aws.dynamodb.session_rows import FEW_ROOTS, SessionRow, SessionRows
 from htcgrid_core.adapters.aws.dynamodb.table import Table
 from htcgrid_core.adapters.aws.dynamodb.writes import ConditionFailed, Write
+from htcgrid_core.domain.audit import SUBMIT
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import SessionRecord, whole
@@ -31,39 +35,56 @@ class Submitting:
     """
 
     def __init__(
-        self, table: Table, rows: SessionRows, sealing: Sealing, *, lanes: int | None, whole_lanes: int
+        self,
+        table: Table,
+        rows: SessionRows,
+        sealing: Sealing,
+        audit: AuditItems,
+        *,
+        lanes: int | None,
+        whole_lanes: int,
     ) -> None:
         self._table = table
         self._rows = rows
         self._sealing = sealing
+        self._audit = audit
         self._lanes = lanes
         self._whole_lanes = whole_lanes
 
-    def create_session(self, record: SessionRecord) -> SessionRecord:
+    def create_session(self, record: SessionRecord, actor: str) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists; return the row as it then is."""
-        history = [audit_text(record.submitted_at, "client", "submit", "", SESSION.initial)]
-        return self._create(record, secrets.token_hex(4), self._lanes or lanes_of(record.spec), history)
+        history = [audit_text(record.submitted_at, actor, "submit", "", SESSION.initial)]
+        item = items.new_session(record, secrets.token_hex(4), self._lanes or lanes_of(record.spec))
+        return self._create(record, {**item, "hist": history}, actor)
 
     def create_whole(
-        self, record: SessionRecord, bundles: Roots, *, digest: str, tolerated: int | None
+        self, record: SessionRecord, bundles: Roots, actor: str, *, digest: str, tolerated: int | None
     ) -> SessionRecord:
         """Write a small session, bundles and all, RUNNING, in one step; a session that exists is returned as it is.
 
-        The bundles are written first, under a generation that nobody knows before the session's row names it: that
+        A few bundles are written with the row, in a transaction, which saves a call and costs each another write unit.
+        More of them are written first, under a generation that nobody knows before the session's row names it: that
         row is the one step.
         """
         now = record.submitted_at
         running = whole(record, [block for _, block in bundles], digest=digest, tolerated=tolerated)
-        place = Place(record.session_id, secrets.token_hex(4), self._whole_lanes, record.retention_seconds)
-        self._table.put_many([root_item(place, bundle, block, now) for bundle, block in bundles])
+        generation = record.generation or secrets.token_hex(4)
+        place = Place(record.session_id, generation, self._whole_lanes, record.retention_seconds)
+        roots = [root_item(place, bundle, block, now) for bundle, block in bundles]
+        if len(roots) > FEW_ROOTS:
+            self._table.put_many(roots)
         history = [
-            audit_text(now, "client", "submit", "", SESSION.initial),
-            audit_text(now, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state),
+            audit_text(now, actor, "submit", "", SESSION.initial),
+            audit_text(now, actor, SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state),
         ]
-        return self._create(running, place.generation, place.lanes, history)
+        item = {**items.new_session(running, place.generation, place.lanes), "hist": history}
+        created = self._create(running, item, actor, roots if len(roots) <= FEW_ROOTS else ())
+        if created is running:
+            self._rows.created(SessionRow(record.session_id, item), [block for _, block in bundles])
+        return created
 
     def acknowledge(
-        self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+        self, session_id: str, actor: str, *, bundles: int, digest: str, tolerated: int | None, now: float
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is."""
         for _ in range(TRIES):
@@ -71,7 +92,7 @@ class Submitting:
             if row.record.acknowledged:
                 return row.record
             after = SESSION.advance(row.state, SessionEvent.ACKNOWLEDGE)
-            line = audit_text(now, "client", SessionEvent.ACKNOWLEDGE, row.state, after)
+            line = audit_text(now, actor, SessionEvent.ACKNOWLEDGE, row.state, after)
             write = Write(
                 session_key(session_id),
                 "#gen = :gen AND #st = :before AND attribute_not_exists(#ending)",
@@ -90,17 +111,23 @@ class Submitting:
             return replace(row, item=item).record
         raise GridUnavailable(f"session {session_id}: others keep changing it; try again")
 
-    def _create(self, record: SessionRecord, generation: str, lanes: int, history: list[str]) -> SessionRecord:
-        item = items.new_session(record, generation, lanes)
-        key = session_key(record.session_id)
-        put = Write(key, "attribute_not_exists(#pk)", item={**item, "hist": history})
+    def _create(self, record: SessionRecord, item: Item, actor: str, roots: Sequence[Item] = ()) -> SessionRecord:
+        """Write a session's row, together with its entry of the audit and these roots, unless its id exists."""
+        self._rows.forget(record.session_id)
+        key, history = session_key(record.session_id), item["hist"]
+        put = Write(key, "attribute_not_exists(#pk)", item=item)
+        kept = items.place_of(record.session_id, item).ttl(0.0)
+        audited = self._audit.put(
+            record.submitted_at, record.session_id, actor, SUBMIT, "", record.state, session_seconds=kept,
+        )  # fmt: skip
+        along = [Write((root[PARTITION], root[SORT]), "", item=root) for root in roots]
         for _ in range(TRIES):
             try:
-                self._table.write(put)
+                self._table.transact([put, *along, audited])
                 return record
             except ConditionFailed as failed:
                 found = failed.item
-            if found.get("gen") == generation:
+            if found.get("gen") == item["gen"]:
                 return record  # its reply was lost
             if LIVE_KEY in found or "ack" in found:
                 return self._rows.get(record.session_id).record

@@ -167,7 +167,7 @@ class Table:
         Raises:
             ConditionFailed: with the items whose conditions failed.
         """
-        items = [{"Put" if write.update is None else "Update": request_of(write, self.name)} for write in writes]
+        items = [{write.kind: request_of(write, self.name)} for write in writes]
         for attempt in self._calls.attempts("write while others write the same items"):
             try:
                 self._calls.call(partial(_transact, items=items))

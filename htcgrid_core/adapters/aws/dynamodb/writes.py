@@ -37,6 +37,7 @@ class Write:
     Attributes:
         condition: an expression (empty for none) in which every attribute is ``#name`` and every argument ``:name``.
         update: an update expression, likewise; None puts ``item``.
+        deletes: the item is deleted instead; only in a transaction.
         arguments: values by their names; those that no expression uses are not sent.
     """
 
@@ -45,6 +46,14 @@ class Write:
     update: str | None = None
     item: Item = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    deletes: bool = False
+
+    @property
+    def kind(self) -> str:
+        """As a transaction names it."""
+        if self.deletes:
+            return "Delete"
+        return "Put" if self.update is None else "Update"
 
 
 def request_of(write: Write, table: str) -> dict[str, Any]:
@@ -60,6 +69,8 @@ def request_of(write: Write, table: str) -> dict[str, Any]:
         parameters["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
     if arguments:
         parameters["ExpressionAttributeValues"] = {f":{name}": attribute(write.arguments[name]) for name in arguments}
+    if write.kind == "Delete":
+        return {**parameters, "Key": key_attributes(write.key)}
     if write.update is None:
         partition, sort = write.key
         return {**parameters, "Item": attributes({PARTITION: partition, SORT: sort, **write.item})}

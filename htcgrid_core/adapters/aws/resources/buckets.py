@@ -17,6 +17,8 @@ from htcgrid_core.domain.errors import AccessDenied, GridError
 
 SESSION_BLOB_DAYS = 90  # the reconciler deletes them much earlier; this is for those of a grid that has none
 SESSION_PREFIX = "sessions/"
+PART_DAYS = 7  # in which an upload whose client puts its parts itself must be sealed, and made a session
+PART_PREFIX = "incoming/"
 DELETE_BATCH = 1000
 T = TypeVar("T")
 
@@ -106,12 +108,8 @@ class Bucket:
                 **self._where,
                 LifecycleConfiguration={
                     "Rules": [
-                        {
-                            "ID": "sessions",
-                            "Status": "Enabled",
-                            "Filter": {"Prefix": SESSION_PREFIX},
-                            "Expiration": {"Days": SESSION_BLOB_DAYS},
-                        }
+                        _expiring("sessions", SESSION_PREFIX, SESSION_BLOB_DAYS),
+                        _expiring("incoming-parts", PART_PREFIX, PART_DAYS),
                     ]
                 },
             )
@@ -172,6 +170,10 @@ class Bucket:
                 kind = AccessDenied if code == "AccessDenied" else GridError
                 text = f"{error.get('Key')} cannot be deleted ({code}: {error.get('Message')})"
                 raise kind(f"S3 bucket {self.name}: {text}")
+
+
+def _expiring(name: str, prefix: str, days: int) -> Any:
+    return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, "Expiration": {"Days": days}}
 
 
 def tls_only(bucket: str, partition: str) -> dict[str, Any]:

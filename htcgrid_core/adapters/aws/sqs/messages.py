@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID, Priority, tenant_of
 from htcgrid_core.ports.bundle_queue import Hint
 
@@ -22,6 +23,8 @@ class HintBody(BaseModel):
     bundle: str = Field(pattern=r"^[0-9]{8}(\.[0-9a-f]{1,64})?$")
     not_before: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     priority: Priority = "normal"
+    generation: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
+    tasks: int = Field(default=0, ge=0, le=limits.MAX_BUNDLE_TASKS)
     burials: int = Field(default=0, ge=0)
 
 
@@ -45,6 +48,10 @@ def write(hint: Hint, burials: int = 0) -> str:
         body["not_before"] = hint.not_before
     if hint.priority != "normal":
         body["priority"] = hint.priority
+    if hint.generation:
+        body["generation"] = hint.generation
+    if hint.tasks:
+        body["tasks"] = hint.tasks
     if burials:
         body["burials"] = burials
     return orjson.dumps(body).decode()
@@ -67,4 +74,5 @@ def read(text: str) -> Content | None:
         body = HintBody.model_validate_json(text)
     except ValidationError:
         return None
-    return Content(Hint(body.session, body.bundle, body.not_before, body.priority), body.burials)
+    hint = Hint(body.session, body.bundle, body.not_before, body.priority, body.generation, tasks=body.tasks)
+    return Content(hint, body.burials)

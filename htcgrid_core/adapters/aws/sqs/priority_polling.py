@@ -44,6 +44,7 @@ class PriorityPolling:
         """There was something in a queue."""
         if self.is_idle:
             self.all(now)
+            self.credit[priority] += sum(1.0 / stride for stride in limits.RANK_STRIDE.values())  # the rest of it first
 
     def empty(self, priority: Priority, waited: bool) -> None:
         """There was nothing in a queue, even after waiting for it."""

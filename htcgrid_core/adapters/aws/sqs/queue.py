@@ -19,7 +19,6 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, UnknownGrid
 from htcgrid_core.domain.metrics import QUEUE_MESSAGES
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
-from htcgrid_core.ports.metrics import NO_METRICS, Metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
@@ -45,7 +44,6 @@ class SqsQueue:
         *,
         ring: Callable[[], None] = lambda: None,
         hidden_seconds: float = limits.LEASE_SECONDS,
-        metrics: Metrics = NO_METRICS,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Queues by pool.
@@ -53,13 +51,11 @@ class SqsQueue:
         Args:
             ring: wakes the agent of this process: messages have come.
             hidden_seconds: for how long a received message is hidden from others: a lease.
-            metrics: told how long messages waited.
             wall: this process's wall clock (s since the epoch), by which messages are delayed.
         """
         self._clients = clients
         self._queues = dict(queues)
         self._ring = ring
-        self._metrics = metrics
         self._wall = wall
         self._hidden_seconds = max(1, ceil(hidden_seconds))
         self._acknowledgements = Acknowledgements(clients)
@@ -120,7 +116,6 @@ class SqsQueue:
                     hidden_seconds=self._hidden_seconds,
                     ring=self._ring,
                     wall=self._wall,
-                    metrics=self._metrics,
                 )
             return self._receivers[pool]
 

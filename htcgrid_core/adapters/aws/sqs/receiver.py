@@ -18,10 +18,8 @@ from htcgrid_core.adapters.aws.sqs.batches import BATCH
 from htcgrid_core.adapters.aws.sqs.priority_polling import WAITED_AT, PriorityPolling
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridError
-from htcgrid_core.domain.metrics import QUEUE_WAIT_SECONDS
 from htcgrid_core.domain.session import Priority
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
-from htcgrid_core.ports.metrics import Metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -39,6 +37,7 @@ HELD_SECONDS = limits.TIME_SLICE_SECONDS + 0.5  # what the agent did not take by
 # slice, so that a lone agent that looks once a slice whether another session waits sees that it does
 EARLY_SECONDS = 2.0  # a message that comes this long before its time is kept for it: SQS delays by whole seconds
 QUICK_SECONDS = 0.25  # an agent that asks again so soon after it took all gets twice as many
+FIRST = 2  # messages at a time: a session is cut into two bundles for each agent
 EAGER = 4  # messages at a time, from which on the next ones are fetched before they are asked for
 BACKOFF_SECONDS = 0.5
 BACKOFF_CAP_SECONDS = 10.0
@@ -55,8 +54,9 @@ class Held:
 class Receiver:
     """Receives for one pool when its agent wants work, and rings the agent when something came.
 
-    It fetches one message at first, twice as many each time the agent took all of them and asked again at once, and
-    one again when something was left over, so that an agent hides no more than it is about to run.
+    It fetches two messages at first, an agent's part of a session, twice as many each time the agent took all of them
+    and asked again at once, and one when something was left over, until that was too few: an agent is to hide no more
+    than it is about to run.
     """
 
     def __init__(
@@ -68,7 +68,6 @@ class Receiver:
         hidden_seconds: int,
         ring: Callable[[], None],
         wall: Callable[[], float],
-        metrics: Metrics,
     ) -> None:
         self._clients = clients
         self._acknowledgements = acknowledgements
@@ -76,11 +75,10 @@ class Receiver:
         self._hidden_seconds = hidden_seconds
         self._ring = ring
         self._wall = wall
-        self._metrics = metrics
         self._polling = PriorityPolling()
         self._changed = threading.Condition()
         self._held: deque[Held] = deque()
-        self._appetite = 1
+        self._appetite = self._first = FIRST
         self._wanted_at = self._taken_at = float("-inf")
         self._is_short = False  # the agent asked and got nothing
         self._failure: Exception | None = None
@@ -106,7 +104,8 @@ class Receiver:
             if taken:
                 self._taken_at = self._wanted_at
             elif not self._is_short:
-                self._appetite = min(BATCH, 2 * self._appetite) if is_quick else 1
+                self._first = FIRST if is_quick else self._first
+                self._appetite = min(BATCH, 2 * self._appetite) if is_quick else self._first
             self._is_short = not taken
             self._changed.notify()
             wake_at = min((held.message.hint.not_before for held in self._held), default=None)
@@ -115,7 +114,7 @@ class Receiver:
     def too_many(self) -> None:
         """The agent gave some back."""
         with self._changed:
-            self._appetite = 1
+            self._appetite = self._first = 1
 
     def close(self) -> None:
         """Hand back what the agent did not take. A poll that is under way ends by itself."""
@@ -172,7 +171,7 @@ class Receiver:
         old = [held for held in self._held if held.until <= now]
         if old:
             self._held = deque(held for held in self._held if held.until > now)
-            self._appetite = 1
+            self._appetite = self._first = 1
             self._is_short = False
             self._acknowledgements.hand_back([held.message.receipt for held in old])
 
@@ -229,12 +228,11 @@ class Receiver:
             if early > EARLY_SECONDS:  # SQS delays by 15 minutes at most
                 self._acknowledgements.hide([receipt], min(MAX_HIDDEN_SECONDS, int(early)))
             else:
-                came.append(Message(content.hint, receipt))
-                self._metrics.observe(QUEUE_WAIT_SECONDS, _waited_seconds(message, content.hint))
+                came.append(Message(content.hint, receipt, _ready_at(message, content.hint)))
         return came, not found
 
 
-def _waited_seconds(message: MessageTypeDef, hint: Hint) -> list[float]:
-    """One time, by the clocks of SQS and of this machine, which may differ a little; none if the queue tells none."""
+def _ready_at(message: MessageTypeDef, hint: Hint) -> float | None:
+    """By the clocks of SQS and of whoever sent it, which may differ a little; None if the queue does not tell."""
     sent_ms = message.get("Attributes", {}).get("SentTimestamp")
-    return [] if sent_ms is None else [max(0.0, time.time() - max(int(sent_ms) / 1000, hint.not_before))]
+    return None if sent_ms is None else max(int(sent_ms) / 1000, hint.not_before)

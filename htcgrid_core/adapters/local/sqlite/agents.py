@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 
 from htcgrid_core.adapters.local.sqlite.database import Database, reads, writes
+from htcgrid_core.adapters.local.sqlite.usage import keep_of_left, put_size, put_usage
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent import begun_as_text, begun_of_text
+from htcgrid_core.domain.pool import PoolSize
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.session_store import AgentRecord
 
 
@@ -16,11 +22,17 @@ class AgentRecords:
         self._database = database
 
     @writes
-    def beat(self, db: sqlite3.Connection, agent: AgentRecord) -> None:
-        """Write what an agent says of itself."""
+    def beat(
+        self, db: sqlite3.Connection, agent: AgentRecord, size: PoolSize | None, usage: Sequence[FunctionUsage]
+    ) -> None:
+        """Write what an agent says of itself, of its pool and of what it has measured."""
+        if size is not None and size.is_known:
+            put_size(db, size)
+        if usage:
+            put_usage(db, agent.agent_id, usage, agent.beat_at)
         db.execute(
-            "INSERT OR REPLACE INTO agents (id, pool, host, pid, slots, busy, beat_at, problem)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO agents (id, pool, host, pid, slots, busy, beat_at, problem, begun)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 agent.agent_id,
                 agent.pool,
@@ -30,6 +42,7 @@ class AgentRecords:
                 agent.busy,
                 agent.beat_at,
                 agent.problem,
+                begun_as_text(agent.begun),
             ),
         )
         db.execute("DELETE FROM agents WHERE beat_at < ?", (agent.beat_at - 10 * limits.LEASE_SECONDS,))
@@ -37,13 +50,15 @@ class AgentRecords:
     @writes
     def forget_agent(self, db: sqlite3.Connection, agent_id: str) -> None:
         """An agent has left."""
+        keep_of_left(db, agent_id)
         db.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
 
     @reads
     def agents(self, db: sqlite3.Connection, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time."""
         found = db.execute(
-            "SELECT id, pool, host, pid, slots, busy, beat_at, problem FROM agents WHERE beat_at > ? ORDER BY id",
+            "SELECT id, pool, host, pid, slots, busy, beat_at, problem, begun FROM agents"
+            " WHERE beat_at > ? ORDER BY id",
             (now - limits.LEASE_SECONDS,),
         ).fetchall()
-        return [AgentRecord(*row) for row in found]
+        return [replace(AgentRecord(*row[:8]), begun=begun_of_text(row[8])) for row in found]

@@ -44,15 +44,19 @@ class ThreadConnection:
 
     def call(self, work: Work[T]) -> T:
         """What ``work`` returns, called with SQLite's connection; no one closes it meanwhile."""
-        if is_mine(self._lock):  # a signal handler's, in the middle of another call
+        lock = self._lock
+        if is_mine(lock):  # a signal handler's, in the middle of another call
             return work(self.opened())
-        return holding(self._lock, lambda: work(self._sound()))
-
-    def _sound(self) -> sqlite3.Connection:
-        connection = self.opened()
-        if connection.in_transaction:
-            connection.rollback()  # left by two exceptions, one raised while the other was dealt with
-        return connection
+        try:  # as ``holding`` does: whatever a grid does comes through here
+            with lock:
+                connection = self._opened or self.opened()
+                if connection.in_transaction:
+                    connection.rollback()  # left by two exceptions, one raised while the other was dealt with
+                return work(connection)
+        except BaseException:
+            if is_mine(lock):  # it was raised at the very end of the block
+                lock.release()
+            raise
 
     def transact(self, work: Work[T]) -> T:
         """As ``call``; what ``work`` writes is written whole, or not at all if it raises."""

@@ -6,8 +6,10 @@ import sqlite3
 
 from htcgrid_core.adapters.local.sqlite import statements
 from htcgrid_core.adapters.local.sqlite.database import Database, reads, writes
+from htcgrid_core.domain.audit import ADOPT, DELETE
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.session_store import SUBMITTER
 
 
 class Ending:
@@ -17,13 +19,18 @@ class Ending:
         self._database = database
 
     @writes
-    def adopt(self, db: sqlite3.Connection, session_id: str, owner: str, now: float) -> SessionRecord:
+    def adopt(
+        self, db: sqlite3.Connection, session_id: str, owner: str, now: float, *, actor: str = SUBMITTER
+    ) -> SessionRecord:
         """Make ``owner`` the session's owner; return the row as it then is. One that has ended keeps its owner."""
-        db.execute(
+        changed = db.execute(
             "UPDATE sessions SET owner = ?, updated_at = ? WHERE id = ? AND live = 1 AND owner <> ?1",
             (owner, now, session_id),
-        )
-        return statements.session(db, session_id)
+        ).rowcount
+        record = statements.session(db, session_id)
+        if changed:
+            statements.audit(db, now, session_id, actor, ADOPT, record.state, record.state, owner)
+        return record
 
     @writes
     def advance(
@@ -66,7 +73,8 @@ class Ending:
     def _expire(self, db: sqlite3.Connection, now: float, limit: int) -> list[str]:
         found = db.execute("SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?", (now, limit)).fetchall()
         for (session_id,) in found:
+            state = statements.session(db, session_id).state
+            statements.audit(db, now, session_id, "grid", DELETE, state, "")
             statements.delete(db, session_id)
-            db.execute("DELETE FROM audit WHERE session_id = ?", (session_id,))
             db.execute("DELETE FROM notifications WHERE session_id = ? AND due_at IS NULL", (session_id,))
         return [session_id for (session_id,) in found]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import rows, statements
 from htcgrid_core.adapters.local.sqlite.database import Database, writes
+from htcgrid_core.adapters.local.sqlite.lines import pool_of
 from htcgrid_core.domain.agent_version import is_for_newer_agents
 from htcgrid_core.domain.errors import LeaseLost
 from htcgrid_core.domain.lifecycle import SessionState
@@ -100,13 +101,22 @@ class Leasing:
         root, epoch, owner, line = done
         if commit.outcomes is not None:
             _put_page(db, commit, root, epoch, owner, commit.outcomes)
+        if commit.attempts is not None:
+            db.execute(
+                "INSERT INTO attempts (session_id, bundle_id, data) VALUES (?, ?, ?)",
+                (commit.session_id, commit.bundle_id, commit.attempts),
+            )
         for child in commit.children:
             statements.put_child(db, line, commit.bundle_id, child)
         counted = db.execute(
             "UPDATE sessions SET completed = completed + ?, failed = failed + ?, task_seconds = task_seconds + ?,"
-            f" updated_at = ? WHERE id = ? RETURNING {rows.SESSION_COLUMNS}",
-            (commit.completed, commit.failed, commit.task_seconds, commit.now, commit.session_id),
-        ).fetchone()
+            " retrying = retrying + ?, updated_at = ?, commits = commits + 1, output_bytes = output_bytes + ?,"
+            f" output_blobs = output_blobs + ? WHERE id = ? RETURNING {rows.SESSION_COLUMNS}",
+            (
+                commit.completed, commit.failed, commit.task_seconds, commit.retrying, commit.now,
+                commit.output_bytes, commit.output_blobs, commit.session_id,
+            ),
+        ).fetchone()  # fmt: skip
         record = rows.session_of(counted)
         over = verdict(record, commit.now)
         if over is None:
@@ -132,14 +142,19 @@ def _refusal(db: sqlite3.Connection, session_id: str, bundle_id: str) -> Refused
         " WHERE b.session_id = ? AND b.id = ?",
         (session_id, bundle_id),
     ).fetchone()
-    if row is None or not row[1]:
+    if row is None:
+        known = db.execute("SELECT 1 FROM sessions WHERE id = ?", (session_id,)).fetchone()
+        return Refused(Refusal.OVER if known else Refusal.UNKNOWN)
+    if not row[1]:
         return Refused(Refusal.OVER)
     if row[0] == statements.DONE:
         children = db.execute(
-            "SELECT session_id, id, not_before FROM bundles WHERE session_id = ? AND parent = ? AND state = 'READY'",
+            "SELECT id, not_before, pool FROM bundles WHERE session_id = ? AND parent = ? AND state = 'READY'",
             (session_id, bundle_id),
         ).fetchall()
-        return Refused(Refusal.OVER, tuple(Hint(*child) for child in children))
+        return Refused(
+            Refusal.OVER, tuple(Hint(session_id, child, at, pool=pool_of(line)) for child, at, line in children)
+        )
     return Refused(Refusal.LEASED if row[0] == statements.LEASED else Refusal.EARLY)
 
 

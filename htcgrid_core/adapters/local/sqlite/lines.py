@@ -6,6 +6,8 @@ for a newer one, whatever its release: also those releases that do not know that
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from htcgrid_core.domain import agent_version
 from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, min_agent_version
 from htcgrid_core.domain.session import SessionRecord
@@ -16,9 +18,24 @@ def line_of(record: SessionRecord) -> str:
     return _line(record.pool, min_agent_version(record.spec))
 
 
-def lines_of(pool: str) -> list[str]:
+def line_in(pool: str, line: str) -> str:
+    """Where a bundle queues that was moved to a pool, from a line of another."""
+    return pool + "".join(line.partition("@")[1:])
+
+
+def pool_of(line: str) -> str:
+    """Whose agents look into a line."""
+    return line.partition("@")[0]
+
+
+def lines_of(pool: str) -> tuple[str, ...]:
     """Where agents of this release look for work."""
-    return [_line(pool, version) for version in range(FIRST_AGENT_VERSION, agent_version.AGENT_VERSION + 1)]
+    return _lines(pool, agent_version.AGENT_VERSION)
+
+
+@lru_cache(maxsize=64)
+def _lines(pool: str, newest: int) -> tuple[str, ...]:
+    return tuple(_line(pool, version) for version in range(FIRST_AGENT_VERSION, newest + 1))
 
 
 def _line(pool: str, version: int) -> str:

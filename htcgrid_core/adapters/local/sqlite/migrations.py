@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from htcgrid_core.adapters.local.sqlite.connection import transaction
 from htcgrid_core.adapters.local.sqlite.schema import (
+    AUDIT_KEPT,
     NUMBERED_ENDS,
     OLDEST_MIGRATED,
     OLDEST_READER,
@@ -45,6 +46,29 @@ STEPS: Mapping[int, str] = {
         ) WITHOUT ROWID;
         CREATE INDEX notifications_due ON notifications(due_at) WHERE due_at IS NOT NULL;
         CREATE TABLE destinations (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+    """,
+    7: """
+        ALTER TABLE sessions ADD COLUMN retrying INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE agents ADD COLUMN begun TEXT;
+        CREATE TABLE attempts (
+            session_id TEXT NOT NULL, bundle_id TEXT NOT NULL, data BLOB NOT NULL,
+            PRIMARY KEY (session_id, bundle_id)
+        ) WITHOUT ROWID;
+    """,
+    8: f"""
+        ALTER TABLE sessions ADD COLUMN commits INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE sessions ADD COLUMN input_bytes INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE sessions ADD COLUMN output_bytes INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE sessions ADD COLUMN output_blobs INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE audit ADD COLUMN spent TEXT;
+        {AUDIT_KEPT}
+    """,
+    9: """
+        CREATE TABLE pools (pool TEXT PRIMARY KEY, memory_mb INTEGER, cpus REAL) WITHOUT ROWID;
+        CREATE TABLE usage (
+            function TEXT NOT NULL, agent TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (function, agent)
+        ) WITHOUT ROWID;
     """,
 }
 """What makes of each version the one after it."""

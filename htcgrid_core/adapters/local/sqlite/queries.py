@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import rows, statements
 from htcgrid_core.adapters.local.sqlite.database import Database, reads
+from htcgrid_core.adapters.local.sqlite.lines import pool_of
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.bundle import Block
+from htcgrid_core.domain.audit import DELETE
+from htcgrid_core.domain.bundle import Block, before_root, root_of
 from htcgrid_core.domain.ended import End, EndedPage
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.bundle_queue import Hint
-from htcgrid_core.ports.session_store import AuditEntry, OpenBundle, OutcomePage
+from htcgrid_core.ports.session_store import AuditEntry, Committed, OpenBundle, OutcomePage
 
 
 class Queries:
@@ -102,13 +104,13 @@ class Queries:
     def runnable(self, db: sqlite3.Connection, session_id: str, now: float, limit: int) -> list[Hint]:
         """Bundles that are ready or whose lease has lapsed, and since when."""
         found = db.execute(
-            "SELECT session_id, id, CASE state WHEN 'LEASED' THEN lease_until ELSE not_before END"
+            "SELECT session_id, id, CASE state WHEN 'LEASED' THEN lease_until ELSE not_before END, pool"
             " FROM bundles WHERE session_id = ?"
             " AND ((state = 'READY' AND not_before <= ?2) OR (state = 'LEASED' AND lease_until <= ?2))"
             " ORDER BY rank LIMIT ?3",
             (session_id, now, limit),
         ).fetchall()
-        return [Hint(*row) for row in found]
+        return [Hint(session, bundle, at, pool=pool_of(line)) for session, bundle, at, line in found]
 
     @reads
     def open_bundles(self, db: sqlite3.Connection, session_id: str, after: str, limit: int) -> list[OpenBundle]:
@@ -159,13 +161,54 @@ class Queries:
         return [rows.page_of(row) for row in found]
 
     @reads
+    def committed(self, db: sqlite3.Connection, session_id: str, after: int, limit: int) -> list[Committed]:
+        """The same without the pages."""
+        found = db.execute(
+            "SELECT seq, bundle_id, failed FROM outcomes WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+            (session_id, after, limit),
+        ).fetchall()
+        return [Committed(seq, bundle_id, failed > 0) for seq, bundle_id, failed in found]
+
+    @reads
+    def bundle_pages(self, db: sqlite3.Connection, session_id: str, bundle_ids: Sequence[str]) -> list[OutcomePage]:
+        """The pages of some bundles, found by their roots, of which there is an index."""
+        roots = sorted({root_of(bundle_id) for bundle_id in bundle_ids})
+        some, these = (", ".join("?" * len(listed)) for listed in (roots, bundle_ids))
+        found = db.execute(
+            f"SELECT {rows.PAGE_COLUMNS} FROM outcomes WHERE session_id = ? AND root IN ({some})"
+            f" AND bundle_id IN ({these})",
+            (session_id, *roots, *bundle_ids),
+        ).fetchall()
+        return [rows.page_of((0, *row[1:])) for row in found]
+
+    @reads
+    def attempts(self, db: sqlite3.Connection, session_id: str, bundle_ids: Sequence[str]) -> dict[str, bytes]:
+        """What tasks of these bundles said when they failed."""
+        marks = ", ".join("?" * len(bundle_ids))
+        found = db.execute(
+            f"SELECT bundle_id, data FROM attempts WHERE session_id = ? AND bundle_id IN ({marks})",
+            (session_id, *bundle_ids),
+        ).fetchall()
+        return dict(found)
+
+    @reads
+    def attempts_of_root(self, db: sqlite3.Connection, session_id: str, root: int, limit: int) -> list[bytes]:
+        """What tasks of a root and its descendants said when they failed."""
+        found = db.execute(
+            "SELECT data FROM attempts WHERE session_id = ? AND bundle_id > ? AND bundle_id < ? LIMIT ?",
+            (session_id, before_root(root), before_root(root + 1), limit),
+        ).fetchall()
+        return [data for (data,) in found]
+
+    @reads
     def history(self, db: sqlite3.Connection, session_id: str) -> list[AuditEntry]:
         """The session's transitions, oldest first."""
         found = db.execute(
-            "SELECT at, session_id, actor, event, before, after, detail FROM audit WHERE session_id = ? ORDER BY seq",
-            (session_id,),
+            f"SELECT {rows.AUDIT_COLUMNS} FROM audit WHERE session_id = ?1 AND seq > coalesce("
+            "(SELECT max(seq) FROM audit WHERE session_id = ?1 AND event = ?2), 0) ORDER BY seq",
+            (session_id, DELETE),  # what was before is another session's, which had the same id
         ).fetchall()
-        return [AuditEntry(*row) for row in found]
+        return [rows.audit_of(row) for row in found]
 
 
 def _number_before(db: sqlite3.Connection, time: float) -> int:

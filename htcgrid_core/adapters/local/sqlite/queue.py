@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 
 from htcgrid_core.adapters.local.sqlite.database import Database, reads
 from htcgrid_core.adapters.local.sqlite.lines import lines_of
@@ -23,7 +24,7 @@ class TableQueue:
     def receive(self, connection: sqlite3.Connection, pool: str, limit: int, now: float) -> Received:
         """Bundles whose lease lapsed, then the first ready ones by rank; and when the next delayed one is due."""
         most_lapsed, lines = max(1, limit // 2), lines_of(pool)
-        mine = _one_of(lines, 4)
+        mine = _one_of(len(lines), 4)
         # Those that lapsed come first, or a dead agent's tasks would wait for the end of every other session; no
         # more than half, since those of a session that is being cancelled cannot be claimed.
         *rows, (_, _, wake_at, lapsed) = connection.execute(
@@ -48,7 +49,7 @@ class TableQueue:
     def front(self, connection: sqlite3.Connection, pool: str) -> float:
         """The lowest rank that is ready, or the highest that runs if that is lower: nothing behind it had its turn."""
         lines = lines_of(pool)
-        mine = _one_of(lines, 1)
+        mine = _one_of(len(lines), 1)
         (rank,) = connection.execute(
             "SELECT min(rank) FROM"
             " (SELECT min(rank) AS rank FROM bundles INDEXED BY bundles_ready"
@@ -74,6 +75,7 @@ class TableQueue:
         """Nothing: a bundle that is leased is not ready."""
 
 
-def _one_of(lines: Sequence[str], first: int) -> str:
-    """The right side of IN for parameters that begin with number ``first``."""
-    return "(" + ", ".join(f"?{first + at}" for at in range(len(lines))) + ")"
+@lru_cache(maxsize=64)
+def _one_of(lines: int, first: int) -> str:
+    """The right side of IN for so many parameters, which begin with number ``first``."""
+    return "(" + ", ".join(f"?{first + at}" for at in range(lines)) + ")"

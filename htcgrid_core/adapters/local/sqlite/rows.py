@@ -7,19 +7,22 @@ from typing import Any
 
 import orjson
 
+from htcgrid_core.domain.audit import AuditEntry, actor_and_address
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import Counters, SessionRecord, unreadable
+from htcgrid_core.domain.spent import Spent, Usage
 from htcgrid_core.ports.session_store import OutcomePage
 
 SESSION_COLUMNS = (
     "id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at, deadline_at,"
     " expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,"
-    " task_seconds"
+    " task_seconds, retrying, commits, input_bytes, output_bytes, output_blobs"
 )
+AUDIT_COLUMNS = "at, session_id, actor, event, before, after, detail, spent"
 BUNDLE_COLUMNS = "session_id, id, root, tasks, crashes, not_before, rank"
 LEASE_COLUMNS = "epoch, token, lease_until, owner"
 BLOCK_COLUMNS = "root, first_index, count, data, blob_key, size, blob_at"
@@ -32,7 +35,7 @@ _SESSION_KINDS = tuple(
         SESSION_COLUMNS.split(", "),
         [
             _TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _COUNT, _COUNT, _COUNT, _TIME, _TIME, _MAYBE, _MAYBE, _MAYBE, _MAYBE,
-            _COUNT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _TIME,
+            _COUNT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _TIME, _COUNT, _COUNT, _COUNT, _COUNT, _COUNT,
         ],
         strict=True,
     )
@@ -57,14 +60,14 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
     (
         session_id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at,
         deadline_at, expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,
-        task_seconds,
+        task_seconds, retrying, commits, input_bytes, output_bytes, output_blobs,
     ) = row  # fmt: skip
     return SessionRecord(
         session_id=session_id,
         state=_STATES[state],
         spec=spec,
         name=name,
-        counters=Counters(total, completed, failed, cancelled, task_seconds),
+        counters=Counters(total, completed, failed, cancelled, task_seconds, retrying),
         submitted_at=submitted_at,
         updated_at=updated_at,
         ended_at=ended_at,
@@ -77,7 +80,16 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
         owner=owner,
         pool=pool,
         retention_seconds=retention_seconds,
+        usage=Usage(commits, input_bytes, output_bytes, output_blobs),
     )
+
+
+def audit_of(row: tuple[Any, ...]) -> AuditEntry:
+    """From AUDIT_COLUMNS."""
+    at, session_id, actor, event, before, after, detail, spent = row
+    who, address = actor_and_address(actor)
+    facts = Spent.read(spent) if spent else None
+    return AuditEntry(at, session_id, who, event, before, after, detail, address, facts)
 
 
 def tasks_text(bundle: Bundle) -> str:
@@ -85,7 +97,9 @@ def tasks_text(bundle: Bundle) -> str:
     indexes = bundle.indexes
     if isinstance(indexes, range):
         return f"[{indexes.start},{len(indexes)}]"
-    return json.dumps({"i": list(indexes), "f": list(bundle.failures.items())}, separators=(",", ":"))
+    parts = {"i": list(indexes), "f": list(bundle.failures.items())}
+    said = {name: text for name, text in (("in", bundle.failed_in), ("p", bundle.pool)) if text}
+    return json.dumps(parts | said, separators=(",", ":"))
 
 
 def bundle_of(row: tuple[Any, ...]) -> Bundle:
@@ -102,10 +116,11 @@ def bundle_of(row: tuple[Any, ...]) -> Bundle:
             return Bundle(session_id, bundle_id, root, range(first, first + count), {}, crashes, not_before, rank)
         failures = {int(index): int(times) for index, times in parsed["f"]}
         indexes = tuple(map(int, parsed["i"]))
+        failed_in, pool = str(parsed.get("in", "")), str(parsed.get("p", ""))
     except (ValueError, TypeError, LookupError) as error:
         text = f"bundle {bundle_id} of session {session_id} cannot be read: {type(error).__name__}: {error}"
         raise CorruptPayload(text) from error
-    return Bundle(session_id, bundle_id, root, indexes, failures, crashes, not_before, rank)
+    return Bundle(session_id, bundle_id, root, indexes, failures, crashes, not_before, rank, failed_in, pool)
 
 
 def lease_of(row: tuple[Any, ...]) -> Lease:

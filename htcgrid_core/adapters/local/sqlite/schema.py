@@ -7,7 +7,7 @@ indexes. Their statements name their columns, and so stay valid.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 10
 OLDEST_MIGRATED = 4  # older databases are refused
 # The lowest schema whose release may still use a database of SCHEMA_VERSION. It stays while steps only add what such a
 # release need not know of; no release before schema 5 asks.
@@ -28,6 +28,17 @@ END;
 CREATE TRIGGER keep_last_end AFTER DELETE ON sessions WHEN OLD.end_number IS NOT NULL BEGIN
     UPDATE deleted_ends SET last_number = OLD.end_number WHERE last_number < OLD.end_number
         AND NOT EXISTS (SELECT 1 FROM sessions WHERE end_number > OLD.end_number);
+END;
+"""
+
+# The audit outlives its sessions. What is not older than the row of ``audit_kept`` says is not deleted, whoever tries:
+# releases before schema 9 delete a session's audit with it.
+AUDIT_KEPT = """
+CREATE INDEX audit_at ON audit(at);
+CREATE TABLE audit_kept (since REAL NOT NULL);
+INSERT INTO audit_kept (since) VALUES (0);
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit WHEN OLD.at >= (SELECT since FROM audit_kept) BEGIN
+    SELECT RAISE(IGNORE);
 END;
 """
 
@@ -58,7 +69,12 @@ CREATE TABLE sessions (
     owner TEXT NOT NULL DEFAULT '',
     pool TEXT NOT NULL,
     task_seconds REAL NOT NULL DEFAULT 0,
-    end_number INTEGER
+    end_number INTEGER,
+    retrying INTEGER NOT NULL DEFAULT 0,
+    commits INTEGER NOT NULL DEFAULT 0,
+    input_bytes INTEGER NOT NULL DEFAULT 0,
+    output_bytes INTEGER NOT NULL DEFAULT 0,
+    output_blobs INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;
 CREATE INDEX sessions_submitted ON sessions(submitted_at);
@@ -118,16 +134,31 @@ CREATE INDEX outcomes_failed ON outcomes(session_id, seq) WHERE failed > 0;
 
 CREATE TABLE agents (
     id TEXT PRIMARY KEY, pool TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
-    slots INTEGER NOT NULL, busy INTEGER NOT NULL, beat_at REAL NOT NULL, problem TEXT NOT NULL
+    slots INTEGER NOT NULL, busy INTEGER NOT NULL, beat_at REAL NOT NULL, problem TEXT NOT NULL,
+    begun TEXT
 );
+
+CREATE TABLE pools (pool TEXT PRIMARY KEY, memory_mb INTEGER, cpus REAL) WITHOUT ROWID;
+-- What agents have measured of functions, each agent's sums; of agents that have left, under the name of none.
+CREATE TABLE usage (
+    function TEXT NOT NULL, agent TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (function, agent)
+) WITHOUT ROWID;
 
 CREATE TABLE audit (
     session_id TEXT NOT NULL, seq INTEGER NOT NULL,
     at REAL NOT NULL, actor TEXT NOT NULL,
     event TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL, detail TEXT NOT NULL,
+    spent TEXT,
     PRIMARY KEY (session_id, seq)
 ) WITHOUT ROWID;
 CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+
+-- What tasks that run again said when they failed, by the bundle whose commit says that they do.
+CREATE TABLE attempts (
+    session_id TEXT NOT NULL, bundle_id TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (session_id, bundle_id)
+) WITHOUT ROWID;
 
 -- Rows of the outbox that are not settled have a time; their bodies hold task tokens, which no listing shows.
 CREATE TABLE notifications (
@@ -142,4 +173,5 @@ CREATE TABLE migrations (
 );
 """
     + NUMBERED_ENDS
+    + AUDIT_KEPT
 )

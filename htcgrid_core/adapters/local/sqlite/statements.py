@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from htcgrid_core.adapters.local.sqlite import rows
+from htcgrid_core.adapters.local.sqlite.lines import line_in
 from htcgrid_core.domain.bundle import BundleState, Child
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import LIVE_SESSION_STATES, SESSION, SessionEvent, SessionState
@@ -41,12 +42,13 @@ def audit(
     before: str,
     after: str,
     detail: str = "",
+    spent: str | None = None,
 ) -> None:
-    """Note who did what to a session."""
+    """Note who did what to a session, or, without an id, to the grid."""
     db.execute(
-        "INSERT INTO audit (session_id, seq, at, actor, event, before, after, detail) VALUES"
-        " (?1, coalesce((SELECT max(seq) FROM audit WHERE session_id = ?1), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        (session_id, at, actor, event, before, after, detail),
+        "INSERT INTO audit (session_id, seq, at, actor, event, before, after, detail, spent) VALUES"
+        " (?1, coalesce((SELECT max(seq) FROM audit WHERE session_id = ?1), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        (session_id, at, actor, event, before, after, detail, spent),
     )
 
 
@@ -76,7 +78,7 @@ def end(
     )  # fmt: skip
     if ended.counters.cancelled:
         _end_bundles(db, record.session_id)
-    audit(db, now, record.session_id, actor, event, record.state, after, reason)
+    audit(db, now, record.session_id, actor, event, record.state, after, reason, ended.spent.text())
     return ended
 
 
@@ -107,7 +109,7 @@ def replace_unreadable(db: sqlite3.Connection, damaged: SessionRecord, now: floa
 
 def delete(db: sqlite3.Connection, session_id: str) -> None:
     """Forget a session but for its audit."""
-    for table in ("blocks", "bundles", "outcomes"):
+    for table in ("blocks", "bundles", "outcomes", "attempts"):
         db.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
     db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
 
@@ -119,7 +121,8 @@ def put_child(db: sqlite3.Connection, line: str, parent: str | None, child: Chil
         "INSERT INTO bundles (session_id, id, root, parent, pool, state, tasks, crashes, not_before, rank, epoch,"
         " token, owner, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            bundle.session_id, bundle.bundle_id, bundle.root, parent, line, LEASED if lease else READY,
+            bundle.session_id, bundle.bundle_id, bundle.root, parent,
+            line_in(bundle.pool, line) if bundle.pool else line, LEASED if lease else READY,
             rows.tasks_text(bundle), bundle.crashes, bundle.not_before, bundle.rank,
             lease.epoch if lease else 0, lease.token if lease else None, lease.owner if lease else None,
             lease.until if lease else None,

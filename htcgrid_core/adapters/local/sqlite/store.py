@@ -10,16 +10,21 @@ from htcgrid_core.adapters.local.sqlite.ending import Ending
 from htcgrid_core.adapters.local.sqlite.leasing import Leasing
 from htcgrid_core.adapters.local.sqlite.queries import Queries
 from htcgrid_core.adapters.local.sqlite.submitting import Submitting
+from htcgrid_core.adapters.local.sqlite.usage import UsageRows
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import (
+    SUBMITTER,
     AgentRecord,
     AuditEntry,
     Claimed,
     Commit,
+    Committed,
     OpenBundle,
     OutcomePage,
     Refused,
@@ -41,28 +46,44 @@ class SqliteStore:
         self._ending = Ending(database)
         self._queries = Queries(database)
         self._agent_records = AgentRecords(database)
+        self._usage_rows = UsageRows(database)
 
     # Submit
 
-    def create_session(self, record: SessionRecord) -> SessionRecord:
+    def create_session(self, record: SessionRecord, *, actor: str = SUBMITTER) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists."""
-        return self._submitting.create_session(record)
+        return self._submitting.create_session(record, actor)
 
     def create_whole(
-        self, record: SessionRecord, bundles: Sequence[tuple[Bundle, Block]], *, digest: str, tolerated: int | None
+        self,
+        record: SessionRecord,
+        bundles: Sequence[tuple[Bundle, Block]],
+        *,
+        digest: str,
+        tolerated: int | None,
+        actor: str = SUBMITTER,
     ) -> SessionRecord:
         """Write a small session, bundles and all, RUNNING, in one step."""
-        return self._submitting.create_whole(record, bundles, digest=digest, tolerated=tolerated)
+        return self._submitting.create_whole(record, bundles, actor, digest=digest, tolerated=tolerated)
 
     def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
         """Write roots and their blocks and add their tasks to the total."""
         self._submitting.put_bundles(session_id, bundles, now)
 
     def acknowledge(
-        self, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+        self,
+        session_id: str,
+        *,
+        bundles: int,
+        digest: str,
+        tolerated: int | None,
+        now: float,
+        actor: str = SUBMITTER,
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING."""
-        return self._submitting.acknowledge(session_id, bundles=bundles, digest=digest, tolerated=tolerated, now=now)
+        return self._submitting.acknowledge(
+            session_id, actor, bundles=bundles, digest=digest, tolerated=tolerated, now=now
+        )
 
     def sync(self) -> None:
         """Return once every write so far would survive a power failure."""
@@ -71,7 +92,15 @@ class SqliteStore:
     # Leases
 
     def claim(
-        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
+        self,
+        session_id: str,
+        bundle_id: str,
+        *,
+        token: str,
+        owner: str,
+        now: float,
+        until: float,
+        generation: str = "",
     ) -> Claimed | Refused:
         """Lease a bundle that is ready, or whose lease has lapsed."""
         return self._leasing.claim(session_id, bundle_id, token=token, owner=owner, now=now, until=until)
@@ -86,9 +115,9 @@ class SqliteStore:
 
     # Transitions
 
-    def adopt(self, session_id: str, owner: str, now: float) -> SessionRecord:
+    def adopt(self, session_id: str, owner: str, now: float, *, actor: str = SUBMITTER) -> SessionRecord:
         """Make ``owner`` the session's owner."""
-        return self._ending.adopt(session_id, owner, now)
+        return self._ending.adopt(session_id, owner, now, actor=actor)
 
     def advance(
         self,
@@ -155,15 +184,31 @@ class SqliteStore:
         """All pages of roots ``first_root <= root < last_root``."""
         return self._queries.root_pages(session_id, first_root, last_root)
 
+    def committed(self, session_id: str, after: int, limit: int) -> list[Committed]:
+        """What ``outcome_pages`` would return, without the pages."""
+        return self._queries.committed(session_id, after, limit)
+
+    def bundle_pages(self, session_id: str, bundle_ids: Sequence[str]) -> list[OutcomePage]:
+        """The pages of some bundles."""
+        return self._queries.bundle_pages(session_id, bundle_ids)
+
+    def attempts(self, session_id: str, bundle_ids: Sequence[str]) -> dict[str, bytes]:
+        """What tasks of these bundles said when they failed."""
+        return self._queries.attempts(session_id, bundle_ids)
+
+    def attempts_of_root(self, session_id: str, root: int, limit: int) -> list[bytes]:
+        """What tasks of a root and its descendants said when they failed."""
+        return self._queries.attempts_of_root(session_id, root, limit)
+
     def history(self, session_id: str) -> list[AuditEntry]:
         """The session's transitions, oldest first."""
         return self._queries.history(session_id)
 
     # Agents
 
-    def beat(self, agent: AgentRecord) -> None:
-        """Write what an agent says of itself."""
-        self._agent_records.beat(agent)
+    def beat(self, agent: AgentRecord, *, size: PoolSize | None = None, usage: Sequence[FunctionUsage] = ()) -> None:
+        """Write what an agent says of itself, of its pool and of what it has measured."""
+        self._agent_records.beat(agent, size, usage)
 
     def forget_agent(self, agent_id: str) -> None:
         """An agent has left."""
@@ -172,3 +217,13 @@ class SqliteStore:
     def agents(self, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time."""
         return self._agent_records.agents(now)
+
+    # Sizes
+
+    def pools(self) -> list[PoolSize]:
+        """The sizes of pools whose agents have told them, by name."""
+        return self._usage_rows.pools()
+
+    def usage(self, prefix: str = "", *, now: float) -> list[FunctionUsage]:
+        """What agents have measured of functions whose names begin so."""
+        return self._usage_rows.usage(prefix, now)

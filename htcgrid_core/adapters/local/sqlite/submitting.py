@@ -23,10 +23,10 @@ class Submitting:
         self._database = database
 
     @writes
-    def create_session(self, db: sqlite3.Connection, record: SessionRecord) -> SessionRecord:
+    def create_session(self, db: sqlite3.Connection, record: SessionRecord, actor: str) -> SessionRecord:
         """Write a SUBMITTED session unless its id exists; return the row as it then is."""
         if _insert_session(db, record):
-            statements.audit(db, record.submitted_at, record.session_id, "client", "submit", "", SESSION.initial)
+            statements.audit(db, record.submitted_at, record.session_id, actor, "submit", "", SESSION.initial)
         return statements.session(db, record.session_id)
 
     @writes
@@ -35,6 +35,7 @@ class Submitting:
         db: sqlite3.Connection,
         record: SessionRecord,
         bundles: Sequence[tuple[Bundle, Block]],
+        actor: str,
         *,
         digest: str,
         tolerated: int | None,
@@ -47,8 +48,8 @@ class Submitting:
             return statements.session(db, record.session_id)
         for bundle, block in bundles:
             _put_root(db, line, bundle, block)
-        statements.audit(db, now, record.session_id, "client", "submit", "", SESSION.initial)
-        statements.audit(db, now, record.session_id, "client", SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state)
+        statements.audit(db, now, record.session_id, actor, "submit", "", SESSION.initial)
+        statements.audit(db, now, record.session_id, actor, SessionEvent.ACKNOWLEDGE, SESSION.initial, running.state)
         over = verdict(running, now)
         return running if over is None else statements.end(db, running, over.event, now, "grid", over.reason)
 
@@ -61,12 +62,25 @@ class Submitting:
         if record.state is not SessionState.SUBMITTED:
             raise IllegalTransition(f"session {session_id} is {record.state}, so it takes no more tasks")
         line = line_of(record)
-        added = sum(_put_root(db, line, bundle, block) for bundle, block in bundles)
-        db.execute("UPDATE sessions SET total = total + ?, updated_at = ? WHERE id = ?", (added, now, session_id))
+        counts = [_put_root(db, line, bundle, block) for bundle, block in bundles]
+        added = sum(counts)
+        size = sum(block.payload.size for count, (_, block) in zip(counts, bundles, strict=True) if count)
+        db.execute(
+            "UPDATE sessions SET total = total + ?, input_bytes = input_bytes + ?, updated_at = ? WHERE id = ?",
+            (added, size, now, session_id),
+        )
 
     @writes
     def acknowledge(
-        self, db: sqlite3.Connection, session_id: str, *, bundles: int, digest: str, tolerated: int | None, now: float
+        self,
+        db: sqlite3.Connection,
+        session_id: str,
+        actor: str,
+        *,
+        bundles: int,
+        digest: str,
+        tolerated: int | None,
+        now: float,
     ) -> SessionRecord:
         """SUBMITTED becomes RUNNING. An acknowledged session is returned as it is."""
         record = statements.session(db, session_id)
@@ -77,7 +91,7 @@ class Submitting:
             "UPDATE sessions SET state = ?, bundles = ?, digest = ?, tolerated = ?, updated_at = ? WHERE id = ?",
             (after, bundles, digest, tolerated, now, session_id),
         )
-        statements.audit(db, now, session_id, "client", SessionEvent.ACKNOWLEDGE, record.state, after)
+        statements.audit(db, now, session_id, actor, SessionEvent.ACKNOWLEDGE, record.state, after)
         return statements.session(db, session_id)
 
 
@@ -85,12 +99,13 @@ def _insert_session(db: sqlite3.Connection, record: SessionRecord) -> bool:
     """Write a session's row; False if the id is taken, but for one that ended before it was acknowledged."""
     statement = (
         "INSERT OR IGNORE INTO sessions (id, state, spec, name, total, submitted_at, updated_at, deadline_at,"
-        " retention_seconds, pool, bundles, digest, tolerated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " retention_seconds, pool, bundles, digest, tolerated, input_bytes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
     values = (
         record.session_id, record.state, record.spec, record.name, record.counters.total, record.submitted_at,
         record.updated_at, record.deadline_at, record.retention_seconds, record.pool, record.bundles, record.digest,
-        record.tolerated,
+        record.tolerated, record.usage.input_bytes,
     )  # fmt: skip
     if db.execute(statement, values).rowcount:
         return True

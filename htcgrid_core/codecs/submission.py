@@ -1,0 +1,59 @@
+"""Submission: a session as this project's own client asks a server for it; the first frame of such a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+from pydantic import ValidationError
+
+from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.notification import Recipient
+from htcgrid_core.domain.session import SessionSpec
+
+_DAMAGED = (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is asked for. Whoever asks has made the id, so that it may ask again: the same id is the same session.
+
+    Attributes:
+        spec: with the function's name, or its package's name and version; the server looks up the rest.
+        total: how many events there are; None if that is not known.
+        durable: whether it must survive a power failure before it is acknowledged.
+        upload: whether the events come later, in parts; else frames of them follow.
+        recipients: who is told of its end.
+    """
+
+    session_id: str
+    spec: SessionSpec
+    total: int | None = None
+    durable: bool = True
+    upload: bool = False
+    recipients: tuple[Recipient, ...] = ()
+
+    def write(self) -> bytes:
+        """As the body of a HEAD frame."""
+        notify = [[one.to, one.secret, one.heartbeat_seconds] for one in self.recipients]
+        told = {"id": self.session_id, "spec": self.spec.text, "total": self.total, "notify": notify}
+        return orjson.dumps({**told, "durable": self.durable, "upload": self.upload})
+
+    @classmethod
+    def read(cls, body: bytes) -> Submission:
+        """Undo ``write``.
+
+        Raises:
+            InvalidInput: it is something else, or of a release that asks for what this one does not know.
+        """
+        try:
+            found = orjson.loads(body)
+            spec = SessionSpec.model_validate_json(found["spec"])
+            recipients = tuple(Recipient(str(to), str(secret), float(beat)) for to, secret, beat in found["notify"])
+            total = None if found["total"] is None else int(found["total"])
+            return cls(str(found["id"]), spec, total, bool(found["durable"]), bool(found["upload"]), recipients)
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise InvalidInput(f"the session was not submitted: {wrong}") from None
+        except _DAMAGED:
+            raise InvalidInput("the session was not submitted: its first frame is no submission") from None

@@ -1,0 +1,1 @@
+"""The grid's Lambda functions: thin over clients and services; what each may do is in the ``.json`` beside it."""
