@@ -16,7 +16,6 @@ from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.domain.errors import InvalidInput
 
 _TEXT = "text/plain; charset=utf-8"
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 CLIENT_SECONDS = 5.0  # that one who asks may take to do so, however slowly the bytes come
 CONNECTIONS = 16  # at once; who comes then is hung up on
 
@@ -26,7 +25,7 @@ class Health:
 
     Args:
         readiness: the agent's.
-        page: writes the metrics as Prometheus reads them.
+        page: writes the metrics for whoever sends such an Accept header, with their content type.
         stuck_seconds: without an iteration of the loop, after which the agent is not alive.
         host, port: where to listen; port 0 for any that is free.
 
@@ -37,7 +36,7 @@ class Health:
     def __init__(
         self,
         readiness: Readiness,
-        page: Callable[[], bytes],
+        page: Callable[[str], tuple[str, bytes]],
         *,
         stuck_seconds: float,
         host: str,
@@ -64,10 +63,10 @@ class Health:
         self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+    def _answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
         """Status, content type and body."""
         if path == "/metrics":
-            return HTTPStatus.OK, PROMETHEUS, self._page()
+            return HTTPStatus.OK, *self._page(accept)
         wrong = {"/healthz": self._dead, "/readyz": self._condition.unready}.get(path)
         if wrong is None:
             return HTTPStatus.NOT_FOUND, _TEXT, b"there are /healthz, /readyz and /metrics\n"
@@ -129,7 +128,7 @@ def _names_this_host(value: str | None, host: str) -> bool:
     return name in ("localhost", host.lower(), socket.gethostname().lower())
 
 
-def _handler(answer: Callable[[str], tuple[HTTPStatus, str, bytes]], host: str) -> type[BaseHTTPRequestHandler]:
+def _handler(answer: Callable[[str, str], tuple[HTTPStatus, str, bytes]], host: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_SECONDS
 
@@ -137,7 +136,7 @@ def _handler(answer: Callable[[str], tuple[HTTPStatus, str, bytes]], host: str) 
             if not _names_this_host(self.headers.get("Host"), host):
                 self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "ask by address, or by this machine's own name")
                 return
-            status, content_type, body = answer(self.path.partition("?")[0])
+            status, content_type, body = answer(self.path.partition("?")[0], self.headers.get("Accept", ""))
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))

@@ -43,7 +43,11 @@ class SharedLruCache(LruCache[K, V]):
     def get(self, key: K) -> V | None:
         """The entry, now the most recent one; None if it is not there any more."""
         with self._lock:
-            return super().get(key)
+            entries = self._entries
+            if key not in entries:
+                return None
+            entries.move_to_end(key)
+            return entries[key]
 
     def put(self, key: K, value: V) -> V:
         """Keep an entry; returns it."""

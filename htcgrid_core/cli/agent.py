@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from htcgrid_core.agent.settings import AgentIdentity
     from htcgrid_core.cloud.logs import Level, Style
     from htcgrid_core.domain.function import SidecarPort
+    from htcgrid_core.domain.pool import PoolSize
+
+STAY = float("inf")  # idle for ever
 
 
 def _sidecars(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[SidecarPort, ...]:
@@ -49,9 +53,31 @@ def _sidecars(context: click.Context, option: click.Parameter, values: tuple[str
     show_default=True,
     envvar="HTCGRID_POOL",
     show_envvar=True,
-    help="The pool to serve; local:// has one.",
+    help="The pool to serve.",
 )
-@click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave when idle.  [default: stay]")
+@click.option(
+    "--slot-memory",
+    type=click.IntRange(32, 1 << 20),
+    metavar="MB",
+    envvar="HTCGRID_SLOT_MEMORY_MB",
+    show_envvar=True,
+    help="Memory for one task: of workers that run Python, the limit where a session names none. Agents of one pool "
+    "say the same.  [default: local:// as in the URL, else not said]",
+)
+@click.option(
+    "--slot-cpus",
+    type=click.FloatRange(0.01, 1024),
+    metavar="CORES",
+    envvar="HTCGRID_SLOT_CPUS",
+    show_envvar=True,
+    help="Cores for one task, which functions that declare cores need.  [default: not said]",
+)
+@click.option(
+    "--idle",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Leave when idle.  [default: as in the URL, or stay]",
+)
 @click.option(
     "--sidecar",
     "sidecars",
@@ -69,7 +95,7 @@ def _sidecars(context: click.Context, option: click.Parameter, values: tuple[str
     metavar="PORT",
     envvar="HTCGRID_HEALTH_PORT",
     show_envvar=True,
-    help="Serve /healthz, /readyz and /metrics on this port, 0 for any that is free; aws:// only.",
+    help="Serve /healthz, /readyz and /metrics on this port, 0 for any that is free.",
 )
 @click.option(
     "--health-host",
@@ -78,6 +104,21 @@ def _sidecars(context: click.Context, option: click.Parameter, values: tuple[str
     envvar="HTCGRID_HEALTH_HOST",
     show_envvar=True,
     help="The address for --health; in a pod 0.0.0.0.",
+)
+@click.option(
+    "--embedded-metrics",
+    is_flag=True,
+    envvar="HTCGRID_EMBEDDED_METRICS",
+    show_envvar=True,
+    help="Write metrics to stdout once a minute, as lines that CloudWatch makes metrics of; aws:// only.",
+)
+@click.option(
+    "--pod",
+    metavar="NAMESPACE/NAME",
+    envvar="HTCGRID_POD",
+    show_envvar=True,
+    help="The pod of Kubernetes that this is: write on it how busy it is, at most once a minute, so that idle ones go "
+    "first; aws:// only.",
 )
 @click.option(
     "--log-level",
@@ -103,9 +144,13 @@ def agent(
     as_json: bool,
     slots: int | None,
     pool: str,
+    slot_memory: int | None,
+    slot_cpus: float | None,
     idle: float | None,
     health: int | None,
     health_host: str,
+    embedded_metrics: bool,
+    pod: str | None,
     log_level: Level,
     log_format: Style,
     sidecars: tuple[SidecarPort, ...],
@@ -115,25 +160,31 @@ def agent(
     SIGTERM or Ctrl-C drains it: running tasks get 25 s to end, the others are handed back. A second Ctrl-C ends it at
     once; its tasks then run again elsewhere after their lease.
     """
-    idle_seconds = float("inf") if idle is None else idle
+    from htcgrid_core.domain.pool import PoolSize
+
     slots = slots or len(sidecars) or None
+    where, size = None if health is None else (health_host, health), PoolSize(pool, slot_memory, slot_cpus)
     if is_aws(url):
-        where = None if health is None else (health_host, health)
-        _on_aws(url, as_json, slots, pool, idle_seconds, sidecars, where, (log_level, log_format))
-    elif health is not None:
-        raise click.UsageError("agents of the embedded grid serve no health: `htcgrid doctor` tells how they are")
+        idle_seconds, log = STAY if idle is None else idle, (log_level, log_format)
+        _on_aws(url, as_json, slots, size, idle_seconds, sidecars, where, embedded_metrics, pod, log)
+    elif pod is not None:
+        raise click.UsageError("agents of the embedded grid are in no pod")
+    elif embedded_metrics:
+        raise click.UsageError("agents of the embedded grid are not for CloudWatch: --health serves their metrics")
     else:
-        _local(url, as_json, slots, pool, idle_seconds, sidecars)
+        _local(url, as_json, slots, size, idle, sidecars, where)
 
 
 def _on_aws(
     url: str,
     as_json: bool,
     slots: int | None,
-    pool: str,
+    size: PoolSize,
     idle_seconds: float,
     sidecars: tuple[SidecarPort, ...],
     health: tuple[str, int] | None,
+    embedded_metrics: bool,
+    pod: str | None,
     log: tuple[Level, Style],
 ) -> None:
     from htcgrid_core.cloud.logs import configure
@@ -150,9 +201,20 @@ def _on_aws(
         configure(*log, agent=identity.agent_id)
         if as_json:
             served = {"health": where} if where else {}
-            print_json({"grid": address.name, "pool": pool, "slots": wanted, "agent": identity.agent_id, **served})
+            print_json({"grid": address.name, "pool": size.pool, "slots": wanted, "agent": identity.agent_id, **served})
 
-    serve(address, slots=wanted, pool=pool, sidecars=sidecars, idle_seconds=idle_seconds, health=health, ready=ready)
+    serve(
+        address,
+        slots=wanted,
+        pool=size.pool,
+        size=size if size.is_known else None,
+        sidecars=sidecars,
+        idle_seconds=idle_seconds,
+        health=health,
+        embedded_metrics=embedded_metrics,
+        pod=pod,
+        ready=ready,
+    )
 
 
 def _leave_when_told() -> None:
@@ -168,21 +230,42 @@ def _leave_when_told() -> None:
 
 
 def _local(
-    url: str, as_json: bool, slots: int | None, pool: str, idle_seconds: float, sidecars: tuple[SidecarPort, ...]
+    url: str,
+    as_json: bool,
+    slots: int | None,
+    size: PoolSize,
+    idle: float | None,
+    sidecars: tuple[SidecarPort, ...],
+    health: tuple[str, int] | None,
 ) -> None:
     from htcgrid_core.local.address import parse_local
     from htcgrid_core.local.directory import open_plane
     from htcgrid_core.local.serve import serve
 
-    if pool != "default":
-        raise click.UsageError("the embedded grid has one pool: default")
     directory, fleet = parse_local(url)
+    named = {each.pool: each for each in fleet.sizes}
+    if size.pool not in named:
+        raise click.UsageError(f"the URL names no pool {size.pool!r}; local://?pools={size.pool}:MB does")
+    if not size.is_known:
+        size = named[size.pool]
     open_plane(directory)  # what is wrong with it is told before anything runs
     wanted = slots or fleet.slots_each
-    if as_json:
-        print_json({"directory": str(directory.root), "slots": wanted})
-    else:
-        say(f"agent of {directory.root} with {wanted} slots; SIGTERM or Ctrl-C drains it")
-    number = 0
-    while not serve(directory, number, wanted, fleet.cores_each, idle_seconds, -1, foreground=True, sidecars=sidecars):
+    idle = fleet.idle if idle is None else idle
+    idle_seconds = STAY if idle is None else idle
+
+    @cache  # told once, however often it goes on after it was idle
+    def ready(where: str) -> None:
+        if as_json:
+            served = {"health": where} if where else {}
+            print_json({"directory": str(directory.root), "pool": size.pool, "slots": wanted, **served})
+        else:
+            of = "" if size.pool == "default" else f", pool {size.pool},"
+            page = f"; metrics at http://{where}/metrics" if where else ""
+            say(f"agent of {directory.root}{of} with {wanted} slots{page}; SIGTERM or Ctrl-C drains it")
+
+    number, cores = 0, fleet.cores_each
+    while not serve(
+        directory, number, wanted, cores, idle_seconds, -1,
+        size=size, foreground=True, sidecars=sidecars, health=health, ready=ready,
+    ):  # fmt: skip
         number += 1

@@ -43,7 +43,9 @@ def _address(name: str, options: dict[str, str | None]) -> Address:
 
 @click.group(short_help="Make or remove a grid's resources on AWS.")
 def aws() -> None:
-    """Make or remove a grid's resources on AWS, for development and emulators; for production there is Terraform.
+    """Make or remove a grid's resources on AWS, for development and emulators.
+
+    For production a checkout has Terraform modules, in infra/terraform, which nobody has applied to AWS yet.
 
     NAME may also be a whole URL: aws://NAME?region=eu-west-1.
     """

@@ -44,6 +44,9 @@ def cancel(url: str, as_json: bool, session_ids: tuple[str, ...], reason: str) -
 @click.command(short_help="Run again what failed or was cancelled.")
 @click.argument("session_id", metavar="SESSION")
 @click.option("--token", help="Idempotency key: the same resubmission again gives the same session.")
+@click.option(
+    "--region", metavar="R", help="Where it runs, of a grid in several regions.  [default: where SESSION did]"
+)
 @click.option("--notify", multiple=True, metavar="NAME", help="Destination that is told of its end. May be repeated.")
 @click.option("--wait", is_flag=True, help="Wait for the new session's end.")
 @click.option("--progress/--no-progress", default=None, help="Show progress.  [default: on a terminal]")
@@ -53,14 +56,22 @@ def resubmit(
     as_json: bool,
     session_id: str,
     token: str | None,
+    region: str | None,
     notify: tuple[str, ...],
     wait: bool,
     progress: bool | None,
 ) -> None:
     """Run again, as a new session, the tasks of an ended one that failed or were cancelled.
 
-    Prints the new session's id; its results are those of SESSION with the gaps filled.
+    Prints the new session's id; its results are those of SESSION with the gaps filled. If there are no gaps, nothing
+    runs, and that is SESSION's own.
     """
     with connected(url) as grid:
-        again = grid.resubmit(session_id, token=token, notify=notify)
+        again = session = grid.session(session_id)
+        now = session.progress()
+        if now.ended and now.completed == now.total:
+            counts = f"{now.completed:,} of {now.total:,} tasks completed"
+            say(f"nothing of session {session.id} is left to run again: {counts}")
+        else:
+            again = grid.resubmit(session, token=token, notify=notify, region=region)
         report_submitted(again, as_json=as_json, wait=wait, progress=progress)

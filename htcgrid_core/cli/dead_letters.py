@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from htcgrid_core.cli.options import grid_options, is_aws
-from htcgrid_core.cli.output import add_row, console, moment, print_json, table
+from htcgrid_core.cli.on_aws import opened_cloud
+from htcgrid_core.cli.options import grid_options
+from htcgrid_core.cli.output import add_row, counted, moment, print_json, show, table
 
-if TYPE_CHECKING:
-    from htcgrid_core.cloud.plane import CloudPlane
-    from htcgrid_core.ports.dead_letters import DeadLetter
-
+WHAT = "dead letters"
 MOST = 10_000  # at once
 
 
@@ -29,9 +27,8 @@ def dlq() -> None:
 @grid_options
 def list_(url: str, as_json: bool, limit: int) -> None:
     """List dead letters: pool, session, bundle and how often each was sent again. Nothing is changed."""
-    cloud = _opened(url)
-    letters = _received(cloud, limit)
-    cloud.dead_letters.put_back(letters)
+    with opened_cloud(url, WHAT) as cloud:
+        letters = cloud.look_at_dead_letters(limit)
     views: list[dict[str, Any]] = [
         {
             "pool": letter.pool,
@@ -46,7 +43,7 @@ def list_(url: str, as_json: bool, limit: int) -> None:
         for view in views:
             print_json(view)
         return
-    made = table("POOL", "SESSION", "BUNDLE", "SENT AGAIN", "SENT", numbers=["SENT AGAIN"])
+    made = table("POOL", "SESSION", "BUNDLE", "SENT AGAIN", "SENT", numbers=["SENT AGAIN"], spares=["SENT"])
     for view in views:
         add_row(
             made,
@@ -57,38 +54,21 @@ def list_(url: str, as_json: bool, limit: int) -> None:
             moment(view["sent_at"]),
         )
     if letters:
-        console().print(made)
-    click.echo(f"{len(letters)} dead letters")
+        show(made)
+    click.echo(counted(len(letters), "dead letter"))
 
 
 @dlq.command(short_help="Send dead letters to agents again.")
 @grid_options
 def redrive(url: str, as_json: bool) -> None:
     """Send all dead letters to agents again now; those that are none of ours stay."""
-    cloud = _opened(url)
-    letters = _received(cloud)
-    cloud.dead_letters.put_back([letter for letter in letters if letter.hint is None])
-    ours = [letter for letter in letters if letter.hint is not None]
-    cloud.dead_letters.redrive(ours)
+    with opened_cloud(url, WHAT) as cloud:
+        letters = cloud.take_dead_letters(MOST)
+        cloud.dead_letters.put_back([letter for letter in letters if letter.hint is None])
+        ours = [letter for letter in letters if letter.hint is not None]
+        cloud.dead_letters.redrive(ours)
     sent = len(ours)
     if as_json:
         print_json({"redriven": sent})
     else:
-        click.echo(f"{sent} dead letters were sent again")
-
-
-def _received(cloud: CloudPlane, limit: int = MOST) -> list[DeadLetter]:
-    """Dead letters, hidden from others meanwhile, so that none is met twice."""
-    letters: list[DeadLetter] = []
-    while len(letters) < limit and (found := cloud.dead_letters.receive(min(10, limit - len(letters)))):
-        letters += found
-    return letters
-
-
-def _opened(url: str) -> CloudPlane:
-    if not is_aws(url):
-        raise click.UsageError("only grids on AWS have dead letters: --url aws://NAME (local:// needs no messages)")
-    from htcgrid_core.cloud.address import parse_aws
-    from htcgrid_core.cloud.plane import open_cloud
-
-    return open_cloud(parse_aws(url))
+        click.echo(f"{counted(sent, 'dead letter')} sent again")

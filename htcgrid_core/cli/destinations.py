@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, console, echo, print_json, say, table
+from htcgrid_core.cli.output import add_row, echo, print_json, say, show, table
 
 if TYPE_CHECKING:
     from htcgrid_core.domain.destination import Destination
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 SECRET_VARIABLE = "HTCGRID_WEBHOOK_SECRET"  # noqa: S105 - its name
 EXAMPLES = """\b
 Examples:
-  htcgrid destinations add night-queue arn:aws:sqs:eu-west-1:123456789012:night
+  htcgrid destinations add night arn:aws:sqs:eu-west-1:123456789012:night
   htcgrid destinations add desk https://desk.example.com/grid-events
-  htcgrid submit pricing.handler --events book.jsonl --notify night-queue --notify desk
+  htcgrid submit pricing.handler --events book.jsonl \\
+    --notify night --notify desk
 """
 
 
@@ -66,7 +67,7 @@ def add(url: str, as_json: bool, name: str, target: str, may_be_private: bool, p
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InvalidInput(f"the destination was not registered: {wrong}") from None
-    with connected(url) as grid:
+    with connected(url, create=True) as grid:
         grid.gateway.add_destination(wanted)
     if as_json:
         print_json(_view(wanted) | ({"secret": made} if made else {}))
@@ -89,11 +90,11 @@ def list_(url: str, as_json: bool) -> None:
     if not found:
         say("no destination is registered")
         return
-    rows = table("destination", "kind", "target", "progress", "disabled")
+    rows = table("destination", "kind", "target", "progress", "disabled", folds=["target", "disabled"])
     for destination in found:
         marks = ", ".join(f"{mark} %" for mark in destination.progress)
         add_row(rows, destination.name, destination.kind, destination.target, marks, destination.disabled)
-    console().print(rows)
+    show(rows)
 
 
 @destinations.command(short_help="Forget a destination.")

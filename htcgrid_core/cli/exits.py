@@ -28,7 +28,7 @@ MEANINGS = {
     Exit.OK: "done; a session that was waited for is COMPLETED",
     Exit.FAILED: "the session ended FAILED or CANCELLED, or doctor found a problem",
     Exit.BAD_INPUT: "bad input or usage; nothing was submitted",
-    Exit.UNAVAILABLE: "the grid cannot be used: unreachable, not writable, damaged or of another version",
+    Exit.UNAVAILABLE: "the grid cannot be used: unreachable, damaged, of another version",
     Exit.NOT_FOUND: "no such session or task",
     Exit.TIMEOUT: "the time to wait is over; what was waited for goes on",
     Exit.BUG: "a bug in htcgrid, with its traceback on stderr",

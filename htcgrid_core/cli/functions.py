@@ -7,16 +7,20 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from htcgrid_core.cli.invoking import invoke, test
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, console, echo, moment, print_json, say, table
+from htcgrid_core.cli.output import add_row, echo, moment, print_json, say, short_moment, show, table
+from htcgrid_core.cli.recommending import recommend
 
 if TYPE_CHECKING:
     from htcgrid_core.domain.function import FunctionVersion
 
 EXAMPLES = """\b
 Examples:
-  htcgrid functions deploy pricing ./pricing --handler app.handler --timeout 30 --memory 512
+  htcgrid functions deploy pricing ./pricing --handler app.handler \\
+    --timeout 30 --memory 512 --cpus 1
   htcgrid functions deploy risk risk.zip --runtime provided.al2023
+  htcgrid functions invoke pricing '{"notional": 1000}'
   htcgrid submit pricing --events book.jsonl
   htcgrid submit pricing:3 --events book.jsonl
 """
@@ -62,6 +66,9 @@ def _in_file(context: click.Context, option: click.Parameter, file: IO[str] | No
 @click.option("--timeout", type=float, metavar="SECONDS", help="One attempt of a task may take this long.")
 @click.option("--memory", "memory_mb", type=int, metavar="MB", help="Memory that a worker may use.")
 @click.option(
+    "--cpus", type=float, metavar="CORES", help="Cores that a task keeps busy; its pool's slots need as many."
+)
+@click.option(
     "--isolation", type=click.Choice(["session", "task"]), help="New workers for each session, or for each task."
 )
 @click.option(
@@ -73,6 +80,15 @@ def _in_file(context: click.Context, option: click.Parameter, file: IO[str] | No
     "--env-file", type=click.File(), callback=_in_file,
     help="A file with such variables, KEY=VALUE on each line; --env goes before it.",
 )  # fmt: skip
+@click.option(
+    "--result-format", type=click.Choice(["json", "text"]), default="json", show_default=True,
+    help="What a provided runtime posts: JSON, or plain text, of which the result is the string.",
+)  # fmt: skip
+@click.option("--runtime-client", is_flag=True, help="AWS's client runs it even where a native worker of Python could.")
+@click.option(
+    "--concurrency", type=int, default=1, metavar="N",
+    help="Invocations that one environment of a runtime client runs at once.",
+)  # fmt: skip
 @click.option("--description", default="", help="For people.")
 @grid_options
 def deploy(
@@ -82,7 +98,7 @@ def deploy(
 
     The latest version is kept if it has the same files and options. Prints NAME:VERSION.
     """
-    with connected(url) as grid:
+    with connected(url, create=True) as grid:
         version = grid.deploy(name, path, environment={**env_file, **environment}, **options)
     if as_json:
         print_json(_view(version))
@@ -106,26 +122,27 @@ def list_(url: str, as_json: bool, name: str | None) -> None:
         return
     rows = table(
         "function", "handler", "runtime", "timeout", "memory", "files", "size", "deployed", "by", "description",
-        numbers=("timeout", "memory", "files", "size"),
+        numbers=("timeout", "memory", "files", "size"), cuts=("by", "description"),
+        spares=("description", "by", "files", "timeout", "memory", "size", "deployed"),
     )  # fmt: skip
     for version in found:
         add_row(
             rows, version.name, version.handler, version.runtime, _or_none(version.timeout_seconds, " s"),
             _or_none(version.memory_mb, " MB"), version.files, f"{version.package_bytes / 1024:,.1f} KiB",
-            moment(version.deployed_at), version.deployed_by, version.description,
+            short_moment(version.deployed_at), version.deployed_by, version.description,
         )  # fmt: skip
-    console().print(rows)
+    show(rows)
 
 
 @functions.command(short_help="Show all that is known of one version.")
 @click.argument("function")
 @grid_options
 def describe(url: str, as_json: bool, function: str) -> None:
-    """Show all that is known of NAME, or of NAME:VERSION."""
-    from htcgrid_core.client.function_names import name_and_version
+    """Show all that is known of NAME, NAME:VERSION, or what NAME:ALIAS means."""
+    from htcgrid_core.client.function_names import name_and_qualifier
 
     with connected(url) as grid:
-        view = _view(grid.gateway.function(*name_and_version(function)))
+        view = _view(grid.gateway.function(*name_and_qualifier(function)))
     if as_json:
         print_json(view)
         return
@@ -151,6 +168,11 @@ def remove(url: str, as_json: bool, function: str) -> None:
         print_json({"function": name, "removed": numbers})
     else:
         say(f"removed {', '.join(f'{name}:{number}' for number in numbers)}")
+
+
+functions.add_command(invoke)
+functions.add_command(recommend)
+functions.add_command(test)
 
 
 def _view(version: FunctionVersion) -> dict[str, Any]:

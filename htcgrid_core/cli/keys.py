@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from htcgrid_core.cli.options import grid_options, is_aws
-from htcgrid_core.cli.output import add_row, console, moment, print_json, table
+from htcgrid_core.cli.options import grid_options
+from htcgrid_core.cli.output import add_row, moment, print_json, show, table
+from htcgrid_core.cli.planes import opened
 
 if TYPE_CHECKING:
     from htcgrid_core.local.keys import KeyUse
     from htcgrid_core.ports.keyring import StoredKey
-    from htcgrid_core.ports.plane import Plane
 
 
 @click.group(short_help="List, rotate and drop the keys that sign pickles.")
@@ -33,8 +31,8 @@ def list_(url: str, as_json: bool) -> None:
     """
     from htcgrid_core.local.keys import uses
 
-    with _opened(url) as plane:
-        views = [_use_view(use) for use in uses(plane)]
+    with opened(url) as grid:
+        views = [_use_view(use) for use in uses(grid.plane)]
     if as_json:
         for view in views:
             print_json(view)
@@ -45,7 +43,7 @@ def list_(url: str, as_json: bool) -> None:
         use = "signs" if view["signs"] else "verifies"
         columns = view["live"], view["ended"], len(view["deployed"]), view["blobs"]
         add_row(made, view["key"], moment(view["made_at"]), use, *columns)
-    console().print(made)
+    show(made)
 
 
 @keys.command(short_help="Make a new key, which signs from now on.")
@@ -58,8 +56,8 @@ def rotate(url: str, as_json: bool) -> None:
     """
     from htcgrid_core.local.keys import rotate as make
 
-    with _opened(url) as plane:
-        made = make(plane)
+    with opened(url) as grid:
+        made = make(grid.plane)
     if as_json:
         print_json(_view(made))
     else:
@@ -79,8 +77,8 @@ def prune(url: str, as_json: bool, force: bool) -> None:
     """
     from htcgrid_core.local.keys import prune as drop
 
-    with _opened(url) as plane:
-        dropped = drop(plane, whatever_needs_them=force)
+    with opened(url) as grid:
+        dropped = drop(grid.plane, whatever_needs_them=force)
     if as_json:
         for stored in dropped:
             print_json(_view(stored))
@@ -101,22 +99,3 @@ def _use_view(use: KeyUse) -> dict[str, Any]:
         "deployed": list(use.deployed),
         "blobs": use.blobs,
     }
-
-
-@contextlib.contextmanager
-def _opened(url: str) -> Iterator[Plane]:
-    if is_aws(url):
-        from htcgrid_core.cloud.address import parse_aws
-        from htcgrid_core.cloud.plane import open_cloud
-
-        cloud = open_cloud(parse_aws(url))
-        try:
-            yield cloud.plane
-        finally:
-            cloud.close()
-    else:
-        from htcgrid_core.local.address import parse_local
-        from htcgrid_core.local.directory import open_plane
-
-        directory, _ = parse_local(url)
-        yield open_plane(directory)

@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, console, duration, print_json, say, table
+from htcgrid_core.cli.output import add_row, counted, duration, print_json, say, show, table
 
 
 @click.command(short_help="Show the load, and how many slots are wanted.")
@@ -32,6 +32,5 @@ def load(url: str, as_json: bool) -> None:
                 rows, demand.pool, demand.priority, demand.sessions, f"{demand.tasks:,}",
                 duration(demand.work_seconds) if demand.work_seconds else "", f"{demand.slots_wanted:,}",
             )  # fmt: skip
-        console().print(rows)
-        agents = "1 agent" if now.agents == 1 else f"{now.agents:,} agents"
-        say(f"{agents}, {now.busy:,} of {now.slots:,} slots busy at the last heartbeat")
+        show(rows)
+        say(f"{counted(now.agents, 'agent')}, {now.busy:,} of {now.slots:,} slots busy at the last heartbeat")

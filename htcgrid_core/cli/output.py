@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from htcgrid_core.domain.printable import json_printable, printable, printable_line
+from htcgrid_core.cli.rows import Rows
+from htcgrid_core.domain.printable import json_printable, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 PIPE_COLUMNS = 200  # width of a table where there is no terminal to fit
-STYLES = {"COMPLETED": "green", "FAILED": "red", "CANCELLED": "yellow", "CANCELLING": "yellow", "RUNNING": "cyan"}
 
 
 def json_bytes(value: Any) -> bytes:
@@ -49,35 +49,57 @@ def echo(text: str, *, nl: bool = True, err: bool = False) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout that does not squeeze tables into 80 columns of a pipe."""
+    """A console as wide as its terminal, or as COLUMNS says; a pipe has no width, and does not squeeze tables."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PIPE_COLUMNS)
+    has_width = stream.isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, width=None if has_width else PIPE_COLUMNS)
 
 
-def table(*headings: str, numbers: Sequence[str] = ()) -> Table:
-    """An empty table; the columns named in ``numbers`` are right-aligned."""
-    from rich import box
-    from rich.table import Table
+def table(
+    *headings: str,
+    numbers: Sequence[str] = (),
+    folds: Sequence[str] = (),
+    cuts: Sequence[str] = (),
+    spares: Sequence[str] = (),
+) -> Rows:
+    """An empty table; see Rows."""
+    return Rows(*headings, numbers=numbers, folds=folds, cuts=cuts, spares=spares)
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        made.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
-    return made
+
+def add_row(made: Rows, *cells: object) -> None:
+    """Add a row of plain text."""
+    made.add(*cells)
 
 
-def add_row(made: Table, *cells: object) -> None:
-    """Add a row of plain text; a state is coloured, and nothing is taken for markup."""
-    from rich.text import Text
+def show(rows: Rows) -> None:
+    """Print a table on stdout; one that is too wide for any terminal is cut nowhere."""
+    console().print(rows, crop=False)
 
-    texts = [printable_line(str(cell)) for cell in cells]
-    made.add_row(*(Text(text, style=STYLES.get(text, "")) for text in texts))
+
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts: 1 agent, 2,000 tasks."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def number(count: int) -> str:
+    """A number; nothing for none, so that what there is stands out."""
+    return f"{count:,}" if count else ""
 
 
 def moment(seconds: float | None) -> str:
     """A wall-clock time in local time, to the second."""
     return "" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def short_moment(seconds: float | None) -> str:
+    """A wall-clock time in local time, for tables: of today only the time."""
+    if not seconds:
+        return ""
+    at, today = time.localtime(seconds), time.localtime()
+    day = "" if (at.tm_year, at.tm_yday) == (today.tm_year, today.tm_yday) else "%Y-%m-%d "
+    return time.strftime(f"{day}%H:%M:%S", at)
 
 
 def duration(seconds: float) -> str:

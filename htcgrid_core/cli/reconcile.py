@@ -34,6 +34,7 @@ def reconcile(url: str, as_json: bool) -> None:
         from htcgrid_core.local.reconcile import tick
 
         directory, _ = parse_local(url)
+        directory.require()
         done, swept = tick(directory)
     if as_json:
         also = {} if letters is None else {"dead_letters": dataclasses.asdict(letters)}

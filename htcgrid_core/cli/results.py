@@ -18,6 +18,7 @@ from htcgrid_core.cli.exits import Exit, Failure
 from htcgrid_core.cli.importing import make_importable_for
 from htcgrid_core.cli.options import connected, grid_options
 from htcgrid_core.cli.output import json_bytes, print_json, say
+from htcgrid_core.cli.sources import sink_of, sink_options
 from htcgrid_core.cli.views import error_view, not_loadable, progress_view
 from htcgrid_core.domain.errors import GridError, NotTabular, TaskFailed
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     help='What to do without a result: end with exit code 1, or write {"error": {...}} in its place and end with 0.',
 )
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
+@sink_options
 @grid_options
 def results(
     url: str,
@@ -48,16 +50,25 @@ def results(
     output: Path | None,
     errors: Literal["raise", "return"],
     timeout: float | None,
+    to: str | None,
+    **place: Any,
 ) -> None:
     """Wait for a session, then write what its handler returned: one JSON value a line, in index order.
 
     Results of pickled sessions that are not JSON are written as their repr. A file given with --output is complete or
     not there at all. Results that no table holds without changing a value are written to NAME.parquet.jsonl
     instead of NAME.parquet. --json makes a difference only with --output: a summary on stdout.
+
+    With --to they go to a table, a folder or a file, in the place of what an earlier try has written there, and a
+    manifest to stdout.
     """
+    _check(to, output, place)
     with connected(url) as grid:
         session = grid.session(session_id)
         make_importable_for(session)
+        if to is not None:
+            _write_to(session, to, timeout, **place)
+            return
         if not session.done():
             session.wait(timeout, progress=sys.stderr.isatty())
         if output is None:
@@ -71,6 +82,40 @@ def results(
             without = f", {failed:,} of them errors" if failed else ""
             unit = "rows" if output.suffix.lower() == ".parquet" else "lines"
             say(f"{count:,} {unit}{without} written to {output}")
+
+
+def _check(to: str | None, output: Path | None, place: dict[str, Any]) -> None:
+    """Options that have no meaning beside others."""
+    if to is None and (given := [name for name, value in place.items() if value]):
+        name = "as" if given[0] == "row_name" else given[0].replace("_", "-")
+        raise click.UsageError(f"--{name} belongs to --to.")
+    if to is not None and output is not None:
+        raise click.UsageError("--to and --output: one of them.")
+
+
+def _write_to(
+    session: Session,
+    to: str,
+    timeout: float | None,
+    *,
+    table: str | None,
+    partition_by: list[str],
+    key: list[str],
+    failures_to: str | None,
+    failures_table: str | None,
+    row_name: str | None,
+) -> None:
+    failures = None if failures_to is None else sink_of(failures_to, failures_table)
+    with _told(session):
+        manifest = session.write(
+            sink_of(to, table, partition_by),
+            key=key,
+            failures=failures,
+            name=row_name,
+            timeout=timeout,
+            progress=sys.stderr.isatty(),
+        )
+    print_json(manifest.as_dict())
 
 
 def _write_file(session: Session, errors: Literal["raise", "return"], output: Path) -> tuple[Path, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from htcgrid_core.cli.options import connected, grid_options, label_option
-from htcgrid_core.cli.output import add_row, console, moment, print_json, say, table
+from htcgrid_core.cli.output import add_row, number, print_json, say, short_moment, show, table
 from htcgrid_core.cli.status import took
 from htcgrid_core.cli.views import progress_view
 from htcgrid_core.domain.lifecycle import SessionState
@@ -34,14 +34,15 @@ def sessions(
             say("no such session" if state or labels or tenant else "no session yet")
             return
         rows = table(
-            "session", "name", "state", "tasks", "ended", "failed", "submitted", "took", "labels",
-            numbers=("tasks", "ended", "failed", "took"),
+            "session", "name", "state", "tasks", "left", "retrying", "failed", "took", "submitted", "labels",
+            numbers=("tasks", "left", "retrying", "failed", "took"), folds=("labels",), cuts=("name",),
+            spares=("labels", "submitted", "took", "left", "retrying", "failed", "name"),
         )  # fmt: skip
         for session in found:
             now = session.progress()
             labelled = ", ".join(f"{key}={value}" for key, value in session.labels.items())
             add_row(
-                rows, session.id, now.name, now.state, f"{now.total:,}", f"{now.total - now.pending:,}",
-                f"{now.failed:,}", moment(now.submitted_at), took(now), labelled,
+                rows, session.id, now.name, now.state, f"{now.total:,}", number(now.pending), number(now.retrying),
+                number(now.failed), took(now), short_moment(now.submitted_at), labelled,
             )  # fmt: skip
-        console().print(rows)
+        show(rows)

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from htcgrid_core.cli.costs import cost_text
 from htcgrid_core.cli.exits import failure_of
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, console, duration, moment, print_json, table
+from htcgrid_core.cli.output import add_row, duration, moment, print_json, short_moment, show, table
 from htcgrid_core.cli.views import progress_view, session_view
 from htcgrid_core.domain.errors import GridError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from rich.console import Console
 
     from htcgrid_core.client.grid import Grid
     from htcgrid_core.client.progress import Progress
@@ -58,7 +57,7 @@ def _show(grid: Grid, session: Session) -> None:
     from htcgrid_core.client.waiting import problems
 
     progress = session.progress()
-    facts = table("session", session.id)
+    facts = table("session", session.id, folds=(session.id,))
     counts = [f"{progress.completed:,} of {progress.total:,} tasks completed"]
     counts += [
         f"{count:,} {word}"
@@ -66,6 +65,7 @@ def _show(grid: Grid, session: Session) -> None:
             (progress.failed, "failed"),
             (progress.cancelled, "cancelled"),
             (progress.pending, "pending"),
+            (progress.retrying, "of these retrying"),
         )
         if count
     ]
@@ -75,32 +75,43 @@ def _show(grid: Grid, session: Session) -> None:
         ("progress", ", ".join(counts)),
         ("reason", progress.reason),
         ("problem", "" if progress.ended else "; ".join(problems(grid.gateway))),
-        ("function", session.spec.function.name),
+        ("function", session.spec.function.title),
         ("submitted", moment(progress.submitted_at)),
         ("ended" if progress.ended else "running for", _end(progress)),
         *_asked_for(session),
+        ("cost so far" if not progress.ended else "cost", _cost(session)),
     ]
     for name, value in rows:
         if value not in ("", None):
             add_row(facts, name, value)
-    history = table("when", "who", "what", "from", "to", "why")
+    history = table("when", "who", "what", "from", "to", "why", folds=("who", "why"), spares=("why",))
     for entry in session.history():
-        add_row(history, moment(entry.at), entry.actor, entry.event, entry.before, entry.after, entry.detail)
-    out = console()
-    out.print(facts)
-    _show_notifications(session, out)
-    out.print(history)
+        add_row(history, short_moment(entry.at), entry.actor, entry.event, entry.before, entry.after, entry.detail)
+    show(facts)
+    click.echo()
+    _show_notifications(session)
+    show(history)
 
 
-def _show_notifications(session: Session, out: Console) -> None:
+def _show_notifications(session: Session) -> None:
     """Whom its end is told."""
     found = session.notifications()
     if not found:
         return
-    rows = table("told", "how far", "tries", "last", "why")
+    rows = table("told", "how far", "tries", "last", "why", folds=("why",))
     for row in found:
-        add_row(rows, row.to, str(row.state).lower(), row.attempts, moment(row.updated_at), row.detail)
-    out.print(rows)
+        add_row(rows, row.to, str(row.state).lower(), row.attempts, short_moment(row.updated_at), row.detail)
+    show(rows)
+    click.echo()
+
+
+def _cost(session: Session) -> str:
+    """Dollars; of a grid that has no prices, and of a server of the release before, nothing."""
+    try:
+        found = session.cost()
+    except GridError:
+        return ""
+    return cost_text(found.cost) if found.cost.total else ""
 
 
 def _end(progress: Progress) -> str:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from htcgrid_core.cli.costs import show_estimate
 from htcgrid_core.cli.exits import Exit, Failure
 from htcgrid_core.cli.importing import make_cwd_importable
 from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option
 from htcgrid_core.cli.output import console, print_json, say
 from htcgrid_core.cli.reading import reading_of, reading_options
+from htcgrid_core.cli.sources import checked_by, source_of, source_options
 from htcgrid_core.cli.views import progress_view
 
 if TYPE_CHECKING:
     from htcgrid_core.client.event_files import EventFormat
     from htcgrid_core.client.files.options import ReadOptions
     from htcgrid_core.client.session import Session
+    from htcgrid_core.data.base import Source
     from htcgrid_core.domain.retry import RetryPolicy
 
 
 EXAMPLES = """\b
 Examples:
   htcgrid submit pricing.handler --events book.jsonl --name book --wait
-  htcgrid submit pricing.handler --range 1000 --task-timeout 30 --max-failures 1%
+  htcgrid submit pricing.handler --from trades/ --where day=2026-01-02 --once
+  htcgrid submit pricing.handler --range 1000 \\
+    --task-timeout 30 --max-failures 1%
+  htcgrid submit pricing.handler --events book.jsonl --estimate
 """
 
 
@@ -42,6 +48,7 @@ Examples:
     "--format", "kind", type=click.Choice(["jsonl", "json", "csv", "parquet"]), help="If not as FILE's name says."
 )
 @reading_options
+@source_options
 @click.option("--range", "count", type=click.IntRange(min=0), metavar="N", help="The events 0, 1, ... N-1 instead.")
 @click.option("--name", default="", help="For people.")
 @click.option("--token", help="Idempotency key: the same submission again gives the same session.")
@@ -51,6 +58,11 @@ Examples:
 @click.option("--backoff-base", type=float, metavar="SECONDS", help="Longest delay before the second attempt.")
 @click.option("--backoff-cap", type=float, metavar="SECONDS", help="Longest delay before any attempt.")
 @click.option("--never-retry", multiple=True, metavar="TYPE", help="Error type that fails at once. May be repeated.")
+@click.option(
+    "--on-out-of-memory",
+    metavar="POOL",
+    help="Pool of larger slots, where tasks that run out of memory go on, once.",
+)
 @click.option(
     "--max-failures",
     metavar="COUNT|SHARE",
@@ -67,6 +79,7 @@ Examples:
 @click.option("--notify", multiple=True, metavar="NAME", help="Destination that is told of its end. May be repeated.")
 @label_option("For finding the session again.")
 @click.option("--bundle-size", type=int, hidden=True, help="For benchmarks; the grid chooses well.")
+@click.option("--estimate", is_flag=True, help="Submit nothing: say what it would cost, by earlier sessions.")
 @click.option("--wait", is_flag=True, help="Wait for the session's end.")
 @click.option("--progress/--no-progress", default=None, help="Show progress.  [default: on a terminal]")
 @grid_options
@@ -75,8 +88,11 @@ def submit(
     as_json: bool,
     function: str,
     events: str | None,
+    source_uri: str | None,
     kind: EventFormat | None,
     count: int | None,
+    once: bool,
+    estimate: bool,
     wait: bool,
     progress: bool | None,
     **options: Any,
@@ -84,15 +100,27 @@ def submit(
     """Submit a session: one task for each event.
 
     FUNCTION is module.handler, called as handler(event, context), with the current directory importable unless others
-    may write to it; or NAME or NAME:VERSION of a function that was deployed (`htcgrid functions`), whose time and
-    memory limits hold. Events are streamed, but for a .json array: a million of them are better a .jsonl file, with
-    one JSON value on each line. Each row of a .csv file becomes an object whose values are strings; each row of a
+    may write to it; or NAME, NAME:VERSION or NAME:ALIAS of a function that was deployed (`htcgrid functions`), whose
+    time and memory limits hold. Events are streamed, but for a .json array: a million of them are better a .jsonl file,
+    with one JSON value on each line. Each row of a .csv file becomes an object whose values are strings; each row of a
     .parquet file one with ISO 8601 texts for dates and times.
 
     Prints the session's id, which watch, status, results, tasks, logs, cancel and resubmit take.
     """
-    vector = _vector(events, kind, count, reading_of(options))
-    grid = connected(url)
+    reading = reading_of(options)
+    opened = source_of(source_uri, options, kind, cast("dict[str, Any]", reading))
+    if opened is not None and (events is not None or count is not None):
+        raise click.UsageError("--from says what the tasks are: leave --events and --range out.")
+    vector = checked_by(_vector(events, kind, count, reading) if opened is None else opened, options)
+    if once:
+        options["token"] = _token_of(None if opened is None else vector, function, options["token"])
+    if estimate:
+        with connected(url) as grid:
+            tasks = sum(1 for _ in vector)
+            found = grid.estimate(function, tasks, pool=options["pool"], tenant=options["tenant"])
+        show_estimate(found, as_json=as_json)
+        return
+    grid = connected(url, create=True)
     if "." in function:  # a module's, not a deployed one
         make_cwd_importable()
     labels = options.pop("labels")
@@ -101,6 +129,7 @@ def submit(
         backoff_base_seconds=options.pop("backoff_base"),
         backoff_cap_seconds=options.pop("backoff_cap"),
         never_retry=options.pop("never_retry") or None,
+        on_out_of_memory=options.pop("on_out_of_memory"),
     )
     with grid, _written(progress) as on_progress:
         session = grid.submit(function, vector, retry=retry, labels=labels, on_progress=on_progress, **options)
@@ -128,7 +157,7 @@ def _vector(events: str | None, kind: EventFormat | None, count: int | None, rea
     from htcgrid_core.client.event_files import events_from, events_in
 
     if (events is None) == (count is None):
-        raise click.UsageError("Say what the tasks are: either --events FILE (- for stdin) or --range N.")
+        raise click.UsageError("Say what the tasks are: --events FILE (- for stdin), --from URI or --range N.")
     if count is not None:
         if reading:
             raise click.UsageError(f"--range reads no file: --{', --'.join(reading)} has no meaning.")
@@ -136,6 +165,12 @@ def _vector(events: str | None, kind: EventFormat | None, count: int | None, rea
     if events == "-":
         return events_from(sys.stdin.buffer, "stdin", kind or "jsonl", **reading)
     return events_in(str(events), kind, **reading)
+
+
+def _token_of(opened: Source | None, function: str, token: str | None) -> str:
+    if opened is None or token is not None:
+        raise click.UsageError("--once makes the token of what --from reads: it needs --from, and no --token.")
+    return opened.token(function)
 
 
 def _retry(**given: Any) -> RetryPolicy:

@@ -1,20 +1,17 @@
-"""``htcgrid tasks`` and ``logs``: single tasks, their errors and what they printed."""
+"""``htcgrid tasks``: single tasks, their states and errors."""
 
 from __future__ import annotations
 
-import sys
-from functools import partial
 from itertools import islice
 from pickle import UnpicklingError
 
 import click
 
-from htcgrid_core.cli.exits import Exit, Failure
 from htcgrid_core.cli.importing import make_importable_for
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, console, duration, echo, print_json, say, table
+from htcgrid_core.cli.output import add_row, duration, print_json, say, show, table
 from htcgrid_core.cli.views import not_loadable, task_view
-from htcgrid_core.domain.lifecycle import TASK, TaskState
+from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 
 TABLE_ROWS = 100
@@ -55,50 +52,18 @@ def tasks(url: str, as_json: bool, session_id: str, state: str | None, limit: in
 
 
 def _print_table(shown: list[TaskOutcome]) -> None:
-    rows = table("index", "state", "attempts", "agent", "duration", "error", numbers=("index", "attempts", "duration"))
+    rows = table(
+        "index", "state", "attempts", "agent", "duration", "error",
+        numbers=("index", "attempts", "duration"), folds=("error",), spares=("agent", "error"),
+    )  # fmt: skip
     for task in sorted(shown, key=lambda one: one.index):
         took = duration(task.duration_seconds) if task.started_at else ""
         add_row(rows, task.index, task.state, task.attempts or "", task.agent, took, _short(task.error))
-    console().print(rows)
+    show(rows)
 
 
 def _short(error: TaskError | None) -> str:
     if error is None:
         return ""
-    text = " ".join(f"{error.type}: {error.message}".split())
+    text = " ".join(error.text.split())
     return text if len(text) <= ERROR_CHARACTERS else text[:ERROR_CHARACTERS] + "..."
-
-
-@click.command(short_help="Print what one task printed.")
-@click.argument("session_id", metavar="SESSION")
-@click.argument("index", type=click.IntRange(min=0))
-@click.option("--raw", is_flag=True, help="As it was printed, whatever a terminal or a CI system makes of it.")
-@grid_options
-def logs(url: str, as_json: bool, session_id: str, index: int, raw: bool) -> None:
-    """Print what the last attempt of task INDEX wrote to stdout and stderr, to the same streams, and its traceback.
-
-    Control characters are escaped. Of much output, the grid keeps the first and the last part.
-    """
-    with connected(url) as grid:
-        session = grid.session(session_id)
-        make_importable_for(session)
-        total = session.progress().total
-        if index >= total:
-            raise Failure(f"session {session.id} has {total:,} tasks, numbered from 0: no {index}", Exit.NOT_FOUND)
-        try:
-            task = session.task(index)
-        except (ImportError, AttributeError, UnpicklingError) as error:
-            raise not_loadable(session.id, error) from error
-    if as_json:
-        print_json(task_view(session.id, task))
-        return
-    write = partial(click.echo, color=True) if raw else echo
-    write(task.stdout, nl=False)
-    sys.stdout.flush()
-    write(task.stderr, nl=False, err=True)
-    if task.error is not None:
-        say(task.error.traceback.rstrip() or f"{task.error.type}: {task.error.message}")
-    elif not TASK.is_terminal(task.state):
-        say(f"task {index} is {task.state}: what it prints can be read once it has ended")
-    elif not (task.stdout or task.stderr):
-        say(f"task {index} is {task.state} and printed nothing")

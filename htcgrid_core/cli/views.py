@@ -23,6 +23,7 @@ def progress_view(progress: Progress) -> dict[str, Any]:
         "failed": progress.failed,
         "cancelled": progress.cancelled,
         "pending": progress.pending,
+        "retrying": progress.retrying,
         "submitted_at": progress.submitted_at,
         "ended_at": progress.ended_at,
         "reason": progress.reason,

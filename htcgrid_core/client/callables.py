@@ -31,17 +31,23 @@ def from_callable(
     Raises:
         InvalidInput: it cannot be pickled.
     """
-    from htcgrid_core.codecs.by_value import pickle_by_value  # 15 ms, and references do not need it
+    from htcgrid_core.codecs.by_value import pickle_function  # 15 ms, and references do not need it
 
     name = f"{getattr(function, '__module__', None) or type(function).__module__}:{_qualname(function)}"
     try:
-        pickled = pickle_by_value(function)
+        pickled, sources = pickle_function(function)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever pickling the function's closure raises
         raise InvalidInput(f"{name} cannot be sent to the grid: {type(error).__name__}: {error}") from error
     blob = gateway.put_callable(pickled)
-    return FunctionSpec(name=name[:512], blob=blob, call=call or _call_of(function), environment=environment)
+    return FunctionSpec(
+        name=name[:512],
+        blob=blob,
+        call=call or call_of(function),
+        environment=environment,
+        sources=gateway.put(sources, "bytes").digest if sources else None,
+    )
 
 
 def is_sent_by_name(function: Callable[..., Any]) -> bool:
@@ -62,7 +68,8 @@ def _qualname(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
-def _call_of(function: Callable[..., Any]) -> Call:
+def call_of(function: Callable[..., Any]) -> Call:
+    """How a callable is called with an event: with the context too, if its second parameter is named so."""
     try:
         names = _positional(function, 2)
     except (TypeError, ValueError):  # builtins may have no signature

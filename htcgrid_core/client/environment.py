@@ -10,6 +10,8 @@ import sysconfig
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import Environment
 
+_STDLIB_ARCHIVE = f"python{sys.version_info[0]}{sys.version_info[1]}.zip"  # which each interpreter looks for itself
+
 
 def this_environment() -> Environment:
     """The Python that runs now, for workers on the same machine.
@@ -25,8 +27,8 @@ def this_environment() -> Environment:
             f"the folder that this process works in is gone ({error}), and workers would work in it: os.chdir to one "
             "that is there"
         ) from error
-    entries = _entries(tuple(entry for entry in sys.path if isinstance(entry, str)), cwd)  # import knows no others
-    return _environment(tuple(filter(_is_there, entries)), cwd)
+    entries = _entries(tuple([entry for entry in sys.path if isinstance(entry, str)]), cwd)  # import knows no others
+    return _environment(tuple([entry for entry in entries if os.access(entry, os.F_OK) or _is_inside(entry)]), cwd)
 
 
 @functools.lru_cache(maxsize=8)
@@ -34,15 +36,14 @@ def _entries(search_path: tuple[str, ...], cwd: str) -> tuple[str, ...]:
     """Those that are not the interpreter's own, each once, whether or not they are there."""
     paths = sysconfig.get_paths()
     own = {os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    own.update(entry for entry in search_path if os.path.basename(entry) == _STDLIB_ARCHIVE)
     inside_own = tuple(folder + os.sep for folder in own)
     found = dict.fromkeys(os.path.realpath(os.path.join(cwd, entry)) for entry in search_path)
     return tuple(path for path in found if path not in own and not path.startswith(inside_own))
 
 
-def _is_there(entry: str) -> bool:
-    """Whether something could be imported from a folder, a zip archive, or a folder inside of one."""
-    if os.path.exists(entry):
-        return True
+def _is_inside(entry: str) -> bool:
+    """Whether an entry that is no file of its own may be a folder inside of a zip archive."""
     while not os.path.exists(entry):
         entry = os.path.dirname(entry)
     return os.path.isfile(entry)

@@ -15,8 +15,9 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar
 
+from htcgrid_core.client.call_grid import CallGrid
 from htcgrid_core.client.executor_maps import Maps, buffered
-from htcgrid_core.client.executor_threads import CallGrid, ExecutorThreads
+from htcgrid_core.client.executor_threads import ExecutorThreads
 from htcgrid_core.client.map import calls_of, map_results
 from htcgrid_core.codecs.events import EncodedEvent, encoded_by
 from htcgrid_core.codecs.values import encode_pickle

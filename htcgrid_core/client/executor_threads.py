@@ -6,10 +6,11 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any
 
+from htcgrid_core.client.call_grid import CallGrid
 from htcgrid_core.client.executor_calls import Batch, Call, Request, by_identity
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.task_errors import exception_of
@@ -20,33 +21,11 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridError
 from htcgrid_core.domain.lifecycle import TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
-from htcgrid_core.gateway.protocol import Gateway, Waiter
+from htcgrid_core.gateway.protocol import Waiter
 
 _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0  # after which threads with nothing to do end
-
-
-class CallGrid(Protocol):
-    """What an executor needs of a ``Grid``."""
-
-    gateway: Gateway
-
-    def check_calls(self, options: Mapping[str, Any]) -> None:
-        """Whether ``submit_encoded_calls`` would take these options."""
-
-    def submit_encoded_calls(
-        self,
-        function: Callable[..., Any],
-        events: Iterable[EncodedEvent],
-        options: Mapping[str, Any],
-        *,
-        total: int | None,
-    ) -> Session:
-        """A session of calls."""
-
-    def submit_calls(self, function: Callable[..., Any], calls: Iterable[Any], options: Mapping[str, Any]) -> Session:
-        """A session of ``function(*args, **kwargs)`` for each ``[args, kwargs]``."""
 
 
 class ExecutorThreads:

@@ -4,48 +4,42 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from htcgrid_core.client import listing, shared_inputs
+from htcgrid_core.client import listing, shared_inputs, tracing
+from htcgrid_core.client.call_grid import CallGrid
 from htcgrid_core.client.deploy import deploy
 from htcgrid_core.client.ended import EndedSessions
-from htcgrid_core.client.files.typed_events import events_as
+from htcgrid_core.client.finding import find
 from htcgrid_core.client.map import calls_of, map_results
 from htcgrid_core.client.progress import Progress, progress_of
 from htcgrid_core.client.session import Session
-from htcgrid_core.client.session_ids import session_id_of
-from htcgrid_core.client.specs import Specs
-from htcgrid_core.client.submit import resubmit, submit
-from htcgrid_core.codecs.events import EncodedEvent, encoded
+from htcgrid_core.client.submit import resubmit, submit_events
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.domain.function import FunctionVersion, Isolation
+from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.costs import CostReport, Estimate
+from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.function import FunctionVersion, Isolation, ResultFormat
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notify, recipients_of
 from htcgrid_core.domain.retry import RetryPolicy
-from htcgrid_core.domain.session import DEFAULT_TENANT, SESSION_ID
 from htcgrid_core.gateway.in_tasks import check_not_importing
-from htcgrid_core.gateway.protocol import Gateway
 
 if TYPE_CHECKING:
     from htcgrid_core.client.executor import GridExecutor
 
 Priority = Literal["high", "normal", "low"]
 
-
 DEFAULT_RETRY = RetryPolicy()
+AUDIT_AT_ONCE = 1000  # entries that are asked for in one call
 
 
-class Grid:
+class Grid(CallGrid):
     """A connection to a grid; a context manager. May be used from many threads."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self._specs = Specs(gateway)
 
     @property
     def url(self) -> str:
@@ -66,6 +60,7 @@ class Grid:
     def close(self) -> None:
         """Let go of the connection. Sessions go on without it; the grid connects again when it is used again."""
         self.gateway.close()
+        tracing.flush()
 
     # Submitting
 
@@ -78,13 +73,13 @@ class Grid:
         token: str | None = None,
         task_timeout: float | None = None,
         timeout: float | None = None,
-        retry: RetryPolicy | None = None,
+        retry: RetryPolicy | int | None = None,
         max_failures: float | None = None,
         memory_mb: int | None = None,
         isolation: Isolation | None = None,
         priority: Priority = "normal",
         pool: str = "default",
-        tenant: str = DEFAULT_TENANT,
+        tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         retention: float = limits.RETENTION_SECONDS,
         codec: Literal["json", "pickle"] | None = None,
@@ -96,15 +91,16 @@ class Grid:
 
         Args:
             function: ``"module.handler"``, called as ``handler(event, context)`` like an AWS Lambda handler; or
-                ``"NAME"`` or ``"NAME:VERSION"`` of a function that was deployed; or a Python callable, called as
-                ``function(event)``, or with the context too if its second parameter is named so.
+                ``"NAME"``, ``"NAME:VERSION"`` or ``"NAME:ALIAS"`` of a function that was deployed; or a Python
+                callable, called as ``function(event)``, or with the context too if its second parameter is named so.
             events: any iterable; streamed, never held whole. JSON for a named handler, any picklable object for
                 a callable.
             name: for people.
             token: idempotency key: submitting the same again returns the same session, also after a crash.
             task_timeout: seconds that one attempt of a task may take; None for what a deployed function says.
             timeout: seconds that the session may take from now.
-            retry: when a failed task runs again; three attempts unless told otherwise.
+            retry: when a failed task runs again, or how many attempts it has in all: 1 (or 0) for no retry; three
+                unless told otherwise.
             max_failures: failed tasks tolerated, as a count (int) or a share of the session (float below 1); one
                 more ends the session at once. None: run everything, then FAILED if any failed.
             memory_mb: memory that a worker may use; None for what a deployed function says.
@@ -112,8 +108,9 @@ class Grid:
                 has: for libraries with state of the process. None for what a deployed function says, or else workers
                 that sessions of the same function share.
             priority, pool: where it queues.
-            tenant: on whose behalf. All sessions of a tenant together get the share of one, share no worker with
-                others', and have ids that begin with its name.
+            tenant: on whose behalf; None for nobody's, or over HTTP for the one whose the API token is. All sessions of
+                a tenant together get the share of one, share no worker with others', and have ids that begin with its
+                name.
             labels: for finding it again.
             retention: seconds for which the session and its results can be read once it has ended; 60 days at most.
             codec: "json" or "pickle", if not as said under ``events``.
@@ -128,58 +125,56 @@ class Grid:
             SessionConflict: the token belongs to a session with another body.
             GridUnavailable: the grid cannot be written to; try again with the same token.
         """
-        if not isinstance(function, str) and not callable(function):
-            raise InvalidInput(f"a function is a name or a callable, not a {type(function).__name__}")
-        by_name = isinstance(function, str)
-        if codec == "pickle" and by_name:
-            raise InvalidInput("a named handler takes JSON; pass the callable itself to use pickle")
-        options = {
-            "codec": codec or ("json" if by_name else "pickle"),
-            "name": name,
-            "task_timeout_seconds": task_timeout,
-            "timeout_seconds": timeout,
-            "retry": retry or DEFAULT_RETRY,
-            "max_failures": max_failures,
-            "memory_mb": memory_mb,
-            "isolation": isolation,
-            "priority": priority,
-            "pool": pool,
-            "tenant": tenant,
-            "labels": dict(labels or {}),
-            "retention_seconds": retention,
-            "bundle_size": bundle_size,
-        }
-        recipients = recipients_of(notify)
-        session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
-        spec = self._specs.of(function, options, session_id if token is not None else None)
-        return submit(
+        return submit_events(
             self.gateway,
-            session_id,
-            spec,
-            encoded(spec.codec, events_as(spec.codec, events)),
-            total=len(events) if isinstance(events, Sized) else None,
-            idempotent=token is not None,
+            self._specs,
+            function,
+            events,
+            token=token,
+            tenant=tenant,
+            codec=codec,
             on_progress=on_progress,
-            notify=recipients,
+            notify=notify,
+            options={
+                "name": name,
+                "task_timeout_seconds": task_timeout,
+                "timeout_seconds": timeout,
+                "retry": RetryPolicy.of(retry, DEFAULT_RETRY),
+                "max_failures": max_failures,
+                "memory_mb": memory_mb,
+                "isolation": isolation,
+                "priority": priority,
+                "pool": pool,
+                "labels": dict(labels or {}),
+                "retention_seconds": retention,
+                "bundle_size": bundle_size,
+            },
         )
 
-    def resubmit(self, session: Session | str, *, token: str | None = None, notify: Notify = None) -> Session:
+    def resubmit(
+        self, session: Session | str, *, token: str | None = None, notify: Notify = None, region: str | None = None
+    ) -> Session:
         """Run again what failed or was cancelled in an ended session; ``results()`` merges with its own.
 
         Args:
             notify: who is told of the new session's end, as for ``submit``; not those who were told of the first.
+            region: where it runs, of a grid in several regions; None for where the first did.
 
         Raises:
             SessionNotFinished: it still runs.
+            InvalidInput: the grid has no such region.
+            GridUnavailable: the first one's region, where the events are, does not answer.
         """
-        parent = session.id if isinstance(session, Session) else _checked_id(session)
-        return resubmit(self.gateway, parent, token, recipients_of(notify))
+        parent = session if isinstance(session, Session) else self.session(session)
+        return resubmit(self.gateway, parent.id, token, recipients_of(notify), region)
 
     def put(self, value: Any, *, codec: Literal["json", "pickle"] | None = None) -> SharedInput:
         """Store an input once for many tasks; every event it is put into gets the value where the task runs.
 
         Args:
-            value: bytes, which are stored as they are; anything JSON; or with ``codec="pickle"`` any object.
+            value: bytes, which are stored as they are; what JSON gives back as it was: dicts with texts as keys, lists,
+                texts, numbers, true, false and None; or else any object, pickled.
+            codec: "json" or "pickle", if not as the value is.
 
         Raises:
             InvalidInput: it cannot be encoded.
@@ -197,8 +192,12 @@ class Grid:
         runtime: str | None = None,
         timeout: float | None = None,
         memory_mb: int | None = None,
+        cpus: float | None = None,
         isolation: Isolation | None = None,
         environment: Mapping[str, str] | None = None,
+        result_format: ResultFormat = "json",
+        runtime_client: bool = False,
+        concurrency: int = 1,
         description: str = "",
     ) -> FunctionVersion:
         """Package a folder or zip archive and register it as the next version of a function.
@@ -212,8 +211,14 @@ class Grid:
                 any language; None for this Python.
             timeout: seconds that one attempt of a task may take, unless ``submit`` says otherwise.
             memory_mb: memory that a worker may use, unless ``submit`` says otherwise.
+            cpus: cores that a task keeps busy. Its sessions go to pools whose slots have as many.
             isolation: whether each session, or task, has workers of its own, unless ``submit`` says otherwise.
             environment: environment variables of its workers. They are stored as they are: no place for secrets.
+            result_format: ``text`` for a ``provided`` runtime that posts plain text, of which the result is the string.
+            runtime_client: whether AWS's client for Python runs it even where a native worker could: for what needs
+                that client's own modules, or wraps its start.
+            concurrency: invocations that one environment of a runtime client runs at once, for slots that are to share
+                what it has in memory.
 
         Raises:
             InvalidInput: the name, an option or the package is no good (InvalidPackage), or the package does not hold
@@ -227,8 +232,12 @@ class Grid:
             runtime=runtime,
             timeout_seconds=timeout,
             memory_mb=memory_mb,
+            cpus=cpus,
             isolation=isolation,
             variables=dict(environment or {}),
+            result_format=result_format,
+            runtime_client=runtime_client,
+            concurrency=concurrency,
             description=description,
         )
 
@@ -237,12 +246,18 @@ class Grid:
         return self.gateway.functions(name)
 
     def map(
-        self, function: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, **options: Any
+        self,
+        function: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        progress: bool = False,
+        **options: Any,
     ) -> Iterator[Any]:
         """Like the built-in ``map``: results in order, yielded as soon as all before them are there.
 
         Args:
             timeout: seconds from this call until the last result.
+            progress: show a progress bar while results are taken, on a terminal or in a notebook.
             options: as for ``submit``, but ``timeout``.
 
         Raises:
@@ -250,7 +265,7 @@ class Grid:
         """
         began = time.monotonic()
         session = self.submit_calls(function, calls_of(iterables), options)
-        return map_results(session, None if timeout is None else began + timeout)
+        return map_results(session, None if timeout is None else began + timeout, progress=progress)
 
     def map_reduce(
         self,
@@ -294,39 +309,6 @@ class Grid:
             options=options,
         )
 
-    def submit_calls(self, function: Callable[..., Any], calls: Iterable[Any], options: Mapping[str, Any]) -> Session:
-        """A session of ``function(*args, **kwargs)`` for each ``[args, kwargs]``; options as for ``submit``.
-
-        What a call raises is final unless a retry policy is given.
-        """
-        total = len(calls) if isinstance(calls, Sized) else None
-        return self.submit_encoded_calls(function, encoded("pickle", calls), options, total=total)
-
-    def submit_encoded_calls(
-        self,
-        function: Callable[..., Any],
-        events: Iterable[EncodedEvent],
-        options: Mapping[str, Any],
-        *,
-        total: int | None,
-    ) -> Session:
-        """As ``submit_calls``, for those who have pickled each ``[args, kwargs]`` by itself."""
-        if not callable(function):
-            raise InvalidInput(f"a {type(function).__name__} is not callable")
-        token, recipients = options.get("token"), recipients_of(options.get("notify"))
-        spec = self._specs.of_calls(function, {name: value for name, value in options.items() if name != "notify"})
-        session_id, idempotent = session_id_of(token, spec.tenant), token is not None
-        return submit(
-            self.gateway,
-            session_id,
-            spec,
-            events,
-            total=total,
-            idempotent=idempotent,
-            durable=idempotent,  # whoever waits for a call is this process: what takes the machine takes them both
-            notify=recipients,
-        )
-
     def check_caller(self) -> None:
         """Whether whoever calls may submit: for those whose submissions other threads make.
 
@@ -334,14 +316,6 @@ class Grid:
             InvalidInput: this is a worker that is importing the module which calls.
         """
         check_not_importing()
-
-    def check_calls(self, options: Mapping[str, Any]) -> None:
-        """Whether ``submit_calls`` would take these options.
-
-        Raises:
-            InvalidInput: one of them is no good.
-        """
-        self._specs.of_any_call(options)
 
     def executor(self, **options: Any) -> GridExecutor:
         """A ``concurrent.futures.Executor`` over this grid; options as for ``submit``."""
@@ -352,12 +326,13 @@ class Grid:
     # Finding
 
     def session(self, session_id: str) -> Session:
-        """A session by its id.
+        """A session by its id, by the beginning of its id, or by its name, of the newest 10,000.
 
         Raises:
             SessionNotFound: there is none.
+            InvalidInput: there are several that begin, or are named, so.
         """
-        return Session(self.gateway, self.gateway.session(_checked_id(session_id)))
+        return Session(self.gateway, find(self.gateway, session_id))
 
     def sessions(
         self,
@@ -366,6 +341,7 @@ class Grid:
         labels: Mapping[str, str] | None = None,
         tenant: str | None = None,
         limit: int = 100,
+        every_region: bool = False,
     ) -> list[Session]:
         """Sessions, newest first.
 
@@ -373,9 +349,16 @@ class Grid:
             state: only those in this state.
             labels: only those that have all of these.
             tenant: only this one's.
+            every_region: whether those of a region that does not answer may not be missing, for programs that would
+                take them not to be there. Without it the log tells of the region.
+
+        Raises:
+            GridUnavailable: no region answers; or, with ``every_region``, one does not.
         """
-        states = [] if state is None else [_state(state)]
-        found = listing.records(self.gateway, states, labels or {}, tenant, limit)
+        states = [] if state is None else [listing.state_of(state)]
+        found = list(listing.records(self.gateway, states, labels or {}, tenant, limit))
+        if every_region and (silent := self.gateway.silent()):
+            raise GridUnavailable(f"the list of sessions is not whole: {'; '.join(silent)}")
         return [Session(self.gateway, record) for record in found]
 
     def ended(
@@ -395,7 +378,7 @@ class Grid:
             states: only those that ended so; empty for all.
             labels, tenant: as for ``sessions``.
         """
-        wanted = [_state(state) for state in states]
+        wanted = [listing.state_of(state) for state in states]
         return EndedSessions(self.gateway, states=wanted, labels=labels, tenant=tenant, since=since, position=position)
 
     def progress(self, session_ids: Sequence[str]) -> list[Progress]:
@@ -405,6 +388,48 @@ class Grid:
             batch = session_ids[at : at + limits.PROGRESS_BATCH]
             found += [progress_of(record) for record in self.gateway.progress(batch)]
         return found
+
+    def audit(self, session_id: str | None = None, *, since: float = 0.0, limit: int = 1000) -> list[AuditEntry]:
+        """Who did what, newest first, to sessions and to the grid; or to one session, oldest first.
+
+        Args:
+            session_id: whole; it may have been deleted.
+            since: seconds since the epoch.
+            limit: the latest so many.
+        """
+        if session_id is not None:
+            return self.gateway.audit(session_id)
+        found: list[AuditEntry] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            page = self.gateway.audit_page(since, float("inf"), min(limit - len(found), AUDIT_AT_ONCE), cursor)
+            found += page.entries
+            if (cursor := page.cursor) is None:
+                break
+        return found
+
+    def costs(self, *, since: str | None = None, until: str | None = None, by: str = "tenant") -> CostReport:
+        """Dollars of sessions by the days of their ends, newest day first.
+
+        Args:
+            since, until: days as YYYY-MM-DD, in UTC, both in it; None for 30 days, and until today.
+            by: "tenant", or "label:NAME" for the values of a label.
+
+        Raises:
+            InvalidInput: there is no such day, or costs are not summed up by this.
+        """
+        return self.gateway.costs(since, until, by)
+
+    def estimate(self, function: str, tasks: int, *, pool: str = "default", tenant: str | None = None) -> Estimate:
+        """What a session would cost, by earlier ones of its function: its ``cost`` is None if there are none.
+
+        Args:
+            function: ``module.handler``, or the name of a deployed function, of whatever version.
+
+        Raises:
+            InvalidInput: a session has no such number of tasks.
+        """
+        return self.gateway.estimate(function.partition(":")[0], tasks, pool=pool, tenant=tenant)
 
     def wake(self) -> None:
         """Make sure that agents run, as waiting does; for those who poll ``progress`` instead.
@@ -417,16 +442,3 @@ class Grid:
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return self.gateway.measure()
-
-
-def _state(name: str | SessionState) -> SessionState:
-    try:
-        return SessionState(name)
-    except ValueError:
-        raise InvalidInput(f"{name!r} is not a session's state: {', '.join(SessionState)}") from None
-
-
-def _checked_id(session_id: str) -> str:
-    if not SESSION_ID.fullmatch(session_id):
-        raise InvalidInput(f"{session_id!r} is not a session's id")
-    return session_id

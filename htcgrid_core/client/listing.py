@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
+from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord, tenant_of
 from htcgrid_core.gateway.protocol import Gateway
@@ -26,3 +27,15 @@ def _all(gateway: Gateway, states: Sequence[SessionState]) -> Iterator[SessionRe
     while page := gateway.sessions(states=states, limit=PAGE_SESSIONS, before=before):
         yield from page
         before = page[-1].submitted_at
+
+
+def state_of(name: str | SessionState) -> SessionState:
+    """A session's state as people write it.
+
+    Raises:
+        InvalidInput: there is no such state.
+    """
+    try:
+        return SessionState(name)
+    except ValueError:
+        raise InvalidInput(f"{name!r} is not a session's state: {', '.join(SessionState)}") from None

@@ -8,14 +8,19 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from htcgrid_core.client.static_analysis import top_level_names
+from htcgrid_core.client.static_analysis import Definitions, is_durable, is_durable_in_node
 from htcgrid_core.codecs.packages import READ_BYTES, Entry, Packed, pack, unpack
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import FunctionNotFound, InvalidPackage
+from htcgrid_core.domain.errors import FunctionNotFound, InvalidInput, InvalidPackage
 
 LEFT_OUT = ("__pycache__", ".git", ".hg", ".svn", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".DS_Store")
 BOOTSTRAP = "bootstrap"
-_PYTHON_HANDLER = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*")
+# Files of any name, which AWS's client imports too: lambda-function.handler, 01_ingest.handler, my-app/main.handler.
+_PYTHON_HANDLER = re.compile(r"[^\s./\\]+([./][^\s./\\]+)*\.[A-Za-z_]\w*")
+_DURABLE = (
+    "{handler} in {file} is a durable function: its steps are kept and replayed by AWS Lambda's own service, which no "
+    "grid has. Deploy what one step does as a function, and let the workflow engine go from step to step"
+)
 
 
 def package(path: str | os.PathLike[str], handler: str, runtime: str) -> Packed:
@@ -24,6 +29,7 @@ def package(path: str | os.PathLike[str], handler: str, runtime: str) -> Packed:
     Raises:
         InvalidPackage: it cannot be read, is too large, or leads out of itself.
         FunctionNotFound: it does not hold the handler.
+        InvalidInput: the handler is one of AWS's durable functions.
     """
     place = Path(path)
     try:
@@ -32,8 +38,10 @@ def package(path: str | os.PathLike[str], handler: str, runtime: str) -> Packed:
         raise InvalidPackage(f"{place} cannot be packaged: {error}") from error
     if runtime.startswith("python"):
         _check_python(place, packed, handler)
-    elif runtime.startswith("provided") and BOOTSTRAP not in packed.names:
-        raise FunctionNotFound(f"{place}: runtime {runtime} starts a file named {BOOTSTRAP}, which is not there")
+    elif runtime.startswith("provided"):
+        if BOOTSTRAP not in packed.names:
+            raise FunctionNotFound(f"{place}: runtime {runtime} starts a file named {BOOTSTRAP}, which is not there")
+        _check_node(packed, handler)
     return packed
 
 
@@ -91,7 +99,20 @@ def _check_python(place: Path, packed: Packed, handler: str) -> None:
         if not compiled:
             raise FunctionNotFound(f"{place} has no module {module!r} (neither {stem}.py nor {stem}/__init__.py)")
         return
-    source = next(b"".join(entry.chunks) for entry in unpack(packed.data) if entry.name == sources[0])
-    names = top_level_names(source, f"{sources[0]} in {place}")
-    if names is not None and name not in names:
-        raise FunctionNotFound(f"{sources[0]} in {place} has no function {name!r}")
+    source = _file(packed, sources[0])
+    Definitions(source, f"{sources[0]} in {place}").check_handler(name)
+    if is_durable(source, name):
+        raise InvalidInput(_DURABLE.format(handler=handler, file=sources[0]))
+
+
+def _check_node(packed: Packed, handler: str) -> None:
+    """Of programs of one's own only what Node's handlers are can be told."""
+    module, _, name = handler.rpartition(".")
+    for file in packed.names:
+        is_its = file in [f"{module}.{ending}" for ending in ("js", "mjs", "cjs")]
+        if is_its and is_durable_in_node(_file(packed, file), name):
+            raise InvalidInput(_DURABLE.format(handler=handler, file=file))
+
+
+def _file(packed: Packed, name: str) -> bytes:
+    return next(b"".join(entry.chunks) for entry in unpack(packed.data) if entry.name == name)

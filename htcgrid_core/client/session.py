@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from htcgrid_core.client.failed import session_failed
+from htcgrid_core.client.following import as_completed, pages_until_end
+from htcgrid_core.client.pinned import check_codec, with_spec_of
 from htcgrid_core.client.progress import Progress, progress_of
-from htcgrid_core.client.task_errors import failure_of
-from htcgrid_core.client.waiting import ended_within, new_patience, problems
-from htcgrid_core.codecs.outcomes import decode_error
-from htcgrid_core.codecs.tasks import TaskPage, decoded, task_of
+from htcgrid_core.client.task_errors import gap_of
+from htcgrid_core.client.waiting import ended_within, how_to_come_back, new_patience, timed_out
+from htcgrid_core.codecs.outcomes import Outcome
+from htcgrid_core.codecs.tasks import TaskPage, decoded
 from htcgrid_core.codecs.values import DECODERS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.costs import SessionCost
 from htcgrid_core.domain.errors import (
-    GridError,
     InvalidInput,
     SessionFailed,
     SessionNotFinished,
@@ -28,13 +30,16 @@ from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.session import Codec, SessionRecord, SessionSpec
 from htcgrid_core.gateway.protocol import Gateway, Waiter
 
+if TYPE_CHECKING:
+    from htcgrid_core.client.result_sink import Manifest, ResultSink
+
 
 class Session:
     """One session of a grid. Any process that knows its id can hold one."""
 
     def __init__(self, gateway: Gateway, record: SessionRecord, spec: SessionSpec | None = None) -> None:
         self._gateway = gateway
-        self._record = record
+        self._row = record
         self._spec = spec
         self._patience = new_patience()
 
@@ -42,6 +47,11 @@ class Session:
     def id(self) -> str:
         """The session's id; ``grid.session(id)`` comes back to it."""
         return self._record.session_id
+
+    @property
+    def record(self) -> SessionRecord:
+        """The session's row, as of the last look."""
+        return self._record
 
     @property
     def spec(self) -> SessionSpec:
@@ -53,8 +63,18 @@ class Session:
             CorruptPayload: it is damaged.
         """
         if self._spec is None:
-            self._spec = self._record.parsed_spec()
+            spec = self._record.parsed_spec()
+            check_codec(self._record, spec)
+            self._spec = spec
         return self._spec
+
+    @property
+    def _record(self) -> SessionRecord:
+        return self._row
+
+    @_record.setter
+    def _record(self, row: SessionRecord) -> None:
+        self._row = with_spec_of(self._row, row)
 
     @property
     def name(self) -> str:
@@ -73,6 +93,16 @@ class Session:
         """IPython: the id and how far it is."""
         now = self.progress()
         printer.text(f"<Session {self.id} {now.state}: {now.completed + now.failed:,} of {now.total:,} tasks>")
+
+    def _repr_html_(self) -> str:
+        """Notebooks that cannot update what they have shown: a bar, as of now."""
+        return self.progress()._repr_html_()
+
+    def _ipython_display_(self) -> None:
+        """Notebooks: a bar that goes on in its place until the session has ended."""
+        from htcgrid_core.client.notebook import show_live
+
+        show_live(self.progress)
 
     # Watching
 
@@ -111,9 +141,7 @@ class Session:
         """
         self._wait(timeout, progress=progress)
         if not self._record.ended:
-            raise WaitTimeout(
-                f"session {self.id} goes on after {timeout:g} s{self._problems()}. {self._how_to_come_back()}"
-            )
+            raise self._timed_out(f"goes on after {timeout:g} s")
         return progress_of(self._record)
 
     def _wait(self, timeout: float | None = None, *, progress: bool = False) -> None:
@@ -125,23 +153,11 @@ class Session:
                     self._record = shown(self._gateway, waiter, self._record, timeout, self._patience)
                 else:
                     self._record = ended_within(self._gateway, waiter, self._record, timeout, self._patience)
-        except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt(self._how_to_come_back()) from interrupt
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(how_to_come_back(self.id, self._gateway.url)) from None
 
-    def _problems(self) -> str:
-        """What agents say keeps them from working, for a message."""
-        try:
-            found = problems(self._gateway)
-        except GridError:
-            return ""
-        return f" ({'; '.join(found)})" if found else ""
-
-    def _how_to_come_back(self) -> str:
-        url = self._gateway.url
-        return (
-            f"Session {self.id} keeps running: `htcgrid watch {self.id} --url {url!r}` or grid.session({self.id!r}) "
-            f"come back to it, `htcgrid cancel {self.id} --url {url!r}` cancels it."
-        )
+    def _timed_out(self, what: str) -> WaitTimeout:
+        return timed_out(self.id, self._gateway, what)
 
     def notifications(self) -> list[Notification]:
         """Whom the session's end is told, and how far that is."""
@@ -150,6 +166,14 @@ class Session:
     def history(self) -> list[AuditEntry]:
         """Who did what to the session, oldest first."""
         return self._gateway.history(self.id)
+
+    def audit(self) -> list[AuditEntry]:
+        """The same, with the addresses of those who asked a server."""
+        return self._gateway.audit(self.id)
+
+    def cost(self) -> SessionCost:
+        """Dollars of the session, and of what; so far, if it goes on."""
+        return self._gateway.cost(self.id)
 
     # Collecting
 
@@ -178,16 +202,57 @@ class Session:
             if outcome is not None and not outcome.failed:
                 yield decode(outcome.payload)
                 continue
-            error = None if outcome is None else decode_error(outcome.payload, signed=codec == "pickle")
-            failure = failure_of(self.id, index, error)
+            failure = gap_of(self.id, codec, index, outcome)
             if errors == "raise":
                 raise failure
             yield failure
 
+    def encoded_outcomes(self) -> Iterator[tuple[int, Outcome | None]]:
+        """Every task's outcome in index order, a resubmitted session's merged with its parent's; for an ended one."""
+        return self._gateway.outcomes(self._record)
+
+    def write(
+        self,
+        to: ResultSink,
+        *,
+        key: str | Sequence[str] = (),
+        failures: ResultSink | None = None,
+        name: str | None = None,
+        timeout: float | None = None,
+        progress: bool = False,
+    ) -> Manifest:
+        """Put the results into a table, a folder or a file, in the place of what an earlier try has put there.
+
+        Results are taken, and their types looked at, while the session runs; what becomes of them is one commit at its
+        end. To call it again, also after a crash, writes the same rows once. Those of a session made by
+        ``grid.resubmit`` replace its parent's.
+
+        Args:
+            to: what ``sink(...)`` returns, or any ``ResultSink``.
+            key: names in the events, whose values stand beside the results.
+            failures: where tasks that failed or were cancelled go, a row for each, with error and attempts. Without it,
+                they are raised and nothing is written.
+            name: what stands in the column ``session``, and whose rows are replaced, in the place of the session's id:
+                such as a day, whose rows another session is to replace.
+            timeout: seconds to wait for the session's end.
+            progress: show a progress bar meanwhile.
+
+        Raises:
+            SessionFailed, TaskFailed: as ``results`` does, if ``failures`` is not given.
+            InvalidInput: the sink cannot be used, an event has no such key, or the results do not fit (NotTabular).
+            GridUnavailable: it could not be written now; call it again.
+            WaitTimeout: the session goes on.
+        """
+        from htcgrid_core.client.writing import write
+
+        first = self
+        while parent := first.spec.parent_id:
+            first = Session(self._gateway, self._gateway.session(parent))
+        return write(self, first, to, key=key, failures=failures, name=name, timeout=timeout, progress=progress)
+
     def _failure(self) -> SessionFailed:
-        found = self._patience.read(lambda: list(islice(self._tasks(TaskState.FAILED), limits.FIRST_ERRORS)))
-        failures = [failure_of(self.id, task.index, task.error) for task in found]
-        return SessionFailed(self.id, self._record.state, self._record.reason, failures)
+        failed = self._patience.read(lambda: list(islice(self._tasks(TaskState.FAILED), limits.FIRST_ERRORS)))
+        return self._patience.read(lambda: session_failed(self._gateway, self._record, self.spec.parent_id, failed))
 
     def raise_for_state(self) -> None:
         """Raise unless the session is COMPLETED.
@@ -208,46 +273,18 @@ class Session:
         Raises:
             WaitTimeout: the session has not ended within ``timeout`` seconds.
         """
-        seen = bytearray()
-        for page in self.pages_until_end(timeout):
-            for outcome in page.outcomes:
-                if outcome.index >= len(seen):
-                    seen.extend(bytes(outcome.index + 1 - len(seen)))
-                seen[outcome.index] = 1
-                yield task_of(self.spec, outcome, page.agent)  # and nothing here keeps its result
-        seen.extend(bytes(self._record.counters.total - len(seen)))
-        yield from (TaskOutcome(index, TaskState.CANCELLED) for index, known in enumerate(seen) if not known)
+        return as_completed(self, timeout)
 
-    def pages_until_end(self, timeout: float | None = None) -> Iterator[TaskPage]:
+    def pages_until_end(self, timeout: float | None = None, *, progress: bool = False) -> Iterator[TaskPage]:
         """Yield what is committed, as it is, until the session has ended; for those who decode each result by itself.
+
+        Args:
+            progress: show a progress bar meanwhile.
 
         Raises:
             WaitTimeout: the session has not ended within ``timeout`` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        cursor = 0
-        with self.waiter() as waiter:
-            while True:
-                is_read = False
-                try:
-                    ended = self.done()  # read before the pages: what is committed later is seen by the next round
-                    for page in self.encoded_pages(cursor):
-                        cursor = page.cursor
-                        yield page
-                    is_read = True
-                except GridError as error:
-                    self._patience.bear(error)
-                else:
-                    self._patience.rewarded()
-                    if ended:
-                        return
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"session {self.id} has not ended{self._problems()}. {self._how_to_come_back()}")
-                if is_read:
-                    waiter.wait(left, (self.id,))
-                else:
-                    self._patience.pause(left)
+        return pages_until_end(self, timeout, self._patience, self._timed_out, progress=progress)
 
     def pages(self, cursor: int = 0) -> Iterator[tuple[int, list[TaskOutcome]]]:
         """What was committed after ``cursor`` and until now, page by page, without waiting for more.
@@ -274,11 +311,13 @@ class Session:
         """
         return self._gateway.waiter()
 
-    def tasks(self, state: str | TaskState | None = None) -> Iterator[TaskOutcome]:
+    def tasks(self, state: str | TaskState | None = None, *, values: bool = True) -> Iterator[TaskOutcome]:
         """Tasks with their states, attempts, errors, times and output; streamed, in no particular order.
 
         Args:
             state: only tasks in this state, e.g. "FAILED".
+            values: with results and exceptions. Those of a session of callables are pickles, and loading one runs code
+                of whoever may submit to the grid: a server that shows others' tasks does without.
 
         Raises:
             InvalidInput: there is no such state.
@@ -287,11 +326,11 @@ class Session:
             wanted = None if state is None else TaskState(state)
         except ValueError:
             raise InvalidInput(f"{state!r} is not a task's state: {', '.join(TaskState)}") from None
-        return self._tasks(wanted)
+        return self._tasks(wanted, values=values)
 
-    def _tasks(self, wanted: TaskState | None) -> Iterator[TaskOutcome]:
+    def _tasks(self, wanted: TaskState | None, *, values: bool = True) -> Iterator[TaskOutcome]:
         for found in self._gateway.tasks(self._refresh(), wanted):
-            yield from decoded(self.spec, found)
+            yield from decoded(self.spec, found, values=values)
 
     def events(self) -> Iterator[Any]:
         """The events as they were submitted, in index order and in bounded memory.
@@ -300,13 +339,16 @@ class Session:
         """
         return map(DECODERS[self.spec.codec], self._gateway.events(self._refresh()))
 
-    def task(self, index: int) -> TaskOutcome:
+    def task(self, index: int, *, values: bool = True) -> TaskOutcome:
         """One task by its index, however large the session is.
+
+        Args:
+            values: as for ``tasks``.
 
         Raises:
             InvalidInput: the session has no such task.
         """
-        (task,) = decoded(self.spec, self._gateway.task(self._refresh(), index))
+        (task,) = decoded(self.spec, self._gateway.task(self._refresh(), index), values=values)
         return task
 
     # Ending

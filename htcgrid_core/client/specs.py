@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from htcgrid_core.client.callables import from_callable, is_sent_by_name
 from htcgrid_core.client.environment import this_environment
-from htcgrid_core.client.function_names import is_deployed_name, name_and_version
+from htcgrid_core.client.function_names import is_deployed_name, name_and_qualifier
 from htcgrid_core.client.handlers import check_importable, reference
 from htcgrid_core.client.spec_cache import SpecCache
 from htcgrid_core.domain.errors import InvalidInput
@@ -18,6 +18,8 @@ from htcgrid_core.domain.printable import CONTROL
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.gateway.protocol import Gateway
+
+ONCE = RetryPolicy(max_attempts=1)
 
 
 class Specs:
@@ -38,13 +40,14 @@ class Specs:
             InvalidInput: an option or the function is no good.
         """
         if is_deployed_name(function):
-            version = self._gateway.function(*name_and_version(str(function)), session_id=again)
+            version = self._gateway.function(*name_and_qualifier(str(function)), session_id=again)
             deployed = {
                 "task_timeout_seconds": version.timeout_seconds,
                 "memory_mb": version.memory_mb,
+                "cpus": version.cpus,
                 "isolation": version.isolation,
             }
-            unsaid = {field: value for field, value in deployed.items() if options[field] is None}
+            unsaid = {field: value for field, value in deployed.items() if options.get(field) is None}
             return self._checked({**options, **unsaid}).model_copy(update={"function": version.spec()})
         if isinstance(function, str):
             return self._of_named(function, options)
@@ -83,7 +86,10 @@ class Specs:
         Raises:
             InvalidInput: an option is no good.
         """
-        given = {"retry": RetryPolicy(max_attempts=1), **options, "codec": "pickle"}
+        grid = self._gateway.describe()
+        grid.check_pickle()
+        retry = RetryPolicy.of(options.get("retry"), ONCE)
+        given = {"tenant": grid.tenant, **options, "retry": retry, "codec": "pickle"}
         given.pop("token", None)
         for argument in ("task_timeout", "timeout"):
             given[f"{argument}_seconds"] = given.pop(argument, None)
@@ -106,7 +112,7 @@ class Specs:
         grid = self._gateway.describe()
         _check_texts(options)
         spec = _spec(FunctionSpec(name="unchecked.yet"), {**options, "agents": grid.agents})
-        grid.check_pool(spec.pool)
+        grid.check_pools(spec)
         return spec
 
 
@@ -114,8 +120,14 @@ def _spec(function: FunctionSpec, options: dict[str, Any]) -> SessionSpec:
     try:
         return SessionSpec(function=function, **options)
     except ValidationError as error:
-        wrong = "; ".join(f"{_argument(e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors())
-        raise InvalidInput(f"the session was not submitted: {wrong}") from error
+        wrong = dict.fromkeys(_wrong(_argument(e["loc"]), e["msg"], e["input"]) for e in error.errors())
+        raise InvalidInput(f"the session was not submitted: {'; '.join(wrong)}") from error
+
+
+def _wrong(argument: str, message: str, given: Any) -> str:
+    if argument == "max_failures":  # of two types, about each of which pydantic says something
+        return f"max_failures is a count of tasks, like 5, or a share of them, like 0.01, not {given!r}"
+    return f"{argument}: {message} (got {given!r})"
 
 
 def _check_texts(options: Mapping[str, Any]) -> None:

@@ -2,15 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from typing import Any
 
 from htcgrid_core.client import tracing
+from htcgrid_core.client.event_source import events_as
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.session_ids import session_id_of
-from htcgrid_core.codecs.events import EncodedEvent
-from htcgrid_core.domain.notification import Recipient
-from htcgrid_core.domain.session import SessionSpec, tenant_of
+from htcgrid_core.client.signatures import check_takes_event
+from htcgrid_core.client.specs import Specs
+from htcgrid_core.client.vectors import check_vector
+from htcgrid_core.codecs.events import EncodedEvent, encoded
+from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.notification import Notify, Recipient, recipients_of
+from htcgrid_core.domain.session import Codec, SessionSpec, tenant_of
 from htcgrid_core.gateway.protocol import Gateway
+
+
+def submit_events(
+    gateway: Gateway,
+    specs: Specs,
+    function: str | Callable[..., Any],
+    events: Iterable[Any],
+    *,
+    token: str | None,
+    tenant: str | None,
+    codec: Codec | None,
+    on_progress: Callable[[int], None] | None,
+    notify: Notify,
+    options: Mapping[str, Any],
+) -> Session:
+    """See ``Grid.submit``.
+
+    Args:
+        options: the other fields of the session's spec.
+    """
+    if not isinstance(function, str) and not callable(function):
+        raise InvalidInput(f"a function is a name or a callable, not a {type(function).__name__}")
+    by_name = isinstance(function, str)
+    check_vector(events)
+    if codec == "pickle" and by_name:
+        raise InvalidInput("a named handler takes JSON; pass the callable itself to use pickle")
+    if callable(function):
+        check_takes_event(function)
+    recipients = recipients_of(notify)
+    tenant = gateway.describe().tenant if tenant is None else tenant
+    session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
+    wanted = {**options, "codec": codec or ("json" if by_name else "pickle"), "tenant": tenant}
+    spec = specs.of(function, wanted, session_id if token is not None else None)
+    return submit(
+        gateway,
+        session_id,
+        spec,
+        encoded(spec.codec, events_as(spec.codec, events)),
+        total=len(events) if isinstance(events, Sized) else None,
+        idempotent=token is not None,
+        on_progress=on_progress,
+        notify=recipients,
+    )
 
 
 def submit(
@@ -26,32 +75,45 @@ def submit(
     notify: Sequence[Recipient] = (),
 ) -> Session:
     """See ``Gateway.submit``."""
-    trace = tracing.current()
-    if trace is not None or spec.traceparent:
-        traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
-        spec = spec.model_copy(update=traced)
-    record = gateway.submit(
-        session_id,
-        spec,
-        events,
-        total=total,
-        idempotent=idempotent,
-        durable=durable,
-        on_progress=on_progress,
-        notify=notify,
-    )
-    return Session(gateway, record, None if idempotent or notify else spec)
+    told = {"htcgrid.session.id": session_id, "htcgrid.session.name": spec.name, "htcgrid.pool": spec.pool}
+    count = {} if total is None else {"messaging.batch.message_count": total}
+    with tracing.sending(f"submit {spec.function.name}", {**told, **count}) as trace:
+        if trace is not None or spec.traceparent:
+            traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
+            spec = spec.model_copy(update=traced)
+        record = gateway.submit(
+            session_id,
+            spec,
+            events,
+            total=total,
+            idempotent=idempotent,
+            durable=durable,
+            on_progress=on_progress,
+            notify=notify,
+        )
+    # A session whose results are not loaded if they are pickled is what its grid says, and not what was asked for.
+    is_known = not (idempotent or notify) and gateway.describe().allows_pickle
+    return Session(gateway, record, spec if is_known else None)
 
 
-def resubmit(gateway: Gateway, parent_id: str, token: str | None, notify: Sequence[Recipient] = ()) -> Session:
+def resubmit(
+    gateway: Gateway,
+    parent_id: str,
+    token: str | None,
+    notify: Sequence[Recipient] = (),
+    region: str | None = None,
+) -> Session:
     """See ``Grid.resubmit``."""
-    trace = tracing.current()
-    record = gateway.resubmit(
-        session_id_of(token, tenant_of(parent_id)),
-        parent_id,
-        idempotent=token is not None,
-        traceparent=trace.parent if trace else "",
-        tracestate=trace.state if trace else "",
-        notify=notify,
-    )
+    session_id = session_id_of(token, tenant_of(parent_id))
+    told = {"htcgrid.session.id": session_id, "htcgrid.session.parent.id": parent_id}
+    with tracing.sending("resubmit", told) as trace:
+        record = gateway.resubmit(
+            session_id,
+            parent_id,
+            idempotent=token is not None,
+            traceparent=trace.parent if trace else "",
+            tracestate=trace.state if trace else "",
+            notify=notify,
+            region=region,
+        )
     return Session(gateway, record)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from concurrent.futures import BrokenExecutor
 from pickle import PicklingError
 
+from htcgrid_core.codecs.outcomes import Outcome, decode_error
 from htcgrid_core.domain.errors import TaskFailed
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
+from htcgrid_core.domain.session import Codec
 
 # As Python does itself: the exception's own class may forbid it, or raise anything.
 _set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a descriptor, of the class
@@ -21,6 +23,10 @@ class InvalidResult(TaskFailed, PicklingError):
     """A task whose result cannot be encoded, or is too large."""
 
 
+class OutOfMemory(TaskFailed, MemoryError):
+    """A task that ran out of memory: its message says how much it had, and had used, as far as that is known."""
+
+
 _KINDS: dict[str, type[TaskFailed]] = {
     "WorkerCrashed": WorkerCrashed,
     "AgentLost": WorkerCrashed,
@@ -31,7 +37,14 @@ _KINDS: dict[str, type[TaskFailed]] = {
 def failure_of(session_id: str, index: int, error: TaskError | None) -> TaskFailed:
     """A task that failed or was cancelled (None), as an error that users of ``concurrent.futures`` know, too."""
     error = error or CANCELLED_ERROR
-    return _KINDS.get(error.type, TaskFailed)(session_id, index, error)
+    kind = OutOfMemory if error.is_out_of_memory else _KINDS.get(error.type, TaskFailed)
+    return kind(session_id, index, error)
+
+
+def gap_of(session_id: str, codec: Codec, index: int, outcome: Outcome | None) -> TaskFailed:
+    """What stands among results in the place of a task that has none."""
+    error = None if outcome is None else decode_error(outcome.payload, signed=codec == "pickle")
+    return failure_of(session_id, index, error)
 
 
 def exception_of(session_id: str, task: TaskOutcome) -> BaseException:

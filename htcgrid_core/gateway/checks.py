@@ -14,3 +14,13 @@ def check_session_id(session_id: str, tenant: str) -> None:
     """
     if not SESSION_ID.fullmatch(session_id) or tenant_of(session_id) != tenant:
         raise InvalidInput(f"{session_id!r} is not an id for a session of tenant {tenant!r}")
+
+
+def check_no_region(region: str | None, url: str) -> None:
+    """Whether a grid that has one place alone is asked for no other.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    if region is not None:
+        raise InvalidInput(f"{url} does not have several regions, and so not {region!r}: aws://NAME?regions=... has")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from htcgrid_core.domain.destination import Destination
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.ports.doorbell import Bell
 from htcgrid_core.ports.plane import Plane
 
@@ -16,18 +18,27 @@ class Deployment(Protocol):
         plane: its data and control planes.
         same_machine: whether workers run where the client does, with its Python and files.
         pools: the pools that agents serve.
+        sizes: of those whose slots' size is known without asking.
     """
 
     url: str
     plane: Plane
     same_machine: bool
     pools: tuple[str, ...]
+    sizes: tuple[PoolSize, ...]
 
     def wake(self) -> None:
         """Make sure that agents run."""
 
     def reachable_agents(self) -> int:
         """Agents among which a session submitted now would be shared."""
+
+    def check_destination(self, destination: Destination) -> None:
+        """Whether it may be registered.
+
+        Raises:
+            InvalidInput: what it is told would start sessions that tell it.
+        """
 
     def borrow_bell(self) -> Bell:
         """A bell for COMMITS that nobody else waits on."""

@@ -16,13 +16,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from htcgrid_core.codecs.buffers import Data
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.codecs.packages import Packed
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain.agent import AgentRecord
-from htcgrid_core.domain.audit import AuditEntry
+from htcgrid_core.domain.audit import AuditEntry, AuditPage
+from htcgrid_core.domain.costs import CostReport, Estimate, SessionCost
 from htcgrid_core.domain.destination import Destination
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.function import FunctionVersion
@@ -35,7 +37,14 @@ from htcgrid_core.gateway.description import GridDescription
 
 
 class Waiter(Protocol):
-    """Waits for news of sessions, as many as there are; a context manager. For one thread at a time."""
+    """Waits for news of sessions, as many as there are; a context manager. For one thread at a time.
+
+    Attributes:
+        knows_the_end: whether ``wait_for_end`` returns soon if the session has ended already; else whoever waits has
+            to look first.
+    """
+
+    knows_the_end: bool
 
     def __enter__(self) -> Self: ...
 
@@ -55,6 +64,9 @@ class Waiter(Protocol):
             GridUnavailable: agents cannot be started any more.
             WouldDeadlock: this is a task's wait for its own grid, whose agent has no worker left to lend for it.
         """
+
+    def wait_for_end(self, timeout_seconds: float | None, session_id: str) -> None:
+        """As ``wait``, of one who wants to know of this session's end alone."""
 
     def interrupt(self) -> None:
         """Let ``wait`` return: for other threads. Like news, this may be lost."""
@@ -87,6 +99,9 @@ class Gateway(Protocol):
     def measure(self) -> Measurement:
         """The grid's load."""
 
+    def silent(self) -> list[str]:
+        """What this thread's last list of sessions lacks: regions that did not answer, and why. Of one, nothing."""
+
     def close(self) -> None:
         """Let go of the connection, which comes back when it is used again."""
 
@@ -109,7 +124,8 @@ class Gateway(Protocol):
         What is wrong with the events that are few megabytes together is told before anything is written.
 
         Args:
-            session_id: a fresh id, or one made from a token (``session_id_of``), of the spec's tenant.
+            session_id: a fresh id, or one made from a token (``session_id_of``), of the spec's tenant. That of the row
+                names the region, too, where there are several.
             events: encoded with ``spec.codec``; streamed. What iterating raises aborts the submission.
             total: how many events there are, if that is known.
             idempotent: the id is a token's: the session that it has, if the body is the same, is returned.
@@ -136,16 +152,19 @@ class Gateway(Protocol):
         traceparent: str = "",
         tracestate: str = "",
         notify: Sequence[Recipient] = (),
+        region: str | None = None,
     ) -> SessionRecord:
         """Submit, as a session with this id, the tasks of an ended one that are not COMPLETED.
 
         Args:
+            region: where it is to run, of a grid that has several; None for its parent's.
             notify: who is told of its end, as for ``submit``; those whom its parent named are not.
 
         Raises:
             SessionNotFound: there is no such parent.
             SessionNotFinished: the parent still runs.
-            InvalidInput, SessionConflict: as for ``submit``.
+            InvalidInput: as for ``submit``; or there is no such region.
+            SessionConflict: as for ``submit``.
         """
 
     def session(self, session_id: str) -> SessionRecord:
@@ -183,6 +202,56 @@ class Gateway(Protocol):
 
     def history(self, session_id: str) -> list[AuditEntry]:
         """Who did what to a session, oldest first; empty if there is none."""
+
+    def audit(self, session_id: str) -> list[AuditEntry]:
+        """As ``history``, with addresses, and also of a session that has been deleted, for as long as it is kept."""
+
+    def audit_page(self, since: float, until: float, limit: int = 100, cursor: str | None = None) -> AuditPage:
+        """Who did what to the grid and its sessions, newest first.
+
+        Args:
+            since, until: seconds since the epoch; the first is in it, the second not.
+            limit: of one page, which may have fewer and yet not be the last.
+            cursor: of the page before.
+        """
+
+    def audit_export(self, since: float, until: float) -> Iterator[bytes]:
+        """The same as JSON Lines, the last of which has an HMAC by the grid's key over the others (services.audit)."""
+
+    def is_genuine_audit(self, key_id: str, digest: str, mac: str) -> bool:
+        """Whether this grid has exported lines with this SHA-256.
+
+        Raises:
+            InvalidInput: it does not have this key (any more).
+        """
+
+    def cost(self, session_id: str) -> SessionCost:
+        """What a session cost, or has cost so far.
+
+        Raises:
+            SessionNotFound: there is none, or its retention time has passed.
+        """
+
+    def costs(self, first_day: str | None = None, last_day: str | None = None, by: str = "tenant") -> CostReport:
+        """Daily totals of sessions by the days of their ends, by ``tenant`` or ``label:NAME``.
+
+        Args:
+            first_day, last_day: as YYYY-MM-DD, in UTC, both in it; None for 30 days, and until today.
+
+        Raises:
+            InvalidInput: they cannot be summed up by this, or there is no such day.
+        """
+
+    def estimate(self, function: str, tasks: int, *, pool: str = "default", tenant: str | None = None) -> Estimate:
+        """What a session would cost, by earlier ones of the function; without any, nothing is known.
+
+        Args:
+            function: as it would be submitted, without its version.
+            tenant: None for whoever asks.
+
+        Raises:
+            InvalidInput: a session has no such number of tasks.
+        """
 
     def notifications(self, session_id: str) -> list[Notification]:
         """Whom a session's end is told, and how far that is; without task tokens."""
@@ -233,10 +302,13 @@ class Gateway(Protocol):
             CorruptPayload: a page was damaged, or not written by this grid.
         """
 
-    def outcomes(self, record: SessionRecord) -> Iterator[tuple[int, Outcome | None]]:
+    def outcomes(self, record: SessionRecord, start: int = 0) -> Iterator[tuple[int, Outcome | None]]:
         """Every task's outcome in index order, None if it has none.
 
         Those of a resubmitted session fill the gaps of its parent's.
+
+        Args:
+            start: the first task that is wanted.
 
         Raises:
             SessionNotFound: the parent's retention time has passed.
@@ -258,8 +330,11 @@ class Gateway(Protocol):
             CorruptPayload: as for ``pages``.
         """
 
-    def events(self, record: SessionRecord) -> Iterator[bytes]:
+    def events(self, record: SessionRecord, start: int = 0) -> Iterator[bytes]:
         """The events in index order, as they were encoded.
+
+        Args:
+            start: the first that is wanted.
 
         Raises:
             CorruptPayload: as for ``pages``.
@@ -267,7 +342,7 @@ class Gateway(Protocol):
 
     # What sessions refer to
 
-    def put(self, data: bytes, codec: str) -> SharedInput:
+    def put(self, data: Data, codec: str) -> SharedInput:
         """Store an encoded value for many tasks.
 
         Args:
@@ -290,10 +365,14 @@ class Gateway(Protocol):
             InvalidInput: it sets a variable that the runtime sets.
         """
 
-    def function(self, name: str, version: int | None = None, *, session_id: str | None = None) -> FunctionVersion:
+    def function(
+        self, name: str, version: int | str | None = None, *, session_id: str | None = None
+    ) -> FunctionVersion:
         """A version of a function that is deployed, or the latest.
 
         Args:
+            version: its number; an alias, which may mean one version for some sessions and another for the rest; None
+                for the latest.
             session_id: of a token. If there is this session and it runs the function, the version that it runs: to
                 submit again after a deployment is no other submission.
 

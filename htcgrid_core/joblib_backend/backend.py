@@ -32,6 +32,7 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
 
     Args:
         url: the grid's URL; None for ``HTCGRID_URL``.
+        api_token, allow_pickle: as for ``connect``; calls over HTTP need the latter.
         inner_max_num_threads: that libraries begin in each call; None for the cores of a slot.
         options: as for ``grid.submit``: pool, priority, retry, task_timeout, labels and so on; and joblib's
             ``initializer``, called with ``initargs`` once in each worker process.
@@ -46,10 +47,12 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
         url: str | None = None,
         nesting_level: int | None = None,
         inner_max_num_threads: int | None = None,
+        api_token: str | None = None,
+        allow_pickle: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
-        self._url = url
+        self._reached: dict[str, Any] = {"url": url, "api_token": api_token, "allow_pickle": allow_pickle}
         self._options = options
         self._grid: Grid | None = None
         self._executor: GridExecutor | None = None
@@ -57,6 +60,10 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
         self._max_nbytes: int | None = None
         self._arrays: SharedArrays | None = None
         self._setup: SharedInput | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the API token, which is sent and stored nowhere: another process finds its own."""
+        return {**self.__dict__, "_reached": {**self._reached, "api_token": None}}
 
     # Before a call
 
@@ -85,9 +92,10 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
         initializer, initargs = own.pop("initializer", None), tuple(own.pop("initargs", ()))
         setup = Setup(initializer, initargs, self.inner_max_num_threads)
         setup.check()
-        url = own.pop("url", self._url)
-        if self._grid is None or url != self._url:
-            self._url, self._grid = url, connect(url)
+        reached = {"url": own.pop("url", self._reached["url"])}
+        reached |= {name: own.pop(name, self._reached[name]) for name in ("api_token", "allow_pickle")}
+        if self._grid is None or reached != self._reached:
+            self._reached, self._grid = reached, connect(**reached)
         self.parallel = parallel
         self._max_nbytes = max_nbytes
         self._call_options = {"name": "joblib", **own}
@@ -145,7 +153,7 @@ class GridBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib ships no
 
     def _slots(self) -> int:
         """Tasks that the grid can run at once; agents that were idle and left are started first."""
-        grid = self._grid = self._grid or connect(self._url)
+        grid = self._grid = self._grid or connect(**self._reached)
         deadline = time.monotonic() + AGENT_START_SECONDS
         while not (slots := grid.measure().slots):
             if time.monotonic() > deadline:

@@ -18,7 +18,7 @@ from htcgrid_core.agent.loop.claims import Claims
 from htcgrid_core.agent.loop.commits import Commits
 from htcgrid_core.agent.loop.heartbeats import Heartbeats
 from htcgrid_core.agent.loop.readiness import Readiness
-from htcgrid_core.agent.loop.slots import STOPPED, TIMEOUT, Slots
+from htcgrid_core.agent.loop.slots import TIMEOUT, Slots
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits, metrics
@@ -26,10 +26,13 @@ from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.worker import (
+    STOPPED,
     Flushed,
     LoadFailed,
+    Refused,
     Rung,
     StartFailed,
+    Used,
     Waits,
     WorkerEvent,
     WorkerLost,
@@ -103,6 +106,7 @@ class Agent:
             self.step()
         self._workers.close()
         self._calls.close()
+        self._state.tolerating(self._heartbeats.tell_rest)
         self._state.tolerating(lambda: self._plane.store.forget_agent(self.identity.agent_id))
 
     def drain(self) -> None:
@@ -197,6 +201,11 @@ class Agent:
             case Flushed():
                 self.readiness.worker_answered()
                 self._slots.on_flushed(event)
+                count.add(metrics.OVERHEAD_SECONDS, self._slots.take_overhead())
+            case Used():
+                self._slots.on_used(event)
+            case Refused():
+                self._slots.on_refused(event)
             case WorkerLost():
                 count.add(metrics.WORKERS_LOST, reason=_WHY_LOST.get(event.error.type, "crashed"))
                 _log.info("a worker ended", extra={"slot": event.slot, "error": event.error.type})

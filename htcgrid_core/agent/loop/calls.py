@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ class Bulkhead:
 # threads: each call to AWS takes a millisecond of the interpreter, and more of them wait for each other.
 CLAIM = Bulkhead("claim", 8, 8)
 COMMIT = Bulkhead("commit", 16, 16)  # which share calls, where they are of one session
+LARGE_COMMIT = Bulkhead("large commit", 2, 4)  # with so much to write that no loop waits for it
 HEARTBEAT = Bulkhead("heartbeat", 1, 1)
 CHORE = Bulkhead("chore", 1, 1)
 
@@ -79,7 +80,7 @@ class ThreadedCalls:
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._under_way: Counter[str] = Counter()  # by bulkhead; the loop's alone
+        self._under_way: dict[str, int] = {}  # by bulkhead; the loop's alone
         self._ended: deque[tuple[Bulkhead, Future[Any], Callable[[Result[Any]], object]]] = deque()
 
     def make(self, bulkhead: Bulkhead, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
@@ -88,7 +89,7 @@ class ThreadedCalls:
         if pool is None:
             pool = ThreadPoolExecutor(bulkhead.threads, thread_name_prefix=f"htcgrid-{bulkhead.name}")
             self._pools[bulkhead.name] = pool
-        self._under_way[bulkhead.name] += 1
+        self._under_way[bulkhead.name] = self._under_way.get(bulkhead.name, 0) + 1
         pool.submit(call).add_done_callback(partial(self._end, bulkhead, done))
 
     def _end(self, bulkhead: Bulkhead, done: Callable[[Result[Any]], object], future: Future[Any]) -> None:
@@ -97,7 +98,7 @@ class ThreadedCalls:
 
     def room(self, bulkhead: Bulkhead) -> int:
         """Places left."""
-        return bulkhead.depth - self._under_way[bulkhead.name]
+        return bulkhead.depth - self._under_way.get(bulkhead.name, 0)
 
     def collect(self) -> None:
         """Hand over the results that there are."""
@@ -110,3 +111,18 @@ class ThreadedCalls:
         """Wait for the calls under way."""
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
+
+
+class InlineButLarge(ThreadedCalls):
+    """Each call is made at once, in the loop, but those that write much, which take a disk as long as hundreds others.
+
+    Args:
+        ring: as for ``ThreadedCalls``.
+    """
+
+    def make(self, bulkhead: Bulkhead, call: Callable[[], T], done: Callable[[Result[T]], object]) -> None:
+        """Make it where the result is asked for, or have a thread make it."""
+        if bulkhead is LARGE_COMMIT:
+            super().make(bulkhead, call, done)
+        else:
+            done(call)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from math import ceil
 
 from htcgrid_core.agent.loop.blob_verifier import BlobVerifier, prepare
-from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, Result
+from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, LARGE_COMMIT, Result
 from htcgrid_core.agent.loop.commits import Commits
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
 from htcgrid_core.agent.loop.newer_sessions import NewerSessions
@@ -24,8 +25,9 @@ from htcgrid_core.domain.log_context import LogContext
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message
+from htcgrid_core.ports.traces import LeaseTimes
 from htcgrid_core.services.call_retries import delete_message
-from htcgrid_core.services.claim import claim
+from htcgrid_core.services.claim import Work, claim, ready_since
 from htcgrid_core.services.unreadable import end_unreadable
 
 _log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Claims:
         self._begun = 0  # bundles
         self._wake_at = float("-inf")  # monotonic time at which the queue is asked again
         self._waited_at = float("inf")  # and the store, for what tasks here wait for
+        self._is_waited = False  # whether one may
 
     @property
     def under_way(self) -> int:
@@ -64,12 +67,13 @@ class Claims:
 
     def waits_changed(self) -> None:
         """Tasks wait for other sessions than before."""
+        self._is_waited = True
         self._waited_at = float("-inf")
 
     def next_time(self) -> float:
         """Monotonic time at which to ask the queue again."""
         queue_at = self._wake_at if self._wants_work() else float("inf")
-        return min(queue_at, self._waited_at if self._wants_waited() else float("inf"))
+        return min(queue_at, self._waited_at) if self._is_waited and self._wants_waited() else queue_at
 
     # How much
 
@@ -78,19 +82,28 @@ class Claims:
         state = self._state
         if not state.readiness.may_claim:
             return False
-        if state.calls.room(CLAIM) <= 0 or state.calls.room(COMMIT) <= 0:
+        if not self._has_room():
             return False  # what is done comes first
         unstarted = self._pending.tasks
         for leased in state.leases.values():
             if leased.suspect:
                 return False  # if it kills this agent, too, no other suspect is here to be charged with it
             unstarted += len(leased.unstarted)
-        return unstarted < state.slots.idle + self._backlog()
+        idle = state.slots.idle
+        return unstarted < idle + (0 if idle else self._backlog())
+
+    def _has_room(self) -> bool:
+        """Whether no call that a claim may lead to would wait for others."""
+        room = self._state.calls.room
+        return room(CLAIM) > 0 and room(COMMIT) > 0 and room(LARGE_COMMIT) > 0
 
     def _backlog(self) -> int:
-        """Unstarted tasks that bridge the time of a claim; none while it is not known how long tasks take."""
+        """Unstarted tasks that bridge the time of a claim while no slot is idle.
+
+        None while it is not known how long tasks take.
+        """
         slots = self._state.slots
-        if slots.idle or slots.all_wait:
+        if slots.all_wait:
             return 0
         paces = [slots.durations.expected(session_id) for session_id in {key[0] for key in self._state.leases}]
         measured = [seconds for seconds in paces if seconds is not None]
@@ -135,7 +148,7 @@ class Claims:
         state = self._state
         if not (state.slots.lendable and state.readiness.may_claim):
             return False
-        if state.calls.room(CLAIM) <= 0 or state.calls.room(COMMIT) <= 0 or self._pending.claims:
+        if self._pending.claims or not self._has_room():
             return False
         waited = state.slots.waited
         ready = sum(len(leased.unstarted) for leased in state.leases.values() if leased.key[0] in waited)
@@ -143,7 +156,10 @@ class Claims:
 
     def claim_waited(self) -> None:
         """Claim bundles of sessions that tasks here wait for, whatever stands before them in the queue."""
+        if not self._is_waited:
+            return
         state, clock = self._state, self._state.plane.clock
+        self._is_waited = bool(state.slots.waited)
         if clock.monotonic() < self._waited_at or not self._wants_waited():
             return
         began, begun = clock.monotonic(), self._begun
@@ -160,9 +176,10 @@ class Claims:
     def _ready_of(self, session_ids: Collection[str]) -> Iterator[Hint]:
         store, now = self._state.plane.store, self._state.plane.clock.now()
         for record in store.progress(sorted(session_ids)[: limits.PROGRESS_BATCH], now):
-            mine = record.pool == self._state.identity.pool and not is_for_newer_agents(record.spec)
-            if mine and not record.ended:
-                yield from store.runnable(record.session_id, now, CLAIMS_AT_ONCE)
+            pool = self._state.identity.pool
+            if pool in (record.pool, record.larger_pool) and not is_for_newer_agents(record.spec) and not record.ended:
+                ready = store.runnable(record.session_id, now, CLAIMS_AT_ONCE)
+                yield from (hint for hint in ready if (hint.pool or record.pool) == pool)
 
     def _grid_failed(self, error: Exception) -> None:
         self._state.readiness.grid_failed(error)
@@ -172,7 +189,7 @@ class Claims:
         if self._newer.is_known(message.hint.session_id):
             self._newer.leave(message)
             return
-        self._pending.begin(message.hint.session_id)
+        self._pending.begin(message.hint)
         self._state.calls.make(CLAIM, partial(self._lease, message), partial(self._claimed, message))
 
     def _lease(self, message: Message) -> LeasedBundle | None:
@@ -188,7 +205,7 @@ class Claims:
 
     def _lease_hinted(self, message: Message) -> LeasedBundle | None:
         state, settings = self._state, self._state.settings
-        before = state.plane.clock.monotonic()
+        before, began_at = state.plane.clock.monotonic(), state.plane.clock.now()
         work = claim(
             state.plane,
             message,
@@ -199,14 +216,38 @@ class Claims:
         )
         if work is None:
             return None
+        work = replace(work, spec=self._sized(work))
         lease_clock = LeaseClock(before, settings.lease_seconds, settings.lease_margin_seconds)
-        return prepare(self._verifier, work, message, lease_clock)
+        ready_at = ready_since(message, work)
+        times = LeaseTimes(began_at, began_at, ready_at)
+        if times.waited_seconds is not None:
+            state.plane.metrics.observe(metrics.QUEUE_WAIT_SECONDS, (times.waited_seconds,))
+        traced_every = state.plane.traces.traced_every(work.session, work.spec)
+        leased = prepare(self._verifier, work, message, lease_clock, times, traced_every)
+        leased.times = replace(times, leased_at=state.plane.clock.now())
+        return leased
 
     def _spec_of(self, record: SessionRecord) -> SessionSpec:
         spec = self._specs.get(record.spec)
         if spec is None:
             spec = self._specs.put(record.spec, self._limited(record.parsed_spec()))
         return spec
+
+    def _sized(self, work: Work) -> SessionSpec:
+        """With the memory that its tasks have here: in the session's own pool what it asks for, or else all of a slot.
+
+        Programs that are no Python are not confined unless that was asked for: many reserve what they never use.
+        """
+        spec, size = work.spec, self._state.settings.size
+        is_moved = work.bundle.pool not in ("", work.session.pool)
+        package = spec.function.package
+        if (spec.memory_mb is not None and not is_moved) or not (package is None or package.is_python):
+            return spec
+        memory_mb = None if size is None else size.memory_mb
+        if memory_mb == spec.memory_mb:
+            return spec
+        name = f"{memory_mb} MiB of {work.session.spec}"
+        return self._specs.get(name) or self._specs.put(name, spec.model_copy(update={"memory_mb": memory_mb}))
 
     def _limited(self, spec: SessionSpec) -> SessionSpec:
         """With this agent's own limit of a task's time."""
@@ -228,7 +269,7 @@ class Claims:
             self._newer.leave(message)
             return
         finally:
-            self._pending.end(message.hint.session_id, len(leased.work.bundle.indexes) if leased else 0)
+            self._pending.end(message.hint, len(leased.work.bundle.indexes) if leased else 0)
         if leased is None:
             self._state.readiness.grid_answered()
         else:
@@ -242,9 +283,17 @@ class Claims:
             with leased.log_context:
                 _log.debug("claimed", extra={"tasks": len(bundle.indexes)})
         state.worked_at = state.plane.clock.monotonic()
+        if leased.work.lease.epoch > 1:  # it was another's, whose lease lapsed
+            state.plane.metrics.add(metrics.RETRIES, len(bundle.indexes), kind="agent")
         self._begun += 1
         has_suspect = leased.suspect and any(other.suspect for other in state.leases.values())
         state.hold(leased)
+        if leased.pool != state.identity.pool:
+            # Its token was used again, to ask for this pool, and refused after agents had been told.
+            state.readiness.grid_answered()
+            leased.unstarted.extend(bundle.indexes)
+            self._commits.give_away(leased, delay_seconds=0.0)
+            return
         if leased.failure is not None:
             # Kept, its lease would lapse, and that would count as the death of an agent.
             state.readiness.grid_failed(leased.failure)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from functools import partial
 
-from htcgrid_core.agent.loop.calls import COMMIT, Result
-from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
-from htcgrid_core.agent.loop.planned_commit import apply, become_continuation, plan
+from htcgrid_core.agent.loop.calls import COMMIT, LARGE_COMMIT, Result
+from htcgrid_core.agent.loop.leased_bundle import LeasedBundle, PlannedCommit
+from htcgrid_core.agent.loop.planned_commit import apply, become_continuation, plan, told
 from htcgrid_core.agent.loop.state import AgentState
+from htcgrid_core.codecs.failed_attempts import FailedAttempts
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.domain.bundle import share_size
-from htcgrid_core.domain.errors import GRID_FAILURES, LeaseLost
+from htcgrid_core.domain.errors import GRID_FAILURES, LeaseLost, SessionNotFound
+from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.session_store import WHOLE_BUNDLES
+from htcgrid_core.services.cancel import end_if_free
 
 _log = logging.getLogger(__name__)
 
+ENDERS = 32  # agents of a pool, from which on not each of them looks whether a large session is free
 LOOKED_AT = 8  # messages, to see whether another session waits
 
 
@@ -90,7 +96,10 @@ class Commits:
                 delay_seconds=delay_seconds,
             )
         leased.committing = True
-        state.calls.make(COMMIT, partial(apply, state.plane, leased, leased.planned), partial(self._committed, leased))
+        bulkhead = LARGE_COMMIT if leased.planned.outcomes.size >= limits.LARGE_COMMIT_BYTES else COMMIT
+        state.calls.make(
+            bulkhead, partial(apply, state.plane, leased, leased.planned), partial(self._committed, leased)
+        )
 
     def _committed(self, leased: LeasedBundle, result: Result[SessionRecord]) -> None:
         state = self._state
@@ -113,6 +122,29 @@ class Commits:
             del state.leases[leased.key]
             if become_continuation(leased, record, state.settings.lease_seconds):
                 state.hold(leased)
+        if record.state is SessionState.CANCELLING:
+            self._end_if_free(leased, record)
+
+    def _end_if_free(self, leased: LeasedBundle, record: SessionRecord) -> None:
+        """End a session that is being cancelled if this agent handed back the last of it.
+
+        Of a large session that many agents work on, which all would look for that, the reconciler does.
+        """
+        state, session_id = self._state, record.session_id
+        is_small = record.bundles <= WHOLE_BUNDLES or leased.work.spec.agents <= ENDERS
+        if not is_small or any(key[0] == session_id for key in state.leases):
+            return
+        state.calls.make(
+            COMMIT,
+            partial(end_if_free, state.plane, record, state.identity.agent_id),
+            lambda result: state.tolerating(lambda: self._freed(result)),
+        )
+
+    def _freed(self, result: Result[SessionRecord]) -> None:
+        with contextlib.suppress(SessionNotFound):  # it was deleted since
+            record = result()
+            if record.ended:
+                self._state.on_end(record)
 
     # Letting go
 
@@ -122,10 +154,10 @@ class Commits:
         leased.unstarted.extend(leased.work.bundle.indexes)
         self._commit(leased, share=1)
 
-    def give_away(self, leased: LeasedBundle) -> None:
+    def give_away(self, leased: LeasedBundle, *, delay_seconds: float = limits.BREAKER_COOLDOWN_SECONDS) -> None:
         """It cannot be run here now: hand back what has not begun, for others or for later."""
         leased.stopping = True
-        self._commit(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=limits.BREAKER_COOLDOWN_SECONDS)
+        self._commit(leased, share=limits.MAX_BUNDLE_TASKS, delay_seconds=delay_seconds)
 
     def give_all_away(self) -> None:
         """Nothing can be run here now."""
@@ -153,6 +185,9 @@ class Commits:
         leased.unstarted.clear()
         leased.running.clear()
         leased.retries.clear()
+        leased.retried.clear()
+        leased.moved.clear()
+        leased.failed = FailedAttempts()
 
     def abandon(self, leased: LeasedBundle, why: str) -> None:
         """The bundle is another's, or nobody's any more: drop it and its outcomes."""
@@ -160,6 +195,11 @@ class Commits:
         if not state.holds(leased):
             return  # it was dropped before
         state.plane.metrics.add(metrics.BUNDLES_LOST, reason=why)
+        now = state.plane.clock.now()
+        undone = leased.planned or PlannedCommit(
+            leased.outcomes, (), None, 0.0, failures=tuple(leased.first_failures), began_at=now
+        )
+        state.plane.traces.leased(told(leased, undone, now, why))
         with leased.log_context:
             _log.warning("a bundle is lost: %s", why, extra={"reason": why, "done": len(leased.outcomes)})
         self.stop(leased)

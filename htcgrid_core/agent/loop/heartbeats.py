@@ -11,8 +11,9 @@ from htcgrid_core.agent.loop.commits import Commits
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.errors import GRID_FAILURES, GridUnavailable
 from htcgrid_core.domain.lifecycle import SESSION, SessionState
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.session_store import AgentRecord, Renewed
 from htcgrid_core.services.claim import Work
 from htcgrid_core.services.renew import renew
@@ -92,26 +93,44 @@ class Heartbeats:
         state, who = self._state, self._state.identity
         problem = state.readiness.complaint()
         slots, busy, now = state.workers.slots, state.slots.busy, state.plane.clock.now()
-        record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, busy, now, problem)
+        begun = state.slots.begun(with_output=state.settings.tells_output)
+        record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, busy, now, problem, begun)
+        usage = state.slots.usage.due(state.settings.usage_seconds)
+        is_idle = not state.leases and not busy and not problem
+        if is_idle and state.settings.idle_heartbeat_seconds:
+            state.heartbeat_at = state.plane.clock.monotonic() + state.settings.idle_heartbeat_seconds
         state.calls.make(
             HEARTBEAT,
-            partial(self._send_report, record),
-            lambda answer: state.tolerating(lambda: self._reported(answer)),
+            partial(self._send_report, record, usage, is_idle=is_idle),
+            lambda answer: state.tolerating(lambda: self._reported(answer, usage)),
         )
 
-    def _send_report(self, record: AgentRecord) -> list[AgentRecord]:
+    def tell_rest(self) -> None:
+        """What has been measured and not told, by an agent that leaves."""
+        state, who = self._state, self._state.identity
+        if usage := state.slots.usage.due(0.0):
+            record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, 0, 0, state.plane.clock.now())
+            state.plane.store.beat(record, usage=usage)
+
+    def _send_report(self, record: AgentRecord, usage: list[FunctionUsage], *, is_idle: bool) -> list[AgentRecord]:
         """Say what this agent does, and hear of the others, in a large fleet not each time. May run in any thread."""
         plane = self._state.plane
-        plane.store.beat(record)
-        if plane.rng.random() * self._state.agents >= limits.AGENT_LIST_READS_A_BEAT:
+        plane.store.beat(record, size=self._state.settings.size, usage=usage)
+        reads = limits.IDLE_AGENT_LIST_READS_A_BEAT if is_idle else limits.AGENT_LIST_READS_A_BEAT
+        if plane.rng.random() * self._state.agents >= reads:
             return []
         try:
             return plane.store.agents(record.beat_at)
         except GridUnavailable:  # when many come at once; the beat itself is through, and another one asks again
             return []
 
-    def _reported(self, answer: Result[list[AgentRecord]]) -> None:
-        agents = answer()
+    def _reported(self, answer: Result[list[AgentRecord]], usage: list[FunctionUsage]) -> None:
+        try:
+            agents = answer()
+        except GRID_FAILURES:
+            self._state.beat_within(self._state.settings.heartbeat_seconds)
+            self._state.slots.usage.not_told(usage)
+            raise
         self._state.readiness.heartbeat_answered()
         if agents:
             self._state.agents = max(1, sum(agent.pool == self._state.identity.pool for agent in agents))

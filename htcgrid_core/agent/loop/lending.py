@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from htcgrid_core.domain import limits
@@ -125,12 +125,15 @@ class Lending:
 
     # Time
 
-    def times(self) -> Iterator[float]:
+    def times(self) -> Iterable[float]:
         """Monotonic times at which workers are needed no more."""
-        return (at + limits.LENT_WORKER_SECONDS for at in self._unneeded_at.values())
+        unneeded = self._unneeded_at
+        return [at + limits.LENT_WORKER_SECONDS for at in unneeded.values()] if unneeded else ()
 
     def unneeded(self, now: float) -> list[int]:
         """Slots whose workers nobody has needed for long enough; told once."""
+        if not self._unneeded_at:
+            return []
         found = [slot for slot, at in self._unneeded_at.items() if at + limits.LENT_WORKER_SECONDS <= now]
         for slot in found:
             del self._unneeded_at[slot]

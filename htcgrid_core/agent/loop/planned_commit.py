@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections import Counter
 from dataclasses import replace
 
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle, PlannedCommit
+from htcgrid_core.codecs.failed_attempts import FailedAttempts
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.bundle import Bundle, Child, child_id, child_of, split
+from htcgrid_core.domain.errors import GRID_FAILURES
 from htcgrid_core.domain.lease import Lease, LeaseClock
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
+from htcgrid_core.ports.traces import Leased, LeaseTimes
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.fair_share import stride
 
@@ -45,20 +50,36 @@ def plan(
             shared = add(list(piece), now + delay_seconds if delay_seconds else 0.0)
             # The session had its share: what is left of the bundle goes behind what others have ready.
             children[-1] = Child(replace(shared, rank=bundle.rank + number * step))
-    for failures in sorted(set(leased.retries.values())):
-        indexes = sorted(index for index, count in leased.retries.items() if count == failures)
-        retried = add(indexes, now + leased.work.spec.retry.delay_seconds(failures, plane.rng))
-        children[-1] = Child(replace(retried, failures=dict.fromkeys(indexes, failures)))
+    attempts = leased.failed.packed()
+    retry, alike = leased.work.spec.retry, [(count, index in leased.moved) for index, count in leased.retries.items()]
+    for failures, is_moved in sorted(set(alike)):
+        indexes = sorted(i for i, of in zip(leased.retries, alike, strict=True) if of == (failures, is_moved))
+        # More memory helps at once; what else made an attempt fail may take time to pass.
+        retried = add(indexes, 0.0 if is_moved else now + retry.delay_seconds(failures, plane.rng))
+        failed_in = bundle.bundle_id if attempts else ""
+        again = replace(retried, failures=dict.fromkeys(indexes, failures), failed_in=failed_in)
+        children[-1] = Child(_moved(plane, again, retry.on_out_of_memory or "") if is_moved else again)
     continuation = None
     if kept:
         kept_lease = Lease(lease.epoch + 1, plane.token(), now + lease_seconds, lease.owner)
         continuation = Child(add(kept), kept_lease)
         children[-1] = continuation
-    planned = PlannedCommit(leased.outcomes, tuple(children), continuation, planned_at, len(leased.retries))
-    leased.outcomes, leased.retries = Outcomes(), {}
+    planned = PlannedCommit(
+        leased.outcomes, tuple(children), continuation, planned_at, leased.retried, attempts,
+        tuple(leased.first_failures), now,
+    )  # fmt: skip
+    leased.outcomes, leased.retries, leased.failed, leased.moved = Outcomes(), {}, FailedAttempts(), set()
+    leased.first_failures, leased.retried = [], Counter()
     if share is not None:
         leased.unstarted.clear()
     return planned
+
+
+def _moved(plane: Plane, bundle: Bundle, pool: str) -> Bundle:
+    """A bundle as one of another pool, which has a line of its own: it comes after what is being served there."""
+    with contextlib.suppress(*GRID_FAILURES):  # a rank only says whose turn it is
+        return replace(bundle, pool=pool, rank=plane.queue.front(pool))
+    return replace(bundle, pool=pool)
 
 
 def apply(plane: Plane, leased: LeasedBundle, planned: PlannedCommit) -> SessionRecord:
@@ -69,11 +90,39 @@ def apply(plane: Plane, leased: LeasedBundle, planned: PlannedCommit) -> Session
         GridUnavailable: unknown whether it was committed; apply the same plan again.
     """
     with leased.log_context:
-        record = commit(plane, leased.work, planned.outcomes, planned.children, leased.message)
-        plane.metrics.add(metrics.TASKS, planned.retried, outcome="retried")
+        record = commit(
+            plane, leased.work, planned.outcomes, planned.children, leased.message, attempts=planned.attempts
+        )
+        retried = sum(planned.retried.values())
+        plane.metrics.add(metrics.TASKS, retried, outcome="retried")
+        for kind, tasks in planned.retried.items():
+            plane.metrics.add(metrics.RETRIES, tasks, kind=kind)
+        plane.traces.leased(told(leased, planned, plane.clock.now()))
         done, children = len(planned.outcomes), len(planned.children)
-        _log.debug("committed", extra={"done": done, "retried": planned.retried, "children": children})
+        _log.debug("committed", extra={"done": done, "retried": retried, "children": children})
         return record
+
+
+def told(leased: LeasedBundle, planned: PlannedCommit, now: float, lost: str = "") -> Leased:
+    """What was done under a lease, for traces.
+
+    Args:
+        lost: why it was not committed.
+    """
+    work = leased.work
+    return Leased(
+        bundle=work.bundle,
+        lease=work.lease,
+        spec=work.spec,
+        times=leased.times,
+        outcomes=planned.outcomes,
+        attempts=planned.failures,
+        retried=sum(planned.retried.values()),
+        traced_every=leased.function.traced_every or 0,
+        commit_at=planned.began_at,
+        ended_at=now,
+        lost=lost,
+    )
 
 
 def become_continuation(leased: LeasedBundle, record: SessionRecord, lease_seconds: float) -> bool:
@@ -84,5 +133,6 @@ def become_continuation(leased: LeasedBundle, record: SessionRecord, lease_secon
         return False
     leased.work = replace(leased.work, bundle=child.bundle, lease=child.lease, session=record)
     leased.clock = LeaseClock(planned.planned_at, lease_seconds, leased.clock.margin_seconds)
+    leased.times = LeaseTimes(planned.began_at, planned.began_at)
     leased.message = None
     return True

@@ -123,7 +123,11 @@ class Readiness:
     @property
     def may_claim(self) -> bool:
         """Whether to look for work."""
-        return not (self.draining or self.missing or self.grid_is_open or self.workers_are_open)
+        if self.draining or self.missing:
+            return False
+        if self._grid.is_closed and self._workers.is_closed:
+            return True  # as nearly always
+        return not (self.grid_is_open or self.workers_are_open)
 
     def unready(self) -> str:
         """Why it cannot claim; empty if it can."""

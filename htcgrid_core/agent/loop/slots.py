@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
 from htcgrid_core.agent.loop.lending import Lending, Wait
 from htcgrid_core.agent.loop.task_durations import TaskDurations
+from htcgrid_core.agent.loop.usage_tally import UsageTally
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent import BegunTask
 from htcgrid_core.domain.breaker import Breaker
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.clock import Clock
-from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, Waits, WorkerLost, WorkerPool
+from htcgrid_core.ports.worker import STOPPED, Chunk, Flushed, LoadFailed, Refused, Used, Waits, WorkerLost, WorkerPool
 
 TIMEOUT = "TaskTimeout"
-STOPPED = "Stopped"  # error type of a worker that the agent killed for no fault of the task
 
 
 @dataclass(slots=True)
@@ -27,12 +28,16 @@ class DispatchedChunk:
 
     Attributes:
         pending: its tasks that have no outcome yet.
+        sent_at: monotonic time at which it was handed over.
+        ran_seconds: how long handlers ran for it.
     """
 
     slot: int
     leased: LeasedBundle
     indexes: list[int]
     pending: set[int]
+    sent_at: float
+    ran_seconds: float = 0.0
 
 
 class Slots:
@@ -40,6 +45,7 @@ class Slots:
 
     def __init__(self, workers: WorkerPool, clock: Clock) -> None:
         self.durations = TaskDurations()
+        self.usage = UsageTally(clock)
         self._workers = workers
         self._clock = clock
         self._idle: deque[int] = deque(range(workers.slots))
@@ -47,6 +53,8 @@ class Slots:
         self._queued: list[list[int]] = [[] for _ in range(2 * workers.slots)]  # serials of each slot's chunks
         self._resting: dict[int, float] = {}  # slots whose workers could not start, and until when (monotonic)
         self._dispatched: dict[int, DispatchedChunk] = {}
+        self._over_at = [float("-inf")] * (2 * workers.slots)  # monotonic time at which each slot's last chunk was over
+        self._overhead_seconds = 0.0
         self._ran = [""] * (2 * workers.slots)  # the function of each slot's last chunk
         self._serial = 0
         self._checks: list[tuple[float, int]] = []  # (monotonic time, serial): time limits and stragglers
@@ -93,8 +101,33 @@ class Slots:
 
     def next_check(self) -> float | None:
         """Monotonic time of the next time limit or straggler to look at."""
-        times = [*self._resting.values(), *(at for at, _ in self._checks[:1])]
-        return min([*times, *self._lending.times()], default=None)
+        times = [*self._resting.values(), *self._lending.times()]
+        if self._checks:
+            times.append(self._checks[0][0])
+        return min(times, default=None)
+
+    def begun(self, *, with_output: bool) -> tuple[BegunTask, ...] | None:
+        """The tasks that workers run now; None if they are very many."""
+        now, wall = self._clock.monotonic(), self._clock.now()
+        found: list[BegunTask] = []
+        room = limits.BEGUN_BYTES if with_output else 0
+        for slot, serials in enumerate(self._queued):
+            running = self._workers.running(slot) if serials else None
+            dispatched = None if running is None else self._dispatched.get(running[0])
+            if (
+                running is None
+                or dispatched is None
+                or (index := dispatched.indexes[running[1]]) not in dispatched.pending
+            ):
+                continue
+            if len(found) == limits.BEGUN_TASKS:
+                return None
+            printed = self._workers.printed(slot) if room > 0 else ("", "")
+            room -= sum(map(len, printed))
+            started_at = wall - max(0.0, now - running[2])
+            bundle = dispatched.leased.work.bundle
+            found.append(BegunTask(bundle.session_id, index, started_at, *printed, attempt=bundle.attempt(index)))
+        return tuple(found)
 
     # Handing out
 
@@ -104,7 +137,7 @@ class Slots:
         In the order of the leases: while one waits for an idle slot, no later one queues behind what runs, or the slots
         of a session whose durations are known would never be idle for one whose durations are not.
         """
-        unstarted = sum(len(leased.unstarted) for leased in leases if not leased.stopping)
+        unstarted = sum([len(leased.unstarted) for leased in leases if not leased.stopping])
         for leased in leases:
             while leased.unstarted and not leased.stopping:
                 if self._fails_to_load(leased):
@@ -165,11 +198,11 @@ class Slots:
             data=events.data[leased.offsets[first] : leased.offsets[last + 1]],
             shared=leased.shared,
         )
-        self._dispatched[chunk.serial] = DispatchedChunk(slot, leased, indexes, set(indexes))
+        now = self._clock.monotonic()
+        self._dispatched[chunk.serial] = DispatchedChunk(slot, leased, indexes, set(indexes), now)
         self._queued[slot].append(chunk.serial)
         self._ran[slot] = leased.function.key
         self._workers.run(slot, chunk)
-        now = self._clock.monotonic()
         if leased.work.spec.task_timeout_seconds is not None:
             heapq.heappush(self._checks, (now + leased.work.spec.task_timeout_seconds, chunk.serial))
         if len(indexes) > 1 or len(self._queued[slot]) > 1:
@@ -195,6 +228,7 @@ class Slots:
         if dispatched is None:
             return  # all of it was taken back
         leased, outcomes = dispatched.leased, event.outcomes
+        dispatched.ran_seconds += sum(outcomes.seconds)
         if self._lending.is_lent(dispatched.slot):
             self._lending.started()
         self._load_failures.pop(leased.function.key, None)
@@ -205,6 +239,19 @@ class Slots:
         leased.ended(outcomes)
         self._lending.end_if_over(dispatched.slot, event.serial, dispatched.pending)
         self._forget_if_over(event.serial)
+
+    def on_used(self, event: Used) -> None:
+        """A worker has measured what tasks used, and tells it before their last outcome."""
+        if (dispatched := self._dispatched.get(event.serial)) is not None and dispatched.slot == event.slot:
+            self.usage.used(dispatched.leased.work.spec.function.name, event)
+
+    def on_refused(self, event: Refused) -> None:
+        """A task whose event nobody can read: another attempt would be the same."""
+        dispatched = self._dispatched.get(event.serial)
+        if dispatched is not None and event.outcome.index in dispatched.pending:
+            dispatched.pending.discard(event.outcome.index)
+            dispatched.leased.failed_finally(event.outcome)
+            self._forget_if_over(event.serial)
 
     def on_waits(self, event: Waits) -> None:
         """A task waits for sessions of this grid, or does so no more.
@@ -291,10 +338,23 @@ class Slots:
             return
         del self._dispatched[serial]
         self._queued[dispatched.slot].remove(serial)
+        self._note_overhead(dispatched)
         if dispatched.leased.work.spec.isolation == "task":
             self._workers.discard(dispatched.slot)
         if not self._queued[dispatched.slot]:
             self._free(dispatched.slot)
+
+    def _note_overhead(self, over: DispatchedChunk) -> None:
+        """A chunk waits for the one before it on its slot; the rest of its time that no handler ran is overhead."""
+        now = self._clock.monotonic()
+        had_seconds = now - max(over.sent_at, self._over_at[over.slot])
+        self._overhead_seconds += max(0.0, had_seconds - over.ran_seconds)
+        self._over_at[over.slot] = now
+
+    def take_overhead(self) -> float:
+        """Seconds for which slots had tasks and ran no handler, since this was last asked."""
+        seconds, self._overhead_seconds = self._overhead_seconds, 0.0
+        return seconds
 
     # Time and stopping
 
@@ -305,7 +365,7 @@ class Slots:
         """
         for slot in self._lending.unneeded(now):
             self._workers.discard(slot)
-        for slot in [slot for slot, until in self._resting.items() if until <= now]:
+        for slot in [slot for slot, until in self._resting.items() if until <= now] if self._resting else ():
             del self._resting[slot]
             if self._lending.is_lent(slot):
                 self._lending.rested(slot)

@@ -51,7 +51,13 @@ class AgentState:
     def hold(self, leased: LeasedBundle) -> None:
         """Take a bundle in hand, for a slice of time that begins with its lease."""
         leased.slice_at = leased.clock.renewed_at + self.slice_seconds(leased)
+        leased.usage = self.slots.usage
         self.leases[leased.key] = leased
+        self.beat_within(self.settings.heartbeat_seconds)
+
+    def beat_within(self, seconds: float) -> None:
+        """The next heartbeat is due so soon at the latest."""
+        self.heartbeat_at = min(self.heartbeat_at, self.plane.clock.monotonic() + seconds)
 
     def holds(self, leased: LeasedBundle) -> bool:
         """Whether a bundle has not been committed or dropped meanwhile."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from htcgrid_core.agent.cores import available_cores
 from htcgrid_core.agent.lru import LruCache
+from htcgrid_core.agent.variables import NATIVE_VARIABLE
 from htcgrid_core.agent.workers.launch import launcher
 from htcgrid_core.agent.workers.native.pool import NativeWorkers
 from htcgrid_core.agent.workers.unpacked_packages import task_folder
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.function import Environment, SidecarPort
+from htcgrid_core.domain.function import Environment, Package, SidecarPort
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.doorbell import Bell
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     Pool = NativeWorkers | RuntimeApiWorkers | Sidecars
 
-NATIVE_VARIABLE = "HTCGRID_NATIVE_PYTHON"  # 0: AWS's runtime client also for this Python's own version
 FUNCTIONS_PREPARED = 1000
 LOOK_SECONDS = 1.0  # between looks at what workers of the Runtime API print, and whether they start
 
@@ -79,7 +79,7 @@ class Workers:
             pool = self._sidecars
         elif package is not None:
             chunk = replace(chunk, function=self._ready(chunk.function))
-            if not _is_native(package.runtime):
+            if not _is_native(package):
                 pool = self._runtime_api()
         if pool is not self._pool_of[slot]:
             self._pool_of[slot].discard(slot)
@@ -98,6 +98,14 @@ class Workers:
     def running(self, slot: int) -> tuple[int, int, float] | None:
         """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
         return self._pool_of[slot].running(slot)
+
+    def printed(self, slot: int) -> tuple[str, str]:
+        """The last of what the task that a slot runs now has printed, where that is at hand."""
+        return self._pool_of[slot].printed(slot)
+
+    def process_id(self, slot: int) -> int | None:
+        """Of the slot's worker, if it is one that this process has started."""
+        return self._pool_of[slot].process_id(slot)
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun."""
@@ -152,7 +160,7 @@ class Workers:
             digest = (asked.blob or "").rpartition("/")[2]
             folder = str(task_folder(self._cache, digest))
             environment = Environment(python=sys.executable, path=(folder,), cwd=folder)
-            name = asked.package.handler.replace("/", ".") if _is_native(asked.package.runtime) else asked.name
+            name = asked.package.handler.replace("/", ".") if _is_native(asked.package) else asked.name
             named = asked.model_copy(update={"name": name, "environment": environment})
             spec, package = function.spec, function.callable_path
             command = launcher(self._cache, digest, package, self._cache_bytes, spec.memory_mb, spec.tenant)
@@ -166,6 +174,6 @@ class Workers:
         return ready
 
 
-def _is_native(runtime: str) -> bool:
+def _is_native(package: Package) -> bool:
     own = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return runtime == own and os.environ.get(NATIVE_VARIABLE) != "0"
+    return package.runtime == own and not package.runtime_client and os.environ.get(NATIVE_VARIABLE) != "0"

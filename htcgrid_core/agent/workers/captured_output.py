@@ -7,7 +7,8 @@ import os
 import sys
 import tempfile
 
-from htcgrid_core.domain.limits import CAPTURE_BYTES, CAPTURE_DISK_BYTES
+from htcgrid_core.codecs.cut_text import end_of
+from htcgrid_core.domain.limits import ATTEMPT_TEXT_BYTES, CAPTURE_BYTES, CAPTURE_DISK_BYTES
 
 REST = (1 << 31) - 1  # an offset that every file system allows
 assert REST > 2 * CAPTURE_DISK_BYTES
@@ -37,6 +38,13 @@ def take(fd: int) -> str:
     return data.decode("utf-8", "replace")
 
 
+def last_of(fd: int) -> str:
+    """The end of what the task that runs has written; leaves it there."""
+    size = os.fstat(fd).st_size
+    start = max(0, size - ATTEMPT_TEXT_BYTES - 1)  # with one byte more, by which it is known to be cut
+    return end_of(os.pread(fd, size - start, start), ATTEMPT_TEXT_BYTES) if size else ""
+
+
 def bound(fd: int) -> None:
     """Empty the file if a running task has filled it beyond measure."""
     if os.fstat(fd).st_size > CAPTURE_DISK_BYTES:
@@ -56,6 +64,7 @@ class Stream:
     def __init__(self, name: str, fd: int) -> None:
         self._name = name
         self._fd = fd
+        self._own = getattr(sys, name)
         self._file = os.dup(fd)  # whatever a task does to ``fd``, even open another file under its number
         self._inode = os.fstat(fd).st_ino
         os.lseek(self._file, REST, os.SEEK_SET)
@@ -76,6 +85,8 @@ class Stream:
         if not intact:
             os.dup2(self._file, self._fd)
             stream = open(self._fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+            stream.reconfigure(line_buffering=getattr(self._own, "line_buffering", False))
+            self._own = stream
             setattr(sys, self._name, stream)
             setattr(sys, f"__{self._name}__", stream)
         printed = take(self._file)

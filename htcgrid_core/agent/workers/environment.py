@@ -6,7 +6,8 @@ import os
 import sys
 from typing import Any
 
-from htcgrid_core.agent.workers import threads
+from htcgrid_core.agent.variables import PASS_MORE
+from htcgrid_core.agent.workers import lambda_environment, threads
 from htcgrid_core.domain.function import Environment
 from htcgrid_core.ports.worker import FunctionRef
 
@@ -31,11 +32,12 @@ PASSED_PREFIXES = (
 )  # fmt: skip
 KEPT_PREFIXES = ("POLARS_CLOUD_",)  # which begins so too, but logs in somewhere
 URL_VARIABLE = "HTCGRID_URL"  # of the grid that a client connects to where no URL is given
-PASS_MORE = "HTCGRID_WORKER_ENV"  # noqa: S105 - comma-separated names of more variables that handlers may see
 
 
 def worker_environment(function: FunctionRef | None = None, threads_each: int | None = None) -> dict[str, str]:
     """The environment of a worker process: its own grid, what is passed on, and what the function was deployed with.
+
+    A deployed function finds what AWS documents beside its own variables, as on Lambda.
 
     Args:
         threads_each: that libraries may begin in a worker, where neither says so; None for as many as they like.
@@ -47,7 +49,7 @@ def worker_environment(function: FunctionRef | None = None, threads_each: int | 
         if name in PASSED_VARIABLES or name in PYTHON_VARIABLES or name in more or _is_a_librarys(name)
     }
     own = {URL_VARIABLE: function.grid.url} if function and function.grid.url else {}
-    environment = {**own, **passed, **(_variables(function) if function else {})}
+    environment = {**own, **passed, **(_deployed(function) if function else {})}
     return environment if threads_each is None else threads.limited(environment, threads_each)
 
 
@@ -63,15 +65,18 @@ def python_of(function: FunctionRef) -> Environment:
 def surroundings(function: FunctionRef) -> tuple[Any, ...]:
     """Sessions for which this is equal may share a worker process.
 
-    Those of two tenants never do, nor does one that asks for isolation with any other.
+    Those of two tenants never do, nor does one that asks for isolation with any other. A deployed function's worker is
+    its version's alone: its environment says which that is, and libraries go by it (Powertools' keys of idempotency).
     """
-    where = function.spec.function.environment
-    variables = tuple(_variables(function).items())
+    where, package = function.spec.function.environment, function.spec.function.package
     place = (where.python, where.path, where.cwd) if where else ()
+    deployed = (package.function, package.version, *package.variables.items()) if package else ()
     alone = function.session_id if function.spec.isolation else ""
-    return (function.spec.tenant, *place, function.spec.memory_mb, variables, alone)
+    return (function.spec.tenant, *place, function.spec.memory_mb, deployed, alone)
 
 
-def _variables(function: FunctionRef) -> dict[str, str]:
+def _deployed(function: FunctionRef) -> dict[str, str]:
     package = function.spec.function.package
-    return package.variables if package else {}
+    if package is None:
+        return {}
+    return {**lambda_environment.unless_said(function), **package.variables, **lambda_environment.always(function)}

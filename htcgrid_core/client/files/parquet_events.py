@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from htcgrid_core.client.files.arrow_values import VALUE_ERRORS, json_values, python_values
@@ -27,6 +27,37 @@ def json_rows(stream: BinaryIO, name: str, options: ParquetOptions) -> Iterator[
 
 
 def _rows(stream: BinaryIO, name: str, convert: Convert) -> Iterator[dict[str, Any]]:
+    return rows_of(parquet_batches(stream, name), name, convert)
+
+
+def rows_of(batches: Iterable[Any], name: str, convert: Convert) -> Iterator[dict[str, Any]]:
+    """A dict for each row of Arrow's batches.
+
+    Args:
+        name: what errors call whatever the batches are of; rows count from its beginning.
+
+    Raises:
+        InvalidInput: a value cannot be had unchanged, with its row and column.
+    """
+    number = 0
+    for batch in batches:
+        names = batch.schema.names
+        columns = [_column(batch.column(at), convert, names[at], name, number) for at in range(len(names))]
+        number += batch.num_rows
+        rows = zip(*columns, strict=True) if columns else [()] * batch.num_rows
+        for row in rows:
+            yield dict(zip(names, row, strict=True))
+
+
+def parquet_batches(stream: BinaryIO, name: str, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """Arrow's batches of a Parquet file.
+
+    Args:
+        columns: only these.
+
+    Raises:
+        InvalidInput: it is no Parquet file, or damaged, or cut short; or pyarrow is missing.
+    """
     try:
         import pyarrow as arrow
     except ImportError as error:
@@ -35,18 +66,14 @@ def _rows(stream: BinaryIO, name: str, convert: Convert) -> Iterator[dict[str, A
         raise InvalidInput(f"{name}: Parquet is compressed inside, and cannot be read out of .gz or .zst: unpack it")
     number = 0
     try:
-        for batch in _batches(stream, name):
-            names = batch.schema.names
-            columns = [_column(batch.column(at), convert, names[at], name, number) for at in range(len(names))]
+        for batch in _batches(stream, name, columns):
+            yield batch
             number += batch.num_rows
-            rows = zip(*columns, strict=True) if columns else [()] * batch.num_rows
-            for row in rows:
-                yield dict(zip(names, row, strict=True))
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{name}, after row {number}: not Parquet ({error})") from error
 
 
-def _batches(stream: BinaryIO, name: str) -> Iterator[Any]:
+def _batches(stream: BinaryIO, name: str, wanted: Sequence[str] | None) -> Iterator[Any]:
     """Batches of rows, with the old timestamps of Spark and Impala (int96) as they were written.
 
     pyarrow takes them for nanoseconds, in which only 1677 to 2262 are.
@@ -54,10 +81,12 @@ def _batches(stream: BinaryIO, name: str) -> Iterator[Any]:
     import pyarrow.parquet as parquet
 
     file = parquet.ParquetFile(stream, coerce_int96_timestamp_unit="us")
-    _check_names(file.schema_arrow, name)
+    check_names(file.schema_arrow, name)
     columns = map(file.schema.column, range(len(file.schema)))
     old = [column.path for column in columns if column.physical_type == "INT96"]
-    batches = file.iter_batches(batch_size=PARQUET_ROWS)
+    if wanted is not None:
+        old = [path for path in old if path.partition(".")[0] in wanted]
+    batches = file.iter_batches(batch_size=PARQUET_ROWS, columns=None if wanted is None else list(wanted))
     if not old:
         yield from batches
         return
@@ -91,7 +120,7 @@ def _with_nanoseconds(batch: Any, beside: Any, name: str, first: int) -> Any:
     return batch
 
 
-def _check_names(schema: Any, name: str) -> None:
+def check_names(schema: Any, name: str) -> None:
     """Refuse names that stand twice: one of the two values would be lost."""
     import pyarrow as arrow
 

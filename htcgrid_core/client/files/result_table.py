@@ -9,10 +9,9 @@ from typing import IO, Any, BinaryIO
 
 from htcgrid_core.client.files.plain_values import TAG, untagged
 from htcgrid_core.client.files.result_columns import Columns, row_of
+from htcgrid_core.client.files.row_batches import batched
 from htcgrid_core.domain.errors import InvalidInput, NotTabular, TaskFailed
 
-PARQUET_ROWS = 10_000  # rows held at once
-BATCH_BYTES = 64 << 20  # of their JSON, unless one row is larger
 _TAG = json.dumps(TAG).encode()
 
 
@@ -41,7 +40,7 @@ def write_table(results: Iterable[Any], stream: BinaryIO, as_json: Callable[[Any
             fixed = [("task_index", arrow.int64()), *columns.schema(), ("task_error", arrow.string())]
             schema = arrow.schema(fixed)
             with parquet.ParquetWriter(stream, schema) as writer:
-                for batch in _batches(_rows(lines, failed)):
+                for batch in batched(_rows(lines, failed)):
                     writer.write_table(arrow.Table.from_pylist(batch, schema=schema))
         except (arrow.ArrowException, ValueError, TypeError) as error:
             if isinstance(error, NotTabular):
@@ -68,16 +67,3 @@ def _rows(lines: IO[bytes], failed: bytearray) -> Iterator[tuple[dict[str, Any],
             row = row_of(plain, index)
         row["task_index"] = index
         yield row, len(line)
-
-
-def _batches(rows: Iterable[tuple[dict[str, Any], int]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for row, length in rows:
-        batch.append(row)
-        size += length
-        if len(batch) >= PARQUET_ROWS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -16,8 +16,3 @@ class TypedEvents(ABC):
     @abstractmethod
     def as_json(self) -> Iterator[Any]:
         """As a named handler gets them."""
-
-
-def events_as(codec: str, events: Iterable[Any]) -> Iterable[Any]:
-    """The events as a session of this codec takes them."""
-    return events.as_json() if codec == "json" and isinstance(events, TypedEvents) else events

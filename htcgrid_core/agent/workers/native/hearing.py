@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native import sealed_memory, wire
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.domain import limits
@@ -18,6 +18,8 @@ PRINTED_CHARACTERS = limits.CAPTURE_BYTES + 100  # with the note that something 
 CALENDAR_SECONDS = float(1 << 37)  # every calendar here knows this wall clock time, in the year 6325
 WAITS_BYTES = 1 << 14
 SLACK_SECONDS = 1.0
+MOST_MB = float(1 << 30)
+MOST_CORES = 1 << 14
 
 
 def outcomes_in(body: bytes, longest_seconds: float) -> tuple[int, Outcomes]:
@@ -40,6 +42,40 @@ def outcomes_in(body: bytes, longest_seconds: float) -> tuple[int, Outcomes]:
     _check_sizes(found)
     if found.logs:
         _check_logs(found)
+    return serial, found
+
+
+def used_in(body: bytes, longest_seconds: float) -> tuple[int, int, float, float, float]:
+    """What a USED message says: its serial, tasks, peak (MiB), processor time (s) and time (s).
+
+    Args:
+        longest_seconds: that its worker has lived.
+
+    Raises:
+        CorruptPayload: no worker can have used that.
+        struct.error: it is of another length.
+    """
+    serial, tasks, *used = wire.unpack_used(body)
+    most = (MOST_MB, longest_seconds * MOST_CORES + SLACK_SECONDS, longest_seconds + SLACK_SECONDS)
+    if not tasks or not all(0 <= value <= bound for value, bound in zip(used, most, strict=True)):  # nor is NaN
+        raise CorruptPayload(f"{tasks} tasks that used {used}")
+    peak_mb, cpu_seconds, seconds = used
+    return serial, tasks, peak_mb, cpu_seconds, seconds
+
+
+def result_in(body: bytes, fd: int, longest_seconds: float) -> tuple[int, Outcomes]:
+    """The serial and outcome of a RESULT message, whose result is in the memory behind a descriptor.
+
+    Raises:
+        CorruptPayload: it cannot be a worker's, or the memory is not sealed.
+        struct.error: it is too short.
+    """
+    serial, found = outcomes_in(body, longest_seconds)
+    if len(found) != 1 or found.failures or found.size:
+        raise CorruptPayload("sealed memory that is not for one result")
+    result = sealed_memory.read(fd, limits.MAX_RESULT_BYTES)
+    found.lengths[0] = found.size = len(result)
+    found.data = [result]
     return serial, found
 
 

@@ -15,6 +15,8 @@ from zipimport import zipimporter
 import htcgrid_core
 from htcgrid_core.agent.workers import verified_files
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
+from htcgrid_core.codecs.source_lines import NO_LINES, load_function
+from htcgrid_core.domain.errors import CorruptPayload
 
 
 def load(spec: dict[str, Any]) -> Callable[..., Any]:
@@ -28,7 +30,11 @@ def load(spec: dict[str, Any]) -> Callable[..., Any]:
         path = spec["callable_path"]
         digest = spec.get("callable_digest") or os.path.basename(path)  # an agent of the release before names the file
         sealed = verified_files.read(path, digest, "function")
-        loaded: Callable[..., Any] = pickle.loads(sealed[SIGNATURE_BYTES:])  # noqa: S301 - the agent has verified these
+        pickled = sealed[SIGNATURE_BYTES:]
+        if path := spec.get("sources_path"):  # an agent of the release before names none
+            loaded: Callable[..., Any] = load_function(pickled, _lines_in(path, spec["sources_digest"]))
+        else:
+            loaded = pickle.loads(pickled)  # noqa: S301 - the agent has verified these
         return loaded
     module_name, _, attribute = spec["name"].rpartition(".")
     target: Any = importlib.import_module(module_name)
@@ -36,6 +42,14 @@ def load(spec: dict[str, Any]) -> Callable[..., Any]:
     if not callable(target):
         raise TypeError(f"{spec['name']} is a {type(target).__name__}, not a function")
     return target  # type: ignore[no-any-return]  # callable() does not narrow to a signature
+
+
+def _lines_in(path: str, digest: str) -> bytes:
+    """The function's source lines; none if they are lost: they are for people who read tracebacks."""
+    try:
+        return verified_files.read(path, digest, "source lines")
+    except (OSError, CorruptPayload):
+        return NO_LINES
 
 
 class Sources:

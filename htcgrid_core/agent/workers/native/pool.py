@@ -5,16 +5,29 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Iterator
 
 from htcgrid_core.agent.workers import captured_output
+from htcgrid_core.agent.workers.crashes import crash_of, how_it_ended
 from htcgrid_core.agent.workers.environment import python_of, surroundings
 from htcgrid_core.agent.workers.launch import BAD_MACHINE, BAD_PACKAGE
-from htcgrid_core.agent.workers.native.process import TOO_SLOW, Process, how_it_ended
+from htcgrid_core.agent.workers.native.process import TOO_SLOW, Process
+from htcgrid_core.codecs.outcomes import Outcome, encode_error
 from htcgrid_core.domain import metrics
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.doorbell import Bell
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
-from htcgrid_core.ports.worker import Chunk, FunctionRef, LoadFailed, Rung, StartFailed, WorkerEvent, WorkerLost
+from htcgrid_core.ports.worker import (
+    Chunk,
+    FunctionRef,
+    LoadFailed,
+    Refused,
+    Rung,
+    StartFailed,
+    WorkerEvent,
+    WorkerLost,
+)
 
 CAPTURE_CHECK_SECONDS = 1.0
 
@@ -56,7 +69,14 @@ class NativeWorkers:
                 self._events.append(StartFailed(slot, chunk.serial, f"a worker could not be started: {error}"))
                 return
         self._last_serial = max(self._last_serial, chunk.serial)
-        process.give(chunk)
+        try:
+            process.give(chunk)
+        except CorruptPayload as error:
+            self._events += _refused(slot, chunk, error)
+            return
+        except GridUnavailable as error:  # its tasks are not to blame
+            self._events.append(StartFailed(slot, chunk.serial, f"a worker's events could not be read: {error}"))
+            return
         if process.has_unsent:
             self._watch_writing(process)
 
@@ -77,6 +97,18 @@ class NativeWorkers:
         """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
         process = self._processes.get(slot)
         return None if process is None else process.running()
+
+    def printed(self, slot: int) -> tuple[str, str]:
+        """The last of what the task that a slot runs now has printed to stdout and stderr."""
+        process = self._processes.get(slot)
+        if process is None or process.running() is None:
+            return "", ""
+        return captured_output.last_of(process.stdout), captured_output.last_of(process.stderr)
+
+    def process_id(self, slot: int) -> int | None:
+        """Of the slot's worker, if there is one."""
+        process = self._processes.get(slot)
+        return None if process is None else process.popen.pid
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun."""
@@ -208,6 +240,13 @@ class NativeWorkers:
             process.check_silence()
 
 
+def _refused(slot: int, chunk: Chunk, error: CorruptPayload) -> Iterator[Refused]:
+    """Tasks whose events could not be read for their worker."""
+    payload = encode_error(TaskError("CorruptPayload", str(error)))
+    for index, attempt in zip(chunk.indexes, chunk.attempts, strict=True):
+        yield Refused(slot, chunk.serial, Outcome(index, True, attempt, time.time(), 0.0, payload, "", ""))
+
+
 def _missing_place(function: FunctionRef) -> str:
     """What is gone of where a session is to run, if so: that is no other session's trouble."""
     where = python_of(function)
@@ -241,7 +280,7 @@ def _how_lost(
             return LoadFailed(slot, first.serial, TaskError("InitError", message, stderr))
         text = f"a worker {how} before it was ready: {stderr.strip() or '(it printed nothing)'}"
         return StartFailed(slot, first.serial, text)
-    error = killed or TaskError("WorkerCrashed", f"the worker {how_it_ended(returncode)}", stderr)
+    error = killed or crash_of(returncode, first.function, process.peak_mb, stderr)
     at = None if running is None else running[:2]
     seconds = 0.0 if running is None else time.monotonic() - running[2]
     return WorkerLost(slot, at, error, seconds, stdout, stderr)

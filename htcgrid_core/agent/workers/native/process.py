@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -15,28 +17,38 @@ from typing import Any, Self
 
 from htcgrid_core.agent import interpreter
 from htcgrid_core.agent.lru import LruCache
-from htcgrid_core.agent.workers import captured_output
+from htcgrid_core.agent.workers import captured_output, lambda_environment
 from htcgrid_core.agent.workers.environment import python_of, surroundings, worker_environment
-from htcgrid_core.agent.workers.native import wire
+from htcgrid_core.agent.workers.native import sealed_memory, wire
 from htcgrid_core.agent.workers.native.assignments import Assignments
-from htcgrid_core.agent.workers.native.hearing import load_error_in, outcomes_in, waits_in
+from htcgrid_core.agent.workers.native.hearing import load_error_in, outcomes_in, result_in, used_in, waits_in
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind, gauge_memory
 from htcgrid_core.agent.workers.pidfd import open_pidfd
+from htcgrid_core.codecs.buffers import Buffer
 from htcgrid_core.codecs.frames import NOT_FRAMED
+from htcgrid_core.codecs.stored_part import StoredPart
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.function import Package
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import DEFAULT_TENANT, SessionSpec, tenant_of
-from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, Waits
+from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, Used, Waits
 
 TOO_SLOW = TaskError("InitError", f"was not ready within {limits.WORKER_START_SECONDS:.0f} s")
 FUNCTIONS_KNOWN = 256  # that a worker has confirmed to have loaded
 READ_BYTES = 1 << 17
 READS_AT_ONCE = 32  # before others have their turn, however much a worker writes
+DESCRIPTORS_AT_ONCE = 512  # of a worker's, that came before the messages that they belong to
+NOBODYS = "descriptors that belong to nothing that it said"
 MESSAGE_BYTES = 4 * limits.MAX_RESULT_BYTES  # no worker has more to say at once
 
 
+_DESCRIPTOR_BYTES = array.array("i").itemsize
+_ROOM = socket.CMSG_SPACE(_DESCRIPTOR_BYTES)
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _SAID = {"silence": "fell silent"}
+
+Heard = Flushed | Waits | Used
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +59,7 @@ class Process:
         surroundings: sessions for which they are equal may share it.
         pidfd: readable once it has ended; negative where there is no such thing.
         hello: whether it has said that it runs.
+        reads_files: whether it said that it takes events that are in files.
         loading_since: monotonic time since when it starts or loads a function; None if it does not.
         given: the chunks that it has to run.
         killed: why it was killed, if it was.
@@ -54,6 +67,7 @@ class Process:
         replaces_stale: whether it has the chunks of one that ended because sources had changed.
         stale: whether it ends because sources have changed.
         load_error: why it could not load a function.
+        peak_mb: the most memory (MiB) that it had, once it has ended; 0 if nobody says.
     """
 
     slot: int
@@ -65,6 +79,7 @@ class Process:
     surroundings: tuple[Any, ...]
     pidfd: int
     hello: bool = False
+    reads_files: bool = False
     loading_since: float | None = field(default_factory=time.monotonic)
     given: Assignments = field(default_factory=Assignments)
     killed: TaskError | None = None
@@ -72,6 +87,7 @@ class Process:
     stale: bool = False
     replaces_stale: bool = False
     load_error: TaskError | None = None
+    peak_mb: int = 0
     _begun_at: float = field(default_factory=time.monotonic)
     _running: tuple[int, int, float] = (0, 0, 0.0)  # the last task that it was seen to run
     _accused: tuple[int, int, float] | None = None  # the task that is charged with what it said
@@ -79,11 +95,12 @@ class Process:
     _has_flushed: bool = False
     _heard_at: float = field(default_factory=time.monotonic)
     _owes: tuple[tuple[int, int] | None, float] = (None, 0.0)  # the task that it does not run, unheard, and since when
-    _told: tuple[SessionSpec, str] | None = None
+    _told: tuple[SessionSpec, str, int | None] | None = None
     _told_grid: str = ""  # by which it knows for which sessions it is to say that it waits
     _functions: LruCache[str, bool] = field(default_factory=lambda: LruCache(FUNCTIONS_KNOWN))
     _inbox: bytearray = field(default_factory=bytearray)
-    _outbox: deque[bytes] = field(default_factory=deque)
+    _memory: deque[int] = field(default_factory=deque)  # descriptors that came with what is in the inbox
+    _outbox: deque[Buffer] = field(default_factory=deque)
 
     # Life
 
@@ -145,6 +162,11 @@ class Process:
     def reap(self) -> int:
         """Kill what is left of it and its children; its exit code."""
         self.kill()
+        if self.popen.returncode is None:
+            with contextlib.suppress(ChildProcessError):  # where ended children are not waited for
+                _, status, used = os.wait4(self.popen.pid, 0)
+                self.popen.returncode = os.waitstatus_to_exitcode(status)
+                self.peak_mb = used.ru_maxrss >> (10 if sys.platform == "linux" else 20)
         return self.popen.wait()
 
     def close(self) -> None:
@@ -152,6 +174,7 @@ class Process:
         if self.pidfd >= 0:
             os.close(self.pidfd)
         self.connection.close()
+        self._drop_memory()
         self.gauge.close()
         os.close(self.stdout)
         os.close(self.stderr)
@@ -221,14 +244,21 @@ class Process:
     # Telling it
 
     def give(self, chunk: Chunk) -> None:
-        """Have it run a chunk, after what it was given before."""
+        """Have it run a chunk, after what it was given before.
+
+        Raises:
+            CorruptPayload: its events had to be read here, for a worker that may not do so itself, and cannot be.
+            GridUnavailable: likewise, but they may be later.
+        """
+        data = bytes(chunk.data) if isinstance(chunk.data, StoredPart) and not self.reads_files else chunk.data
         self.given.give(chunk)
         function, prelude = chunk.function, b""
-        if self._told is None or self._told[0] is not function.spec or self._told[1] != function.callable_path:
-            self._told = function.spec, function.callable_path
+        told = function.callable_path, function.traced_every
+        if self._told is None or self._told[0] is not function.spec or self._told[1:] != told:
+            self._told = (function.spec, *told)
             self._told_grid = function.grid.identity
             prelude = wire.json_message(Kind.FUNCTION, self._function_body(function))
-        packed = wire.pack_chunk(
+        head, events = wire.chunk_parts(
             wire.ChunkBody(
                 function.session_id,
                 chunk.serial,
@@ -236,11 +266,15 @@ class Process:
                 chunk.attempts,
                 chunk.lengths,
                 wire.shared_names(chunk.shared),
-                chunk.data,
+                data,
             )
         )
-        self._outbox.append(prelude + packed)  # one message to wake it once
-        if len(self._outbox) == 1:
+        is_first = not self._outbox
+        if len(events) < wire.LARGE_BYTES:
+            self._outbox.append(b"".join((prelude, head, events)))  # one message to wake it once
+        else:
+            self._outbox += (prelude + head, memoryview(events))
+        if is_first:
             self.write()
 
     def _function_body(self, function: FunctionRef) -> dict[str, Any]:
@@ -263,11 +297,17 @@ class Process:
             "codec": spec.codec,
             "callable_path": function.callable_path,
             "callable_digest": (spec.function.blob or "").rpartition("/")[2],
+            "sources_path": function.sources_path,
+            "sources_digest": spec.function.sources,
             "task_timeout_seconds": spec.task_timeout_seconds,
             "memory_mb": spec.memory_mb,
             "traceparent": spec.traceparent,
             "tracestate": spec.tracestate,
+            "traced_every": function.traced_every,
             "grid": function.grid.identity,
+            "memory": sealed_memory.IS_AVAILABLE,
+            "usage": True,
+            **(_of_lambda(function, package) if package else {}),
         }
 
     def write(self) -> None:
@@ -276,7 +316,7 @@ class Process:
             while self._outbox:
                 sent = self.connection.send(self._outbox[0])
                 if sent < len(self._outbox[0]):
-                    self._outbox[0] = self._outbox[0][sent:]
+                    self._outbox[0] = memoryview(self._outbox[0])[sent:]
                 else:
                     self._outbox.popleft()
         except BlockingIOError:
@@ -291,14 +331,14 @@ class Process:
 
     # Hearing it
 
-    def read(self, *, to_the_end: bool = False) -> tuple[list[Flushed | Waits], bool]:
+    def read(self, *, to_the_end: bool = False) -> tuple[list[Heard], bool]:
         """The outcomes and waits that have arrived, and whether more may come.
 
         Args:
             to_the_end: it has ended, and is asked for the last time.
         """
         is_open = self._receive(MESSAGE_BYTES // READ_BYTES if to_the_end else READS_AT_ONCE)
-        heard: list[Flushed | Waits] = []
+        heard: list[Heard] = []
         at = 0
         while not self.violation and len(self._inbox) - at >= wire.HEAD.size:
             length, kind = wire.HEAD.unpack_from(self._inbox, at)
@@ -308,7 +348,7 @@ class Process:
             try:
                 news = self._on_message(Kind(kind), bytes(self._inbox[at + wire.HEAD.size : end]))
             except (*NOT_FRAMED, CorruptPayload) as error:  # a handler may write to any descriptor of its process
-                self.condemn("outcomes" if kind == Kind.OUTCOMES else "message", error)
+                self.condemn("outcomes" if kind in (Kind.OUTCOMES, Kind.RESULT) else "message", error)
                 self._inbox.clear()
                 return heard, is_open
             if news and heard and isinstance(news[0], Waits) and isinstance(heard[-1], Waits):
@@ -317,35 +357,66 @@ class Process:
             at = end
         if at:
             del self._inbox[:at]
+        if len(self._memory) > bool(self._inbox):  # that of a message of which the rest is to come
+            self._drop_memory()
+            self.condemn("message", NOBODYS)
         return heard, is_open
 
     def _receive(self, reads: int) -> bool:
         """Take in what has arrived; False at the end of the stream."""
         for _ in range(reads):
             try:
-                data = self.connection.recv(READ_BYTES)
+                data, sent, _, _ = self.connection.recvmsg(READ_BYTES, _ROOM, _CLOEXEC)
             except BlockingIOError:
                 return True
             except OSError:
                 return False
+            if sent:
+                self._take_memory(sent)
             if not data:
                 return False
             if not self.violation:
                 self._inbox += data
                 self._heard_at = time.monotonic()
-            if len(data) < READ_BYTES:
+            if len(data) < READ_BYTES and not sent:  # a read ends behind what a descriptor came with
                 return True
         return True
 
-    def _on_message(self, kind: Kind, body: bytes) -> Sequence[Flushed | Waits]:
+    def _take_memory(self, sent: list[tuple[int, int, bytes]]) -> None:
+        """Descriptors that came with what was read."""
+        for level, kind, data in sent:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._memory.extend(array.array("i", data[: len(data) - len(data) % _DESCRIPTOR_BYTES]))
+        if len(self._memory) > DESCRIPTORS_AT_ONCE or self.violation:
+            self._drop_memory()
+            self.condemn("message", NOBODYS)
+
+    def _drop_memory(self) -> None:
+        while self._memory:
+            os.close(self._memory.popleft())
+
+    def _on_message(self, kind: Kind, body: bytes) -> Sequence[Heard]:
         match kind:
             case Kind.OUTCOMES:
                 serial, outcomes = outcomes_in(body, time.monotonic() - self._begun_at)
                 self.given.end(serial, outcomes)
                 self._has_flushed = True
                 return [Flushed(self.slot, serial, outcomes)]
+            case Kind.RESULT if self._memory and sealed_memory.IS_AVAILABLE:
+                fd = self._memory.popleft()
+                try:
+                    serial, outcomes = result_in(body, fd, time.monotonic() - self._begun_at)
+                finally:
+                    os.close(fd)
+                self.given.end(serial, outcomes)
+                self._has_flushed = True
+                return [Flushed(self.slot, serial, outcomes)]
+            case Kind.USED if self._told is not None:
+                used = used_in(body, time.monotonic() - self._begun_at)
+                return [Used(self.slot, *used)]
             case Kind.HELLO if not self.hello:
                 self.hello = True
+                self.reads_files = Kind.STORED_CHUNK in body
             case Kind.LOADED if self._unconfirmed:
                 self._unconfirmed -= 1
                 self.loading_since = None
@@ -371,13 +442,10 @@ class Process:
         return [Waits(self.slot, serial, position, session_ids)]
 
 
-def how_it_ended(returncode: int) -> str:
-    """How a process ended, for people."""
-    if returncode >= 0:
-        return f"exited with code {returncode}"
-    try:
-        name = signal.Signals(-returncode).name
-    except ValueError:
-        name = f"signal {-returncode}"
-    hint = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
+def _of_lambda(function: FunctionRef, package: Package) -> dict[str, Any]:
+    """What only a deployed function's worker is told."""
+    return {
+        "encoding": package.encoding,
+        "arn": lambda_environment.function_arn(function),
+        "memory_limit": lambda_environment.memory_size(function),
+    }

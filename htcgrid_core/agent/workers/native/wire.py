@@ -17,12 +17,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from htcgrid_core.codecs import stored_part
+from htcgrid_core.codecs.buffers import Buffer
 from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.stored_part import StoredPart
 
+LARGE_BYTES = 1 << 18  # from here on, events are not copied to be in one run with what is around them
 TORN_READS = 1000  # in a row: nobody writes for that long, so whoever wrote is stopped or dead
 HEAD = struct.Struct("<IB")
 _CHUNK = struct.Struct("<QIHI")
 _SERIAL = struct.Struct("<Q")
+_USED = struct.Struct("<QIddd")  # serial, tasks, peak (MiB), processor time (s), time (s)
 
 
 class Kind(IntEnum):
@@ -36,6 +41,9 @@ class Kind(IntEnum):
     STALE = 6  # worker: source files have changed since they were imported; the worker ends
     OUTCOMES = 7  # worker: outcomes of the next tasks of a chunk
     WAITS = 8  # worker: its task waits for sessions of its own grid; only to agents that say which grid that is
+    RESULT = 9  # worker: the outcome of its next task, whose result is in sealed memory; only to agents that take it
+    USED = 10  # worker: what the tasks of its chunk have used; only to agents that take it
+    STORED_CHUNK = 11  # agent: run these tasks, whose events are in a file; only to workers whose HELLO names this kind
 
 
 def message(kind: Kind, body: bytes = b"") -> bytes:
@@ -58,7 +66,7 @@ class ChunkBody:
     attempts: Sequence[int]
     lengths: Sequence[int]
     shared: dict[str, str]
-    data: bytes
+    data: Buffer | StoredPart
 
 
 def shared_names(paths: Mapping[str, str]) -> dict[str, str]:
@@ -78,26 +86,31 @@ def shared_path(names: Mapping[str, str], reference: SharedInput) -> str | None:
 
 
 def pack_chunk(chunk: ChunkBody) -> bytes:
-    """A CHUNK message."""
+    """A CHUNK message, or a STORED_CHUNK."""
+    return b"".join(chunk_parts(chunk))
+
+
+def chunk_parts(chunk: ChunkBody) -> tuple[bytes, Buffer]:
+    """What ``pack_chunk`` joins: all but the events, and these."""
+    kind, data = (
+        (Kind.STORED_CHUNK, chunk.data.packed()) if isinstance(chunk.data, StoredPart) else (Kind.CHUNK, chunk.data)
+    )
     session_id = chunk.session_id.encode()
     shared = json.dumps(chunk.shared).encode() if chunk.shared else b""
-    return message(
-        Kind.CHUNK,
-        b"".join(
-            (
-                _CHUNK.pack(chunk.serial, len(chunk.indexes), len(session_id), len(shared)),
-                array("I", chunk.indexes).tobytes(),
-                array("H", [min(attempt, 0xFFFF) for attempt in chunk.attempts]).tobytes(),
-                array("I", chunk.lengths).tobytes(),
-                session_id,
-                shared,
-                chunk.data,
-            )
-        ),
+    columns = b"".join(
+        (
+            _CHUNK.pack(chunk.serial, len(chunk.indexes), len(session_id), len(shared)),
+            array("I", chunk.indexes).tobytes(),
+            array("H", [min(attempt, 0xFFFF) for attempt in chunk.attempts]).tobytes(),
+            array("I", chunk.lengths).tobytes(),
+            session_id,
+            shared,
+        )
     )
+    return HEAD.pack(len(columns) + len(data), kind) + columns, data
 
 
-def unpack_chunk(body: bytes) -> ChunkBody:
+def unpack_chunk(body: bytes, kind: int = Kind.CHUNK) -> ChunkBody:
     """Undo ``pack_chunk`` (without the message's head)."""
     serial, count, session_length, shared_length = _CHUNK.unpack_from(body)
     at = _CHUNK.size
@@ -110,12 +123,31 @@ def unpack_chunk(body: bytes) -> ChunkBody:
     session_id = body[at : at + session_length].decode()
     at += session_length
     shared = json.loads(body[at : at + shared_length]) if shared_length else {}
-    return ChunkBody(session_id, serial, columns[0], columns[1], columns[2], shared, body[at + shared_length :])
+    at += shared_length
+    data: Buffer | StoredPart = memoryview(body)[at:] if len(body) > LARGE_BYTES else body[at:]
+    if kind == Kind.STORED_CHUNK:
+        data = stored_part.unpack(bytes(data))
+    return ChunkBody(session_id, serial, columns[0], columns[1], columns[2], shared, data)
 
 
-def pack_outcomes(serial: int, packed: bytes) -> bytes:
-    """An OUTCOMES message."""
-    return message(Kind.OUTCOMES, _SERIAL.pack(serial) + packed)
+def pack_outcomes(serial: int, packed: bytes, kind: Kind = Kind.OUTCOMES) -> bytes:
+    """An OUTCOMES or a RESULT message."""
+    return message(kind, _SERIAL.pack(serial) + packed)
+
+
+def used_message(serial: int, tasks: int, peak_mb: float, cpu_seconds: float, seconds: float) -> bytes:
+    """A USED message."""
+    return message(Kind.USED, _USED.pack(serial, tasks, peak_mb, cpu_seconds, seconds))
+
+
+def unpack_used(body: bytes) -> tuple[int, int, float, float, float]:
+    """Its serial, tasks, peak, processor time and time.
+
+    Raises:
+        struct.error: it is of another length.
+    """
+    serial, tasks, peak_mb, cpu_seconds, seconds = _USED.unpack(body)
+    return serial, tasks, peak_mb, cpu_seconds, seconds
 
 
 def unpack_outcomes(body: bytes) -> tuple[int, bytes]:

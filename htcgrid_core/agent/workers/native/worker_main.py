@@ -6,6 +6,7 @@ It imports as little as it can, so that it starts in tens of milliseconds.
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import gc
 import json
@@ -22,25 +23,33 @@ from typing import Any
 from htcgrid_core.agent.workers import captured_output, verified_files
 from htcgrid_core.agent.workers.context import Context
 from htcgrid_core.agent.workers.limits import confine
-from htcgrid_core.agent.workers.native import kept, wire
+from htcgrid_core.agent.workers.native import as_lambda, kept, meter, sealed_memory, wire
+from htcgrid_core.agent.workers.native.encoding import Encoder, encoder_of
+from htcgrid_core.agent.workers.native.hints import with_hint
+from htcgrid_core.agent.workers.native.invocation import RUNNING
 from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.agent.workers.native.waiting import Waiting
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind
+from htcgrid_core.codecs import mapped
 from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.buffers import Buffer, Data, joined, parts_of, size_of
 from htcgrid_core.codecs.exceptions import encode_exception
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.codecs.shared import NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
-from htcgrid_core.codecs.values import DECODERS, ENCODERS, encode_json_frugally, has_long_text
+from htcgrid_core.codecs.stored_part import StoredPart
+from htcgrid_core.codecs.values import DECODERS, encode_json
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
+from htcgrid_core.domain.task_error import OUT_OF_MEMORY
 from htcgrid_core.domain.this_worker import become
 
 FLUSH_SECONDS = 0.002  # after which an outcome is sent although more tasks wait
 TRACEBACK_CHARACTERS = 16_000
 EXCEPTION_BYTES = 1 << 20
 READ_BYTES = 1 << 16
+MAPPED_BYTES = 1 << 17  # of a shared input, from which on its arrays are views of its file; smaller ones are copied
 
 
 class Worker:
@@ -66,6 +75,7 @@ class Worker:
         self._asked: dict[str, Any] = {}  # the function that the agent named last
         self._spec = self._asked  # the one that is loaded
         self._function: Callable[..., Any] | None = None
+        self._encode: Encoder = encode_json
         self._lock = threading.Lock()  # the buffer and the sending end of the connection
         self._buffer = Outcomes()  # of the chunk that is run
         self._unsent = b""  # messages
@@ -81,7 +91,7 @@ class Worker:
         resolve_with(self._resolve)
         become(self._this)
         threading.Thread(target=self._flush_late, daemon=True).start()
-        self._send(wire.message(Kind.HELLO))
+        self._send(wire.message(Kind.HELLO, bytes((Kind.STORED_CHUNK,))))
         while True:
             head = self._inbox.read(wire.HEAD.size)
             if len(head) < wire.HEAD.size:
@@ -91,8 +101,8 @@ class Worker:
             if len(body) < length:
                 return
             if kind == Kind.FUNCTION:
-                self._asked = json.loads(body)
-            elif not self._run(wire.unpack_chunk(body)):
+                self._asked = _function_in(body)
+            elif not self._run(wire.unpack_chunk(body, kind)):
                 return
 
     # Functions
@@ -117,13 +127,18 @@ class Worker:
             try:
                 size = os.path.getsize(spec["callable_path"]) if spec["callable_path"] else 0
                 self._make_room(size)
+                if spec["arn"]:
+                    as_lambda.prepare()
                 function = load(spec)
+                if spec["encoding"] == "lambda":  # what was deployed before ran, and goes on
+                    as_lambda.check()
             except BaseException as error:  # noqa: BLE001 - a module may even call sys.exit when imported
                 if isinstance(error, MemoryError) and not self._is_new:
                     self._send(wire.message(Kind.STALE))  # of all that this process has run before: a new one has not
                     return False
                 text = f"{spec['name']} could not be loaded: {self._cause(error)}"
-                described = json.loads(codec.encode_error(TaskError("InitError", text, _trace(error))))
+                kind = OUT_OF_MEMORY if isinstance(error, MemoryError) else "InitError"
+                described = json.loads(codec.encode_error(TaskError(kind, text, _trace(error))))
                 printed = {"stdout": self._stdout.take(), "stderr": self._stderr.take()}
                 self._send(wire.json_message(Kind.LOAD_FAILED, {**described, **printed}))
                 return False
@@ -136,7 +151,7 @@ class Worker:
         if spec["confirm"]:
             self._send(wire.message(Kind.LOADED))
         self._sources.note()
-        self._spec, self._function = spec, function
+        self._spec, self._function, self._encode = spec, function, encoder_of(spec)
         self._this.grid = spec.get("grid", "")  # an agent of the release before says none, and is told of no waits
         return True
 
@@ -148,13 +163,18 @@ class Worker:
         value = self._shared.get(reference.name)
         if value is None:
             size = os.path.getsize(path)
-            self._make_room(size)
-            data = verified_files.read(path, reference.digest, "shared input")
-            if reference.codec == "pickle":
-                data = data[SIGNATURE_BYTES:]
-            value = data if reference.codec == "bytes" else DECODERS[reference.codec](data)
+            value = self._loaded_shared(reference, path, size)
             self._shared.put(reference.name, value, size)
         return value
+
+    def _loaded_shared(self, reference: SharedInput, path: str, size: int) -> Any:
+        if reference.codec == "pickle" and size > MAPPED_BYTES:
+            return mapped.load(verified_files.mapped(path, reference.digest, "shared input")[SIGNATURE_BYTES:])
+        self._make_room(size)
+        data = verified_files.read(path, reference.digest, "shared input")
+        if reference.codec == "pickle":
+            data = data[SIGNATURE_BYTES:]
+        return data if reference.codec == "bytes" else DECODERS[reference.codec](data)
 
     def _make_room(self, stored_bytes: int) -> None:
         """Let go of what is kept of earlier sessions if it may be in the way of what is loaded now."""
@@ -168,10 +188,9 @@ class Worker:
 
     def _cause(self, error: BaseException) -> str:
         """What went wrong, which the text of many an error does not say."""
-        text = _message(error) or type(error).__name__
         if isinstance(error, MemoryError) and self._memory_mb:
-            text = f"MemoryError within {self._memory_mb} MiB: raise memory_mb"
-        return text
+            return with_hint("MemoryError", error, self._memory_mb)
+        return _message(error, 0) or type(error).__name__
 
     # Tasks
 
@@ -182,7 +201,10 @@ class Worker:
             return False
         self._serial = chunk.serial
         self._shared_paths = chunk.shared
-        at, last, has_shared = 0, len(chunk.indexes) - 1, bool(chunk.shared)
+        at, last, has_shared, is_measured = 0, len(chunk.indexes) - 1, bool(chunk.shared), bool(self._spec.get("usage"))
+        if is_measured:
+            meter.forget_peak()
+            began, cpu_before = time.monotonic(), meter.cpu_seconds()
         tasks = zip(chunk.indexes, chunk.attempts, chunk.lengths, strict=True)
         for position, (index, attempt, length) in enumerate(tasks):
             if self._gauge.is_revoked(chunk.serial, position):
@@ -196,6 +218,17 @@ class Worker:
             at += length
             seconds = time.monotonic() - started
             stdout, stderr = self._stdout.take(), self._stderr.take()
+            if is_measured and position == last:  # before its outcome, with which the chunk is over
+                cpu, took = meter.cpu_seconds() - cpu_before, time.monotonic() - began
+                told = wire.used_message(chunk.serial, position + 1, meter.peak_mb(), max(0.0, cpu), took)
+                with self._lock:
+                    self._pack_locked()
+                    self._unsent += told
+            if type(result) is not bytes or len(result) >= sealed_memory.LARGE_BYTES:  # most are neither
+                row = index, failed, attempt, time.time() - seconds, seconds
+                if self._tell_large(row, result, stdout, stderr):
+                    continue
+                result = joined(result)
             with self._lock:
                 is_first = not self._buffer
                 self._buffer.add(index, failed, attempt, time.time() - seconds, seconds, result, stdout, stderr)
@@ -212,23 +245,31 @@ class Worker:
         self._sources.note()  # what handlers import late
         return True
 
-    def _call(self, payload: bytes, index: int, attempt: int, started: float, shared: bool) -> tuple[bool, bytes]:
+    def _call(
+        self, payload: Buffer | StoredPart, index: int, attempt: int, started: float, shared: bool
+    ) -> tuple[bool, Data]:
         """(failed, encoded result or error) of one task."""
         spec, function = self._spec, self._function
         assert function is not None, "a chunk never comes before its function"
         try:
-            event = DECODERS[spec["codec"]](payload)
+            if isinstance(payload, StoredPart):
+                is_pickle = spec["codec"] == "pickle"
+                event = payload.unpickled() if is_pickle else DECODERS[spec["codec"]](bytes(payload))
+            else:
+                event = DECODERS[spec["codec"]](payload)
             if shared and spec["codec"] == "json":
                 event = resolved(event)
             if spec["call"] == "handler":
                 timeout = spec["task_timeout_seconds"]
                 deadline = None if timeout is None else started + timeout
-                context = Context(
-                    self._session_id, index, attempt, spec["function"], spec["memory_mb"], deadline, spec["version"],
-                    (spec["traceparent"], spec["tracestate"]),
+                RUNNING.context = context = Context(
+                    self._session_id, index, attempt, spec["function"], spec["memory_limit"], deadline, spec["version"],
+                    (spec["traceparent"], spec["tracestate"]), spec["arn"], spec["labels"], spec["tenant"],
+                    spec.get("traced_every"),
                 )  # fmt: skip
-                context.labels, context.tenant_id = spec["labels"], spec["tenant"]
                 result = function(event, context)
+                if spec["encoding"] == "lambda":
+                    as_lambda.check()
             elif spec["call"] == "event":
                 result = function(event)
             else:
@@ -240,20 +281,19 @@ class Worker:
             return True, self._encode_error(error)
         self._end_if_child(None)
         try:
-            frugal = spec["memory_mb"] and spec["codec"] == "json" and has_long_text(result)
-            encoded = encode_json_frugally(result) if frugal else ENCODERS[spec["codec"]](result)
+            encoded = self._encode(result)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
             text = f"the handler returned a {type(result).__name__} that cannot be encoded: {self._cause(error)}"
-            return True, codec.encode_error(TaskError("InvalidResult", text))
-        if len(encoded) > limits.MAX_RESULT_BYTES:
-            text = (
-                f"the result has {len(encoded):,} bytes, over {limits.MAX_RESULT_BYTES:,}: store it, return its place"
-            )
+            kind = OUT_OF_MEMORY if isinstance(error, MemoryError) else "InvalidResult"
+            return True, codec.encode_error(TaskError(kind, text))
+        size = len(encoded) if type(encoded) is bytes else size_of(encoded)
+        if size > limits.MAX_RESULT_BYTES:
+            text = f"the result has {size:,} bytes, over {limits.MAX_RESULT_BYTES:,}: store it, return its place"
             return True, codec.encode_error(TaskError("InvalidResult", text))
         return False, encoded
 
     def _encode_error(self, error: BaseException) -> bytes:
-        described = TaskError(type(error).__name__, _message(error), _trace(error))
+        described = TaskError(type(error).__name__, _message(error, self._memory_mb), _trace(error))
         pickled = encode_exception(error) if self._spec["codec"] == "pickle" else b""
         return codec.encode_error(described, pickled if len(pickled) <= EXCEPTION_BYTES else b"")
 
@@ -276,10 +316,37 @@ class Worker:
 
     def _flush(self) -> None:
         with self._lock:
-            self._pack_locked()
-            if self._unsent:
-                self._connection.sendall(self._unsent)
-                self._unsent = b""
+            self._flush_locked()
+
+    def _flush_locked(self) -> None:
+        self._pack_locked()
+        if self._unsent:
+            self._connection.sendall(self._unsent)
+            self._unsent = b""
+
+    def _tell_large(self, row: tuple[int, bool, int, float, float], result: Data, stdout: str, stderr: str) -> bool:
+        """Send a large result in sealed memory; False if that cannot be done."""
+        if row[1] or not self._spec.get("memory"):  # an agent of the release before takes none
+            return False
+        try:
+            fd = sealed_memory.write(parts_of(result))
+        except OSError:
+            return False
+        alone = Outcomes()
+        alone.add(*row, b"", stdout, stderr)
+        told = wire.pack_outcomes(self._serial, codec.pack(alone), Kind.RESULT)
+        try:
+            with self._lock:
+                self._flush_locked()  # what ended before it
+                sent = socket.send_fds(self._connection, [told], [fd])
+                self._connection.sendall(told[sent:])
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:  # descriptors under way of all this user's workers; nothing was sent
+                raise
+            return False
+        finally:
+            os.close(fd)
+        return True
 
     def _rest(self) -> None:
         """Tell what has ended, and only then that no task runs, or nobody would be charged with a broken connection."""
@@ -304,6 +371,12 @@ class Worker:
             self._connection.sendall(data)
 
 
+def _function_in(body: bytes) -> dict[str, Any]:
+    """What a FUNCTION message says; an agent of the release before does not say all that is of deployed functions."""
+    spec: dict[str, Any] = json.loads(body)
+    return {"arn": "", "encoding": "grid", "memory_limit": spec["memory_mb"], **spec}
+
+
 def _identity(connection: socket.socket) -> tuple[int, int]:
     """Of what its descriptor stands for.
 
@@ -314,14 +387,14 @@ def _identity(connection: socket.socket) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _message(error: BaseException) -> str:
+def _message(error: BaseException, memory_mb: int) -> str:
     try:
         text = str(error)
     except BaseException as broken:  # noqa: BLE001 - a __str__ that raises must not cost the worker
         text = f"(its text raises {type(broken).__name__})"
     if isinstance(error, SystemExit):
         return f"the handler called sys.exit({text})"
-    return text[:TRACEBACK_CHARACTERS]
+    return with_hint(text[:TRACEBACK_CHARACTERS], error, memory_mb)
 
 
 def _trace(error: BaseException) -> str:

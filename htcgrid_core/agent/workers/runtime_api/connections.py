@@ -10,7 +10,7 @@ from htcgrid_core.agent.workers.runtime_api.http import Connection, Request
 from htcgrid_core.domain import limits, metrics
 from htcgrid_core.ports.metrics import Metrics
 
-CONNECTIONS = 16  # of one worker at once; clients need one
+CONNECTIONS = 16  # of one worker at once, for each invocation at once; clients need one or two
 ACCEPTED_AT_ONCE = 64  # before others have their turn, however many knock
 READS_AT_ONCE = 32  # of one large result, before others have their turn
 
@@ -20,12 +20,14 @@ def accepted(
     known: dict[int, Connection],
     may: Callable[[socket.socket], bool],
     count: Metrics,
+    at_once: int = 1,
 ) -> list[Connection]:
     """Take the connections that have come and add them to ``known``.
 
     Args:
         may: whether a connection is the client's; others are hung up on at once, and take nobody's place.
         count: told of those.
+        at_once: invocations that clients may have.
     """
     found = []
     for _ in range(ACCEPTED_AT_ONCE):
@@ -33,7 +35,7 @@ def accepted(
             sock, _ = listener.accept()
         except OSError:  # there is none, or it hung up already
             break
-        if len(known) >= CONNECTIONS or not may(sock):
+        if len(known) >= CONNECTIONS * at_once or not may(sock):
             count.add(metrics.WORKER_VIOLATIONS, what="connection")
             sock.close()
             continue

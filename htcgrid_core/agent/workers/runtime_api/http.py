@@ -5,7 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import h11
 
@@ -16,12 +17,13 @@ HEAD_SECONDS = 10.0  # that it may take to send them, from its first byte, or fr
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that has arrived whole.
+    """A request that has arrived, whole unless it was cut off.
 
     Attributes:
-        headers: by lower-case name.
+        headers, trailers: before and after the body, by lower-case name.
         body: as far as it is within the limit.
         length: of the body, whatever was kept of it.
+        truncated: whether the connection ended, or became nonsense, before the last byte of the body.
     """
 
     method: str
@@ -29,6 +31,8 @@ class Request:
     headers: dict[str, str]
     body: bytes
     length: int
+    trailers: dict[str, str] = field(default_factory=dict)
+    truncated: bool = False
 
 
 class Connection:
@@ -38,7 +42,7 @@ class Connection:
         closed: nothing comes any more.
         reset: the worker's end was closed before all that was sent had been read.
         drained: nothing more had arrived at the last look.
-        requests: that have arrived whole.
+        requests: that have arrived.
     """
 
     def __init__(self, sock: socket.socket, body_limit: int) -> None:
@@ -73,7 +77,10 @@ class Connection:
         return self._head_since is not None and now - self._head_since > HEAD_SECONDS
 
     def receive(self) -> Request | None:
-        """Read what is there; the request that it completes, which must be answered before the next one is read."""
+        """Read what is there; the request that it completes, which must be answered before the next one is read.
+
+        One that is cut off can be answered too: who sent it may still listen. Nothing comes after it.
+        """
         self.drained = False
         try:
             data = self._sock.recv(READ_BYTES)
@@ -81,8 +88,12 @@ class Connection:
             self.drained = True
             return None
         except OSError:
+            if self._head is not None:
+                return self._request((), truncated=True)
             self.closed = self.reset = True
             return None
+        if not data and self._head is not None:
+            return self._request((), truncated=True)
         if not data or self._asked:  # clients do not ask again before they have their answer
             self.closed = True
             return None
@@ -117,6 +128,15 @@ class Connection:
         except OSError:
             self.closed = self.reset = True
 
+    def lives(self) -> bool:
+        """Whether the other end has not been seen to close it."""
+        try:
+            return not self.closed and self._sock.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def await_end(self, timeout_seconds: float) -> None:
         """Wait until something arrives, which is its end if nobody is left to send."""
         if not self.closed:
@@ -146,18 +166,31 @@ class Connection:
                     if self._length <= self._limit:
                         self._body += event.data
                 elif isinstance(event, h11.EndOfMessage):
-                    return self._request()
+                    return self._request(event.headers)
                 else:  # it needs more, has to wait for our answer, or is closed
                     return None
         except h11.RemoteProtocolError:  # whatever it is, it is no runtime client
+            if self._head is not None:
+                return self._request((), truncated=True)
             self.closed = True
             return None
 
-    def _request(self) -> Request:
+    def _request(self, trailers: Iterable[tuple[bytes, bytes]], *, truncated: bool = False) -> Request:
         head = self._head
         assert head is not None, "a message ends after it began"
         self._asked = True
         self.requests += 1
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         body, self._body, self._head = bytes(self._body), bytearray(), None
-        return Request(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, body, self._length)
+        return Request(
+            head.method.decode("latin-1"),
+            head.target.decode("latin-1"),
+            _by_name(head.headers),
+            body,
+            self._length,
+            _by_name(trailers),
+            truncated,
+        )
+
+
+def _by_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}

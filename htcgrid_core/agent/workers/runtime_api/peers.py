@@ -10,9 +10,10 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+
+from htcgrid_core.agent.workers.family import family
 
 CAN_TELL = sys.platform == "linux"
 
@@ -57,7 +58,7 @@ def is_held_by(peer: Peer, pid: int, *, itself: bool = True) -> bool:
         itself: whether the process counts as well as its descendants.
     """
     wanted = f"socket:[{peer.inode}]"
-    return any(wanted in _descriptors(each) for each in _family(pid) if itself or each != pid)
+    return any(wanted in _descriptors(each) for each in family(pid) if itself or each != pid)
 
 
 def _asked(theirs: Address, ours: Address) -> Peer | None:
@@ -97,18 +98,6 @@ def _hexadecimal(address: Address) -> str:
 
 def _known(uid: int, inode: int) -> Peer | None:
     return Peer(uid, inode) if inode else None  # 0 once its process has closed it
-
-
-def _family(pid: int) -> Iterator[int]:
-    """A process and its descendants, as far as they can be seen."""
-    waiting = [pid]
-    while waiting:
-        each = waiting.pop()
-        yield each
-        with suppress(OSError):  # it has ended
-            for thread in os.listdir(f"/proc/{each}/task"):
-                with suppress(OSError), open(f"/proc/{each}/task/{thread}/children", encoding="ascii") as children:
-                    waiting += map(int, children.read().split())
 
 
 def _descriptors(pid: int) -> set[str]:

@@ -10,27 +10,12 @@ from dataclasses import dataclass, field
 from htcgrid_core.agent.workers.runtime_api import peers
 from htcgrid_core.agent.workers.runtime_api.connections import CONNECTIONS
 from htcgrid_core.agent.workers.runtime_api.http import Connection
+from htcgrid_core.agent.workers.runtime_api.invocation import Invocation
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.function import Package, SidecarPort
-from htcgrid_core.ports.worker import Chunk
 
 LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The task that a sidecar was given.
-
-    Attributes:
-        connection: over which it was given.
-    """
-
-    slot: int
-    chunk: Chunk
-    position: int
-    started: float
-    connection: Connection
 
 
 @dataclass(slots=True)
@@ -50,7 +35,7 @@ class Sidecar:
     listener: socket.socket
     connections: dict[int, Connection] = field(default_factory=dict)
     parked: Connection | None = None
-    current: Given | None = None
+    current: Invocation | None = None
     heard_at: float | None = None
     keeps: bool = False
     problem: str = ""

@@ -11,18 +11,19 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from htcgrid_core.agent.workers.runtime_api import invocation, requests
+from htcgrid_core.agent.workers.runtime_api import invocation, requests, responses
 from htcgrid_core.agent.workers.runtime_api.connections import accepted, awaited, late, next_request
 from htcgrid_core.agent.workers.runtime_api.http import Connection, Request
-from htcgrid_core.agent.workers.runtime_api.sandbox import Queued
-from htcgrid_core.agent.workers.runtime_api.sidecar import Given, Sidecar
+from htcgrid_core.agent.workers.runtime_api.invocation import Invocation
+from htcgrid_core.agent.workers.runtime_api.sidecar import Sidecar
+from htcgrid_core.agent.workers.runtime_api.waiting_tasks import Queued
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.domain import limits, metrics
-from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
 from htcgrid_core.domain.function import Package, SidecarPort
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
-from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, StartFailed, WorkerEvent, WorkerLost
+from htcgrid_core.ports.worker import Chunk, Flushed, LoadFailed, Refused, StartFailed, WorkerEvent, WorkerLost
 
 LATE_CHECK_SECONDS = 1.0
 
@@ -110,9 +111,14 @@ class Sidecars:
     def running(self, slot: int) -> tuple[int, int, float] | None:
         """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
         sidecar = self._of(slot)
-        if sidecar is None or sidecar.current is None:
-            return None
-        return sidecar.current.chunk.serial, sidecar.current.position, sidecar.current.started
+        return None if sidecar is None or sidecar.current is None else sidecar.current.running
+
+    def process_id(self, slot: int) -> None:
+        """None: clients are others' processes."""
+
+    def printed(self, slot: int) -> tuple[str, str]:
+        """Known when the task has ended: until then it may be what another one printed."""
+        return "", ""
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun, if it runs a task."""
@@ -171,21 +177,22 @@ class Sidecars:
         self._alone_since.pop(slot, None)
         connection = sidecar.parked
         assert connection is not None, "only who waits is given a task"
-        given = Given(slot, chunk, position, time.monotonic(), connection)
+        given = Invocation(slot, chunk, position, connection, was_parked=True)
         try:
             event = invocation.event(chunk, position)
-        except (ValueError, CorruptPayload, OSError) as error:
+        except (ValueError, CorruptPayload, GridUnavailable, OSError) as error:
             kind = "InvalidEvent" if isinstance(error, ValueError) else "CorruptPayload"
-            self._end(given, True, encode_error(TaskError(kind, str(error))))
+            outcome = given.outcome(encode_error(TaskError(kind, str(error))), failed=True)
+            self._end(given, outcome, is_refused=kind == "InvalidEvent")
             return
         sidecar.parked, sidecar.current = None, given
-        connection.respond(200, event, invocation.headers(chunk, position))
+        connection.respond(200, event, invocation.headers(given))
         self._watch(sidecar, connection)
 
-    def _end(self, now: Given, failed: bool, payload: bytes) -> None:
-        seconds = time.monotonic() - now.started
-        index, attempt = now.chunk.indexes[now.position], now.chunk.attempts[now.position]
-        outcome = Outcome(index, failed, attempt, time.time() - seconds, seconds, payload, "", "")
+    def _end(self, now: Invocation, outcome: Outcome, *, is_refused: bool = False) -> None:
+        if is_refused:
+            self._events.append(Refused(now.slot, now.chunk.serial, outcome))
+            return
         last = self._events[-1] if self._events else None
         if not (isinstance(last, Flushed) and (last.slot, last.serial) == (now.slot, now.chunk.serial)):
             last = Flushed(now.slot, now.chunk.serial, Outcomes())
@@ -246,11 +253,14 @@ class Sidecars:
             self._lose(sidecar, TaskError("WorkerCrashed", f"the sidecar on {sidecar.address} was started anew"))
 
     def _init_error(self, sidecar: Sidecar, connection: Connection, request: Request) -> None:
+        if sidecar.current is not None and sidecar.keeps and sidecar.current.connection.lives():
+            requests.refuse_state(connection, "it has been loaded, and has a task")
+            return
         self._restarted(sidecar)
         error = requests.error_in(request)
         sidecar.gone()
         sidecar.problem = f"{sidecar.where.name} could not be loaded: {error.message or error.type}"
-        connection.respond(202, requests.ACCEPTED)
+        connection.respond(202, responses.ACCEPTED)
         load_error = TaskError("InitError", sidecar.problem, error.traceback)
         for slot, queue in list(self._queues.items()):
             package = queue[0].chunk.function.spec.function.package
@@ -262,20 +272,20 @@ class Sidecars:
 
     def _answered(self, sidecar: Sidecar, connection: Connection, request: Request, who: str, what: str) -> None:
         now = sidecar.current
-        if now is None or who != invocation.request_id(now.chunk, now.position):
+        if now is None or not requests.is_of(request, who, now):
             self._count.add(metrics.WORKER_VIOLATIONS, what="answer")
             requests.refuse_answer(connection)
             return
-        posted = requests.posted(request, what)
+        posted = requests.posted(request, what, now.chunk.function)
         sidecar.current = None
         sidecar.heard()
-        self._end(now, posted.failed, posted.payload)
+        self._end(now, now.outcome(posted.payload, failed=posted.failed))
         connection.respond(posted.status, posted.body)
 
     def _give_back_unread(self, sidecar: Sidecar) -> bool:
         """A client that died while it waited has not begun the task that it was given just then."""
         now = sidecar.current
-        if now is None or not (now.connection.reset or now.connection.unsent):
+        if now is None or not now.is_unread():
             return False
         sidecar.gone()
         self._queues.setdefault(now.slot, deque()).appendleft(Queued(now.chunk, now.position, now.position + 1))
@@ -290,7 +300,12 @@ class Sidecars:
     def _on_ready(self, sidecar: Sidecar, connection: Connection) -> None:
         if (request := next_request(connection)) is not None:
             sidecar.keeps = sidecar.keeps or connection.requests > 1
-            self._answer(sidecar, connection, request)
+            try:
+                self._answer(sidecar, connection, request)
+            except Exception as error:  # noqa: BLE001 - of whatever a client sends, which is others' code
+                self._count.add(metrics.WORKER_VIOLATIONS, what="request")
+                self._lose(sidecar, requests.not_taken(error))
+                connection.closed = True
         if connection.closed:
             self._on_end(sidecar, connection)
         else:

@@ -6,23 +6,24 @@ import contextlib
 import selectors
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
 
-from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.native.pool import CAPTURE_CHECK_SECONDS
-from htcgrid_core.agent.workers.native.process import TOO_SLOW, how_it_ended
+from htcgrid_core.agent.workers.native.process import TOO_SLOW
 from htcgrid_core.agent.workers.runtime_api import peers
 from htcgrid_core.agent.workers.runtime_api.connections import READS_AT_ONCE, accepted, awaited, late, next_request
+from htcgrid_core.agent.workers.runtime_api.ends import HUNG_UP, events_of_end
 from htcgrid_core.agent.workers.runtime_api.http import Connection
 from htcgrid_core.agent.workers.runtime_api.sandbox import Sandbox
+from htcgrid_core.agent.workers.runtime_api.started import Started
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.ports.metrics import NO_METRICS, Metrics
-from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, LoadFailed, StartFailed, WorkerEvent, WorkerLost
+from htcgrid_core.ports.worker import Chunk, Flushed, FunctionRef, Refused, StartFailed, WorkerEvent, WorkerLost
 
 CHILDREN_END_SECONDS = 0.5  # that processes may take to end once they are killed
+MOST_ALONE = 10_000  # tasks that are remembered as those that run alone
 
 
 def is_from(connection: socket.socket, pid: int) -> bool:
@@ -34,7 +35,9 @@ def is_from(connection: socket.socket, pid: int) -> bool:
 
 
 class RuntimeApiWorkers:
-    """Workers of deployed functions, one a slot, each with its own port on the loopback interface.
+    """Environments of deployed functions, each with its own port on the loopback interface.
+
+    A function's concurrency says how many slots share one.
 
     Args:
         count: told of workers that are started, and of what they may not say.
@@ -53,9 +56,10 @@ class RuntimeApiWorkers:
         self._threads_each = threads_each
         self._may = may
         self._count = count
-        self._sandboxes: dict[int, Sandbox] = {}
+        self._sandboxes: dict[int, Sandbox] = {}  # by slot
         self._selector = selectors.DefaultSelector()
         self._events: list[WorkerEvent] = []
+        self._alone: set[str] = set()
         self._check_at = 0.0
 
     # The port
@@ -68,19 +72,19 @@ class RuntimeApiWorkers:
             sandbox = None
         if sandbox is None:
             try:
-                sandbox = self._start(slot, chunk.function)
+                sandbox = self._with_room(chunk.function) or self._start(chunk.function)
             except OSError as error:
                 self._events.append(StartFailed(slot, chunk.serial, f"a worker could not be started: {error}"))
                 return
-        sandbox.add(chunk)
-        self._watch_parked(sandbox)
+        self._sandboxes[slot] = sandbox
+        sandbox.add(slot, chunk)
+        self._watch_given(sandbox)
 
     def wait(self, timeout_seconds: float) -> list[WorkerEvent]:
         """What happened; waits for the first event or the timeout."""
         for key, _ in self._selector.select(0.0 if self._events else timeout_seconds):
-            slot, what = key.data
-            sandbox = self._sandboxes.get(slot)
-            if sandbox is None or key.fd not in self._selector.get_map():
+            sandbox, what = key.data
+            if key.fd not in self._selector.get_map() or self._selector.get_key(key.fd).data != key.data:
                 continue  # ended while this round's earlier events were handled
             if what is None:
                 self._on_exit(sandbox)
@@ -104,56 +108,91 @@ class RuntimeApiWorkers:
     def running(self, slot: int) -> tuple[int, int, float] | None:
         """(serial, position, monotonic start) of the task a slot runs now; None between tasks."""
         sandbox = self._sandboxes.get(slot)
-        return None if sandbox is None else sandbox.running
+        now = None if sandbox is None else sandbox.running.get(slot)
+        return None if now is None else now.running
+
+    def printed(self, slot: int) -> tuple[str, str]:
+        """Known when the task has ended: until then it may be what another one printed."""
+        return "", ""
+
+    def process_id(self, slot: int) -> int | None:
+        """Of the slot's worker, if there is one."""
+        sandbox = self._sandboxes.get(slot)
+        return None if sandbox is None else sandbox.started.popen.pid
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun."""
         sandbox = self._sandboxes.get(slot)
-        return [] if sandbox is None else sandbox.revoke()
+        return [] if sandbox is None else sandbox.revoke(slot)
 
     def kill(self, slot: int, error: TaskError) -> None:
-        """Kill the slot's worker and all its children; a WorkerLost with this error follows."""
+        """Kill the slot's environment and all its children; a WorkerLost with this error follows.
+
+        One that comes of no fault of theirs follows for the other slots that it serves and that run a task.
+        """
         sandbox = self._sandboxes.get(slot)
-        if sandbox is not None:
-            sandbox.killed = error
-            sandbox.kill()
+        if sandbox is None:
+            return
+        if sandbox.concurrency > 1 and slot not in sandbox.running:  # it only waits: nobody has to end for that
+            sandbox.waiting.revoke(slot)
+            self._events.append(WorkerLost(slot, None, error))
+            return
+        sandbox.blamed[slot] = error
+        sandbox.started.kill()
 
     def discard(self, slot: int) -> None:
-        """End the slot's worker, which runs nothing, without an event."""
-        sandbox = self._sandboxes.get(slot)
+        """The slot, which runs nothing, needs its worker no more: that ends without an event if no other slot does."""
+        sandbox = self._sandboxes.pop(slot, None)
         if sandbox is not None:
-            self._close(sandbox)
+            sandbox.slots.discard(slot)
+            sandbox.waiting.revoke(slot)
+            if not sandbox.slots:
+                self._close(sandbox)
 
     def close(self) -> None:
         """Kill every worker."""
-        for slot in list(self._sandboxes):
-            self.discard(slot)
+        for sandbox in self._environments():
+            self._close(sandbox)
         self._selector.close()
 
     # Workers
 
-    def _start(self, slot: int, function: FunctionRef) -> Sandbox:
-        def ended(chunk: Chunk, outcome: Outcome) -> None:
-            self._ended(slot, chunk, outcome)
+    def _environments(self) -> Collection[Sandbox]:
+        return {id(sandbox): sandbox for sandbox in self._sandboxes.values()}.values()
 
-        sandbox = Sandbox.start(slot, function, ended, self._count, self._threads_each)
+    def _with_room(self, function: FunctionRef) -> Sandbox | None:
+        """An environment of a function that may serve one slot more."""
+        return next(
+            (each for each in self._environments() if each.function.key == function.key and each.has_room), None
+        )
+
+    def _start(self, function: FunctionRef) -> Sandbox:
+        started = Started.start(function, self._threads_each)
+        sandbox = Sandbox(function, started, self._ended, self._count, self._alone)
         self._count.add(metrics.WORKERS_STARTED, kind="runtime_api")
-        self._sandboxes[slot] = sandbox
-        self._selector.register(sandbox.listener, selectors.EVENT_READ, (slot, sandbox.listener))
-        if sandbox.pidfd >= 0:
-            self._selector.register(sandbox.pidfd, selectors.EVENT_READ, (slot, None))
+        self._selector.register(started.listener, selectors.EVENT_READ, (sandbox, started.listener))
+        if started.pidfd >= 0:
+            self._selector.register(started.pidfd, selectors.EVENT_READ, (sandbox, None))
         return sandbox
 
     def _close(self, sandbox: Sandbox) -> int:
         for connection in list(sandbox.connections.values()):
             self._forget(sandbox, connection)
-        self._selector.unregister(sandbox.listener)
-        if sandbox.pidfd >= 0:
-            self._selector.unregister(sandbox.pidfd)
-        del self._sandboxes[sandbox.slot]
+        self._selector.unregister(sandbox.started.listener)
+        if sandbox.started.pidfd >= 0:
+            self._selector.unregister(sandbox.started.pidfd)
+        for slot in sandbox.slots:
+            del self._sandboxes[slot]
         return sandbox.close()
 
-    def _ended(self, slot: int, chunk: Chunk, outcome: Outcome) -> None:
+    def _ended(self, slot: int, chunk: Chunk, outcome: Outcome, is_refused: bool) -> None:
+        if is_refused:
+            self._events.append(Refused(slot, chunk.serial, outcome))
+            return
+        sandbox = self._sandboxes.get(slot)
+        if sandbox is not None and sandbox.concurrency == 1:  # of several tasks at once nobody knows whose it is
+            used = sandbox.measuring.ended(slot, chunk.serial, outcome.seconds)
+            self._events += () if used is None else (used,)
         last = self._events[-1] if self._events else None
         if isinstance(last, Flushed) and (last.slot, last.serial) == (slot, chunk.serial):
             last.outcomes.append(outcome)
@@ -163,68 +202,74 @@ class RuntimeApiWorkers:
         self._events.append(Flushed(slot, chunk.serial, outcomes))
 
     def _on_exit(self, sandbox: Sandbox) -> None:
-        sandbox.kill()  # its children, before it is reaped: until then its process group cannot be another's
-        if sandbox.current is not None and sandbox.current.was_parked:
-            sandbox.current.connection.await_end(CHILDREN_END_SECONDS)  # the child that holds it may be dying still
+        sandbox.started.kill()  # its children, before it is reaped: until then its process group cannot be another's
+        for now in sandbox.running.values():
+            if now.was_parked:
+                now.connection.await_end(CHILDREN_END_SECONDS)  # the child that holds it may be dying still
         for connection in list(sandbox.connections.values()):  # what it had sent before it ended, and what it had read
             self._drain(sandbox, connection)
         sandbox.give_back_unread()
-        running, queue = sandbox.current, list(sandbox.queue)
-        stdout, stderr = captured_output.take(sandbox.stdout), captured_output.take(sandbox.stderr)
-        machines_fault = sandbox.machines_fault()
+        printed, fault = sandbox.printed(), sandbox.started.machines_fault()
         returncode = self._close(sandbox)
-        if running is not None:
-            error = sandbox.killed or TaskError("WorkerCrashed", f"the worker {how_it_ended(returncode)}", stderr)
-            at = (running.chunk.serial, running.position)
-            seconds = time.monotonic() - running.started
-            self._events.append(WorkerLost(sandbox.slot, at, error, seconds, stdout, stderr))
-        elif sandbox.killed not in (None, TOO_SLOW):
-            self._events.append(WorkerLost(sandbox.slot, None, sandbox.killed))
-        elif queue and machines_fault:
-            text = f"a worker could not be started: {machines_fault}"
-            self._events.append(StartFailed(sandbox.slot, queue[0].chunk.serial, text))
-        elif queue and not sandbox.ready:
-            error = sandbox.load_error or self._not_loaded(sandbox, returncode)
-            log = stdout + stderr
-            text = f"{error.traceback}\nprinted while loading:\n{log}" if log else error.traceback
-            first = queue[0].chunk.serial
-            self._events.append(LoadFailed(sandbox.slot, first, TaskError(error.type, error.message, text)))
-        elif queue:  # it died between tasks: another worker goes on
-            self._restart(sandbox, queue)
+        events, alone = events_of_end(sandbox, returncode, printed, fault)
+        self._events += events
+        if len(self._alone) + len(alone) > MOST_ALONE:
+            self._alone.clear()
+        self._alone |= alone
+        told = {event.slot for event in events}
+        if left := [slot for slot in sandbox.waiting.slots() if slot not in told]:
+            self._restart(sandbox, left)
 
-    @staticmethod
-    def _not_loaded(sandbox: Sandbox, returncode: int) -> TaskError:
-        how = sandbox.killed.message if sandbox.killed else how_it_ended(returncode)
-        package = sandbox.function.spec.function.package
-        name = f"{package.handler} ({package.runtime})" if package else ""
-        return TaskError("InitError", f"the worker {how} before it asked for a task of {name}")
-
-    def _restart(self, sandbox: Sandbox, queue: list[Any]) -> None:
+    def _restart(self, sandbox: Sandbox, slots: list[int]) -> None:
+        """Another worker goes on with what slots have not begun."""
         try:
-            after = self._start(sandbox.slot, sandbox.function)
+            after = self._start(sandbox.function)
         except OSError as error:
-            serial = queue[0].chunk.serial
-            self._events.append(StartFailed(sandbox.slot, serial, f"a worker could not be started: {error}"))
+            for slot in slots:
+                chunk, _ = sandbox.waiting.take(slot)
+                reason = f"a worker could not be started: {error}"
+                self._events.append(StartFailed(slot, chunk.serial, reason))
             return
-        after.queue.extend(queue)
+        for slot in slots:
+            sandbox.waiting.move(slot, after.waiting)
+            after.slots.add(slot)
+            self._sandboxes[slot] = after
 
     # Connections
 
     def _on_connection(self, sandbox: Sandbox) -> None:
-        pid = sandbox.popen.pid
+        started = sandbox.started
         for connection in accepted(
-            sandbox.listener, sandbox.connections, lambda sock: self._may(sock, pid), self._count
+            started.listener,
+            sandbox.connections,
+            lambda sock: self._may(sock, started.popen.pid),
+            self._count,
+            at_once=sandbox.concurrency,
         ):
-            self._selector.register(connection, selectors.EVENT_READ, (sandbox.slot, connection))
+            self._selector.register(connection, selectors.EVENT_READ, (sandbox, connection))
 
     def _on_ready(self, sandbox: Sandbox, connection: Connection) -> None:
         if (request := next_request(connection)) is not None:
             sandbox.answer(connection, request)
             if sandbox.load_error is not None:
-                sandbox.kill()  # clients end by themselves; the threads of its module may not
+                sandbox.started.kill()  # clients end by themselves; the threads of its module may not
             for other in [each for each in sandbox.connections.values() if each.closed and each is not connection]:
                 self._forget(sandbox, other)
-        self._watch(sandbox, connection)
+        if connection.closed:
+            self._on_end(sandbox, connection)
+        else:
+            self._watch(sandbox, connection)
+        self._watch_given(sandbox)
+
+    def _on_end(self, sandbox: Sandbox, connection: Connection) -> None:
+        """A connection has ended, and with it perhaps one client of several."""
+        if sandbox.concurrency > 1:
+            sandbox.give_back_unread(connection)
+            lost = None if sandbox.is_killed else sandbox.lost_by(connection)
+            if lost is not None and not sandbox.started.is_ending():  # else it is one of many that end with it
+                self.kill(lost.slot, HUNG_UP)
+        self._forget(sandbox, connection)
+        sandbox.go_on(was_parked=True)
 
     def _drain(self, sandbox: Sandbox, connection: Connection) -> None:
         connection.drained = False
@@ -238,12 +283,13 @@ class RuntimeApiWorkers:
         if connection.closed:
             self._forget(sandbox, connection)
             return
-        self._selector.modify(connection, awaited(connection), (sandbox.slot, connection))
+        self._selector.modify(connection, awaited(connection), (sandbox, connection))
 
-    def _watch_parked(self, sandbox: Sandbox) -> None:
-        """After a task was handed over outside of its connection's turn."""
-        if sandbox.current is not None and sandbox.current.connection.unsent:
-            self._watch(sandbox, sandbox.current.connection)
+    def _watch_given(self, sandbox: Sandbox) -> None:
+        """After tasks were handed over outside of their connections' turn."""
+        for now in sandbox.running.values():
+            if now.connection.unsent and not now.connection.closed:
+                self._watch(sandbox, now.connection)
 
     def _forget(self, sandbox: Sandbox, connection: Connection) -> None:
         for fd, known in list(sandbox.connections.items()):
@@ -251,8 +297,7 @@ class RuntimeApiWorkers:
                 del sandbox.connections[fd]
                 with contextlib.suppress(KeyError, ValueError):  # closed before: the selector knows it no more
                     self._selector.unregister(fd)
-        if sandbox.parked is connection:
-            sandbox.parked = None
+        sandbox.parked = [each for each in sandbox.parked if each is not connection]
         connection.close()
 
     def _check(self) -> None:
@@ -260,12 +305,12 @@ class RuntimeApiWorkers:
         if now < self._check_at:
             return
         self._check_at = now + CAPTURE_CHECK_SECONDS
-        for sandbox in list(self._sandboxes.values()):
-            captured_output.bound(sandbox.stdout)
-            captured_output.bound(sandbox.stderr)
-            if sandbox.is_late(now) and not sandbox.killed:
-                self.kill(sandbox.slot, TOO_SLOW)
+        for sandbox in list(self._environments()):
+            sandbox.started.bound_output()
+            if sandbox.is_late(now) and not sandbox.is_killed:
+                sandbox.failed = TOO_SLOW
+                sandbox.started.kill()
             for connection in late(sandbox.connections, now):
                 self._forget(sandbox, connection)
-            if sandbox.pidfd < 0 and sandbox.is_dead():  # where there are no pidfds
+            if sandbox.started.pidfd < 0 and sandbox.started.is_dead():  # where there are no pidfds
                 self._on_exit(sandbox)

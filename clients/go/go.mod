@@ -1,0 +1,3 @@
+module htcgrid
+
+go 1.23

@@ -1,0 +1,1 @@
+"""The grid as a service: a REST API over the gateway, with principals, scopes and tenants."""

@@ -1,0 +1,1 @@
+"""Who asks: principals, and how a request proves to be one's."""

@@ -1,0 +1,1 @@
+"""Several grids behind one gateway: each session lives whole in one of them, which its id names."""
