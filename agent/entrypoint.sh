@@ -1,6 +1,6 @@
 #!/bin/sh
 # The agent of the grid that HTCGRID_URL names; arguments are those of `htcgrid agent`. With the one argument `healthy`:
-# whether the agent that runs here is.
+# whether the agent that runs here is. With `serve` as the first: a server of its REST API, with those of `htcgrid serve`.
 set -eu
 
 if [ "${1:-}" = healthy ]; then
@@ -22,4 +22,8 @@ case "${HTCGRID_URL:-}" in
         exit 2
         ;;
 esac
+if [ "${1:-}" = serve ]; then
+    shift
+    exec htcgrid serve "$@"
+fi
 exec htcgrid agent "$@"

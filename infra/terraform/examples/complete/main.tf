@@ -13,15 +13,28 @@ module "network" {
 }
 
 module "data_plane" {
-  source              = "../../modules/data_plane"
-  name                = var.name
-  region              = var.region
-  pools               = ["default", "big"]
-  signing_key         = var.signing_key
-  agents              = var.agents
-  warm_throughput     = { read_units_per_second = 24000, write_units_per_second = 24000 }
-  max_throughput      = { read_units = 100000, write_units = 60000 }
-  deletion_protection = var.deletion_protection
+  source                    = "../../modules/data_plane"
+  name                      = var.name
+  region                    = var.region
+  pools                     = ["default", "big"]
+  signing_key               = var.signing_key
+  agents                    = var.agents
+  warm_throughput           = { read_units_per_second = 24000, write_units_per_second = 24000 }
+  max_throughput            = { read_units = 100000, write_units = 60000 }
+  deletion_protection       = var.deletion_protection
+  high_parameter_throughput = true # 3,125 agents may start at once
+  destinations              = merge(module.control_plane.destinations, { queues = var.told_queues })
+}
+
+# While agents are scaled to nothing, nobody else ends what is overdue or tells the scaler what is wanted.
+module "control_plane" {
+  source                 = "../../modules/control_plane"
+  name                   = var.name
+  region                 = var.region
+  grid                   = module.data_plane.grid
+  package                = var.package
+  key_arn                = module.data_plane.key_arn
+  step_functions_example = var.results_uri
 }
 
 module "cluster" {
@@ -48,13 +61,16 @@ module "workers" {
 }
 
 module "observability" {
-  source         = "../../modules/observability"
-  name           = var.name
-  region         = var.region
-  table_name     = module.data_plane.table_name
-  queue_names    = module.data_plane.queue_names
-  key_arn        = module.data_plane.key_arn
-  emails         = var.emails
-  monthly_budget = 5000
-  prometheus     = true
+  source             = "../../modules/observability"
+  name               = var.name
+  region             = var.region
+  table_name         = module.data_plane.table_name
+  queue_names        = module.data_plane.queue_names
+  key_arn            = module.data_plane.key_arn
+  emails             = var.emails
+  functions          = module.control_plane.functions
+  failed_queue_names = module.control_plane.failed_queue_names
+  reconciler         = module.control_plane.functions["ttl_checker"].function_name
+  monthly_budget     = 5000
+  prometheus         = true
 }

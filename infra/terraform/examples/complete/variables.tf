@@ -40,3 +40,21 @@ variable "deletion_protection" {
   type        = bool
   default     = true
 }
+
+variable "package" {
+  description = "Path of the archive with the grid's Lambda functions: make lambda-zip."
+  type        = string
+  default     = "../../../../build/htcgrid-lambdas.zip"
+}
+
+variable "told_queues" {
+  description = "ARNs of SQS queues that sessions' ends may be told."
+  type        = set(string)
+  default     = []
+}
+
+variable "results_uri" {
+  description = "Where the example of Step Functions writes its results, as in s3://BUCKET/PREFIX/; null for no example."
+  type        = string
+  default     = null
+}

@@ -8,6 +8,11 @@ output "submitter_policy_arn" {
   value       = module.data_plane.policy_arns["submitter"]
 }
 
+output "repository_url" {
+  description = "Where to push the agents' image."
+  value       = module.workers.repository_url
+}
+
 output "helm_values" {
   description = "What the chart agent/helm/htcgrid takes: terraform output -raw helm_values > values.yaml"
   value = yamlencode({

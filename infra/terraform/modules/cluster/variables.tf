@@ -1,5 +1,5 @@
 variable "name" {
-  description = "The grid's name: up to 24 lower-case letters, digits and hyphens."
+  description = "The grid's name, as in aws://NAME: up to 24 lower-case letters, digits and hyphens."
   type        = string
   validation {
     condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.name))
@@ -74,9 +74,13 @@ variable "scaling_seconds" {
 }
 
 variable "log_days" {
-  description = "Days for which the control plane's logs are kept."
+  description = "Days for which logs are kept."
   type        = number
   default     = 30
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731], var.log_days)
+    error_message = "A number of days that CloudWatch Logs knows."
+  }
 }
 
 variable "key_arn" {

@@ -52,6 +52,18 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # Parts that clients have put by URLs, of uploads that were never sealed; agents delete those of the others.
+  rule {
+    id     = "incoming-parts"
+    status = "Enabled"
+    filter {
+      prefix = "incoming/"
+    }
+    expiration {
+      days = 7
+    }
+  }
+
   rule {
     id     = "unfinished-uploads"
     status = "Enabled"

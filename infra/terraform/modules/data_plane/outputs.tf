@@ -41,3 +41,21 @@ output "key_arn" {
   description = "The grid's KMS key; null where AWS's are used."
   value       = local.key_arn
 }
+
+output "grid" {
+  description = "The grid, as function_agents and control_plane take it."
+  value = {
+    url           = "aws://${var.name}?region=${var.region}"
+    parameter_arn = aws_ssm_parameter.this.arn
+    secret_arn    = aws_ssm_parameter.key.arn
+    table_arn     = aws_dynamodb_table.this.arn
+    bucket_arn    = aws_s3_bucket.this.arn
+    queue_arns = { for pool in var.pools : pool => merge(
+      { for priority in local.priorities : priority => aws_sqs_queue.this["${pool}_${priority}"].arn },
+      { dead = aws_sqs_queue.dead[pool].arn }
+    ) }
+    visibility_seconds = var.visibility_seconds
+    key_arn            = local.key_arn
+    destinations       = var.destinations
+  }
+}

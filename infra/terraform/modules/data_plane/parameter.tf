@@ -11,8 +11,9 @@ locals {
       { dead = aws_sqs_queue.dead[pool].id }
     ) }
     key      = aws_ssm_parameter.key.name
-    defaults = { lease_seconds = var.lease_seconds, agents = var.agents, cache_bytes = var.cache_bytes }
+    defaults = { lease_seconds = var.lease_seconds, agents = var.agents, cache_bytes = var.cache_bytes, audit_days = var.audit_days }
   })
+  high_throughput = "arn:${data.aws_partition.this.partition}:ssm:${var.region}:${local.account}:servicesetting/ssm/parameter-store/high-throughput-enabled"
 }
 
 resource "aws_ssm_parameter" "key" {
@@ -44,4 +45,11 @@ resource "aws_ssm_parameter" "this" {
       error_message = "Too many pools for one grid: its parameter would be longer than the 8,192 characters that SSM allows."
     }
   }
+}
+
+resource "aws_ssm_service_setting" "throughput" {
+  for_each      = var.high_parameter_throughput ? { "this" = "true" } : {}
+  region        = var.region
+  setting_id    = local.high_throughput
+  setting_value = each.value
 }

@@ -16,8 +16,23 @@ locals {
   # Without it S3 answers 403 for an object that is merely missing.
   list = { sid = "Bucket", actions = ["s3:ListBucket"], resources = [local.arns.bucket] }
 
+  # Entries of the audit are put, with what they tell of, and changed or deleted by nobody: DynamoDB's TTL does that.
+  audit = {
+    sid       = "AuditIsKept"
+    actions   = ["dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"]
+    resources = [local.arns.table]
+  }
+
+  # Whoever ends a session tells of it; of a session that has ended by then, whoever submitted it.
+  tell = [for each in [
+    { sid = "Tasks", actions = ["states:SendTaskFailure", "states:SendTaskHeartbeat", "states:SendTaskSuccess"], resources = var.destinations.step_functions ? ["*"] : [] },
+    { sid = "Queues", actions = ["sqs:GetQueueUrl", "sqs:SendMessage"], resources = var.destinations.queues },
+    { sid = "Topics", actions = ["sns:Publish"], resources = var.destinations.topics },
+    { sid = "Buses", actions = ["events:PutEvents"], resources = var.destinations.buses },
+  ] : each if length(each.resources) > 0]
+
   grants = {
-    agent = [
+    agent = concat(local.tell, [
       local.found_by,
       local.keys,
       local.list,
@@ -48,17 +63,17 @@ locals {
         actions   = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
         resources = local.arns.dead
       },
-    ]
+    ])
 
-    submitter = [
+    submitter = concat(local.tell, [
       local.found_by,
       local.keys,
       local.list,
       {
         sid = "Table"
         actions = [
-          "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query",
-          "dynamodb:UpdateItem",
+          "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem",
+          "dynamodb:Query", "dynamodb:UpdateItem",
         ]
         resources = [local.arns.table]
       },
@@ -69,16 +84,25 @@ locals {
       },
       { sid = "Objects", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
       { sid = "Announce", actions = ["sqs:SendMessage"], resources = local.arns.queues },
-    ]
+    ])
 
-    # Who looks after the grid: `htcgrid doctor` and `htcgrid dlq`.
+    # Who looks after the grid: `htcgrid doctor`, `htcgrid dlq`, `htcgrid destinations`, `htcgrid load`,
+    # `htcgrid fleet`, `htcgrid audit` and `htcgrid costs`.
     operator = [
       local.found_by,
       local.keys,
       {
-        sid       = "Table"
-        actions   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:Query"]
+        sid = "Table"
+        actions = [
+          "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive",
+          "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+        ]
         resources = [local.arns.table]
+      },
+      {
+        sid       = "Load"
+        actions   = ["dynamodb:Query"]
+        resources = [for index in ["sessions-by-time", "sessions-live"] : "${local.arns.table}/index/${index}"]
       },
       {
         sid = "Bucket"
@@ -94,6 +118,8 @@ locals {
         actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
         resources = local.arns.dead
       },
+      { sid = "Throughput", actions = ["ssm:GetServiceSetting"], resources = [local.high_throughput] },
+      { sid = "Quotas", actions = ["servicequotas:GetServiceQuota"], resources = ["*"] }, # IAM knows no others for it
     ]
   }
 
@@ -103,7 +129,7 @@ locals {
     submitter = ["kms:Decrypt", "kms:GenerateDataKey"]
     operator  = ["kms:Decrypt", "kms:GenerateDataKey"]
   }
-  key_services = ["dynamodb", "s3", "sqs", "ssm"]
+  key_services = concat(["dynamodb", "s3", "sqs", "ssm"], length(var.destinations.topics) > 0 ? ["sns"] : [])
 }
 
 data "aws_iam_policy_document" "component" {
@@ -115,6 +141,18 @@ data "aws_iam_policy_document" "component" {
       sid       = statement.value.sid
       actions   = statement.value.actions
       resources = statement.value.resources
+    }
+  }
+
+  statement {
+    sid       = local.audit.sid
+    effect    = "Deny"
+    actions   = local.audit.actions
+    resources = local.audit.resources
+    condition {
+      test     = "ForAnyValue:StringLike"
+      variable = "dynamodb:LeadingKeys"
+      values   = ["A#*"]
     }
   }
 

@@ -23,7 +23,7 @@ resource "aws_sqs_queue" "this" {
   region                            = var.region
   name                              = "htcgrid_${var.name}_${each.key}"
   message_retention_seconds         = local.retention_seconds
-  visibility_timeout_seconds        = 30
+  visibility_timeout_seconds        = var.visibility_seconds
   receive_wait_time_seconds         = local.long_poll_seconds
   sqs_managed_sse_enabled           = var.customer_key ? null : true
   kms_master_key_id                 = local.key_arn

@@ -59,6 +59,44 @@ variable "lease_seconds" {
   }
 }
 
+variable "visibility_seconds" {
+  description = "Seconds for which SQS hides a message from others than whom it gave it to, unless they say otherwise, which agents on nodes do. Where functions serve a pool, six times their timeout."
+  type        = number
+  default     = 30
+  validation {
+    condition     = var.visibility_seconds >= 30 && var.visibility_seconds <= 43200
+    error_message = "From 30 seconds to 12 hours."
+  }
+}
+
+variable "high_parameter_throughput" {
+  description = "Whether SSM answers more than 40 reads of parameters a second, for which it asks by the call; a setting of the whole account and region. For more than some thousand agents that start at once."
+  type        = bool
+  default     = false
+}
+
+variable "destinations" {
+  description = "ARNs of what sessions' ends may be told, beside webhooks; register them with htcgrid destinations add. With step_functions also states that wait: IAM knows no narrower place for them than all that have given a token."
+  type = object({
+    queues         = optional(set(string), [])
+    topics         = optional(set(string), [])
+    buses          = optional(set(string), [])
+    step_functions = optional(bool, false)
+  })
+  default = {}
+}
+
+variable "audit_days" {
+  description = "Days for which entries of the audit are kept; longer, if their session is."
+  type        = number
+  default     = 400
+
+  validation {
+    condition     = var.audit_days >= 1 && var.audit_days <= 36500
+    error_message = "The audit is kept for 1 to 36500 days."
+  }
+}
+
 variable "cache_bytes" {
   description = "Bytes that the agents of a machine keep of what they fetched."
   type        = number

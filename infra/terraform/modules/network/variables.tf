@@ -1,5 +1,5 @@
 variable "name" {
-  description = "The grid's name: up to 24 lower-case letters, digits and hyphens."
+  description = "The grid's name, as in aws://NAME: up to 24 lower-case letters, digits and hyphens."
   type        = string
   validation {
     condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.name))

@@ -15,6 +15,11 @@ locals {
       namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = queue.name }
       statistic   = "Maximum", threshold = 0, minutes = 5
     } },
+    { for key, name in var.failed_queue_names : "submissions-failed-${key}" => {
+      description = "Something was to become a session, was tried again and again, and did not: it is kept in ${name}"
+      namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = name }
+      statistic   = "Maximum", threshold = 0, minutes = 5
+    } },
     { for key, queue in local.work : "oldest-message-${key}" => {
       description = "Something has waited in pool ${queue.pool} (${queue.priority}) for ${var.oldest_message_seconds} s"
       namespace   = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = queue.name }
@@ -30,7 +35,52 @@ locals {
       namespace   = "AWS/DynamoDB", metric = "${kind}ThrottleEvents", dimensions = { TableName = var.table_name }
       statistic   = "Sum", threshold = 100, minutes = 5
     } },
+    { for key, function in var.functions : "function-errors-${replace(key, "_", "-")}" => {
+      description = "Function ${function.function_name} ends with errors, or is killed"
+      namespace   = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = function.function_name }
+      statistic   = "Sum", threshold = 0, minutes = 10
+    } },
+    { for key, function in var.functions : "messages-refused-${replace(key, "_", "-")}" => {
+      description = "Whoever was to be told of a session's end did not take it, and is not told again"
+      namespace   = "HTCGrid/${var.name}", metric = "MessagesRefused-${key}", dimensions = {}
+      statistic   = "Sum", threshold = 0, minutes = 1
+    } },
   )
+}
+
+# Functions have no page of metrics: what they say of the outbox is counted in their logs.
+resource "aws_cloudwatch_log_metric_filter" "refused" {
+  for_each       = var.functions
+  region         = var.region
+  name           = "htcgrid-${var.name}-messages-refused-${replace(each.key, "_", "-")}"
+  log_group_name = each.value.log_group_name
+  pattern        = "{ $.event = \"a recipient is settled: REFUSED\" }"
+
+  metric_transformation {
+    namespace = "HTCGrid/${var.name}"
+    name      = "MessagesRefused-${each.key}"
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "reconciler" {
+  for_each            = var.reconciler == null ? {} : { "this" = var.reconciler }
+  region              = var.region
+  alarm_name          = "htcgrid-${var.name}-reconciler-silent"
+  alarm_description   = "Nobody has looked after the grid for ten minutes: nothing expires, nothing lost is found, nobody is told"
+  namespace           = "AWS/Lambda"
+  metric_name         = "Invocations"
+  dimensions          = { FunctionName = each.value }
+  statistic           = "Sum"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = 60
+  evaluation_periods  = 10
+  datapoints_to_alarm = 10
+  treat_missing_data  = "breaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+  tags                = local.tags
 }
 
 resource "aws_sns_topic" "alarms" {

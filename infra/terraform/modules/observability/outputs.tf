@@ -5,7 +5,7 @@ output "topic_arn" {
 
 output "alarm_names" {
   description = "The alarms: docs/runbook.md has a section for each."
-  value       = sort(concat([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name]))
+  value       = sort([for alarm in concat(values(aws_cloudwatch_metric_alarm.this), values(aws_cloudwatch_metric_alarm.reconciler)) : alarm.alarm_name])
 }
 
 output "prometheus_endpoint" {

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "The grid's name: up to 24 lower-case letters, digits and hyphens."
+  description = "The grid's name, as in aws://NAME: up to 24 lower-case letters, digits and hyphens."
   type        = string
   validation {
     condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.name))
@@ -42,6 +42,27 @@ variable "oldest_message_seconds" {
     condition     = var.oldest_message_seconds >= 60 && var.oldest_message_seconds < 1209600
     error_message = "From a minute to the 14 days for which messages are kept."
   }
+}
+
+variable "functions" {
+  description = "The grid's functions and where they log, by a name of your own, as control_plane and function_agents give them."
+  type = map(object({
+    function_name  = string
+    log_group_name = string
+  }))
+  default = {}
+}
+
+variable "failed_queue_names" {
+  description = "Queues of what was to be submitted and was not, by a name of your own, as control_plane gives them."
+  type        = map(string)
+  default     = {}
+}
+
+variable "reconciler" {
+  description = "Name of the function that looks after the grid every minute; null where agents do it."
+  type        = string
+  default     = null
 }
 
 variable "monthly_budget" {

@@ -25,3 +25,30 @@ run "options" {
     error_message = "Both are made when asked for."
   }
 }
+
+run "functions" {
+  command = apply
+  variables {
+    functions  = { agents = { function_name = "htcgrid-book-agent-default", log_group_name = "/htcgrid/book/function/agent-default" } }
+    reconciler = "htcgrid-book-ttl-checker"
+  }
+  assert {
+    condition     = contains(output.alarm_names, "htcgrid-book-messages-refused-agents") && contains(output.alarm_names, "htcgrid-book-reconciler-silent")
+    error_message = "Refusals, errors and silence of functions are told."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["messages-refused-agents"].metric_name == aws_cloudwatch_log_metric_filter.refused["agents"].metric_transformation[0].name
+    error_message = "The alarm looks at what is counted."
+  }
+}
+
+run "what_was_not_submitted" {
+  command = apply
+  variables {
+    failed_queue_names = { events = "htcgrid_book_submit_failed" }
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["submissions-failed-events"].dimensions["QueueName"] == "htcgrid_book_submit_failed" && aws_cloudwatch_metric_alarm.this["submissions-failed-events"].threshold == 0
+    error_message = "The first one is told."
+  }
+}
