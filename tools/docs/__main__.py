@@ -1,4 +1,4 @@
-"""Write the generated parts of the documentation, or with ``--check`` say which of them are stale."""
+"""Write the generated parts of the documentation, rules and dashboards, or with ``--check`` say which are stale."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from tools.docs import architecture, commands, costs, lifecycle, metrics, numbers, options, reference, terraform
+from tools.docs import (
+    api,
+    architecture,
+    commands,
+    costs,
+    lifecycle,
+    metrics,
+    numbers,
+    options,
+    outcomes,
+    reference,
+    terminal,
+    terraform,
+)
 from tools.docs.places import REPOSITORY, documents
 from tools.docs.sections import filled
+from tools.monitoring import rules
+from tools.monitoring.files import generated
 
 GENERATORS: dict[str, Callable[[], str]] = {
     "architecture-picture": architecture.picture,
@@ -25,10 +40,18 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "passed-variables": options.passed_variables,
     "thread-variables": options.thread_variables,
     "metrics": metrics.tables,
+    "alerts": rules.table,
+    "cloudwatch-metrics": metrics.billed,
     "idle-cost": costs.idle,
+    "idle-functions-cost": costs.idle_functions,
     "million-tasks-cost": costs.million,
+    "compute-cost": costs.computed,
+    "step-functions-outcomes": outcomes.table,
     "commands": commands.reference,
+    "terminal": terminal.transcript,
     "reference": reference.reference,
+    "api-operations": api.operations,
+    "api-problems": api.problems,
     **{terraform.section(name, "variables"): partial(terraform.variables, name) for name in terraform.modules()},
     **{terraform.section(name, "outputs"): partial(terraform.outputs, name) for name in terraform.modules()},
 }
@@ -49,6 +72,13 @@ def main() -> int:
         sys.stdout.write(f"{path.relative_to(REPOSITORY)}: {'stale' if check else 'written'}\n")
         if not check:
             path.write_text(new)
+    for path, text in generated().items():
+        if path.exists() and path.read_text() == text:
+            continue
+        stale = True
+        sys.stdout.write(f"{path.relative_to(REPOSITORY)}: {'stale' if check else 'written'}\n")
+        if not check:
+            path.write_text(text)
     return int(check and stale)
 
 

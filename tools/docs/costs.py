@@ -1,42 +1,62 @@
-"""What a grid costs: requests by the table of prices, and what is paid for each hour by what the modules make."""
+"""What a grid costs, by the table of prices: requests, hours of what the modules make, and machines."""
 
 from __future__ import annotations
 
 import re
 
-from htcgrid_core.adapters.aws.prices import PRICES
+from htcgrid_core.cloud.function_agent import MEMORY_MB_A_CORE
+from htcgrid_core.domain.costs import SQS_REQUESTS
+from htcgrid_core.domain.prices import PRICES
 from tools.docs import terraform
-from tools.docs.places import REPOSITORY
+from tools.docs.places import INFRA, REPOSITORY
 
 MONTH_HOURS = 730
-# In dollars, in the region of the table of prices. No code of the grid needs them, so that table does not have them.
-ENDPOINT_HOUR = 0.01  # https://aws.amazon.com/privatelink/pricing/, for each zone
-CLUSTER_HOUR = 0.10  # https://aws.amazon.com/eks/pricing/
-GATEWAY_HOUR = 0.045  # https://aws.amazon.com/vpc/pricing/, for each zone
-KEY_MONTH = 1.0  # https://aws.amazon.com/kms/pricing/
 PRIORITIES = 3
+MAPPED_QUEUES = PRIORITIES + 1  # a pool's, and that of sessions to submit
+POLLERS, LONG_POLL_SECONDS = 5, 20  # of a mapping that finds nothing, as Lambda's documentation says
+TICK_SECONDS = 1  # of the reconciler on an idle grid, cold starts included
 PAYLOAD_KB = "1"
-# For a bundle, at worst: a tenth of a batch to send its message, a call each to receive and to delete it; an object of
-# results that is written, and read by the client; events that are read by the agent.
-SQS_REQUESTS = 2.1
+TASK_SECONDS = 1
+BUNDLES_COMPARED = (1, 8, 128)
+# For a bundle, at worst, beside its messages: an object of results that is written, and read by the client; events that
+# are read by the agent.
 OBJECT_CALLS = {"PutObject": 1, "GetObject": 2}
 
 
 def idle() -> str:
     """A month of examples/minimal without agents."""
-    endpoints = terraform.default("network", "interface_endpoints").count('"') // 2
     zones = int(terraform.default("network", "zones"))
+    endpoints = _endpoints() // zones
     polls = PRIORITIES * MONTH_HOURS * 3600 // _polling_seconds()
     rows = [
-        (f"{endpoints} interface endpoints in {zones} zones", endpoints * zones * ENDPOINT_HOUR * MONTH_HOURS),
-        ("the EKS cluster", CLUSTER_HOUR * MONTH_HOURS),
-        ("the KMS key", KEY_MONTH),
+        (f"{endpoints} interface endpoints in {zones} zones", endpoints * zones * PRICES.endpoint_hour * MONTH_HOURS),
+        ("the EKS cluster", PRICES.cluster_hour * MONTH_HOURS),
+        ("the KMS key", PRICES.key_month),
         (f"KEDA's looks at {PRIORITIES} queues, {polls:,} requests", polls * PRICES.sqs_request),
     ]
     rows.append(("**together**", sum(dollars for _, dollars in rows)))
     lines = ["| what | dollars a month |", "|---|---:|", *(f"| {what} | {dollars:,.2f} |" for what, dollars in rows)]
-    gateways = zones * GATEWAY_HOUR * MONTH_HOURS
+    gateways = zones * PRICES.gateway_hour * MONTH_HOURS
     return "\n".join([*lines, "", f"With `internet_egress`, {zones} NAT gateways are {gateways:,.2f} more."])
+
+
+def idle_functions() -> str:
+    """A month of examples/lambda_only in which nothing is submitted."""
+    seconds = int(terraform.default("control_plane", "reconcile_seconds"))
+    minutes = MONTH_HOURS * 60
+    source = (INFRA / "modules/control_plane/main.tf").read_text()
+    (memory,) = map(int, re.findall(r"ttl_checker += \{ memory_mb = (\d+)", source))
+    ticks = minutes * (seconds * memory / 1024 * PRICES.lambda_gb_second + PRICES.lambda_request)
+    polls = MAPPED_QUEUES * POLLERS * MONTH_HOURS * 3600 // LONG_POLL_SECONDS
+    rows = [
+        (f"the reconciler, {seconds} s of each minute with {memory} MB", ticks),
+        (f"AWS's polls of {MAPPED_QUEUES} mapped queues, {polls:,} requests", polls * PRICES.sqs_request),
+        ("the KMS key", PRICES.key_month),
+    ]
+    rows.append(("**together**", sum(dollars for _, dollars in rows)))
+    lines = ["| what | dollars a month |", "|---|---:|", *(f"| {what} | {dollars:,.2f} |" for what, dollars in rows)]
+    once = minutes * (TICK_SECONDS * memory / 1024 * PRICES.lambda_gb_second + PRICES.lambda_request)
+    return "\n".join([*lines, "", f"With `reconcile_seconds = 0`, one tick a minute, the first is some {once:.2f}."])
 
 
 def million() -> str:
@@ -45,8 +65,37 @@ def million() -> str:
     for size, writes, reads, _ in measured():
         parts = dollars(size, writes, reads)
         lines.append(f"| {size} | {' | '.join(f'{part:.3f}' for part in parts)} | {sum(parts):.3f} |")
-    sources = ",\n".join(f"<{each}>" for each in PRICES.sources)
-    lines += ["", f"Prices of {PRICES.region}, {PRICES.dated}:\n{sources}."]
+    return "\n".join([*lines, "", PRICES.sourced("DynamoDB", "SQS", "S3")])
+
+
+def computed() -> str:
+    """A million tasks of a second that fill a core, on functions and on nodes, with their requests."""
+    gigabytes, core_hours = MEMORY_MB_A_CORE / 1024, TASK_SECONDS * 1e6 / 3600
+    functions = TASK_SECONDS * 1e6 * gigabytes * PRICES.lambda_gb_second
+    on_demand = core_hours * PRICES.core_hour
+    managed = on_demand * PRICES.auto_mode_share
+    requests = {size: sum(dollars(size, writes, reads)) for size, writes, reads, _ in measured()}
+    lines = [
+        "| where | " + " | ".join(f"bundles of {size}" for size in BUNDLES_COMPARED) + " | of that, machines |",
+        "|---|" + "---:|" * (len(BUNDLES_COMPARED) + 1),
+    ]
+    for where, machines, invocation in (
+        (f"Lambda, arm64, {MEMORY_MB_A_CORE:,} MB a task", functions, PRICES.lambda_request),
+        ("EKS Auto Mode, on demand", on_demand + managed, 0.0),
+        (f"EKS Auto Mode, spot at {PRICES.spot_share:.0%}", on_demand * PRICES.spot_share + managed, 0.0),
+        (f"EKS with Karpenter, spot at {PRICES.spot_share:.0%}", on_demand * PRICES.spot_share, 0.0),
+    ):
+        totals = [machines + requests[size] + 1e6 / size * invocation for size in BUNDLES_COMPARED]
+        lines.append(f"| {where} | {' | '.join(f'{total:.2f}' for total in totals)} | {machines:.2f} |")
+    saved = functions - on_demand * PRICES.spot_share - managed
+    cluster = (PRICES.cluster_hour + _endpoints() * PRICES.endpoint_hour) * MONTH_HOURS
+    lines += [
+        "",
+        f"A cluster and its endpoints are {cluster:,.0f} dollars a month, busy or not: spot with Auto Mode repays\n"
+        f"them from {cluster / saved:.0f} million such tasks a month on.",
+        "",
+        PRICES.sourced("Lambda", "EC2", "EKS"),
+    ]
     return "\n".join(lines)
 
 
@@ -76,6 +125,13 @@ def measured() -> list[tuple[int, float, float, float]]:
         if payload == PAYLOAD_KB:
             found[int(size)] = (int(size), float(writes), float(reads), float(total))
     return list(found.values())
+
+
+def _endpoints() -> int:
+    """Interface endpoints of the network by its defaults, each counted in each zone."""
+    return (
+        terraform.default("network", "interface_endpoints").count('"') // 2 * int(terraform.default("network", "zones"))
+    )
 
 
 def _polling_seconds() -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.metrics import Metric
 
-_HEAD = ["| metric | kind | labels | what |", "|---|---|---|---|"]
+_HEAD = ["| metric | kind | unit | of | labels | what |", "|---|---|---|---|---|---|"]
 
 
 def tables() -> str:
@@ -24,7 +25,17 @@ def tables() -> str:
 
 def _row(metric: Metric) -> str:
     labels = "; ".join(f"`{name}`: {_values(values)}" for name, values in metric.labels.items())
-    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}. |"
+    return f"| `{metric.name}` | {metric.kind} | {metric.unit} | {metric.of} | {labels} | {metric.help}. |"
+
+
+def billed() -> str:
+    """How many metrics CloudWatch is told of a grid with one pool, where all of them have values."""
+
+    def series(metric: Metric) -> int:
+        kept = (values for name, values in metric.labels.items() if metric.billed is None or name in metric.billed)
+        return math.prod(max(1, len(values)) for values in kept)
+
+    return f"{sum(map(series, metrics.CATALOGUE))} metrics at most."
 
 
 def _values(values: tuple[str, ...]) -> str:

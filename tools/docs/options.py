@@ -45,7 +45,7 @@ def _table(model: type[BaseModel], shown: Callable[[str], str]) -> str:
             for attribute, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
             if getattr(rule, attribute, None) is not None
         ]
-        default = "" if field.default is None else f"{field.default:g}"
+        default = f"{field.default:g}" if isinstance(field.default, int | float) else ""
         meaning = entries[name].removeprefix(f"`{shown(name)}`").removeprefix(", ").removesuffix(".")
         lines.append(f"| `{shown(name)}` | {default} | {', '.join(bounds)} | {meaning} |")
     return "\n".join(lines)

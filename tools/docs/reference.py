@@ -17,8 +17,7 @@ from tools.docs.docstrings import Docstring
 
 LINE = 100
 FIRST = ("connect", "Grid", "Session", "RetryPolicy", "GridExecutor", "SharedInput", "Context")
-# Public to another file of the client, not to users.
-FOR_THE_EXECUTOR = ("Grid.submit_calls", "Grid.submit_encoded_calls", "Grid.check_calls", "Session.encoded_pages")
+FOR_THE_EXECUTOR = ("Session.encoded_pages",)  # public to another file of the client, not to users
 RETURNED = (AuditEntry, Measurement)  # by public methods, though they are not exported
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
