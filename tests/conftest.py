@@ -18,8 +18,11 @@ from tests.planes import ManualClock, memory_plane
 # A suite that a shell started in the background inherits an ignored SIGINT, and so would the programs under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Airflow and Prefect do not install together: `make test` runs each one's tests in its own virtual environment.
+# Airflow and Prefect do not install together: `make test` runs each one's tests in its own virtual environment, and so
+# those of sources and sinks, whose libraries are large.
 collect_ignore = [engine for engine in ("airflow", "prefect") if find_spec(engine) is None]
+if find_spec("deltalake") is None:
+    collect_ignore.append("data")
 
 settings.register_profile(
     "grid", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -70,15 +70,17 @@ class Done:
 
     Attributes:
         retries: tasks that failed with attempts left, with their failures so far.
+        moved: those of them that go on in the larger pool.
     """
 
     outcomes: Outcomes
     retries: dict[int, int]
+    moved: frozenset[int] = frozenset()
 
 
 def run(plane: Plane, work: Work, function: Callable[[Any], Any], indexes: Sequence[int] | None = None) -> Done:
     """Call ``function`` with each event, as a worker does; what it raises is a failure."""
-    outcomes, retries = Outcomes(), {}
+    outcomes, retries, moved = Outcomes(), {}, set()
     events = events_of(work)
     for index in work.bundle.indexes if indexes is None else indexes:
         attempt = work.bundle.attempt(index)
@@ -86,12 +88,16 @@ def run(plane: Plane, work: Work, function: Callable[[Any], Any], indexes: Seque
             payload, failed = ENCODERS[work.spec.codec](function(events[index])), False
         except Exception as error:
             failures = work.bundle.failures.get(index, 0) + 1
+            if work.spec.retry.moves_from(work.bundle.pool or work.session.pool, type(error).__name__):
+                retries[index] = failures
+                moved.add(index)
+                continue
             if work.spec.retry.allows(failures, type(error).__name__):
                 retries[index] = failures
                 continue
             payload, failed = encode_error(TaskError(type(error).__name__, str(error), "trace")), True
         outcomes.append(Outcome(index, failed, attempt, plane.clock.now(), 0.5, payload, "", ""))
-    return Done(outcomes, retries)
+    return Done(outcomes, retries, frozenset(moved))
 
 
 def children(plane: Plane, work: Work, done: Done, size: int = limits.MAX_BUNDLE_TASKS) -> list[Child]:
@@ -102,13 +108,15 @@ def children(plane: Plane, work: Work, done: Done, size: int = limits.MAX_BUNDLE
     rest = [index for index in bundle.indexes if index not in settled]
     for piece in split(rest, size):
         found.append(Child(child_of(bundle, child_id(bundle, work.lease.epoch, len(found)), list(piece))))
-    for failures in sorted(set(done.retries.values())):
-        indexes = [index for index, count in done.retries.items() if count == failures]
+    alike = {index: (count, index in done.moved) for index, count in done.retries.items()}
+    for failures, is_moved in sorted(set(alike.values())):
+        indexes = [index for index, of in alike.items() if of == (failures, is_moved)]
         delay = work.spec.retry.delay_seconds(failures, plane.rng)
         child = child_of(
             bundle, child_id(bundle, work.lease.epoch, len(found)), indexes, not_before=plane.clock.now() + delay
         )
-        found.append(Child(replace(child, failures=dict.fromkeys(indexes, failures))))
+        pool = (work.spec.retry.on_out_of_memory or "") if is_moved else bundle.pool
+        found.append(Child(replace(child, failures=dict.fromkeys(indexes, failures), pool=pool)))
     return found
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.adapters.local.doorbell import FifoDoorbell
+from htcgrid_core.adapters.local.sqlite.audit_log import SqliteAuditLog
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.client.grid import Grid
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.destination import Destination
 from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.ports.doorbell import Bell
@@ -63,6 +66,7 @@ def memory_plane(folder: Path, *, database: Path | str = ":memory:", clock: Manu
         rng=random.Random(7),
         token=lambda: f"token-{next(numbers)}",
         outbox=SqliteOutbox(opened),
+        audit=SqliteAuditLog(opened),
     )
 
 
@@ -74,6 +78,7 @@ class StillDeployment:
     url: str = "local:///tests"
     same_machine: bool = True
     pools: tuple[str, ...] = ("default", "large")
+    sizes: tuple[PoolSize, ...] = ()
     agents: int = 1
     woken: int = 0
     bells: list[Bell] = field(default_factory=list)
@@ -83,6 +88,9 @@ class StillDeployment:
 
     def reachable_agents(self) -> int:
         return self.agents
+
+    def check_destination(self, destination: Destination) -> None:
+        return
 
     def borrow_bell(self) -> Bell:
         return self.plane.doorbell.listen("commits")
@@ -107,7 +115,8 @@ def gateway_of(grid: Grid) -> InProcessGateway:
 
 def plane_of(grid: Grid) -> Plane:
     """A grid's planes, which no user sees."""
-    return gateway_of(grid).plane
+    plane: Plane = grid.gateway.plane  # type: ignore[attr-defined]  # of a grid here, or one that is served in a test
+    return plane
 
 
 def spec(**options: object) -> SessionSpec:

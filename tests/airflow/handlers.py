@@ -67,3 +67,10 @@ def a_megabyte(event: int, context: Any) -> str:
 def scaled(trade: dict[str, Any], curves: dict[str, float], factor: float = 1.0) -> float:
     """One task."""
     return float(trade["notional"] * curves[trade["currency"]] * factor)
+
+
+def priced(event: dict[str, Any]) -> dict[str, Any]:
+    """Twice the id, which there is not of the third."""
+    if event["id"] == 3:
+        raise ValueError("no third")
+    return {"value": 2 * event["id"]}

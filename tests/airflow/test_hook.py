@@ -95,7 +95,7 @@ def test_testing_a_bad_connection(url: str, message: str) -> None:
 def test_credentials_are_borrowed_from_an_aws_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given: list[Any] = []
 
-    def connected(url: str, *, aws_session: Any) -> Grid:
+    def connected(url: str, *, aws_session: Any, **_: Any) -> Grid:
         given.append((url, aws_session))
         return connect(f"local://{tmp_path}")
 
@@ -126,7 +126,7 @@ def test_airflow_knows_the_connection_the_decorator_and_the_link() -> None:
     runtime = "airflow.sdk.providers_manager_runtime"  # Airflow 3.2 and later, which also reads conn-fields
     if find_spec(runtime):
         fields = {name for name in manager.connection_form_widgets if "__htcgrid__" in name}
-        names = ("grid", "region", "aws_conn_id", "pool", "priority", "tenant")
+        names = ("grid", "region", "aws_conn_id", "pool", "priority", "tenant", "allow_pickle")
         assert fields == {f"extra__htcgrid__{name}" for name in names}
         assert conf.get("htcgrid", "poll_interval") == "5.0", "a default that no file has"
     assert "htcgrid_airflow.links.HTCGridSessionLink" in manager.extra_links_class_names

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +42,8 @@ class AuthManager:
         return True
 
     def is_authorized_connection(self, *, method: str, details: Any, **_: Any) -> bool:
-        assert (method, details.conn_id) == ("GET", GRID["conn_id"])
+        assert method == "GET"
+        assert details is None or details.conn_id == GRID["conn_id"]
         return self.connections
 
     def is_authorized_dag(self, *, method: str, access_entity: Any, details: Any, **_: Any) -> bool:
@@ -62,7 +64,8 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> AuthManager:
 @pytest.fixture
 def page(grid: Grid, monkeypatch: pytest.MonkeyPatch, manager: AuthManager) -> Iterator[TestClient]:
     monkeypatch.setattr(grids, "grid", lambda _conn_id: grid)
-    monkeypatch.setattr(grids, "grid_at", lambda _url: grid)
+    monkeypatch.setattr(grids, "grid_of_task", lambda _url, _dag_id: grid)
+    monkeypatch.setattr(grids, "grid_named", lambda _url, _dag_ids: grid)
     monkeypatch.setitem(app.app.dependency_overrides, security.get_user, lambda: "somebody")
     with TestClient(app.app) as client:
         yield client
@@ -88,8 +91,8 @@ def sessions(grid: Grid) -> dict[str, Session]:
     }
 
 
-def shown(page: TestClient, sessions: dict[str, Session]) -> set[str]:
-    listed = page.get("/api/sessions", params=GRID).json()["sessions"]
+def shown(page: TestClient, sessions: dict[str, Session], grid: Mapping[str, str] = GRID) -> set[str]:
+    listed = page.get("/api/sessions", params=grid).json()["sessions"]
     ids = {line["session_id"] for line in listed}
     return {whose for whose, session in sessions.items() if session.id in ids}
 
@@ -131,6 +134,69 @@ def test_whoever_may_read_connections_sees_all(
     for session in sessions.values():
         told = page.get("/api/session", params={**GRID, "session_id": session.id}).json()
         assert told["failures"][0]["traceback"]
+
+
+def test_a_grid_without_a_connection_shows_the_sessions_of_dags_that_the_user_may_read(
+    page: TestClient, manager: AuthManager, sessions: dict[str, Session]
+) -> None:
+    named = {"grid": "local:///named"}
+    manager.dags = {MINE}
+    assert shown(page, sessions, named) == {MINE}
+    assert page.get("/api/session", params={**named, "session_id": sessions[THEIRS].id}).status_code == 404
+    manager.connections = True
+    assert shown(page, sessions, named) == set(sessions), "whoever may read every connection sees all"
+    assert page.get("/api/sessions").status_code == 400
+
+
+class Loaded:
+    """Leaves a sign where it is loaded."""
+
+    def __init__(self, sign: str) -> None:
+        self.sign = sign
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, (f"open({self.sign!r}, 'w').close()",)
+
+
+def test_nothing_that_a_task_returned_or_raised_is_loaded_in_the_server(
+    page: TestClient, grid: Grid, manager: AuthManager, tmp_path: Path
+) -> None:
+    """Whoever may submit a callable must not have it run in the api-server."""
+    sign = str(tmp_path / "loaded")
+
+    def harmful(event: str) -> Any:
+        print("printed", event)
+        if event == "raise":
+            error = ValueError("raised")
+            error.__dict__["harm"] = Loaded(sign)
+            raise error
+        return Loaded(sign)
+
+    session = grid.submit(harmful, ["return", "raise"], retry=RetryPolicy(max_attempts=1))
+    session.wait(60)
+    Path(sign).unlink(missing_ok=True)
+    manager.connections = True
+    for index in (0, 1):
+        told = page.get("/api/session", params={**GRID, "session_id": session.id, "index": index}).json()
+        assert told["failures"][0]["error_message"] == "raised"
+        assert told["task"]["stdout"] == ("printed return\n", "printed raise\n")[index]
+    assert not Path(sign).exists()
+    list(session.tasks("COMPLETED"))
+    assert Path(sign).exists(), "in another process it would have been"
+
+
+def test_what_a_task_that_succeeded_printed_is_for_those_who_may_read_logs(
+    page: TestClient, grid: Grid, manager: AuthManager
+) -> None:
+    session = grid.submit(print, ["a secret"], labels={access.DAG_LABEL: MINE})
+    session.wait(60)
+    manager.dags = {MINE}
+    asked: dict[str, Any] = {**GRID, "session_id": session.id, "index": 0}
+    told = page.get("/api/session", params=asked).json()["task"]
+    assert (told["state"], told["attempts"], told["stdout"]) == ("COMPLETED", 1, "")
+    manager.logs = {MINE}
+    assert page.get("/api/session", params=asked).json()["task"]["stdout"] == "a secret\n"
+    assert page.get("/api/session", params={**asked, "index": 1}).status_code == 400
 
 
 def test_a_tasks_tab_shows_its_own_session_and_no_other(

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from htcgrid_airflow.vectors import events_of
 from htcgrid_core import Grid, InvalidInput, events_from, events_in
 from htcgrid_core.cli.main import cli
-from htcgrid_core.client.files.typed_events import events_as
+from htcgrid_core.client.event_source import events_as
 from tests.airflow.handlers import types_of
 
 DAY = dt.date(2026, 1, 2)

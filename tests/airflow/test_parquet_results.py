@@ -24,7 +24,7 @@ from htcgrid_airflow.collect import collect
 from htcgrid_airflow.lineage import place_of
 from htcgrid_core import Grid, InvalidInput, NotTabular, TaskFailed, write_results
 from htcgrid_core.cli.main import cli
-from htcgrid_core.client.files import result_columns, result_table
+from htcgrid_core.client.files import result_columns, row_batches
 from htcgrid_core.domain.outcome import TaskError
 
 MANY = 20  # of which a batch has ten
@@ -32,7 +32,7 @@ MANY = 20  # of which a batch has ten
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_table, "PARQUET_ROWS", 10)
+    monkeypatch.setattr(row_batches, "BATCH_ROWS", 10)
 
 
 def table(results: Any) -> Any:
@@ -154,7 +154,7 @@ def test_no_results_and_none_but_failures() -> None:
 
 def test_memory_does_not_grow_with_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are written as soon as there are enough of them, also if each is large."""
-    monkeypatch.setattr(result_table, "BATCH_BYTES", 1 << 20)
+    monkeypatch.setattr(row_batches, "BATCH_BYTES", 1 << 20)
     before, most = arrow.total_allocated_bytes(), 0
     real = parquet.ParquetWriter.write_table
 

@@ -181,6 +181,7 @@ def test_a_failed_task_fails_the_step(grid_url: str, capfd: pytest.CaptureFixtur
     with pytest.raises(SessionFailed, match="1 of 20 tasks failed") as failed:
         operator.execute(Step().context())
     assert [failure.index for failure in failed.value.failures] == [13]
+    assert "a retry of this task (retries=) runs only what did not complete" in str(failed.value)
     log = capfd.readouterr().out
     assert "First 1 of 1 failed tasks:" in log
     assert "       13  ValueError                13 is no good" in log

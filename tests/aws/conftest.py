@@ -10,7 +10,10 @@ import pytest
 from htcgrid_core import Grid, connect
 from tests.aws.emulators import Account
 from tests.aws.grids import CloudUnderTest, cloud
+from tests.aws.lambda_grid import account, bucket, grid, here, untouched
 from tests.aws.scripted_proxy import ScriptedAws, scripted
+
+__all__ = ["account", "bucket", "grid", "here", "untouched"]
 
 
 @pytest.fixture(scope="module")

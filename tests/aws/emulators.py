@@ -35,6 +35,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MINISTACK = REPOSITORY / ".venv-ministack" / "bin" / "ministack"
 MICROBURST = [str(MINISTACK.with_name("python")), "-m", "microburst"]
 REGION = "eu-west-1"
+SECRET = "emulated"  # of every key; ministack verifies presigned URLs with the one in its environment
 START_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
@@ -60,7 +61,7 @@ class Account:
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": self.id,
-            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -70,7 +71,7 @@ class Account:
         """A boto3 session with the account's keys; pass ``endpoint_url=account.url`` to its clients."""
         import boto3
 
-        session = boto3.Session(aws_access_key_id=self.id, aws_secret_access_key="emulated", region_name=REGION)
+        session = boto3.Session(aws_access_key_id=self.id, aws_secret_access_key=SECRET, region_name=REGION)
         loader: Any = _models()._session.get_component("data_loader")  # has read the services' models
         session._session.register_component("data_loader", loader)
         return session
@@ -83,7 +84,7 @@ class Account:
                 endpoint_url=self.url,
                 region_name=REGION,
                 aws_access_key_id=self.id,
-                aws_secret_access_key="emulated",
+                aws_secret_access_key=SECRET,
                 config=config or default_config(),
             )
 
@@ -132,7 +133,7 @@ def ministack(**variables: str) -> Iterator[str]:
     port = free_port()
     environment = {
         **clean_environment(), "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1",
-        "LOG_LEVEL": "ERROR", **variables,
+        "LOG_LEVEL": "ERROR", "AWS_SECRET_ACCESS_KEY": SECRET, **variables,
     }  # fmt: skip
     with server([str(MINISTACK)], environment, f"http://127.0.0.1:{port}", "/_ministack/health") as url:
         yield url

@@ -47,7 +47,7 @@ class CloudUnderTest:
         self.url = url_of(account)
         self.environment = {
             **os.environ, **account.environment, "PYTHONPATH": str(REPOSITORY), "HTCGRID_CACHE": str(folder / "cache"),
-            "HTCGRID_LEASE_SECONDS": "3",
+            "HTCGRID_LEASE_SECONDS": "3", "KUBECONFIG": str(folder / "none"),
         }  # fmt: skip
         self._folder = folder
         self._agents: list[subprocess.Popen[bytes]] = []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from htcgrid_core.adapters.aws.dynamodb import capacity
-from htcgrid_core.adapters.aws.prices import PRICES
+from htcgrid_core.domain.prices import PRICES
 from tests.aws.emulators import Account
 
 Key = tuple[str, str]

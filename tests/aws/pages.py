@@ -8,9 +8,12 @@ import urllib.request
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
-from htcgrid_core.domain.metrics import Metric
+from htcgrid_core.domain.metrics import CATALOGUE, Metric
 from tests.e2e.support import eventually
+
+OF_POOLS = {metric.name for metric in CATALOGUE if "pool" in metric.labels}
 
 
 class Pages:
@@ -33,10 +36,10 @@ class Pages:
         return self.get("/readyz")[0] == 200
 
     def series(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """Every sample by its name and labels."""
+        """Every sample by its name and labels, but for those that say whose it is."""
         families = text_string_to_metric_families(self.get("/metrics")[1])
         return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            (sample.name, tuple(sorted(_own(sample).items()))): sample.value
             for family in families
             for sample in family.samples
         }
@@ -44,6 +47,11 @@ class Pages:
     def value(self, metric: Metric, **labels: str) -> float:
         """One sample of a counter or gauge; 0 if there is none yet."""
         return self.series().get((metric.name, tuple(sorted(labels.items()))), 0.0)
+
+
+def _own(sample: Sample) -> dict[str, str]:
+    whose = {"grid", "region"} | (set() if sample.name in OF_POOLS else {"pool"})
+    return {name: value for name, value in sample.labels.items() if name not in whose}
 
 
 def _announced(log: Path) -> str:

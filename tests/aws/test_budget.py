@@ -16,13 +16,13 @@ import pytest
 
 from htcgrid_core.adapters.aws.doorbell import ProcessDoorbell
 from htcgrid_core.adapters.aws.dynamodb import capacity
-from htcgrid_core.adapters.aws.prices import PRICES
 from htcgrid_core.adapters.aws.s3.blobs import S3Blobs
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.prices import PRICES
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
 from htcgrid_core.ports.keyring import Keyring

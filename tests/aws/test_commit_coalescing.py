@@ -143,7 +143,10 @@ def test_a_reply_that_was_lost_is_nobodys_loss(store: DynamoStore, client: Any) 
 def test_counters_are_read_when_the_session_may_be_over(
     store: DynamoStore, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While this process holds other leases, it is not; whoever commits last reads, and sees what others did."""
+    """While this process holds other leases, it is not; whoever commits last sees what others did.
+
+    With several lanes, it reads for that; with one, its write says so.
+    """
     monkeypatch.setattr(held_leases, "FRESH_SECONDS_A_LANE", math.inf)  # what was read grows old on a slow machine
     given.running(store, [1] * 3)
     held = [claimed(store, root) for root in range(3)]
@@ -152,5 +155,6 @@ def test_counters_are_read_when_the_session_may_be_over(
     for one in held[:2]:
         store.commit(given.commit(one, list(one.bundle.indexes)))
     assert gate.calls["BatchGetItem"] == 0
-    assert store.commit(given.commit(held[2], [2])).counters.pending == 0
-    assert gate.calls["BatchGetItem"] == 1
+    last = store.commit(given.commit(held[2], [2]))
+    assert last.counters.pending == 0
+    assert (last.ended, gate.calls["BatchGetItem"]) in ((True, 0), (False, 1))

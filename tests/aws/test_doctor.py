@@ -26,6 +26,7 @@ from tests.aws.scripted_proxy import Answer, ScriptedAws
 CHECKS = [
     "grid", "python", "htcgrid", "account", "clock", "parameter", "key", "table", "expiry", "bucket", "bucket access",
     "bucket encryption", "bucket versioning", "bucket lifecycle", "agents", "queues", "backlog", "dead letters",
+    "parameter store", "cluster",
 ]  # fmt: skip
 EXPIRED = "Signature expired: 20261128T215200Z is now earlier than 20261128T234701Z (20261128T235201Z - 5 min.)"
 
@@ -36,6 +37,7 @@ def account(aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch) -> Account:
     found = Account(aws.url)
     for name, value in found.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("KUBECONFIG", "/none")
     clients = clients_of(found)
     for module in ("bootstrap", "doctor.examine"):
         monkeypatch.setattr(import_module(f"htcgrid_core.cloud.{module}"), "Clients", lambda _settings: clients)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, InvalidInput, RetryPolicy, Session, TaskFailed, UnknownGrid
+from htcgrid_core import Grid, InvalidInput, RetryPolicy, Session, TaskFailed, UnknownGrid, connect
 from htcgrid_core.adapters.aws.sqs.messages import BELL
 from htcgrid_core.cloud import function_agent
 from htcgrid_core.cloud.address import parse_aws
@@ -21,16 +21,31 @@ from htcgrid_core.domain.destination import Destination
 from htcgrid_core.services.reconcile import reconcile
 from tests.aws.emulators import Account
 from tests.aws.function_agents import Context, Mapping, event_of, mapping_of
-from tests.aws.grids import CloudUnderTest
+from tests.aws.grids import CloudUnderTest, cloud
 
 HANDLERS = "tests.e2e.handlers"
 GUARD_SECONDS = 60.0
 
 
-@pytest.fixture
-def served(aws_cloud: CloudUnderTest, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudPlane]:
+@pytest.fixture(scope="module")
+def aws_cloud(ministack_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudUnderTest]:
+    """One grid for all tests: each one's sessions are its own, and messages of those that are over mean nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HTCGRID_LEASE_SECONDS", "3")
+        with cloud(Account(ministack_url), tmp_path_factory.mktemp("grid"), patch, "default") as found:
+            yield found
+
+
+@pytest.fixture(scope="module")
+def aws_grid(aws_cloud: CloudUnderTest) -> Iterator[Grid]:
+    """A connection to it."""
+    with connect(aws_cloud.url) as grid:
+        yield grid
+
+
+@pytest.fixture(scope="module")
+def served(aws_cloud: CloudUnderTest) -> Iterator[CloudPlane]:
     """The grid, as a function sees it; leases are short."""
-    monkeypatch.setenv("HTCGRID_LEASE_SECONDS", "3")
     found = open_cloud(parse_aws(aws_cloud.url))
     yield found
     found.close()
@@ -68,10 +83,10 @@ def test_what_does_not_fit_is_handed_back(
 ) -> None:
     """In time, by a commit: what ran is not lost, what runs runs again, and no attempt and no crash is counted."""
     mapping = mapping_of(aws_cloud.account, served, seconds=4.0, batch=batch)
-    session = aws_grid.submit(f"{HANDLERS}.sleep", [{"seconds": 0.25}] * 40, bundle_size=10)
+    session = aws_grid.submit(f"{HANDLERS}.sleep", [{"seconds": 0.25}] * 30, bundle_size=10)
     _run(mapping, served, session.done)
     mapping.agent.close()
-    assert session.progress().completed == 40
+    assert session.progress().completed == 30
     assert max(task.attempts for task in session.tasks()) == 1
     assert max(mapping.took) < 4.0
     assert len(mapping.took) > 1
@@ -121,10 +136,10 @@ def test_an_invocation_that_dies_loses_nothing(
     assert list(session.results()) == [2 * number for number in range(8)]
 
 
-def test_messages_that_mean_nothing_are_deleted(mapping: Mapping, served: CloudPlane, aws_account: Account) -> None:
+def test_messages_that_mean_nothing_are_deleted(mapping: Mapping) -> None:
     """Bells, and what none of us wrote, start no agent."""
     for body in (BELL, "nonsense", json.dumps({"session": "../x", "bundle": "1"})):
-        aws_account.sqs().send_message(QueueUrl=mapping.queues.normal, MessageBody=body)
+        mapping.account.sqs().send_message(QueueUrl=mapping.queues.normal, MessageBody=body)
     mapping.batch = 10
     while mapping.once():
         pass
@@ -181,14 +196,14 @@ def test_a_pool_that_is_not_there(served: CloudPlane) -> None:
         FunctionAgent(served, "fast", "default", 1, Times.of(60.0))
 
 
-def test_whoever_is_to_be_told_is(aws_grid: Grid, mapping: Mapping, served: CloudPlane, aws_account: Account) -> None:
+def test_whoever_is_to_be_told_is(aws_grid: Grid, mapping: Mapping, served: CloudPlane) -> None:
     """By the invocation that ended the session."""
-    url = aws_account.sqs().create_queue(QueueName="ends")["QueueUrl"]
-    arn = f"arn:aws:sqs:eu-west-1:{aws_account.id}:ends"
+    url = mapping.account.sqs().create_queue(QueueName="ends")["QueueUrl"]
+    arn = f"arn:aws:sqs:eu-west-1:{mapping.account.id}:ends"
     aws_grid.gateway.add_destination(Destination(name="ends", target=arn))
     session = aws_grid.submit(f"{HANDLERS}.double", [1], notify="ends")
     _run(mapping, served, session.done)
-    (message,) = aws_account.sqs().receive_message(QueueUrl=url)["Messages"]
+    (message,) = mapping.account.sqs().receive_message(QueueUrl=url)["Messages"]
     assert json.loads(message["Body"])["subject"] == session.id
 
 

@@ -19,7 +19,7 @@ from htcgrid_core.cli.main import cli
 from htcgrid_core.cloud.address import Address, parse_aws
 from htcgrid_core.cloud.bootstrap import bootstrap, teardown
 from htcgrid_core.cloud.plane import open_cloud
-from htcgrid_core.cloud.reconcile import handler, tick
+from htcgrid_core.cloud.reconcile import tick
 from htcgrid_core.domain.errors import AccessDenied, IncompatibleGrid, InvalidInput
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.services.dead_letters import MAX_REDRIVES
@@ -83,7 +83,7 @@ class TestBootstrap:
         assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
         assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-        assert [rule["Filter"]["Prefix"] for rule in rules] == ["sessions/"]
+        assert [rule["Filter"]["Prefix"] for rule in rules] == ["sessions/", "incoming/"]
         ssm: Any = account.session().client("ssm", endpoint_url=account.url)
         assert ssm.get_parameter(Name=key_name(NAME))["Parameter"]["Type"] == "SecureString"
         assert ssm.get_parameter(Name=parameter_name(NAME))["Parameter"]["Type"] == "String"
@@ -110,21 +110,12 @@ class TestBootstrap:
 
 
 class TestReconciler:
-    def test_as_a_command_and_as_a_lambda_function(
-        self, aws_cloud: CloudUnderTest, aws_grid: Grid, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_as_a_command(self, aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
         session = aws_grid.submit(DOUBLE, range(4), timeout=0.01)
         eventually(lambda: time.time() > session.progress().submitted_at + 0.01, "its deadline passed")
         ran = aws_cloud.run("reconcile", "--json")
         assert json.loads(ran.stdout)["ended"] == 1, ran.stderr
         assert session.progress().state == "FAILED"
-        monkeypatch.setenv("HTCGRID_URL", aws_cloud.url)
-        assert handler({}, None)["sessions"] == {
-            "live": 0, "newer": [], "aborted": 0, "ended": 0, "resent": 0, "expired": 0,
-        }  # fmt: skip
-        monkeypatch.delenv("HTCGRID_URL")
-        with pytest.raises(InvalidInput, match="HTCGRID_URL"):
-            handler(None, None)
 
 
 class TestDeadLetters:

@@ -14,7 +14,7 @@ from tests.planes import plane_of
 
 
 def test_keys_begin_with_the_tenant(aws_cloud: CloudUnderTest, aws_grid: Grid) -> None:
-    """``dynamodb:LeadingKeys`` of ``S#mine.*`` and ``mine.*``; objects below ``sessions/mine.*``."""
+    """``dynamodb:LeadingKeys`` of ``S#mine.*``, ``A#mine.*`` and ``mine.*``; objects below ``sessions/mine.*``."""
     session = aws_grid.submit("tests.e2e.handlers.double", ["x" * 500] * 100, tenant="mine", bundle_size=50)
     for root in range(2):
         work = take(plane_of(aws_grid), Hint(session.id, root_id(root)))
@@ -27,7 +27,7 @@ def test_keys_begin_with_the_tenant(aws_cloud: CloudUnderTest, aws_grid: Grid) -
     items = aws_cloud.account.dynamodb().scan(TableName=table)["Items"]
     keys = {item["pk"]["S"] for item in items} - {"AGENTS"}
     assert len(keys) >= 2, keys
-    assert all(key.startswith(("S#mine.", "mine.")) for key in keys), keys
+    assert all(key.startswith(("S#mine.", "A#mine.", "mine.")) for key in keys), keys
     blobs = [found["Key"] for found in aws_cloud.account.s3().list_objects_v2(Bucket=bucket)["Contents"]]
     assert len(blobs) == 3, "both bundles' events together, and the outcomes of each"
     assert all(key.startswith(f"sessions/{session.id}/") for key in blobs), blobs

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from tests.bench.case import Case
-from tests.bench.sections import arrays, efficiency, granularity, million, roundtrip, sustained, throughput
+from tests.bench.sections import (
+    arrays,
+    efficiency,
+    granularity,
+    million,
+    payloads,
+    roundtrip,
+    runtimes,
+    shared,
+    sustained,
+    throughput,
+)
 
 SECTIONS: dict[str, ModuleType] = {
     "throughput": throughput,
@@ -15,7 +26,10 @@ SECTIONS: dict[str, ModuleType] = {
     "granularity": granularity,
     "sustained": sustained,
     "efficiency": efficiency,
+    "payloads": payloads,
+    "shared": shared,
     "arrays": arrays,
+    "runtimes": runtimes,
 }
 
 

@@ -41,3 +41,26 @@ def stubborn(event: dict[str, Any], context: Any = None) -> int:
     while time.monotonic() < until:
         time.sleep(0.05)
     return int(event["n"])
+
+
+def made(event: dict[str, Any], context: Any = None) -> Any:
+    """Make an array of the event's bytes, filled with its number: a task with a large result."""
+    import numpy as np
+
+    return np.full(event["bytes"] // 8, float(event["n"]))
+
+
+def ends_of(event: Any, context: Any = None) -> tuple[int, float, float]:
+    """An array's length and its two ends: a task with a large event."""
+    return len(event), float(event[0]), float(event[-1])
+
+
+def touched(event: dict[str, Any], context: Any = None) -> float:
+    """Look at each page of an array that tasks share."""
+    return float(event["array"][:: 4096 // 8].sum()) + float(event["n"])
+
+
+def nap(event: float, context: Any = None) -> float:
+    """Sleep so many seconds: so that each worker has its turn."""
+    time.sleep(event)
+    return event

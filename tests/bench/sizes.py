@@ -31,6 +31,14 @@ class Sizes:
     products: int = 24
     shared_calls: int = 40
     shared_array_mib: int = 16
+    payload_bytes: tuple[tuple[str, int, int], ...] = (
+        ("8mb", 60, 8_000_000),
+        ("64mb", 8, 64_000_000),
+        ("256kb", 400, 256_000),
+    )
+    payload_rounds: int = 2
+    shared_input_bytes: int = 200_000_000
+    shared_reads: int = 200
 
 
 FULL = Sizes()
@@ -51,4 +59,8 @@ QUICK = Sizes(
     products=6,
     shared_calls=8,
     shared_array_mib=4,
+    payload_bytes=(("8mb", 6, 8_000_000), ("64mb", 2, 64_000_000), ("256kb", 20, 256_000)),
+    payload_rounds=1,
+    shared_input_bytes=20_000_000,
+    shared_reads=20,
 )

@@ -8,6 +8,9 @@ from tests.bench.case import Case
 from tests.bench.comparison import Comparison, Source, Target
 from tests.bench.sections import arrays as arrays_section
 from tests.bench.sections import efficiency as efficiency_section
+from tests.bench.sections import payloads as payloads_section
+from tests.bench.sections import runtimes as runtimes_section
+from tests.bench.sections import shared as shared_section
 
 HEARTBEAT_S = 5.0
 
@@ -51,6 +54,12 @@ ARRAYS = (
     ("shared_s", "joblib, calls that share arrays in a dictionary, s", Target("at most", 2.0)),
     ("shared_memory_mib", "the same, growth of all processes' memory, MiB", None),
 )
+PAYLOADS = {"8mb": "8 MB", "64mb": "64 MB", "256kb": "256 KB"}
+PAYLOAD_RATE = {"ProcessPool": 1.0, "Ray": 0.5}  # of 8 MB
+STREAMED_PAYLOADS = Target("at most", 3)
+DISK_SHARE = Target("at most", 1.1)
+SHARED_VERSUS_RAY = Target("at most", 2.0)
+SHARED_ARRAYS = Target("at most", 1.2)
 EFFICIENCY = {"constant 1 s": 0.95, "lognormal, mean 1 s": 0.90, "1 s, 1% take 10 s": 0.90}
 
 PEERS = tuple(RATE)
@@ -63,7 +72,25 @@ SUBMIT = "grid.submit"
 
 def comparisons() -> list[Comparison]:
     """All rows, in the order of the table."""
-    return [*throughput(), *roundtrip(), *million(), *granularity(), *sustained(), *efficiency(), *arrays()]
+    return [
+        *throughput(),
+        *roundtrip(),
+        *million(),
+        *granularity(),
+        *sustained(),
+        *efficiency(),
+        *payloads(),
+        *shared(),
+        *arrays(),
+        *runtimes(),
+    ]
+
+
+def runtimes() -> Iterator[Comparison]:
+    """A deployed function on many slots, native and through AWS's client: what the choice costs."""
+    native = Case("runtimes", "native")
+    for metric, what in (("tasks_per_s", "tasks/s"), ("cpu_ms_per_task", "CPU ms per task, all processes")):
+        yield _versus(f"deployed, {runtimes_section.SLOTS} slots: {what}", metric, native, runtimes_section.CLIENT)
 
 
 def throughput() -> Iterator[Comparison]:
@@ -142,6 +169,35 @@ def efficiency() -> Iterator[Comparison]:
         for kind, share in EFFICIENCY.items():
             source = Source(Case("efficiency", subject), kind, label=str(fleet))
             yield Comparison(f"share of the ideal, {kind}", source, None, Target("at least", share))
+
+
+def payloads() -> Iterator[Comparison]:
+    """Large payloads as fast as through the pipes of a pool, though they are stored; and nothing held that was read."""
+    for direction in ("results", "events"):
+        for size, words in PAYLOADS.items():
+            for grid in payloads_section.SUBJECTS[:2]:
+                for peer in payloads_section.SUBJECTS[2:]:
+                    target = _at_least(PAYLOAD_RATE, peer) if size == "8mb" else None
+                    what = f"{direction} of {words}, MB/s"
+                    yield _versus(what, f"{direction}_{size}", Case("payloads", grid), peer, target)
+    streamed = Case("payloads", payloads_section.STREAMED)
+    what = "client's peak memory while results of 8 MB are streamed, payloads"
+    yield Comparison(what, Source(streamed, "streamed_payloads"), None, STREAMED_PAYLOADS)
+    yield Comparison("disk for results of 8 MB, times what is kept", Source(streamed, "disk_share"), None, DISK_SHARE)
+
+
+def shared() -> Iterator[Comparison]:
+    """An array that is put once and read by many tasks is one array in the memory of all workers."""
+    grid, *peers = shared_section.SUBJECTS
+    case = Case("shared", grid)
+    for metric, what in (("put_s", "put"), ("gets_s", "reads"), ("put_and_gets_s", "put and reads")):
+        for peer in peers:
+            target = SHARED_VERSUS_RAY if (metric, peer) == ("put_and_gets_s", "Ray") else None
+            yield _versus(f"shared input of 200 MB, 200 tasks: {what}, s", metric, case, peer, target)
+    what, metric = "the same, growth of the workers' proportional memory, arrays", "memory_arrays"
+    yield Comparison(what, Source(case, metric), None, SHARED_ARRAYS)
+    for peer in peers:
+        yield _versus(what, metric, case, peer)
 
 
 def arrays() -> Iterator[Comparison]:

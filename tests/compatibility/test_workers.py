@@ -19,7 +19,12 @@ from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 
 KINDS = {"FUNCTION": 1, "CHUNK": 2, "HELLO": 3, "LOADED": 4, "LOAD_FAILED": 5, "STALE": 6, "OUTCOMES": 7}
-NEW_KINDS = {"WAITS": 8}  # told to agents that name their grid, which the release before does not
+NEW_KINDS = {
+    "WAITS": 8,
+    "RESULT": 9,
+    "USED": 10,
+    "STORED_CHUNK": 11,
+}  # told to those that say, or whose release says, that they take them
 # As the release before packs them.
 CHUNK = (
     "360000000207000000000000000200000003000a0000000000000003000000010002000100000002000000"

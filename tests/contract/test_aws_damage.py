@@ -206,7 +206,7 @@ def test_every_bit_of_an_inline_payload(stored: Stored) -> None:
 
 def load(stored: Stored, payload: Payload) -> bytes:
     """What is in a row, as services read it."""
-    return payloads.load(stored.plane, SESSION, SPEC, payloads.EVENTS, payload)
+    return bytes(payloads.load(stored.plane, SESSION, SPEC, payloads.EVENTS, payload))
 
 
 @pytest.mark.parametrize("stored", ["inline"], indirect=True)

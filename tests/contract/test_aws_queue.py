@@ -195,6 +195,50 @@ class TestPriorities:
         assert asked.count("high") == 10 / AGAIN_SECONDS
         assert asked.count("normal") > 80
 
+    def test_who_waited_and_found_something_asks_there_again_and_then_everywhere(self) -> None:
+        """The rest of a session that was sent is there; what is more urgent comes next."""
+        polling = PriorityPolling()
+        for _ in PRIORITIES:
+            polling.empty(*polling.next(0.0))
+        priority, wait = polling.next(1.0)
+        assert wait
+        polling.empty(priority, wait)
+        polling.found(priority, 1.1)
+        assert [polling.next(1.1)[0] for _ in range(3)] == ["normal", "high", "high"]
+
+
+class TestAppetite:
+    """How many messages are fetched at a time, as the wire has it."""
+
+    @pytest.fixture
+    def asked(self, queue: SqsQueue) -> list[int]:
+        found: list[int] = []
+        queue._clients.sqs.meta.events.register(
+            "provide-client-params.sqs.ReceiveMessage", lambda params, **_: found.append(params["MaxNumberOfMessages"])
+        )
+        return found
+
+    def test_both_bundles_of_a_small_session_come_at_once(self, queue: SqsQueue, asked: list[int]) -> None:
+        queue.send("default", hints(2))
+        found = taken(queue, limit=2)
+        assert len(found) == 2
+        assert set(asked) == {2}
+
+    def test_an_agent_that_had_no_room_for_two_gets_one_until_that_was_too_few(
+        self, queue: SqsQueue, asked: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queue.send("default", hints(2))
+        monkeypatch.setattr(receiver, "QUICK_SECONDS", 0.0)  # it asks again when it has run them
+        queue.extend(taken(queue, limit=2), 0.0)
+        asked.clear()
+        assert [len(taken(queue)), len(taken(queue))] == [1, 1]
+        assert set(asked) == {1}
+        monkeypatch.setattr(receiver, "QUICK_SECONDS", 60.0)
+        assert not queue.receive("default", 8, time.time()).messages
+        monkeypatch.setattr(receiver, "QUICK_SECONDS", 0.0)
+        queue.send("default", hints(2, session_id="s-next"))
+        assert len(taken(queue)) == 2
+
 
 def test_an_empty_queue_may_have_lost_what_was_sent(queue: SqsQueue) -> None:
     """What agents hold is not waiting, and neither are the dead."""
@@ -247,6 +291,8 @@ class TestForgedMessages:
             '{"session":"s-test","bundle":"00000000","not_before":"nan"}', '{"session":"s-test","bundle":"0"}',
             '{"session":"s-test","bundle":"00000000","not_before":1e999}',
             '{"session":"s-test","bundle":"00000000","priority":"highest"}',
+            '{"session":"s-test","bundle":"00000000","tasks":-1}',
+            '{"session":"s-test","bundle":"00000000","tasks":257}',
         ],
     )  # fmt: skip
     def test_is_not_read(self, body: str) -> None:
@@ -270,6 +316,10 @@ class TestForgedMessages:
     def test_what_was_written_is_read(self) -> None:
         for hint in (Hint("s-test", "00000001"), Hint("t-0123", "00000001.ab12", 1234.5, "low")):
             assert messages.read(messages.write(hint, 2)) == messages.Content(hint, 2)
+        told = messages.read(messages.write(Hint("s-test", "00000001", generation="ab12", tasks=16)))
+        assert told is not None
+        assert told.hint is not None
+        assert (told.hint.generation, told.hint.tasks) == ("ab12", 16)
 
 
 def test_depth_by_queue_and_state(queue: SqsQueue) -> None:

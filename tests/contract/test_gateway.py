@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core.adapters.local.clock import SystemClock
+from htcgrid_core.api.auth.keys import write_keys
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.gateway.opening import open_gateway
 from htcgrid_core.gateway.protocol import Gateway
 from htcgrid_core.testing import handlers
 from htcgrid_core.testing.contracts import GatewayContract
 from htcgrid_core.testing.contracts.gateway_given import Work
+from htcgrid_core.testing.contracts.gateway_tasks import GatewayTasksContract
+from tests.api_gateway import api_gateway
 from tests.e2e.support import fresh_grid
 from tests.manual_agent import finish
 from tests.planes import StillDeployment, memory_plane
+from tests.served import key, serving
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +55,49 @@ class TestInMemory(GatewayContract):
             return len(event) if isinstance(event, str) else handlers.task(event, None)
 
         return lambda: finish(gateway.plane, call)
+
+
+@pytest.fixture(scope="module")
+def over_http(embedded: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same grid, through a server of its own."""
+    with serving(embedded.url, tmp_path_factory.mktemp("served") / "keys.json") as server:
+        opened = open_gateway(server.url, api_token=server.token, allow_pickle=True)
+        yield opened
+        opened.close()
+
+
+class TestOverHttp(GatewayContract):
+    """Through ``htcgrid serve``."""
+
+    @pytest.fixture
+    def gateway(self, over_http: Gateway) -> Gateway:
+        return over_http
+
+
+@pytest.fixture(scope="module")
+def on_lambda(embedded: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same grid, through its Lambda function behind API Gateway; with pages so small that a session has several."""
+    who, file = key("desk"), tmp_path_factory.mktemp("function") / "keys.json"
+    write_keys(file, [who])
+    given = {"HTCGRID_URL": embedded.url, "HTCGRID_KEY_FILE": str(file), "HTCGRID_TEST_PAGE_BYTES": "4000"}
+    with api_gateway("tests.rest_function", given) as (url, _):
+        opened = open_gateway(url, api_token=who.secret, allow_pickle=True)
+        yield opened
+        opened.close()
+
+
+class TestTasksOnLambda(GatewayTasksContract):
+    """Through events, and answers in pages."""
+
+    @pytest.fixture
+    def gateway(self, on_lambda: Gateway) -> Gateway:
+        return on_lambda
+
+
+@pytest.mark.slow
+class TestOnLambda(GatewayContract):
+    """Likewise all of it."""
+
+    @pytest.fixture
+    def gateway(self, on_lambda: Gateway) -> Gateway:
+        return on_lambda

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,23 @@ from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.schema import SCHEMA_VERSION
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.codecs.outcomes import Outcomes
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, IncompatibleGrid, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionEvent
 from htcgrid_core.domain.payload import Payload
+from htcgrid_core.domain.session import Codec
 from htcgrid_core.local.directory import Directory, open_plane
+from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.session_store import Commit
+from htcgrid_core.services.commit import commit as services_commit
+from htcgrid_core.services.submit import submit
 from htcgrid_core.testing.contracts import given
 from htcgrid_core.testing.contracts.facts import assert_counters_exact, everything
 from htcgrid_core.testing.contracts.given import NOW, SESSION
+from tests.manual_agent import take
+from tests.planes import spec
 
 
 @pytest.fixture
@@ -327,6 +336,46 @@ class TestPowerFailure:
         assert folders == [
             str(tmp_path / "blobs" / folder) for folder in ("sessions/s-1/events", "sessions/s-1", "sessions", "")
         ]
+
+    @pytest.mark.parametrize("codec", ["json", "pickle"])
+    def test_what_a_row_refers_to_is_on_the_disk_before_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec
+    ) -> None:
+        """Of large events, stored in threads, and of a large result: a row is durable when the kernel likes."""
+        plane = open_plane(Directory(tmp_path / "grid"))
+        synced, checked, real = set[int](), list[str](), os.fsync
+
+        def fsync(fd: int) -> None:
+            real(fd)
+            synced.add(os.fstat(fd).st_ino)
+
+        def check(payloads: Iterable[Payload | None]) -> bool:
+            for payload in payloads:
+                assert payload is not None
+                assert payload.key is not None
+                file = plane.blobs.path(payload.key)
+                assert {file.stat().st_ino, file.parent.stat().st_ino} <= synced, payload.key
+                checked.append(payload.key)
+            return True
+
+        put_bundles, commit = plane.store.put_bundles, plane.store.commit
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(
+            plane.store,
+            "put_bundles",
+            lambda *said: check(block.payload for _, block in said[1]) and put_bundles(*said),
+        )
+        monkeypatch.setattr(plane.store, "commit", lambda write: check([write.outcomes]) and commit(write))
+        large = b"1" * (limits.INLINE_PAYLOAD_BYTES + 1)
+        asked = spec(codec=codec, agents=1)
+        submit(plane, "s-power", asked, [large] * 4, total=4, idempotent=False)
+        assert len(checked) == 4
+        work = take(plane, Hint("s-power", root_id(0)))
+        assert work is not None
+        outcomes = Outcomes()
+        outcomes.add(0, False, 1, NOW, 1.0, large)
+        services_commit(plane, work, outcomes, (), None)
+        assert len(checked) == 5
 
 
 class TestBlobFaults:

@@ -8,27 +8,38 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 from tests.docs.pages import Block, with_outputs
 
+PORT = "8080"  # of servers in examples, in the place of which any is taken that is free
+
 
 def main(page: Path) -> None:
     """Run the page."""
+    port = _free_port()
     namespace = types.ModuleType("__main__")
     sys.modules["__main__"] = namespace  # what a block defines is found, and pickled, as in a script
     for block, shown in with_outputs(page.read_text()):
         if block.note.startswith("file: "):
             Path(block.note.removeprefix("file: ")).write_text(block.code)
         elif block.is_run:
-            printed = _run(page, block, namespace)
+            printed = _run(page, replace(block, code=block.code.replace(PORT, port)), namespace)
             if shown is not None:
                 assert printed.strip() == shown.strip(), (
                     f"{page.name}, line {block.line} printed:\n{printed}\nnot, as the page says:\n{shown}"
                 )
+
+
+def _free_port() -> str:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return str(sock.getsockname()[1])
 
 
 def _run(page: Path, block: Block, namespace: types.ModuleType) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from htcgrid_core import UnknownGrid, connect
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from tests.docs.pages import named_tests
 from tools.docs.places import PACKAGE, REPOSITORY, documents
@@ -95,17 +94,6 @@ def test_no_environment_variable_is_invented() -> None:
     sources = [*PACKAGE.rglob("*.py"), *(REPOSITORY / "tests").rglob("*.py"), REPOSITORY / "Makefile"]
     known = _variables_in(sources) | {PREFIX + name.upper() for name in AgentTimes.model_fields}
     assert _variables_in(documents()) <= known
-
-
-@pytest.mark.parametrize("url", ["https://grid.example"])
-def test_a_planned_kind_of_grid_is_refused(url: str) -> None:
-    with pytest.raises(UnknownGrid):
-        connect(url)
-
-
-@pytest.mark.parametrize("planned", ["htcgrid_core/api"])
-def test_what_is_built_is_not_called_planned(planned: str) -> None:
-    assert not (REPOSITORY / planned).exists(), "it is there: describe it, and take it out of README's Status"
 
 
 def test_the_changelog_has_this_version_or_what_is_to_come() -> None:

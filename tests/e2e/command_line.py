@@ -37,6 +37,12 @@ def moody(event, context):
         raise ValueError(f"no {event}")
     return event
 
+def talk_then_wait(event, context):
+    """Print, and end once a file exists, if one is named."""
+    print("said something")
+    while event and not os.path.exists(event):
+        time.sleep(0.01)
+
 def wait_for(event, context):
     """Until a file exists."""
     open(event + ".begun", "w").close()

@@ -8,7 +8,26 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core import Grid, connect
+from tests.e2e.over_http import CHOSEN, ONLY_HERE, OVER_HTTP, connecting_over_http
 from tests.e2e.support import fresh_grid
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that know a grid by its client alone run over HTTP too."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if module in OVER_HTTP and metafunc.function.__name__ not in ONLY_HERE:
+        marks = () if module in CHOSEN else (pytest.mark.slow,)
+        metafunc.parametrize("way", ["here", pytest.param("http", marks=marks)], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """How the test's process reaches its grid."""
+    if getattr(request, "param", "here") == "http":
+        with connecting_over_http(monkeypatch):
+            yield "http"
+    else:
+        yield "here"
 
 
 @pytest.fixture

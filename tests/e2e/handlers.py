@@ -36,6 +36,11 @@ def echo(event: Any, context: Context) -> Any:
     return event
 
 
+def repeat(event: int, context: Context) -> str:
+    """So many letters."""
+    return "x" * event
+
+
 def where(event: Any, context: Context) -> Event:
     """In which process, folder and Python a task runs."""
     return {"pid": os.getpid(), "parent": os.getppid(), "cwd": str(Path.cwd()), "python": sys.executable}

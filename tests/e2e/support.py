@@ -14,10 +14,11 @@ from typing import TypeVar
 
 import psutil
 
-from htcgrid_core import Progress, Session, connect
+from htcgrid_core import Grid, Progress, Session
 from htcgrid_core.local.address import parse_local
 from htcgrid_core.local.agent_processes import running_agents, stop_agents
 from htcgrid_core.local.directory import Directory
+from tests.e2e.over_http import OPEN_HERE, SERVERS
 from tests.planes import plane_of
 
 T = TypeVar("T")
@@ -27,12 +28,13 @@ GUARD_SECONDS = 90.0  # only a test that would hang for ever notices it
 
 
 @contextlib.contextmanager
-def fresh_grid(folder: Path, **options: float) -> Iterator[str]:
+def fresh_grid(folder: Path, **options: float | str) -> Iterator[str]:
     """The URL of a grid in ``folder``; at the end its sessions are cancelled and its agents gone."""
     query = "&".join(f"{name}={value}" for name, value in {"slots": 2, "idle": 20, **options}.items())
     try:
         yield f"local://{folder}?{query}"
     finally:
+        SERVERS.end(folder)
         end_agents(Directory(folder))
 
 
@@ -41,7 +43,7 @@ def end_agents(directory: Directory) -> None:
     if not directory.database.exists():
         return
     if running_agents(directory):
-        with connect(f"local://{directory.root}") as grid:
+        with Grid(OPEN_HERE(f"local://{directory.root}")) as grid:
             for record in plane_of(grid).store.live_sessions():
                 grid.session(record.session_id).cancel("the test is over")
     for pid in stop_agents(directory, timeout_seconds=10):

@@ -6,15 +6,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, GridUnavailable
+from htcgrid_core import Grid, GridUnavailable, connect
 from htcgrid_core.domain import limits
 from htcgrid_core.local import agent_processes
 from htcgrid_core.local.agent_processes import START_TRIES
-from tests.e2e.support import GUARD_SECONDS, ended
+from tests.e2e.support import GUARD_SECONDS, ended, fresh_grid
 
 
 @pytest.fixture
@@ -59,6 +60,30 @@ def test_several_are_told_and_the_session_goes_on_with_the_next(grid: Grid, kill
         grid.submit(abs, [-1])
     (session,) = grid.sessions()
     assert ended(session).state == "COMPLETED"
+
+
+def test_several_start_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes most of a second: whoever submits first waits for one of them, and not for one after the other."""
+    begun: list[int] = []
+    ready_after: list[int] = []
+    start, read = subprocess.Popen, os.read
+
+    def popen(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*args, **options)
+        begun.append(process.pid)
+        return process
+
+    def heard(fd: int, size: int) -> bytes:
+        said = read(fd, size)
+        if said == b"+":
+            ready_after.append(len(begun))
+        return said
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(os, "read", heard)
+    with fresh_grid(tmp_path / "grid", agents=3) as url, connect(url) as grid:
+        assert list(grid.map(abs, [-1])) == [1]
+    assert ready_after == [3, 3, 3]
 
 
 def test_a_map_whose_grid_cannot_be_reached_is_not_cancelled(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from htcgrid_core import Grid, GridUnavailable, InvalidInput, RetryPolicy, WaitTimeout, connect
 from htcgrid_core.cli.main import cli
 from htcgrid_core.domain import limits
-from htcgrid_core.local.agent_processes import Fleet, ensure_agents, running_agents, stop_agents
+from htcgrid_core.local.agent_processes import ensure_agents, running_agents, stop_agents
+from htcgrid_core.local.fleet import Fleet
 from htcgrid_core.local.settings import AgentTimes
 from htcgrid_core.ports.session_store import AgentRecord
 from tests.e2e.support import (
@@ -171,6 +172,7 @@ def test_a_stopped_agent_loses_its_lease_and_its_late_result(tmp_path: Path, sho
         events = [{"n": n, "gate": str(gate if n < 2 else last_gate), "file": str(noted)} for n in range(3)]
         session = grid.submit("tests.e2e.handlers.who_at_gate", events, bundle_size=1)
         eventually(lambda: len(starts(noted)) == 3, "each agent runs a task")
+        eventually(lambda: len(list(session.tasks(state="RUNNING"))) == 3, "each agent tells so")
         running = {task.index: task.agent for task in session.tasks(state="RUNNING")}
         zombie, other = running[0], running[1]
         os.kill(agents_of(grid)[zombie].pid, signal.SIGSTOP)
@@ -261,7 +263,7 @@ def test_those_who_look_for_an_agent_do_not_keep_it_from_starting(grid_url: str)
         looker.start()
     try:
         for _ in range(2):
-            ensure_agents(directory, Fleet(agents=2, slots=1, idle_seconds=20))
+            ensure_agents(directory, Fleet(agents=2, slots=1, idle=20))
             assert len(eventually(lambda: running_agents(directory), "agents run")) == 2
             assert stop_agents(directory) == []
     finally:

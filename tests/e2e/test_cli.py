@@ -191,8 +191,10 @@ def test_cancel(cli: CommandLine) -> None:
     assert f"htcgrid watch {session}" in waited.err
 
     eventually(lambda: (cli.folder / "gate.begun").exists(), "a task runs")
-    states = {task["state"] for task in cli.call("tasks", session, "--json").objects}
-    assert "RUNNING" in states
+    eventually(
+        lambda: "RUNNING" in {task["state"] for task in cli.call("tasks", session, "--json").objects},
+        "its agent tells that it has begun",
+    )
     assert "once it has ended" in cli.call("logs", session, "0").err
 
     cancelled = cli.call("cancel", session, "s-unknown", "--reason", "wrong book", "--json")
@@ -278,7 +280,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_session(cli: CommandLine, url: str
     watching.send_signal(signal.SIGINT)
     _, err = watching.communicate()
     assert watching.returncode == 130
-    assert f"Session {session} keeps running" in err
+    assert f"session {session} goes on" in err
     assert "Traceback" not in err
     (cli.folder / "gate").touch()
     assert cli.call("watch", session).code == 0

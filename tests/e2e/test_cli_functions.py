@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from htcgrid_core import connect
 from tests.e2e.command_line import CommandLine
 from tests.e2e.support import fresh_grid
 
@@ -22,6 +23,7 @@ def handler(event, context):
 def cli(tmp_path: Path) -> Iterator[CommandLine]:
     """A shell with a grid of its own, in a folder with a function."""
     with fresh_grid(tmp_path / "grid") as url:
+        connect(url).close()
         made = CommandLine.in_folder(tmp_path / "work", url)
         (made.folder / "pricing").mkdir()
         (made.folder / "pricing" / "app.py").write_text(HANDLER)
@@ -63,7 +65,7 @@ def test_from_deployment_to_results(cli: CommandLine) -> None:
         (("deploy", "app", "pricing", "--handler", "app.handler", "--runtime", "cobol"), "was not deployed: runtime"),
         (("deploy", "app", "pricing", "--handler", "app.handler", "--env", "NO_SUCH_DESK"), "is not KEY=VALUE"),
         (("describe", "nobody"), "is not deployed"),
-        (("describe", "nobody:x"), "a version is a number"),
+        (("describe", "nobody:x"), "is not deployed"),
         (("remove", "nobody"), "is not deployed"),
         (("list", "../x"), "is not a function's name"),
     ],

@@ -36,6 +36,7 @@ while True:
 def cli(tmp_path: Path) -> Iterator[CommandLine]:
     """A shell with a grid of its own."""
     with fresh_grid(tmp_path / "grid") as url:
+        connect(url).close()
         yield CommandLine.in_folder(tmp_path / "work", url)
 
 

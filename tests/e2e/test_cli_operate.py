@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import pty
 import signal
 import subprocess
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +18,6 @@ from htcgrid_core import connect
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.local.agent_processes import running_agents
-from htcgrid_core.services.cancel import cancel
 from tests.e2e.command_line import PROGRAM, CommandLine
 from tests.e2e.support import directory_of, eventually, fresh_grid, the_agent
 from tests.manual_agent import submit
@@ -53,7 +55,7 @@ def test_the_console_shows_what_happens_until_ctrl_c(cli: CommandLine, grid_url:
     console.send_signal(signal.SIGINT)
     out, err = console.communicate()
     assert console.returncode == 0
-    assert "agents leave after 20 s" in err
+    assert "without work they leave after 20 s" in err
     assert "Traceback" not in out + err
     the_agent(grid_url)  # it stays
 
@@ -111,6 +113,25 @@ def test_a_progress_bar_on_a_terminal(cli: CommandLine) -> None:
     os.close(screen)
     assert b"5/5" in seen
     assert b"[/b] a name" in seen, "a name is not markup"
+
+
+def test_up_serves_the_api_while_its_console_is_open(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTCGRID_API_KEY_FILE", str(tmp_path / "keys.json"))
+    console = cli.start("up", "--json", "--api", "--api-port", "0")
+    assert console.stdout is not None
+    address = urlsplit(json.loads(console.stdout.readline())["url"])
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+    connection.close()
+    line_with(console.stdout, "agents")
+    console.send_signal(signal.SIGINT)
+    assert console.wait(60) == 0
+    with pytest.raises(ConnectionRefusedError):
+        connection.connect()
+    assert cli.call("up", "--api", "--detach").code == 2
 
 
 def test_down_that_does_not_wait_says_who_still_drains(cli: CommandLine, grid_url: str) -> None:
@@ -178,9 +199,9 @@ def test_load_says_how_many_slots_are_wanted(cli: CommandLine, grid_url: str) ->
 def test_reconcile_ends_what_nobody_else_does(cli: CommandLine, grid_url: str) -> None:
     with connect(grid_url) as grid:  # below what wakes agents
         plane = plane_of(grid)
-        submit(plane, "s-waiting", SessionSpec(function=FunctionSpec(name="json.loads")), [1], idempotent=False)
-        cancel(plane, "s-waiting", actor="test")
-    assert cli.call("status", "s-waiting", "--json").object["state"] == "CANCELLING"
+        spec = SessionSpec(function=FunctionSpec(name="json.loads"), timeout_seconds=0.001)
+        submit(plane, "s-waiting", spec, [1], idempotent=False)
+    assert cli.call("status", "s-waiting", "--json").object["state"] == "RUNNING"
     assert cli.call("reconcile", "--json").object["ended"] == 1
-    assert cli.call("status", "s-waiting", "--json").object["state"] == "CANCELLED"
+    assert cli.call("status", "s-waiting", "--json").object["state"] == "FAILED"
     assert running_agents(directory_of(grid_url)) == []

@@ -35,7 +35,7 @@ class CriesWhenPickled:
     def __reduce__(self) -> Any:
         cry(self.kind)
 
-    def __call__(self) -> None:
+    def __call__(self, *_: object) -> None:
         """Never called."""
 
 

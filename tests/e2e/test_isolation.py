@@ -84,7 +84,7 @@ def test_a_deployed_function_says_what_its_sessions_have(grid: Grid, tmp_path: P
     package.mkdir()
     (package / "app.py").write_text("seen = []\ndef handler(event, context):\n  seen.append(event)\n  return seen\n")
     version = grid.deploy("app", package, handler="app.handler", isolation="task")
-    assert (version.isolation, version.min_agent_version) == ("task", agent_version.ISOLATION_AGENT_VERSION)
+    assert (version.isolation, version.min_agent_version) == ("task", agent_version.FUNCTION_OPTIONS_AGENT_VERSION)
     assert grid.deploy("app", package, handler="app.handler").version == version.version + 1
     session = grid.submit("app:1", [1, 2, 3])
     ended(session)

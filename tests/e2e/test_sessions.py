@@ -151,7 +151,7 @@ def test_any_process_may_come_back_to_a_session(url: str, grid: Grid) -> None:
 def test_an_unknown_session_is_told(grid: Grid) -> None:
     with pytest.raises(SessionNotFound, match="session 's-0000' does not exist"):
         grid.session("s-0000")
-    with pytest.raises(InvalidInput, match="not a session's id"):
+    with pytest.raises(SessionNotFound, match="does not exist"):
         grid.session("../../etc/passwd")
 
 

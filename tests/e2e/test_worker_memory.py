@@ -52,5 +52,5 @@ def test_a_function_too_large_for_its_worker_is_named(grid: Grid) -> None:
     session = grid.submit(holding(bytes(48 << 20)), [1], memory_mb=64, retry=RetryPolicy(max_attempts=1))
     ended(session)
     (failure,) = session.results(errors="return")
-    assert failure.error.type == "InitError"
-    assert "MemoryError within 64 MiB: raise memory_mb" in failure.error.message
+    assert failure.error.type == "OutOfMemory"
+    assert "could not be loaded: MemoryError: it needed more than the 64 MiB that it had" in failure.error.message

@@ -102,6 +102,12 @@ def test_all_that_is_copied_is_there_and_let_in() -> None:
     assert not any(fnmatch(source, ".*") for source in let_in)
 
 
+def test_it_serves_the_api_if_it_is_told_to() -> None:
+    """The command is there; it has no credentials here."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert "Serve a grid over HTTP" in run("serve", "--help", HTCGRID_URL="aws://book", PATH=path).stdout
+
+
 @pytest.mark.parametrize("url", ["", "local://", "book"])
 def test_it_wants_a_grid(url: str) -> None:
     """Or it would begin an embedded grid inside of a container."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Named = dict[str, Any]
+SSM_CALLS_OF_A_START = 3  # of an agent: the grid's parameter, its first key, and those after it
 _ITEMS = {
     "ConditionCheck": "ConditionCheckItem",
     "Delete": "DeleteItem",
@@ -37,6 +38,7 @@ _OF_OBJECTS = {"DeleteObject", "GetObject", "PutObject"}
 _OF_KMS: dict[str, dict[str, tuple[str, ...]]] = {
     "dynamodb": {"": ("Decrypt",)},
     "s3": {"GetObject": ("Decrypt",), "PutObject": ("GenerateDataKey",)},
+    "sns": {"": ("Decrypt", "GenerateDataKey")},
     "sqs": {"ReceiveMessage": ("Decrypt",), "SendMessage": ("Decrypt", "GenerateDataKey")},
     "ssm": {"GetParameter": ("Decrypt",), "GetParametersByPath": ("Decrypt",)},
 }
@@ -72,6 +74,7 @@ class Call:
     """One call as the recorder wrote it."""
 
     component: str
+    process: int
     service: str
     operation: str
     region: str
@@ -110,10 +113,18 @@ def _own(call: Call, account: Account) -> Iterable[Need]:
     if call.service == "sts":
         assert operation == "GetCallerIdentity", call  # which everybody may call
         return []
+    if operation == "GetServiceSetting":
+        return [Need(f"ssm:{operation}", account.arn("ssm", f"servicesetting{named['SettingId']}"))]
     if call.service == "ssm":
         return [Need(f"ssm:{operation}", account.arn("ssm", "parameter" + (named.get("Name") or named["Path"])))]
+    if call.service == "stepfunctions":  # for which IAM knows no resources
+        return [Need(f"states:{operation}", "*")]
+    if call.service == "sns":
+        return [Need("sns:Publish", named["TopicArn"])]
+    if call.service == "events":
+        return [Need(f"events:{operation}", bus) for bus in named["Buses"]]
     if call.service == "sqs":
-        queue = named["QueueUrl"].rpartition("/")[2]
+        queue = named["QueueName"] if operation == "GetQueueUrl" else named["QueueUrl"].rpartition("/")[2]
         return [Need(f"sqs:{_SQS.get(operation, operation)}", account.arn("sqs", queue))]
     if call.service == "s3":
         action = _S3.get(operation, operation)

@@ -120,6 +120,16 @@ def _parameter(account: Account, values: Values) -> None:
     )
 
 
+def _topic(account: Account, values: Values) -> None:
+    made = account.client("sns").create_topic(Name=values["name"])
+    assert made["TopicArn"] == values["arn"]
+
+
+def _bus(account: Account, values: Values) -> None:
+    made = account.client("events").create_event_bus(Name=values["name"])
+    assert made["EventBusArn"] == values["arn"]
+
+
 def _tags(values: Values) -> list[Any]:
     return [{"Key": key, "Value": value} for key, value in values["tags"].items()]
 
@@ -133,6 +143,8 @@ MAKERS: dict[str, Callable[[Account, Values], None]] = {
     "aws_s3_bucket_server_side_encryption_configuration": _encryption,
     "aws_s3_bucket_lifecycle_configuration": _lifecycle,
     "aws_ssm_parameter": _parameter,
+    "aws_sns_topic": _topic,
+    "aws_cloudwatch_event_bus": _bus,
 }
 
 

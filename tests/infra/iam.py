@@ -30,8 +30,18 @@ class Grant:
 
 def grants(policy: str) -> Iterator[Grant]:
     """Every action with every resource that a document allows."""
+    yield from _grants(policy, "Allow")
+
+
+def denials(policy: str) -> Iterator[Grant]:
+    """Every action with every resource that a document denies, whatever else allows it."""
+    yield from _grants(policy, "Deny")
+
+
+def _grants(policy: str, effect: str) -> Iterator[Grant]:
     for statement in json.loads(policy)["Statement"]:
-        assert statement["Effect"] == "Allow", "nothing here is understood of others"
+        if statement["Effect"] != effect:
+            continue
         conditions = tuple(
             (test, key, tuple(_list(values)))
             for test, each in statement.get("Condition", {}).items()

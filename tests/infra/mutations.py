@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutation:
-    """One fault: in a file below ``modules``, a text and what stands there instead."""
+    """One fault: in a file below ``modules``, a text and what stands there instead.
+
+    Attributes:
+        example: that has the module.
+    """
 
     file: str
     text: str
     instead: str
+    example: str = "examples/complete"
+
+
+LAMBDA_ONLY = "examples/lambda_only"
 
 
 MUTATIONS = {
@@ -25,7 +33,7 @@ MUTATIONS = {
         "value_wo         = var.signing_key",
         "value            = nonsensitive(var.signing_key)",
     ),
-    "index key without attribute": Mutation("data_plane/table.tf", ', exp = "N" }', " }"),
+    "index key without attribute": Mutation("data_plane/table.tf", ', end = "N" }', " }"),
     "two ways to say a key": Mutation(
         "data_plane/table.tf", 'projection_type = "KEYS_ONLY"', 'projection_type = "KEYS_ONLY"\n      range_key = "sk"'
     ),
@@ -65,5 +73,36 @@ MUTATIONS = {
     "misspelt action": Mutation("data_plane/policies.tf", "dynamodb:BatchGetItem", "dynamodb:BatchGetItems"),
     "wrong name of a queue": Mutation(
         "data_plane/queues.tf", '"htcgrid_${var.name}_${each.key}"', '"htcgrid-${var.name}-${each.key}"'
+    ),
+    "a REST API that asks nobody": Mutation("control_plane/rest.tf", 'IAM = "AWS_IAM"', 'IAM = "NONE"', LAMBDA_ONLY),
+    "a machine that is none": Mutation("function/main.tf", "[var.architecture]", '["arm"]', LAMBDA_ONLY),
+    "whole batches again": Mutation("function_agents/main.tf", '["ReportBatchItemFailures"]', "[]", LAMBDA_ONLY),
+    "again while they run": Mutation(
+        "data_plane/queues.tf",
+        "visibility_timeout_seconds        = var.visibility_seconds",
+        "visibility_timeout_seconds        = 30",
+        LAMBDA_ONLY,
+    ),
+    "a place of no name": Mutation("function/main.tf", '"queues of its pool"', '"queues of the pool"', LAMBDA_ONLY),
+    "ticks again and again": Mutation(
+        "control_plane/schedules.tf", "maximum_retry_attempts = 0", "maximum_retry_attempts = 185", LAMBDA_ONLY
+    ),
+    "ticks that Lambda tries again": Mutation(
+        "control_plane/failures.tf", "for_each                     = local.schedules", "for_each = {}", LAMBDA_ONLY
+    ),
+    "an open route": Mutation(
+        "control_plane/api.tf", 'length(local.jwt) > 0 ? "JWT" : "AWS_IAM"', '"NONE"', LAMBDA_ONLY
+    ),
+    "anybody's API": Mutation(
+        "control_plane/api.tf",
+        '  source_arn    = "${aws_apigatewayv2_api.this["this"].execution_arn}/*/*"\n',
+        "",
+        LAMBDA_ONLY,
+    ),
+    "one name in all regions": Mutation(
+        "workers/main.tf",
+        '"htcgrid-${var.name}-${var.region}-agent"',
+        '"htcgrid-${var.name}-agent"',
+        "examples/multi_region",
     ),
 }

@@ -14,7 +14,9 @@ GLOBAL = ("aws_iam_", "aws_budgets_")
 
 def violations(resources: Iterable[Resource]) -> list[str]:
     """What is wrong, each with the resource's address."""
-    return [f"{each.address}: {text}" for each in resources for rule in RULES for text in rule(each.type, each.values)]
+    found = list(resources)
+    wrong = [f"{each.address}: {text}" for each in found for rule in RULES for text in rule(each.type, each.values)]
+    return [*wrong, *_comes_again_too_soon(found), *_twice(found), *_forgotten(found)]
 
 
 def _table(kind: str, values: Values) -> Iterator[str]:
@@ -101,9 +103,89 @@ def _parameter(kind: str, values: Values) -> Iterator[str]:
             yield "keeps its secret in the state"
 
 
+def _function(kind: str, values: Values) -> Iterator[str]:
+    if kind != "aws_lambda_function":
+        return
+    if not set(values["architectures"]) <= {"arm64", "x86_64"}:
+        yield f"there is no machine {values['architectures']}"
+    if not 1 <= values["timeout"] <= 900:
+        yield f"a function takes up to 900 seconds, not {values['timeout']}"
+
+
+def _mapping(kind: str, values: Values) -> Iterator[str]:
+    if kind != "aws_lambda_event_source_mapping" or ":sqs:" not in values["event_source_arn"]:
+        return
+    if values["function_response_types"] != ["ReportBatchItemFailures"]:
+        yield "all messages of a batch come again when one of them does"
+    if not values["scaling_config"] or values["scaling_config"][0]["maximum_concurrency"] < 2:
+        yield "AWS takes a maximum concurrency from 2 on"
+
+
+def _lost(kind: str, values: Values) -> Iterator[str]:
+    """What nobody waits for is kept when it fails for good."""
+    of_stream = kind == "aws_lambda_event_source_mapping" and ":kinesis:" in values["event_source_arn"]
+    if of_stream and not values["destination_config"]:
+        yield "records that failed often enough are dropped, and nobody is told"
+    if kind == "aws_cloudwatch_event_target" and not values["dead_letter_config"]:
+        yield "an event that cannot be delivered is dropped, and nobody is told"
+
+
+def _schedule(kind: str, values: Values) -> Iterator[str]:
+    if kind == "aws_scheduler_schedule":
+        policy = values["target"][0]["retry_policy"]
+        if not policy or policy[0]["maximum_retry_attempts"] != 0:
+            yield "a tick that failed would be tried again for a day, beside all that follow it"
+
+
+def _called_from_outside(kind: str, values: Values) -> Iterator[str]:
+    if kind == "aws_apigatewayv2_route" and values["authorization_type"] not in ("AWS_IAM", "JWT"):
+        yield "asks nobody who calls"
+    if kind == "aws_lambda_permission" and not values["source_arn"]:
+        yield "lets everybody's API call the function"
+
+
+def _comes_again_too_soon(resources: list[Resource]) -> Iterator[str]:
+    """A queue hides messages for six times as long as the function works on them that is mapped to it, as AWS says."""
+    queues = {each.values["arn"]: each.values for each in resources if each.type == "aws_sqs_queue"}
+    functions = {each.values["arn"]: each.values for each in resources if each.type == "aws_lambda_function"}
+    for each in resources:
+        if each.type == "aws_lambda_event_source_mapping" and each.values["event_source_arn"] in queues:
+            hidden = queues[each.values["event_source_arn"]]["visibility_timeout_seconds"]
+            timeout = functions[each.values["function_name"]]["timeout"]
+            if hidden < 6 * timeout:
+                yield f"{each.address}: messages come again after {hidden} s, and the function may take {timeout} s"
+
+
+def _twice(resources: list[Resource]) -> Iterator[str]:
+    """What is of the whole account is called differently in each region."""
+    seen: dict[tuple[str, str], str] = {}
+    for each in resources:
+        if each.type in ("aws_iam_policy", "aws_iam_role", "aws_budgets_budget"):
+            other = seen.setdefault((each.type, each.values["name"]), each.address)
+            if other != each.address:
+                yield f"{each.address}: has the name of {other}"
+
+
+def _forgotten(resources: list[Resource]) -> Iterator[str]:
+    """Functions that EventBridge or a schedule invokes, asynchronously: it is said what becomes of what fails."""
+    said = {
+        each.values["function_name"] for each in resources if each.type == "aws_lambda_function_event_invoke_config"
+    }
+    for each in resources:
+        asynchronous = {"aws_cloudwatch_event_target": "arn", "aws_scheduler_schedule": "target"}.get(each.type)
+        if asynchronous:
+            target = each.values[asynchronous]
+            arn = target if isinstance(target, str) else target[0]["arn"]
+            if arn.rpartition(":")[2] not in said:
+                yield f"{each.address}: Lambda tries {arn} three times, then forgets what it was invoked with"
+
+
 def _tags(kind: str, values: Values) -> Iterator[str]:
     if "tags" in values and "htcgrid:grid" not in (values["tags"] or {}):
         yield "has no tag htcgrid:grid"
 
 
-RULES: tuple[Callable[[str, Values], Iterator[str]], ...] = (_table, _queue, _bucket, _cluster, _key, _parameter, _tags)
+RULES: tuple[Callable[[str, Values], Iterator[str]], ...] = (
+    _table, _queue, _bucket, _cluster, _key, _parameter, _function, _mapping, _lost, _schedule, _called_from_outside,
+    _tags,
+)  # fmt: skip

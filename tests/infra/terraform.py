@@ -21,15 +21,12 @@ SOURCES = REPOSITORY / "infra" / "terraform"
 VENV = REPOSITORY / ".venv-infra"
 FILES = VENV / "files"
 KEY = "ab" * 32
-RUN_SECONDS = 120
+REGIONS = ("eu-central-1", "eu-west-1")  # of examples/multi_region
+SECRETS = {"signing_key": KEY, "signing_keys": json.dumps(dict.fromkeys(REGIONS, KEY))}
+RUN_SECONDS = 240
+PACKAGE = "build/htcgrid-lambdas.zip"  # where the examples look for it, from the repository
 NOTHING: Mapping[str, str] = {}
 _USED = re.compile(r'^\s*(resource|data) "(aws_\w+)" "', re.M)
-_LAUNCHER = """#!{python}
-import sys
-sys.path.insert(0, {repository!r})
-from tests.infra.standin.__main__ import main
-main()
-"""
 
 
 def modules() -> list[str]:
@@ -77,32 +74,49 @@ class Resource:
     values: dict[str, Any]
 
 
+class Standin:
+    """The stand-in for the provider, as a process that all commands of Terraform reattach to."""
+
+    def __init__(self) -> None:
+        environment = {"PATH": os.environ["PATH"], "HTCGRID_STANDIN_SCHEMA": str(schema_file())}
+        command = [str(VENV / "bin" / "python"), "-m", "tests.infra.standin"]
+        self._process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.reached = self._process.stdout.readline().strip()
+        assert self.reached, "the stand-in did not start"
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=30)
+
+
 class Terraform:
-    """A copy of the sources, and the plugin beside it.
+    """A copy of the sources, and the provider.
 
     Args:
         folder: of the test.
         sources: to copy; the repository's own unless a test changed some.
     """
 
-    def __init__(self, folder: Path, sources: Path = SOURCES) -> None:
-        self.root = folder / "terraform"
+    def __init__(self, folder: Path, standin: Standin, sources: Path = SOURCES) -> None:
+        self.root = folder / "infra" / "terraform"
+        self.standin = standin
         shutil.copytree(sources, self.root, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        for path in [
+            *(REPOSITORY / "htcgrid_core").rglob("*.json"),
+            *(REPOSITORY / "example_dags").rglob("*.asl.json"),
+            REPOSITORY / "infra/monitoring/rules.yaml",
+        ]:
+            page = folder / path.relative_to(REPOSITORY)
+            page.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, page)
+        package = folder / PACKAGE
+        package.parent.mkdir()
+        package.write_bytes(b"not a real archive")
         self._settings = folder / "terraformrc"
-        self._settings.write_text("")
-        mirror = folder / "mirror" / self._registry() / "hashicorp" / "aws" / version() / "linux_amd64"
-        mirror.mkdir(parents=True)
-        plugin = mirror / f"terraform-provider-aws_v{version()}"
-        plugin.write_text(_LAUNCHER.format(python=VENV / "bin" / "python", repository=str(REPOSITORY)))
-        plugin.chmod(0o755)
-        self._settings.write_text(f'provider_installation {{ filesystem_mirror {{ path = "{folder / "mirror"}" }} }}\n')
-
-    def _registry(self) -> str:
-        """The host that Terraform takes providers from: only it knows."""
-        text = self.run("modules/network", "providers").stdout
-        found = re.search(r"provider\[([^/\]]+)/hashicorp/aws\]", text)
-        assert found is not None, text
-        return found.group(1)
+        self._settings.write_text("")  # and not those of whoever runs this
 
     def run(
         self, folder: str, *arguments: str, check: bool = True, variables: Mapping[str, str] = NOTHING
@@ -110,16 +124,16 @@ class Terraform:
         """A command of terraform in one folder of the copy."""
         environment = {
             "PATH": os.environ["PATH"],
-            "HOME": str(self.root.parent),
+            "HOME": str(self._settings.parent),
             "CHECKPOINT_DISABLE": "1",
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
             "TF_CLI_CONFIG_FILE": str(self._settings),
-            "HTCGRID_STANDIN_SCHEMA": str(schema_file()),
+            "TF_REATTACH_PROVIDERS": self.standin.reached,
             **{f"TF_VAR_{name}": value for name, value in variables.items()},
         }
         done = subprocess.run(
-            ["terraform", *arguments, *(() if arguments[0] in ("providers", "show", "fmt") else ("-no-color",))],
+            ["terraform", *arguments, *(() if arguments[0] in ("show", "fmt") else ("-no-color",))],
             cwd=self.root / folder,
             env=environment,
             capture_output=True,
@@ -133,7 +147,7 @@ class Terraform:
     def apply(self, folder: str, **variables: str) -> list[Resource]:
         """Apply a root on the stand-in; what is then there."""
         self.run(folder, "init")
-        self.run(folder, "apply", "-auto-approve", variables={"signing_key": KEY, **variables})
+        self.run(folder, "apply", "-auto-approve", variables={**SECRETS, **variables})
         return self.state(folder)
 
     def state(self, folder: str) -> list[Resource]:

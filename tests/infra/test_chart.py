@@ -12,6 +12,8 @@ import click
 import pytest
 import yaml
 
+from htcgrid_core.adapters.kubernetes.names import CONTAINER, GRID_LABEL, POOL_LABEL, of_grid
+from htcgrid_core.adapters.kubernetes.own_pod import ACCOUNT
 from htcgrid_core.cli.agent import agent
 from htcgrid_core.cloud.plane import CACHE_VARIABLE
 from htcgrid_core.local.settings import PREFIX, AgentTimes
@@ -63,7 +65,8 @@ def container(deployment: Manifest) -> Manifest:
 
 
 def variables(deployment: Manifest) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container(deployment)["env"]}
+    """Those with a value; what Kubernetes says of the pod is for others to name."""
+    return {each["name"]: each["value"] for each in container(deployment)["env"] if "value" in each}
 
 
 def seconds(text: str) -> int:
@@ -145,6 +148,35 @@ class TestRendered:
             assert probes == {"livenessProbe": "/healthz", "readinessProbe": "/readyz"}
             assert variables(deployment)["HTCGRID_HEALTH_HOST"] == "0.0.0.0", "or the kubelet does not reach it"
 
+    def test_who_looks_at_the_fleet_finds_it(self, values: Path) -> None:
+        """By the grid's label; a Deployment's selector, which nobody can change, has none."""
+        manifests = rendered(values)
+        for each in (*of_kind(manifests, "Deployment"), *of_kind(manifests, "ScaledObject")):
+            found = each["metadata"]["labels"]
+            wanted = [term.split("=") for term in of_grid("book", found[POOL_LABEL]).split(",")]
+            assert dict(wanted).items() <= found.items()
+        for each in of_kind(manifests, "Deployment"):
+            assert each["spec"]["template"]["metadata"]["labels"] == each["metadata"]["labels"]
+            assert GRID_LABEL not in each["spec"]["selector"]["matchLabels"]
+            assert container(each)["name"] == CONTAINER
+
+    def test_who_may_change_pods(self, values: Path) -> None:
+        """Nobody, unless agents are to write on theirs; then by a token that functions beside them do not have."""
+        manifests = rendered(values)
+        is_on = "deletionCost" in values.read_text()
+        rules = [rule for role in of_kind(manifests, "Role") for rule in role["rules"]]
+        assert rules == ([{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}] if is_on else [])
+        for deployment in of_kind(manifests, "Deployment"):
+            pod = deployment["spec"]["template"]["spec"]
+            having = [
+                each["name"]
+                for each in (*pod["containers"], *pod.get("initContainers", ()))
+                for mount in each["volumeMounts"]
+                if mount["mountPath"] == str(ACCOUNT)
+            ]
+            assert having == ([CONTAINER] if is_on else [])
+            assert (variables(deployment).get("HTCGRID_POD") == "$(POD_NAMESPACE)/$(POD_NAME)") == is_on
+
     def test_scaling_is_by_slots(self, values: Path) -> None:
         manifests = rendered(values)
         deployments = {each["metadata"]["name"]: each for each in of_kind(manifests, "Deployment")}
@@ -181,13 +213,35 @@ def test_custom_resources_that_cannot_be(kind: str, path: tuple[str | int, ...],
 @pytest.mark.parametrize(
     "wrong",
     [
-        "pools.default.cpus=4", "url=local://", "image.repository=", "drainGraceSeconds=-1", "scaling.by=luck",
-        "image.digest=latest", "disruption.maxUnavailable=0%", "nodePool.architectures={sparc}", "pools.Big.cpu=4",
+        "pools.default.cpus=4", "url=local://", "url=aws://book", "image.repository=", "drainGraceSeconds=-1",
+        "scaling.by=luck", "image.digest=latest", "disruption.maxUnavailable=0%", "nodePool.architectures={sparc}",
+        "pools.Big.cpu=4", "scaling.prometheus.labels.a-b=c", "scaling.prometheus.labels.a=\"",
     ],
 )  # fmt: skip
 def test_values_that_cannot_be(wrong: str) -> None:
     done = helm("template", "grid", str(CHART), "--values", str(CHART / "ci" / "minimal.yaml"), "--set", wrong)
     assert done.returncode != 0, "a typing error, or a number that is none, must not be found by a cluster"
+
+
+def test_a_prometheus_of_several_grids() -> None:
+    """Slots that another grid wants are none of this one's."""
+    labels = ("--set", "scaling.prometheus.labels.namespace=htcgrid")
+    done = helm("template", "grid", str(CHART), "--values", str(CHART / "ci" / "minimal.yaml"), *labels)
+    (scaled,) = of_kind(list(yaml.safe_load_all(done.stdout)), "ScaledObject")
+    queries = [each["metadata"]["query"] for each in scaled["spec"]["triggers"] if each["type"] == "prometheus"]
+    whose = 'grid="book",region="eu-west-1",pool="default",namespace="htcgrid"'
+    assert queries == [f"sum(max by (priority) (htcgrid_slots_wanted{{{whose}}}))"]
+
+
+def test_what_the_documents_install() -> None:
+    """The command of docs/deploy.md, over values as Terraform's output has them."""
+    page = (REPOSITORY / "docs" / "deploy.md").read_text().replace("\\\n", " ")
+    (command,) = re.findall(r"^helm install (.*)$", page, re.MULTILINE)
+    given = CHART / "ci" / "minimal.yaml"
+    (chart,) = [word for word in command.split() if word.startswith("agent/")]
+    words = command.replace(chart, str(REPOSITORY / chart)).replace(" values.yaml", f" {given}").split()
+    done = helm("template", *words)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_plain_yaml_is_fresh() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,16 @@ import pytest
 
 from htcgrid_core import connect
 from htcgrid_core.adapters.aws.dynamodb import schema
+from htcgrid_core.adapters.aws.dynamodb.audit_log import PREFIX
 from htcgrid_core.adapters.aws.parameter import GridParameter
 from htcgrid_core.adapters.aws.resources import names
 from htcgrid_core.adapters.aws.sqs import messages
 from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.plane import open_cloud
 from htcgrid_core.ports.bundle_queue import Hint
-from tests.aws.emulators import Account
+from tests.aws.emulators import REGION, Account
 from tests.aws.grids import CloudUnderTest
+from tests.aws.step_functions import step_functions
 from tests.e2e.support import eventually
 from tests.infra import calls, emulated, iam
 from tests.infra.submitting import POOLS, PRIORITIES
@@ -35,7 +38,16 @@ ACCOUNT = "123456789012"  # in whose name the stand-in makes ARNs
 RECORDER = Path(__file__).parent / "recorder"
 COMPONENTS = ("agent", "operator", "submitter")
 # What no day needs: a commit with more children than a transaction takes reads its bundle before it writes them.
-RARE = {("agent", "dynamodb:GetItem")}
+RARE = {
+    ("agent", "dynamodb:GetItem"),
+    # The doctor compares it with what a cluster's pods ask for; no emulator has the service, and tests/fleet plays it.
+    ("operator", "servicequotas:GetServiceQuota"),
+}
+# Of a session that had ended when it was asked to tell, whoever submits it again tells, unless an agent comes by first.
+TELLING = {
+    "events:PutEvents", "sns:Publish", "sqs:GetQueueUrl", "sqs:SendMessage", "states:SendTaskFailure",
+    "states:SendTaskSuccess",
+}  # fmt: skip
 
 
 def of_type(resources: list[Resource], kind: str) -> list[Resource]:
@@ -68,26 +80,47 @@ def recording(
     account = Account(ministack_url, ACCOUNT)
     assert emulated.make(account, complete) == set(emulated.MAKERS)
     grid = CloudUnderTest(account, folder)
+    grid.url = f"aws://book?region={REGION}"  # its variables say where AWS is
     file = folder / "calls.jsonl"
     path = f"{grid.environment['PYTHONPATH']}:{RECORDER}"
-    grid.environment |= {"PYTHONPATH": path, "HTCGRID_TEST_CALLS": str(file)}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, step_functions() as stub:
+        stub.accepts_all = True
+        grid.environment |= {"PYTHONPATH": path, "HTCGRID_TEST_CALLS": str(file), "AWS_ENDPOINT_URL_SFN": stub.url}
         for name, value in account.environment.items():
             patch.setenv(name, value)
+        account.sqs().create_queue(QueueName="night")  # somebody else's, who is told
         try:
-            _live(grid, file)
+            _live(grid, file, _destinations(complete))
             yield Recording(grid, file)
         finally:
             grid.end()
 
 
-def _live(grid: CloudUnderTest, file: Path) -> None:
+def _destinations(resources: list[Resource]) -> dict[str, str]:
+    """ARNs of what sessions' ends are told, by the names of ``submitting``."""
+    kinds = {"topic": "aws_sns_topic", "bus": "aws_cloudwatch_event_bus"}
+    found = {
+        name: next(
+            each.values["arn"] for each in of_type(resources, kind) if not each.values["name"].endswith("alarms")
+        )
+        for name, kind in kinds.items()
+    }
+    return {**found, "queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:night"}
+
+
+def _live(grid: CloudUnderTest, file: Path, destinations: dict[str, str]) -> None:
     """Every component does all that it can do."""
     agent, operator = ({"HTCGRID_TEST_COMPONENT": component} for component in ("agent", "operator"))
+    for name, arn in {**destinations, "gone": destinations["queue"]}.items():
+        assert grid.run("destinations", "add", name, arn, **operator).returncode == 0
+    assert grid.run("destinations", "remove", "gone", **operator).returncode == 0
     _dead_letters(grid)
     examined = grid.run("doctor", **operator)
     assert examined.returncode == 0, examined.stdout
     assert grid.run("dlq", "list", **operator).returncode == 0
+    assert grid.run("load", **operator).returncode == 0
+    assert grid.run("audit", **operator).returncode == 0
+    assert grid.run("costs", **operator).returncode == 0
     left = len(POOLS) * len(PRIORITIES)
 
     def redriven() -> bool:
@@ -169,7 +202,11 @@ def test_the_parameter_is_what_the_code_reads(complete: list[Resource]) -> None:
     assert set(json.loads(text)["defaults"]) == set(type(parameter.defaults).model_fields)
     assert parameter.table == names.table("book")
     assert parameter.bucket == names.bucket("book", ACCOUNT, "eu-west-1")
-    urls = {each.values["name"]: each.values["id"] for each in of_type(complete, "aws_sqs_queue")}
+    urls = {
+        each.values["name"]: each.values["id"]
+        for each in of_type(complete, "aws_sqs_queue")
+        if not each.values["name"].startswith("htcgrid_book_submit")  # the functions' own
+    }
     assert {
         names.queue("book", pool, priority): getattr(queues, priority)
         for pool, queues in parameter.queues.items()
@@ -191,9 +228,30 @@ def test_every_call_is_allowed(recording: Recording, complete: list[Resource], c
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
+def test_the_audit_is_added_to_and_never_changed(
+    recording: Recording, complete: list[Resource], component: str
+) -> None:
+    """Everybody puts entries; to change or delete one is denied, and nobody tried."""
+    (table,) = of_type(complete, "aws_dynamodb_table")
+    denied = set(iam.denials(emulated.policy_of(complete, component)))
+    keys = (("ForAnyValue:StringLike", "dynamodb:LeadingKeys", (f"{PREFIX}*",)),)
+    assert denied == {
+        iam.Grant(f"dynamodb:{action}", table.values["arn"], keys)
+        for action in ("BatchWriteItem", "DeleteItem", "UpdateItem")
+    }
+    made = [call for call in calls.recorded(recording.file) if call.component == component and "Audit" in call.named]
+    assert made
+    assert {kind for call in made for kind in call.named["Audit"]} == {"Put"}
+    assert not [call for call in made if call.operation == "BatchWriteItem"]
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
 def test_nothing_is_allowed_that_is_not_used(recording: Recording, complete: list[Resource], component: str) -> None:
     key = of_type(complete, "aws_kms_key")[0].values["arn"]
-    needed = recording.needs(key)[component]
+    needs = recording.needs(key)
+    needed = needs[component]
+    if component == "submitter":
+        needed |= {need for need in needs["agent"] if need.action in TELLING}
     allowed = iam.grants(emulated.policy_of(complete, component))
     unused = {
         f"{grant.action} on {grant.resource}"
@@ -201,6 +259,14 @@ def test_nothing_is_allowed_that_is_not_used(recording: Recording, complete: lis
         if (component, grant.action) not in RARE and not any(map(grant.covers, needed))
     }
     assert not unused, sorted(unused)
+
+
+def test_what_a_start_asks_of_ssm_and_sts(recording: Recording) -> None:
+    """For docs/deploy.md and test_starting.py: all that thousands of agents share the rates of."""
+    made = [call for call in calls.recorded(recording.file) if call.component == "agent"]
+    assert {call.service for call in made} & {"ssm", "sts"} == {"ssm"}
+    asked = Counter(call.process for call in made if call.service == "ssm")
+    assert set(asked.values()) == {calls.SSM_CALLS_OF_A_START}
 
 
 def test_the_count(recording: Recording, complete: list[Resource], capsys: pytest.CaptureFixture[str]) -> None:

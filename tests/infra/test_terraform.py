@@ -6,19 +6,49 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from htcgrid_core.domain.notification import NotificationState
+from htcgrid_core.services import telling
 from tests.infra import rules
 from tests.infra.mutations import MUTATIONS
-from tests.infra.terraform import KEY, REPOSITORY, SOURCES, VENV, Resource, Terraform, examples, modules
+from tests.infra.terraform import (
+    KEY,
+    REPOSITORY,
+    SECRETS,
+    SOURCES,
+    VENV,
+    Resource,
+    Standin,
+    Terraform,
+    examples,
+    modules,
+    version,
+)
+from tools.monitoring.alerts import ALERTS
 
+OF_THE_GRID = (
+    "architecture", "grid", "handler_policy_arns", "log_days", "name", "package", "places", "region", "runtime", "tags",
+)  # fmt: skip
 _BLOCK = re.compile(r'^resource "(aws_\w+)" "(\w+)" \{\n(.*?)^\}', re.S | re.M)
 
 
 def test_it_is_formatted(terraform: Terraform) -> None:
     assert terraform.run(".", "fmt", "-check", "-recursive", check=False).stdout == ""
+
+
+def test_the_schema_is_of_a_release_that_all_take() -> None:
+    """Terraform asks no version of a provider that runs already."""
+    has = tuple(map(int, version().split(".")))
+    for path in SOURCES.glob("*/*/versions.tf"):
+        how, wanted = re.findall(r'source += "hashicorp/aws"\n +version += "(~>|>=) ([\d.]+)"', path.read_text())[0]
+        least = tuple(map(int, wanted.split(".")))
+        assert has >= least, path
+        assert how == ">=" or has[0] == least[0], path
 
 
 @pytest.mark.parametrize("module", modules())
@@ -30,14 +60,14 @@ def test_every_module_by_its_own_tests(terraform: Terraform, module: str) -> Non
 
 
 @pytest.mark.parametrize("example", examples())
-def test_every_example(terraform: Terraform, example: str) -> None:
-    terraform.run(example, "init")
-    terraform.run(example, "validate")
-    terraform.run(example, "plan", variables={"signing_key": KEY})
+def test_every_example(applied: Callable[[str], list[Resource]], example: str) -> None:
+    """Can be applied, and keeps the house rules."""
+    assert rules.violations(applied(example)) == []
 
 
-def test_protection_can_be_taken_away(terraform: Terraform) -> None:
+def test_protection_can_be_taken_away(terraform: Terraform, applied: Callable[[str], list[Resource]]) -> None:
     """Or what was made could not be removed again by Terraform."""
+    assert applied("examples/minimal")
     resources = terraform.apply("examples/minimal", deletion_protection="false")
     of_type = {each.type: each.values for each in resources}
     assert of_type["aws_dynamodb_table"]["deletion_protection_enabled"] is False
@@ -48,11 +78,43 @@ def test_protection_can_be_taken_away(terraform: Terraform) -> None:
     )
 
 
+def test_what_the_page_passes_is_a_variable() -> None:
+    """Of the example in whose folder a command is run: the first ones are those of ``minimal``."""
+    page = (REPOSITORY / "docs" / "deploy.md").read_text()
+    passed: dict[str, set[str]] = {}
+    for block in re.findall(r"```bash\n(.*?)```", page, re.S):
+        example = (re.findall(r"terraform/examples/(\w+)", block) or ["minimal"])[0]
+        passed.setdefault(example, set()).update(re.findall(r"(?:-var '?|TF_VAR_)(\w+)=", block))
+    assert passed["minimal"] >= {"deletion_protection", "signing_key"}
+    for example, variables in passed.items():
+        assert variables <= set(_declared(f"examples/{example}")), example
+
+
 @pytest.mark.parametrize("example", examples())
-def test_what_the_page_passes_is_a_variable(example: str) -> None:
-    passed = re.findall(r"(?:-var '?|TF_VAR_)(\w+)=", (REPOSITORY / "docs" / "deploy.md").read_text())
-    declared = re.findall(r'^variable "(\w+)"', (SOURCES / example / "variables.tf").read_text(), re.M)
-    assert {"deletion_protection", "signing_key"} <= set(passed) <= set(declared)
+def test_every_example_can_be_removed(example: str) -> None:
+    assert "deletion_protection" in _declared(example)
+
+
+def test_a_variable_of_several_modules_is_one() -> None:
+    """Terraform cannot share declarations: the grid's are one text in all modules, others one type."""
+    declared: dict[str, dict[str, str]] = {}
+    for module in modules():
+        for name, body in _declared(module).items():
+            declared.setdefault(name, {})[module] = body
+    shared = {name: set(by.values()) for name, by in declared.items() if len(by) > 1}
+    assert {name for name in OF_THE_GRID if len(shared[name]) > 1} == set()
+    of_several_types = {
+        name
+        for name, bodies in shared.items()
+        if len({re.findall(r"^  type += .*?(?=^  \w)", body + "  x", re.S | re.M)[0] for body in bodies}) > 1
+    }
+    assert of_several_types == set()
+
+
+def _declared(folder: str) -> dict[str, str]:
+    """Variables and what is said of them."""
+    text = (SOURCES / folder / "variables.tf").read_text()
+    return dict(re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.S | re.M))
 
 
 @pytest.mark.parametrize("path", [str(path.relative_to(SOURCES)) for path in sorted(SOURCES.glob("modules/*/"))])
@@ -81,23 +143,33 @@ def test_the_house_rules(complete: list[Resource]) -> None:
 
 def linted(resources: list[Resource]) -> str:
     """What parliament says of every rendered policy; those of resources with a principal are not its to judge."""
-    said = ""
-    for each in resources:
-        if each.type in ("aws_iam_policy", "aws_iam_role_policy"):
-            done = subprocess.run(
-                [VENV / "bin" / "parliament"], input=each.values["policy"], capture_output=True, text=True, timeout=60
-            )
-            said += f"{each.address}: {done.stdout}{done.stderr}" if done.returncode or done.stdout.strip() else ""
-    return said
+    with tempfile.TemporaryDirectory() as folder:
+        policies = [each for each in resources if each.type in ("aws_iam_policy", "aws_iam_role_policy")]
+        for each in policies:
+            Path(folder, f"{each.address}.json").write_text(each.values["policy"])
+        command = [str(VENV / "bin" / "parliament"), "--directory", folder, "--include_policy_extension", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert policies
+    return done.stdout or (done.stderr if done.returncode else "")
 
 
-def test_every_policy(complete: list[Resource]) -> None:
+def test_every_policy(
+    complete: list[Resource], lambda_only: list[Resource], applied: Callable[[str], list[Resource]]
+) -> None:
     assert linted(complete) == ""
+    assert linted(lambda_only) == ""
+    assert linted(applied("examples/pipeline")) == ""
+
+
+def test_what_faults_stand_instead_of_is_there() -> None:
+    """So that one that cannot be planted any more is told at once."""
+    gone = [name for name, each in MUTATIONS.items() if each.text not in (SOURCES / "modules" / each.file).read_text()]
+    assert gone == []
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_every_planted_fault_is_seen(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_every_planted_fault_is_seen(tmp_path: Path, standin: Standin) -> None:
     """By the schema, the rules, the policies' check or what the code asks for."""
     blind = []
     for name, mutation in MUTATIONS.items():
@@ -106,23 +178,22 @@ def test_every_planted_fault_is_seen(tmp_path: Path) -> None:
         shutil.copytree(SOURCES, sources)
         file = sources / "modules" / mutation.file
         text = file.read_text()
-        assert mutation.text in text, f"{name}: {mutation.file} has no such text any more"
         file.write_text(text.replace(mutation.text, mutation.instead))
-        if not _seen(Terraform(folder, sources), sources):
+        if not _seen(Terraform(folder, standin, sources), sources, mutation.example):
             blind.append(name)
         shutil.rmtree(folder)
     print(f"{len(MUTATIONS) - len(blind)} of {len(MUTATIONS)} planted faults seen")
     assert blind == []
 
 
-def _seen(mutated: Terraform, sources: Path) -> bool:
+def _seen(mutated: Terraform, sources: Path, example: str) -> bool:
     if regionless(sources):
         return True
-    mutated.run("examples/complete", "init", check=False)
-    variables = {"signing_key": KEY, "name": "book"}
-    if mutated.run("examples/complete", "apply", "-auto-approve", check=False, variables=variables).returncode:
+    mutated.run(example, "init", check=False)
+    variables = {**SECRETS, "name": "book"}
+    if mutated.run(example, "apply", "-auto-approve", check=False, variables=variables).returncode:
         return True
-    resources = mutated.state("examples/complete")
+    resources = mutated.state(example)
     if rules.violations(resources) or linted(resources) or KEY in repr(resources):
         return True
     if any(each.type == "aws_sqs_queue" and not each.values["name"].startswith("htcgrid_") for each in resources):
@@ -148,12 +219,37 @@ def test_checkov(terraform: Terraform) -> None:
     assert report["summary"]["passed"] > 50
 
 
-def test_the_runbook_has_every_alarm(complete: list[Resource]) -> None:
+def test_a_refusal_is_found_in_the_log(lambda_only: list[Resource]) -> None:
+    """By the words that the code says (``tests/unit/test_telling.py`` holds them)."""
+    patterns = {each.values["pattern"] for each in lambda_only if each.type == "aws_cloudwatch_log_metric_filter"}
+    assert patterns == {f'{{ $.event = "{telling.SETTLED % NotificationState.REFUSED}" }}'}
+
+
+def test_the_runbook_has_every_alarm(complete: list[Resource], lambda_only: list[Resource]) -> None:
     text = (REPOSITORY / "docs" / "runbook.md").read_text()
     headings = set(re.findall(r"^## ([a-z-]+)$", text, re.M))
-    alarms = [each.values["alarm_name"] for each in complete if each.type == "aws_cloudwatch_metric_alarm"]
-    (rules_file,) = (SOURCES / "modules/observability").glob("prometheus.tf")
-    named = set(re.findall(r'^ +"([a-z-]+)" +=', rules_file.read_text(), re.M))
+    alarms = [
+        each.values["alarm_name"].replace("htcgrid-lone-", "htcgrid-book-")
+        for each in [*complete, *lambda_only]
+        if each.type == "aws_cloudwatch_metric_alarm"
+    ]
+    named = {alert.name for alert in ALERTS}
     found = {heading for heading in headings for alarm in alarms if alarm.startswith(f"htcgrid-book-{heading}")}
     assert all(any(alarm.startswith(f"htcgrid-book-{heading}") for heading in headings) for alarm in alarms)
     assert found | named == headings
+
+
+def test_no_build_of_the_pipeline_writes_what_the_next_one_runs(applied: Callable[[str], list[Resource]]) -> None:
+    """The sources lie in the bucket of artifacts: who builds an image would else say what the release does."""
+    found = {
+        each.values["name"]: {
+            action
+            for statement in json.loads(each.values["policy"])["Statement"]
+            for action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
+        }
+        for each in applied("examples/pipeline")
+        if each.type == "aws_iam_role_policy"
+    }
+    assert set(found) == {"image", "pipeline", "release"}
+    assert [name for name, actions in found.items() if "s3:PutObject" in actions] == ["pipeline"]
+    assert [name for name, actions in found.items() if "secretsmanager:GetSecretValue" in actions] == ["release"]

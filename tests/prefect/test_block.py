@@ -103,7 +103,7 @@ def test_credentials_of_prefect_aws_reach_the_grid(monkeypatch: pytest.MonkeyPat
     """Those of another block, by reference, also when it comes back from the server."""
     given: list[Any] = []
     monkeypatch.setattr(
-        "htcgrid_prefect.flow.blocks.connect", lambda url, aws_session: given.append((url, aws_session))
+        "htcgrid_prefect.flow.blocks.connect", lambda url, aws_session, **_: given.append((url, aws_session))
     )
     credentials = AwsCredentials(
         aws_access_key_id="of-the-desk", aws_secret_access_key=SecretStr("hidden"), region_name="eu-west-1"

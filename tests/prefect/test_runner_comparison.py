@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,6 +122,39 @@ def says_completed() -> State[Any]:
 @task
 def logging_task() -> None:
     get_run_logger().info("a line")
+
+
+@task(log_prints=True)
+def printing(number: int) -> int:
+    print("number", number)
+    return 1 // number
+
+
+class Heard(logging.Handler):
+    """What a console would show of task runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, ...]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "prefect.task_runs":
+            text = logging.Formatter().format(record)
+            run = str(getattr(record, "task_run_name", "")).rpartition("-")[0]
+            raised = ("ZeroDivisionError" in text) + ("return 1 // number" in text)
+            self.lines.append((record.levelname, run, text.splitlines()[0], f"traceback: {raised}"))
+
+
+def _console() -> list[tuple[str, ...]]:
+    """In the order of each run; runs are told apart by what they print."""
+    heard = Heard()
+    logging.getLogger().addHandler(heard)
+    try:
+        for number in (1, 0):
+            printing.map([number])[0].wait()
+    finally:
+        logging.getLogger().removeHandler(heard)
+    return heard.lines
 
 
 def _ended(future: Any) -> tuple[str, str, str]:
@@ -277,6 +311,7 @@ CASES: dict[str, Callable[[str], Any]] = {
     "nested": lambda _: nested.submit(3).result(),
     "run name": lambda _: named.map([1, 2]).result(),
     "tags": lambda _: _tagged(),
+    "console": lambda _: _console(),
     "logs": lambda _: logging_task.submit().result(),
     "hooks": _hooked,
     "as_completed": lambda _: _as_completed(),

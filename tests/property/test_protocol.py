@@ -2,7 +2,7 @@
 
 S2 one visible result for each task, S3 terminal is for ever, S4 only the holder of a lease commits, S5 submitting
 is idempotent, S8 what is doubled, replayed or forged changes nothing, S10 wrong clocks never break any of this,
-S11 counters are exact.
+S11 counters are exact; and what ran out of memory goes on in the larger pool, once, and nothing else does.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ from tests.property.model import ModelSession
 TEN_MINUTES = 600.0
 MAX_SESSIONS = 4
 BEGUN_EVENTS = 36  # single-task bundles: more than go in one step, so that a submitter can die in between
+pools = st.sampled_from(["default", "default", "large"])
 skews = st.sampled_from([0.0, 0.0, 0.0, TEN_MINUTES, -TEN_MINUTES])
 
 
@@ -105,6 +106,7 @@ class Protocol(RuleBasedStateMachine):
         self.plane = memory_plane(Path(self.folder.name), clock=self.clock)
         self.sessions: dict[str, ModelSession] = {}
         self.holders: dict[tuple[str, str], str] = {}  # whose commit of a bundle counts
+        self.moved: set[tuple[str, int]] = set()  # tasks that ran out of memory where they began
         self.sent: list[SentCommit] = []
         self.hints: set[Hint] = set()
         self.submit(count, bundle_size, attempts, None, None)
@@ -165,6 +167,7 @@ class Protocol(RuleBasedStateMachine):
         elif before is None or before.ended:  # nothing of an aborted try is left
             model.outcomes.clear()
             model.cancelled, model.end = False, None
+            self.moved = {key for key in self.moved if key[0] != model.session_id}
             self.holders = {key: token for key, token in self.holders.items() if key[0] != model.session_id}
         model.written = True
 
@@ -195,10 +198,10 @@ class Protocol(RuleBasedStateMachine):
 
     # Agents
 
-    @rule(target=works, skew=skews, limit=st.integers(1, 4))
-    def claim(self, skew: float, limit: int) -> Any:
+    @rule(target=works, skew=skews, limit=st.integers(1, 4), pool=pools)
+    def claim(self, skew: float, limit: int, pool: str) -> Any:
         plane = self._as_seen_with(skew)
-        messages = plane.queue.receive("default", limit, plane.clock.now()).messages
+        messages = plane.queue.receive(pool, limit, plane.clock.now()).messages
         self.hints |= {message.hint for message in messages}
         works = [self._claim(plane, message.hint) for message in messages]
         return multiple(*(work for work in works if work is not None))
@@ -216,13 +219,14 @@ class Protocol(RuleBasedStateMachine):
         (found,) = renew(self._as_seen_with(skew), [(work.bundle, work.lease)], limits.LEASE_SECONDS)
         assert found.held is self._is_held(work)
 
-    @rule(target=works, data=st.data(), skew=skews, keep=st.booleans())
-    def claim_and_commit(self, data: st.DataObject, skew: float, keep: bool) -> Any:
+    @rule(target=works, data=st.data(), skew=skews, keep=st.booleans(), pool=pools)
+    def claim_and_commit(self, data: st.DataObject, skew: float, keep: bool, pool: str) -> Any:
         """What agents do most of the time."""
-        for message in self.plane.queue.receive("default", 3, self.clock.now()).messages:
+        for message in self.plane.queue.receive(pool, 3, self.clock.now()).messages:
             self.hints.add(message.hint)
             work = self._claim(self.plane, message.hint)
             if work is not None:
+                assert (work.bundle.pool or "default") == pool, "a bundle is told of where it queues"
                 return self._settle(work, data, skew, keep)
         return multiple()
 
@@ -234,20 +238,23 @@ class Protocol(RuleBasedStateMachine):
     def _settle(self, work: Work, data: st.DataObject, skew: float, keep: bool) -> Any:
         """Some tasks succeed, some fail, some were not begun; the rest stays with the agent or goes to others."""
         plane = self._as_seen_with(skew)
-        plans = {index: data.draw(st.sampled_from(["good", "bad", "left"])) for index in work.bundle.indexes}
+        kinds = ["good", "bad", "left", "hungry"]
+        plans = {index: data.draw(st.sampled_from(kinds)) for index in work.bundle.indexes}
 
         def handler(event: Any) -> Any:
             if plans[event] == "bad":
                 raise Refusing(str(event))
+            if plans[event] == "hungry":
+                raise MemoryError(str(event))
             return answer(event)
 
         done = run(plane, work, handler, [index for index in work.bundle.indexes if plans[index] != "left"])
         found = children(plane, work, done, size=2)
-        kept = [child for child in found if not child.bundle.not_before]
+        kept = [child for child in found if not child.bundle.not_before and child.bundle.pool == work.bundle.pool]
         if keep and kept:
             lease = Lease(work.lease.epoch + 1, plane.token(), plane.clock.now() + 30, work.lease.owner)
             staying = [index for child in kept for index in child.bundle.indexes]
-            others = [child for child in found if child.bundle.not_before]
+            others = [child for child in found if child not in kept]
             bundle = child_of(work.bundle, child_id(work.bundle, work.lease.epoch, 99), staying)
             goes_on = Child(bundle, lease)
             if self._commit(plane, work, done.outcomes, [*others, goes_on]) and self._row_of(work).state in (
@@ -301,6 +308,9 @@ class Protocol(RuleBasedStateMachine):
         assert seen == model.outcomes
         open_bundles = self.plane.store.open_bundles(model.session_id, "", 1000)
         waiting = [index for found in open_bundles for index in found.bundle.indexes]
+        there = [index for found in open_bundles for index in found.bundle.indexes if found.bundle.pool]
+        assert set(there) == {index for of, index in self.moved if of == model.session_id} & set(waiting)
+        assert {found.bundle.pool for found in open_bundles} <= {"", "large"}
         if row.ended:
             assert waiting == []
         else:
@@ -313,7 +323,8 @@ class Protocol(RuleBasedStateMachine):
         for _ in range(40):
             self.clock.pass_(limits.SUBMIT_STALL_SECONDS)
             reconcile(self.plane, limits.LOCAL_RECONCILE_TICK_SECONDS)
-            self._finish()
+            self._finish("default")
+            self._finish("large")
             if not self.plane.store.live_sessions():
                 break
         assert self.plane.store.live_sessions() == []
@@ -324,8 +335,8 @@ class Protocol(RuleBasedStateMachine):
             assert take(self.plane, hint) is None
         self.sessions_are_as_they_should_be()
 
-    def _finish(self) -> None:
-        finish(self.plane, answer)
+    def _finish(self, pool: str) -> None:
+        finish(self.plane, answer, pool)
         for model in self.sessions.values():
             row = self._row(model)
             if row is None:
@@ -341,7 +352,7 @@ class Protocol(RuleBasedStateMachine):
     def _options(bundle_size: int, attempts: int, max_failures: int | None, timeout: float | None) -> dict[str, Any]:
         return {
             "bundle_size": bundle_size,
-            "retry": {"max_attempts": attempts},
+            "retry": {"max_attempts": attempts, "on_out_of_memory": "large"},
             "max_failures": max_failures,
             "timeout_seconds": timeout,
         }
@@ -409,6 +420,8 @@ class Protocol(RuleBasedStateMachine):
         self.sent.append(SentCommit(work, outcomes, found, accepted))
         if accepted:
             del self.holders[work.bundle.session_id, work.bundle.bundle_id]
+            moved = [child.bundle for child in found if child.bundle.pool and not work.bundle.pool]
+            self.moved |= {(model.session_id, index) for bundle in moved for index in bundle.indexes}
             self.hints |= {Hint(c.bundle.session_id, c.bundle.bundle_id) for c in found}
             for outcome in outcomes:
                 assert outcome.index not in model.outcomes

@@ -7,11 +7,12 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psutil
@@ -56,7 +57,15 @@ class Host:
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8))
     serial: int = 0
 
-    def run(self, values: Sequence[Any], slot: int = 0, launched_by: tuple[str, ...] = (), **options: Any) -> Chunk:
+    def run(
+        self,
+        values: Sequence[Any],
+        slot: int = 0,
+        launched_by: tuple[str, ...] = (),
+        package_options: Mapping[str, Any] = MappingProxyType({}),
+        first_index: int = 0,
+        **options: Any,
+    ) -> Chunk:
         """Queue a chunk of these events."""
         self.serial += 1
         encoded = [encode_json(value) for value in values]
@@ -64,21 +73,24 @@ class Host:
         function = FunctionSpec(
             name="app:1",
             blob="packages/0",
-            package=Package(function="app", version=1, handler="app.handler", runtime="provided.al2023"),
+            package=Package.model_validate(
+                {"function": "app", "version": 1, "handler": "app.handler", "runtime": "provided.al2023"}
+                | dict(package_options)
+            ),
             environment=Environment(python="", cwd=str(self.folder)),
         )
         # A stand-in for the launcher: it enters the package's folder and becomes the bootstrap.
         launcher = launched_by or ("/bin/sh", "-c", f'cd "{self.folder}" && exec "$@"', "launcher")
         reference = FunctionRef("app", "s-tests", spec(function=function, **options), launcher=launcher)
-        chunk = Chunk(
-            self.serial, reference, range(count), [1] * count, [len(data) for data in encoded], b"".join(encoded), {}
-        )
+        indexes = range(first_index, first_index + count)
+        lengths = [len(data) for data in encoded]
+        chunk = Chunk(self.serial, reference, indexes, [1] * count, lengths, b"".join(encoded), {})
         self.pool.run(slot, chunk)
         return chunk
 
     def worker(self, slot: int = 0) -> psutil.Process:
         """The process of a slot's worker."""
-        return psutil.Process(self.pool._sandboxes[slot].popen.pid)
+        return psutil.Process(self.pool._sandboxes[slot].started.popen.pid)
 
     def until(self, fact: Callable[[], T], what: str) -> T:
         """Let the pool work until ``fact()`` is true."""
@@ -101,8 +113,12 @@ class Host:
 
     def ports(self) -> list[str]:
         """Addresses of the workers that were started, oldest first."""
-        files = sorted(self.folder.glob("port-*"), key=lambda path: path.stat().st_mtime_ns)
-        return [path.read_text().strip() for path in files if not path.name.endswith(".new")]
+        written = [path for path in self.folder.glob("port-*") if path.suffix != ".new"]  # which are renamed any time
+        return [path.read_text().strip() for path in sorted(written, key=lambda path: path.stat().st_mtime_ns)]
+
+    def addresses(self) -> list[str]:
+        """Of all clients that may come."""
+        return self.ports()
 
     def ask(self, method: str, path: str, body: bytes | None = None, **options: Any) -> Future[Answer]:
         """Send a request while the pool goes on."""

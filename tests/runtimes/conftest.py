@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from htcgrid_core import Grid, connect
-from htcgrid_core.agent.workers.by_runtime import NATIVE_VARIABLE
+from htcgrid_core.agent.variables import NATIVE_VARIABLE
 from tests.e2e.support import fresh_grid
+from tests.runtimes.both import PROBE, Both, both_kinds
 
 FUNCTIONS = Path(__file__).parent / "functions"
 NPM = Path(__file__).parents[2] / ".node" / "node_modules"  # `make .node/ready` fills it
@@ -93,3 +94,14 @@ def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
                 )
             yield Deployed(grid, runtime)
     assert os.environ.get("HTCGRID_TEST_SECRET") is None
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """Both kinds of worker of Python's handlers, with the functions that tell what they find."""
+    with both_kinds(tmp_path_factory.mktemp("both")) as found:
+        found.deploy("probe", PROBE, "probe.handler", memory_mb=512)
+        own = {"AWS_REGION": "eu-west-1", "TZ": "Europe/London", "AWS_LAMBDA_LOG_FORMAT": "JSON"}
+        found.deploy("own", PROBE, "probe.handler", environment=own)
+        found.deploy("returns", PROBE, "returns.handler")
+        yield found

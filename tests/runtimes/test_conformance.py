@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import RetryPolicy, Session, SessionFailed, TaskFailed, TaskOutcome
+from htcgrid_core import InvalidEvent, RetryPolicy, Session, SessionFailed, TaskFailed, TaskOutcome
+from htcgrid_core.agent.memory import available_mb
 from tests.e2e.support import ended, eventually, is_alive
 from tests.runtimes.conftest import AWS_LAMBDA_RIC, MEMORY_MB, Deployed
 
@@ -18,6 +20,7 @@ TASKS, BAD = 12, 5
 VALUES = [
     None, True, 0, -1, 1.5, 2**53, 2**64, -(2**70), 0.1 + 0.2, "", "text", "ünïcödé ☃ 🚀", 'quoted "\\ \n\t', [], {},
     [1, [2, [3, {"four": None}]]], {"a": {"b": [True, False, None]}}, "x" * 200_000, list(range(5000)),
+    "\ud800 alone", {"\udfff": ["\udbff"]},
 ]  # fmt: skip
 
 
@@ -50,13 +53,36 @@ def test_values_come_back_as_they_went(deployed: Deployed) -> None:
     assert [type(result) for result in results] == [type(value) for value in values]
 
 
+def test_constants_of_pythons_json(deployed: Deployed) -> None:
+    """Only native workers read them: others are given nothing, and no attempt more helps."""
+    values = [1.5, math.inf, [1, -math.inf]]
+    if not deployed.runtime.is_python:
+        with pytest.raises(InvalidEvent, match=r"event 1 .* it holds Infinity") as caught:
+            submitted(deployed, values, token="constants")
+        assert caught.value.index == 1
+        again = submitted(deployed, ["fine"], token="constants")
+        assert ended(again).total == 1, "nothing was written under its token"
+        curve = deployed.grid.put({"discount": [1.0, math.nan]})  # of which nobody knows who will read it
+        values = ["before", {"curve": curve}, {"curve": curve}]
+    session = submitted(deployed, values, attempts=3, bundle_size=3)
+    now = ended(session)
+    if deployed.runtime.native and deployed.runtime.is_python:
+        assert list(session.results()) == values
+        return
+    assert (now.completed, now.failed) == (1, 2)
+    for task in session.tasks(state="FAILED"):
+        assert task.error is not None
+        assert (task.error.type, task.attempts) == ("InvalidEvent", 1)
+        assert "only native Python workers read it" in task.error.message
+
+
 def test_what_a_handler_is_told(deployed: Deployed) -> None:
     session = submitted(deployed, [{"how": "tell"}] * 3, memory_mb=MEMORY_MB if deployed.runtime.is_python else None)
     ended(session)
     for index, told in enumerate(session.results()):
         assert told["request_id"] == f"{session.id}/{index}/1"
         assert (told["function"], told["version"]) == ("app", "1")
-        assert told["memory_mb"] == (0 if deployed.runtime.is_node else MEMORY_MB)
+        assert told["memory_mb"] == (available_mb() if deployed.runtime.is_node else MEMORY_MB)
         assert 0 < told["milliseconds_left"] <= 30_000
         assert told["desk"] == "rates"
         assert told["folder"] == "task"

@@ -71,7 +71,7 @@ def test_other_programs_of_the_same_user_are_not(tmp_path: Path) -> None:
         idle = [socket.create_connection((name, int(port)), timeout=60) for _ in range(8)]
         host.run(["second"])
         found = [result_of(host.outcome())]
-        host.until(lambda: host.pool._sandboxes[0].parked is not None, "it waits for more")
+        host.until(lambda: host.pool._sandboxes[0].parked, "it waits for more")
         host.until(lambda: count.found["htcgrid_worker_violations_total connection"] == 9, "each is counted")
         for raw in idle:
             assert raw.recv(1) == b""

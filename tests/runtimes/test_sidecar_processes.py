@@ -82,7 +82,8 @@ def free_port() -> int:
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
     monkeypatch.setenv("HTCGRID_LEASE_SECONDS", "3")
     port = free_port()
-    with fresh_grid(tmp_path / "grid") as url, connect(url) as grid:
+    with fresh_grid(tmp_path / "grid") as several, connect(url := several.replace("slots=2", "slots=1")) as grid:
+        assert url != several, "who asks for more slots than the agent has would start another one"
         grid.deploy("app", FUNCTIONS / "python", handler="app.handler")
         command = [PROGRAM, "agent", "--url", url, "--sidecar", f"app={port}"]
         agent = subprocess.Popen(command, stdin=subprocess.DEVNULL)

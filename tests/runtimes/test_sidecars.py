@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from htcgrid_core.agent.workers.runtime_api import requests
 from htcgrid_core.agent.workers.runtime_api import sidecars as pools
 from htcgrid_core.agent.workers.runtime_api.requests import VERSION
 from htcgrid_core.agent.workers.runtime_api.sidecars import Sidecars
@@ -34,6 +35,9 @@ class Beside(Host):
     def ports(self) -> list[str]:
         return [self.pool.addresses[0]]
 
+    def addresses(self) -> list[str]:
+        return self.pool.addresses
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Beside]:
@@ -53,9 +57,9 @@ def hosted(ports: list[SidecarPort], folder: Path) -> Iterator[Beside]:
 class Client:
     """A client that keeps its connection, as AWS's do."""
 
-    def __init__(self, host: Beside, number: int = 0) -> None:
+    def __init__(self, host: Host, number: int = 0) -> None:
         self.host = host
-        self.address = host.pool.addresses[number]
+        self.address = host.until(host.addresses, "its port is known")[number]
         name, _, port = self.address.partition(":")
         self.socket = socket.create_connection((name, int(port)), timeout=60)
         self.file = self.socket.makefile("rb")
@@ -279,3 +283,45 @@ def test_a_port_that_is_taken(host: Beside) -> None:
     port = int(host.pool.addresses[0].rpartition(":")[2])
     with pytest.raises(GridUnavailable, match=f"port {port} for the sidecar of app"):
         Sidecars([SidecarPort(function="app", port=port)])
+
+
+def test_a_response_that_is_cut_off_ends_its_task_alone(host: Beside) -> None:
+    first = Client(host)
+    host.run([10, 11])
+    told = first.next()
+    head = f"POST {VERSION}/invocation/{told.request_id}/response HTTP/1.1\r\nHost: {first.address}\r\n"
+    first.socket.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n2\r\n10\r\n")
+    first.socket.shutdown(socket.SHUT_WR)
+    assert first.receive().status == 400
+    assert error_of(host.outcome()).type == "Runtime.TruncatedResponse"
+    second = Client(host)
+    told = second.next()
+    assert told.body == b"11"
+    assert second.respond(told.request_id, "done").status == 202
+    assert result_of(host.outcome()) == "done"
+
+
+def test_what_cannot_be_answered_costs_its_task_alone(host: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(host)
+    chunk = host.run([0])
+    told = client.next()
+    monkeypatch.setattr(requests, "posted", lambda *_: 1 // 0)
+    client.send("POST", f"{VERSION}/invocation/{told.request_id}/response", b"1")
+    assert client.is_hung_up_on()
+    lost = host.first(WorkerLost)
+    assert (lost.running, lost.error.type) == ((chunk.serial, 0), "WorkerCrashed")
+    monkeypatch.undo()
+    host.run(["second"])
+    assert Client(host).next().body == b'"second"'
+
+
+def test_an_init_error_of_a_client_that_lives_and_has_a_task_is_refused(host: Beside) -> None:
+    client, beside = Client(host), Client(host)
+    host.run([10, 11])
+    client.respond(client.next().request_id, "done")
+    told = client.next()
+    beside.send("POST", f"{VERSION}/init/error", b"{}")
+    assert beside.receive().status == 403
+    assert client.respond(told.request_id, "done").status == 202
+    host.until(lambda: host.pool.running(0) is None, "it is answered")
+    assert not [event for event in host.events if isinstance(event, WorkerLost | LoadFailed)]

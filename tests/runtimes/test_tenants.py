@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from htcgrid_core import connect
-from htcgrid_core.agent.workers.by_runtime import NATIVE_VARIABLE
+from htcgrid_core.agent.variables import NATIVE_VARIABLE
 from tests.e2e.support import ended, fresh_grid
 
 HANDLER = """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core import RetryPolicy, connect
-from htcgrid_core.agent.workers.by_runtime import NATIVE_VARIABLE
+from htcgrid_core.agent.variables import NATIVE_VARIABLE
 from htcgrid_core.domain.trace import parsed
 from tests.e2e.support import ended, fresh_grid
 
@@ -24,6 +24,7 @@ def handler(event, context):
         "traceparent": custom.get("traceparent") or context.traceparent,
         "tracestate": custom.get("tracestate", getattr(context, "tracestate", "")),
         "x_ray": os.environ.get("_X_AMZN_TRACE_ID"),
+        "w3c": context.w3c() if hasattr(context, "w3c") else None,
     }
 """
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -55,6 +56,8 @@ def test_each_attempt_has_a_span_of_its_own(native: bool, tmp_path: Path, monkey
     assert len({span and span.span_id for span in spans.values()} | {SPAN}) == 5
     if not native:
         assert [one["x_ray"] for one in told] == [span and span.x_ray for span in spans.values()]
+        for one in told:
+            assert one["w3c"] == {"traceparent": one["traceparent"], "tracestate": one["tracestate"]}
     own = [parsed(one["traceparent"]) for one in untraced]
     assert len({span and span.trace_id for span in own}) == 1
     assert own[0] is not None

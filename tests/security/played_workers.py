@@ -85,8 +85,8 @@ class Played(Process):
             if len(body) < length:
                 return
             del self.inbox[: wire.HEAD.size + length]
-            if kind == Kind.CHUNK:
-                yield wire.unpack_chunk(body)
+            if kind in (Kind.CHUNK, Kind.STORED_CHUNK):
+                yield wire.unpack_chunk(body, kind)
             elif b'"confirm": true' in body:
                 self.send(wire.message(Kind.LOADED))
 
@@ -95,7 +95,7 @@ class Played(Process):
         done, at = Outcomes(), 0
         for position, (index, length) in enumerate(zip(chunk.indexes, chunk.lengths, strict=True)):
             self.memory.begin(chunk.serial, position, time.monotonic())
-            payload = result(chunk.data[at : at + length])
+            payload = result(bytes(chunk.data[at : at + length]))
             done.add(index, False, chunk.attempts[position], time.time(), 0.0, payload)
             at += length
         self.memory.rest()

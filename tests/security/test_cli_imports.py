@@ -42,7 +42,7 @@ def ran(tmp_path: Path) -> list[str]:
 
 def test_what_is_installed_is_never_taken_from_the_current_folder(cli: CommandLine, tmp_path: Path) -> None:
     """Also where a handler in that folder is named, in whose submitter it is importable, but last."""
-    import_free = [("sessions",), ("functions", "list"), ("doctor", "--json")]
+    import_free = [("doctor", "--json"), ("sessions",), ("functions", "list")]
     for command in import_free:
         assert cli.run(*command).code == 0
     assert ran(tmp_path) == []

@@ -92,7 +92,7 @@ def page_of(chunk: ChunkBody, first: int, count: int, change: tuple[str, Any] | 
         extra = json.dumps(value).encode()
         body = bytearray(codec.pack(page)[8:]) + extra
         struct.pack_into("<I", body, 4, len(extra))
-        return checksummed(codec.MAGIC, bytes(body))
+        return b"".join(checksummed(codec.MAGIC, [bytes(body)]))
     return codec.pack(page)
 
 

@@ -15,7 +15,9 @@ from htcgrid_core.agent.loop.calls import Calls, InlineCalls
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import FunctionSpec
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import AgentRecord, Claimed, Commit, Refused, Renewal, Renewed
@@ -58,9 +60,9 @@ class SlowStore(SqliteStore):
         self.world.pause(0.012)
         return super().renew(renewals)
 
-    def beat(self, agent: AgentRecord) -> None:
+    def beat(self, agent: AgentRecord, *, size: PoolSize | None = None, usage: Sequence[FunctionUsage] = ()) -> None:
         self.beats.append(self.world.now)
-        super().beat(agent)
+        super().beat(agent, size=size, usage=usage)
 
 
 def run(

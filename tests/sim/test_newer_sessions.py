@@ -48,7 +48,15 @@ class CountingStore(SqliteStore):
         self.claims = Counter[str]()
 
     def claim(
-        self, session_id: str, bundle_id: str, *, token: str, owner: str, now: float, until: float
+        self,
+        session_id: str,
+        bundle_id: str,
+        *,
+        token: str,
+        owner: str,
+        now: float,
+        until: float,
+        generation: str = "",
     ) -> Claimed | Refused:
         answer = super().claim(session_id, bundle_id, token=token, owner=owner, now=now, until=until)
         self.claims[session_id] += 1

@@ -11,7 +11,7 @@ import pytest
 from htcgrid_core.testing.simulator.mutants import MUTANTS
 from htcgrid_core.testing.simulator.scenario import simulate
 
-SEEDS = int(os.environ.get("HTCGRID_SIMULATOR_SEEDS", "300"))
+SEEDS = int(os.environ.get("HTCGRID_SIMULATOR_SEEDS", "200"))
 GROUP = 25
 MUTANT_SEEDS = 600
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from htcgrid_core.adapters.aws.dynamodb import item_payloads, items, keys
+from htcgrid_core.adapters.aws.dynamodb import item_payloads, items
 from htcgrid_core.adapters.aws.dynamodb.attribute_values import attributes, values
 from htcgrid_core.adapters.aws.dynamodb.capacity import item_bytes, read_units, write_units
 from htcgrid_core.adapters.aws.dynamodb.keys import Place
-from htcgrid_core.domain.bundle import Bundle, Child
+from htcgrid_core.domain.bundle import Bundle, Child, root_of
 from htcgrid_core.domain.errors import ResultTooLarge
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.payload import Payload
@@ -92,7 +92,7 @@ class TestRows:
 
     @pytest.mark.parametrize("forged", ["", "x", "0", "00000001x", "0000000١", "-0000001", "000000001", "../0000.1"])
     def test_ids_that_are_none(self, forged: str) -> None:
-        assert keys.root_of(forged) == -1
+        assert root_of(forged) == -1
 
     def test_neighbouring_roots_share_a_lane(self) -> None:
         lanes = [PLACE.lane_of(root) for root in range(8 * 16 * 2)]

@@ -12,7 +12,7 @@ from htcgrid_core.adapters.aws.dynamodb.commit_transaction import (
     WEIGHT_BYTES,
     CommitPart,
     commit_part,
-    counters_write,
+    lane_write,
     sorted_out,
 )
 from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
@@ -24,7 +24,6 @@ from htcgrid_core.domain.payload import Payload
 from htcgrid_core.ports.session_store import Commit
 
 PLACE = Place("s-book", "0123abcd", 3, 604800.0)
-ONE_LANE = Place("s-book", "0123abcd", 1, 604800.0)
 
 
 class DictTable:
@@ -85,15 +84,11 @@ class TestCommitTransaction:
         assert [commit_part(PLACE, one, one.children).weight for one in (small, large)] == [2, 1 + 3]
 
     def test_several_commits_are_one_write_of_the_counters(self) -> None:
-        """Of a lane, or of the session's row, which says what is pending."""
         commits = [commit(0), commit(1, failed=1)]
-        write = counters_write(PLACE, 2, commits)
+        write = lane_write(PLACE, 2, commits)
         assert write.key == (PLACE.partition(2), "C")
         assert write.arguments["entries"] == [root_id(0), f"{root_id(1)}!"]
         assert [write.arguments[name] for name in ("ok", "bad", "now")] == [3, 1, 1001.0]
-        row = counters_write(ONE_LANE, 0, commits)
-        assert row.key == ("S#s-book", "S")
-        assert row.arguments["pend"] == -4
 
 
 class TestEarlyChildren:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core.client.callables import _call_of
+from htcgrid_core.client.callables import call_of
 
 
 def handler(event: Any, context: Any) -> Any:
@@ -124,4 +124,4 @@ def with_copied_signature() -> Callable[..., Any]:
     ],
 )
 def test_call_style(call: str, takes: Callable[..., Any]) -> None:
-    assert _call_of(takes) == call
+    assert call_of(takes) == call

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, HEARTBEAT, Result, ThreadedCalls
+from htcgrid_core.agent.loop.calls import CLAIM, COMMIT, HEARTBEAT, LARGE_COMMIT, InlineButLarge, Result, ThreadedCalls
 
 WAIT_SECONDS = 20.0
 
@@ -66,3 +66,22 @@ def test_a_lane_that_is_full_holds_up_no_other() -> None:
         loop.wait_and_collect()
     assert loop.calls.room(COMMIT) == COMMIT.depth
     loop.calls.close()
+
+
+def test_only_what_writes_much_is_beside_the_loop() -> None:
+    """And its result is told in the loop, as that of any other."""
+    rung, ran = threading.Semaphore(0), list[threading.Thread]()
+    calls = InlineButLarge(rung.release)
+    for bulkhead in (CLAIM, COMMIT, HEARTBEAT):
+        calls.make(bulkhead, threading.current_thread, lambda result: ran.append(result()))
+        assert calls.room(bulkhead) == bulkhead.depth
+    assert ran == [threading.current_thread()] * 3
+    calls.make(
+        LARGE_COMMIT, threading.current_thread, lambda result: ran.extend([result(), threading.current_thread()])
+    )
+    assert calls.room(LARGE_COMMIT) == LARGE_COMMIT.depth - 1
+    assert rung.acquire(timeout=WAIT_SECONDS)
+    calls.collect()
+    assert ran[-1] is threading.current_thread()
+    assert ran[-2] is not threading.current_thread()
+    calls.close()

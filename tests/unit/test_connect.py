@@ -14,7 +14,7 @@ from htcgrid_core.client.connect import connect
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, UnknownGrid
 from htcgrid_core.local.address import parse_local
-from htcgrid_core.local.agent_processes import Fleet
+from htcgrid_core.local.fleet import Fleet
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,11 @@ def test_slots_are_the_cores_shared_among_the_agents() -> None:
     assert Fleet(slots=7).slots_each == 7
     assert (Fleet(slots=7).cores_each, Fleet(agents=10 * cores).cores_each) == (cores, 1)
     assert Fleet().idle_seconds == limits.AGENT_IDLE_SECONDS
+
+
+def test_whoever_only_looks_makes_no_grid(tmp_path: Path) -> None:
+    with pytest.raises(UnknownGrid, match=r"there is no grid in .*nowhere on this machine"):
+        connect(f"local://{tmp_path}/nowhere", create=False)
+    assert not list(tmp_path.iterdir())
+    connect(f"local://{tmp_path}/nowhere").close()
+    connect(f"local://{tmp_path}/nowhere", create=False).close()

@@ -110,9 +110,10 @@ def test_agents_of_this_release_are_not_wanted_for_sessions_of_a_newer_one() -> 
 
 
 def test_demand_is_told_as_a_metric_of_each_pool_and_priority() -> None:
-    count = PrometheusMetrics()
+    count = PrometheusMetrics("book", "default")
     count.show(metrics.SLOTS_WANTED, 12.0, seconds=1000.0, pool="spot-large", priority="low")
-    assert b'htcgrid_slots_wanted{pool="spot-large",priority="low"} 12.0' in count.page()
+    _, page = count.page()
+    assert b'htcgrid_slots_wanted{grid="book",pool="spot-large",priority="low"} 12.0' in page
 
 
 def test_what_is_wanted_is_said_in_seconds_too() -> None:

@@ -46,7 +46,7 @@ def test_submissions_and_ends_come_once(plane: Plane, clock: ManualClock) -> Non
     clock.pass_(1)
     second = grid.submit("math.sqrt", [1])
     second.cancel()
-    assert _told(found) == [("submitted", second.id), ("completed", first.id)]
+    assert _told(found) == [("submitted", second.id), ("completed", first.id), ("cancelled", second.id)]
     assert _told(found) == []
 
 

@@ -33,7 +33,9 @@ def test_every_one_is_an_extra_of_this_package() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     for module, extra in extras._EXTRAS.items():
         installed = {re.split(r"[^a-z0-9-]", each)[0] for each in project["optional-dependencies"][extra]}
-        assert {"botocore": "boto3"}.get(module, module).replace("_", "-") in installed
+        assert {"botocore": "boto3", "jwt": "pyjwt", "opentelemetry": "opentelemetry-sdk"}.get(module, module).replace(
+            "_", "-"
+        ) in installed
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,61 @@ def test_handlers_that_are_found(grid: Grid, folder: Path, handler: str) -> None
     assert grid.deploy("app", folder, handler=handler).handler == handler
 
 
+@pytest.mark.parametrize(
+    ("file", "handler"),
+    [
+        ("lambda-function.py", "lambda-function.handler"), ("01_ingest.py", "01_ingest.handler"),
+        ("my-app/main.py", "my-app/main.handler"), ("my-app/main.py", "my-app.main.handler"),
+        ("ünïcödé v2!.py".replace(" ", "-"), "ünïcödé-v2!.handler"),
+    ],
+)  # fmt: skip
+def test_files_whose_names_are_no_identifiers(grid: Grid, folder: Path, file: str, handler: str) -> None:
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(HANDLER)
+    assert grid.deploy("app", folder, handler=handler).handler == handler
+
+
+IMPORT = "from aws_durable_execution_sdk_python import durable_execution"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"{IMPORT}\n@durable_execution\ndef handler(event, context): ...\n",
+        f"{IMPORT} as durable\n@durable(plugins=[])\ndef handler(event, context): ...\n",
+        "import aws_durable_execution_sdk_python as sdk\n@sdk.durable_execution()\ndef handler(event, context): ...\n",
+        "import aws_durable_execution_sdk_python.execution\n"
+        "handler = aws_durable_execution_sdk_python.execution.durable_execution(print)\n",
+        f"{IMPORT}\nhandler: object = durable_execution(print)\n",
+        f"{IMPORT}\nhandler = logged(traced(of=durable_execution(print)), 1)\n",
+    ],
+)
+def test_durable_functions_are_refused(grid: Grid, folder: Path, source: str) -> None:
+    (folder / "durable.py").write_text(f"{source}def other(event, context): ...\n")
+    with pytest.raises(InvalidInput, match=r"durable\.handler in durable\.py is a durable function"):
+        grid.deploy("app", folder, handler="durable.handler")
+    assert grid.functions() == []
+    assert grid.deploy("app", folder, handler="durable.other").version == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "exports.handler = withDurableExecution(async (event, context) => 1);",
+        "export const handler = sdk.withDurableExecution(run);",
+        "exports.handler = (0, sdk_1.withDurableExecution)(async (event, context) => 1);",
+        "module.exports = { handler: withDurableExecution(run), other };",
+        "module.exports = { handler: (0,sdk.withDurableExecution)(run) };",
+    ],
+)
+def test_durable_functions_of_node_are_refused(grid: Grid, folder: Path, source: str) -> None:
+    (folder / "bootstrap").write_text("#!/bin/sh\n")
+    (folder / "index.mjs").write_text(f"{source}\nexport const other = 1;")
+    with pytest.raises(InvalidInput, match=r"index\.handler in index\.mjs is a durable function"):
+        grid.deploy("app", folder, handler="index.handler", runtime="provided.al2023")
+    assert grid.deploy("app", folder, handler="index.other", runtime="provided.al2023").version == 1
+
+
 def test_a_provided_runtime_needs_its_bootstrap(grid: Grid, folder: Path) -> None:
     with pytest.raises(FunctionNotFound, match="starts a file named bootstrap"):
         grid.deploy("app", folder, runtime="provided.al2023")
@@ -120,6 +175,33 @@ def test_options_that_are_no_good(grid: Grid, folder: Path, options: dict[str, o
     with pytest.raises(InvalidInput, match="was not deployed"):
         grid.deploy("app", folder, handler="app.handler", **options)  # type: ignore[arg-type]  # as meant
     assert grid.functions() == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AWS_LAMBDA_FUNCTION_NAME", "x", "is set by the runtime"), ("_HANDLER", "x", "is set by the runtime"),
+        ("_X_AMZN_TRACE_ID", "x", "is set by the runtime"), ("HTCGRID_URL", "x", "is set by the runtime"),
+        ("AWS_LAMBDA_LOG_FORMAT", "XML", "is one of JSON, Text, not 'XML'"),
+        ("AWS_LAMBDA_LOG_LEVEL", "LOUD", "is one of TRACE, .*, not 'LOUD'"),
+        ("AWS_LAMBDA_EXEC_WRAPPER", "/opt/wrapper", "native workers have none: .*runtime_client"),
+    ],
+)  # fmt: skip
+def test_variables_that_are_not_a_functions_own(grid: Grid, folder: Path, variable: str, value: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{variable}.*{said}"):
+        grid.deploy("app", folder, handler="app.handler", environment={variable: value})
+    assert grid.functions() == []
+
+
+def test_variables_of_aws_that_are(grid: Grid, folder: Path) -> None:
+    own = {
+        "AWS_LAMBDA_LOG_FORMAT": "json", "AWS_LAMBDA_LOG_LEVEL": "TRACE", "AWS_REGION": "eu-west-1",
+        "AWS_LAMBDA_DOTNET_PREJIT": "Always", "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
+    }  # fmt: skip
+    assert grid.deploy("app", folder, handler="app.handler", environment=own).variables == own
+    wrapped = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}
+    assert grid.deploy("app", folder, handler="app.handler", environment=wrapped, runtime_client=True).runtime_client
 
 
 # Versions

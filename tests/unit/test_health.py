@@ -23,7 +23,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Health]:
     monkeypatch.setattr(health, "CLIENT_SECONDS", 0.3)
     readiness = Readiness(memory_plane(tmp_path).clock)
     readiness.heard = True
-    served = Health(readiness, lambda: b"metrics", stuck_seconds=60, host="127.0.0.1", port=0)
+    served = Health(readiness, lambda _accept: ("text/plain", b"metrics"), stuck_seconds=60, host="127.0.0.1", port=0)
     yield served
     served.close()
 

@@ -53,6 +53,11 @@ def test_a_worker_starts_with_little() -> None:
     assert not loaded_by("import htcgrid_core.agent.worker_main") & HEAVY
 
 
+def test_an_agent_starts_without_what_serves_its_health() -> None:
+    """Whoever submits first waits for each of them."""
+    assert not loaded_by("import htcgrid_core.local.serve") & {"http", "ssl", "socketserver", "prometheus_client"}
+
+
 def test_connecting_needs_no_other_grid() -> None:
     others = {"boto3", "botocore", "airflow", "prefect", "numpy", "pandas", "starlette", "uvicorn"}
     assert not loaded_by("from htcgrid_core import connect, Grid, Session, RetryPolicy") & others

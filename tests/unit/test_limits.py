@@ -60,7 +60,7 @@ def test_priorities_are_in_order() -> None:
 
 @pytest.mark.parametrize("name", sorted(NUMBERS))
 def test_every_number_names_its_unit_and_makes_sense(name: str) -> None:
-    units = r"SECONDS|BYTES|TASKS|ATTEMPTS|LIMIT|THRESHOLD|BATCH|ERRORS|CRASHES|MB|FIRST|FILES|READS"
+    units = r"SECONDS|BYTES|TASKS|ATTEMPTS|LIMIT|THRESHOLD|BATCH|ERRORS|CRASHES|MB|FIRST|FILES|READS|TICKS|HEARTBEATS"
     assert re.search(units, name), f"{name} does not say what it counts"
     assert NUMBERS[name] > 0
 

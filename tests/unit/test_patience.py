@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,6 +196,33 @@ def test_lost_replies_are_waited_for(plane: Plane, grid: Grid, trouble: Trouble,
         trouble.share = 0.5
 
     assert way(grid, lambda: finish(plane, called), begin) == [2 * number for number in range(10)]
+
+
+def test_large_results_are_waited_for_one_by_one(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a read of its own, in the middle of a page; so are errors, and what tasks printed."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(limits, "RANGE_PAYS_BYTES", 1 << 16)
+    large, reads = replace(plane, inline_payload_bytes=1 << 10), 0
+
+    def lengthy(event: int) -> str:
+        if event == 1:
+            raise ValueError("e" * 100_000)
+        return "r" * 200_000
+
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        nonlocal reads
+        if name == "get_range":
+            reads += 1
+            if reads % 10:  # more than any call repeats by itself
+                raise GridUnavailable("no route")
+        return call()
+
+    session = still_grid(watched(large, around)).submit("tests.e2e.handlers.double", range(3), retry=1, max_failures=1)
+    finish(large, lengthy)
+    assert [len(found) if isinstance(found, str) else found.index for found in session.results(errors="return")] == [
+        200_000, 1, 200_000,
+    ]  # fmt: skip
+    assert reads >= 40
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -51,6 +51,7 @@ def test_a_class_that_says_another_module_is_never_sent_by_value(module: str, na
 
 OWN_ARGUMENTS = (
     errors.InvalidEvent(7, "it is not JSON"),
+    errors.InvalidEvents("book.jsonl", [errors.EventProblem(3, "notional", "it is no number")], 1, 9),
     errors.NotTabular("a result is nested too deep"),
     errors.SessionNotFound("session"),
     errors.TaskFailed("session", 7, htcgrid_core.TaskError("ValueError", "no good")),

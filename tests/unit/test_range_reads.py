@@ -16,6 +16,7 @@ from htcgrid_core import RetryPolicy, TaskOutcome
 from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.codecs import frames, pieces
 from htcgrid_core.codecs import outcomes as codec
+from htcgrid_core.codecs.buffers import Buffer
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.codecs.pieces import PIECE_BYTES, SEAL_BYTES
 from htcgrid_core.domain import limits
@@ -43,7 +44,7 @@ class Counted(FileBlobs):
         super().__init__(folder)
         self.reads: list[int] = []
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def get_range(self, key: str, start: int, length: int) -> Buffer:
         found = super().get_range(key, start, length)
         self.reads.append(len(found))
         return found
@@ -225,7 +226,7 @@ class TestRangeReader:
         damaged: list[bool] = []
 
         def once(key: str, start: int, length: int) -> bytes:
-            data = FileBlobs.get_range(blobs, key, start, length)
+            data = bytes(FileBlobs.get_range(blobs, key, start, length))
             damaged.append(len(damaged) % 2 == 0)
             return bytes([data[0] ^ 1]) + data[1:] if damaged[-1] else data
 
@@ -321,7 +322,7 @@ class TestTogether:
         return payloads.store_in_one_blob(plane, ID, spec(codec=codec), payloads.EVENTS, self.PACKED, KEY)
 
     def loaded(self, plane: Plane, codec: str, payload: Payload) -> bytes:
-        return payloads.load(plane, ID, spec(codec=codec), payloads.EVENTS, payload)
+        return bytes(payloads.load(plane, ID, spec(codec=codec), payloads.EVENTS, payload))
 
 
 class TestReaders:

@@ -10,12 +10,14 @@ import pytest
 from htcgrid_core.client.grid import Grid
 from htcgrid_core.client.session import Session
 from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import SessionFailed, SessionNotFinished, TaskFailed
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.reconcile import reconcile
-from tests.manual_agent import finish, work_on
+from tests.manual_agent import finish, take, work_on
 from tests.planes import still_grid
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -108,6 +110,7 @@ def test_not_while_it_runs(plane: Plane, grid: Grid) -> None:
     parent = send(grid)
     with pytest.raises(SessionNotFinished, match="still runs"):
         grid.resubmit(parent)
+    assert take(plane, Hint(parent.id, root_id(0)))  # an agent is at work on it
     parent.cancel()
     with pytest.raises(SessionNotFinished):
         grid.resubmit(parent)

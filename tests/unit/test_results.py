@@ -14,6 +14,7 @@ from htcgrid_core.codecs.outcomes import Outcome, Outcomes, encode_error
 from htcgrid_core.codecs.tasks import decoded, task_of
 from htcgrid_core.codecs.values import decode_json
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent import AgentRecord, BegunTask, begun_of_text
 from htcgrid_core.domain.bundle import Child, child_id, child_of
 from htcgrid_core.domain.errors import CorruptPayload, SignatureInvalid
 from htcgrid_core.domain.lifecycle import SessionEvent, TaskState
@@ -25,8 +26,9 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import OutcomePage
 from htcgrid_core.services import payloads, results
 from htcgrid_core.services.commit import commit
+from htcgrid_core.services.find_task import find_task
 from htcgrid_core.services.resubmit import unfinished_events
-from htcgrid_core.services.tasks import open_tasks, tasks
+from htcgrid_core.services.tasks import BUNDLES_AT_ONCE, open_tasks, tasks
 from tests.faults import calls_of
 from tests.manual_agent import children, run, submit, take
 from tests.planes import spec
@@ -234,10 +236,53 @@ class TestOpenTasks:
         (task,) = open_tasks(plane, now_of(plane))
         assert (task.attempts, task.agent) == (2, "agent-8")
 
+    @pytest.mark.parametrize(
+        ("told", "state", "stdout"),
+        [(1, TaskState.RETRY, ""), (2, TaskState.RUNNING, "printed"), (0, TaskState.RUNNING, "printed")],
+    )
+    def test_what_an_agent_told_of_the_attempt_before(
+        self, plane: Plane, told: int, state: TaskState, stdout: str
+    ) -> None:
+        """It claims a task again before its next heartbeat; 0 is of a release that does not tell attempts."""
+        send(plane, 1)
+        work = take(plane, Hint(ID, "00000000"), "agent-7")
+        assert work is not None
+        again = child_id(work.bundle, 1, 0)
+        commit(plane, work, Outcomes(), [Child(replace(child_of(work.bundle, again, [0]), failures={0: 1}))], None)
+        take(plane, Hint(ID, again), "agent-7")
+        now = plane.clock.now()
+        begun = BegunTask(ID, 0, now - 5, "printed", attempt=told)
+        plane.store.beat(AgentRecord("agent-7", "default", "node", 1, 1, 1, now, begun=(begun,)))
+        (task,) = open_tasks(plane, now_of(plane))
+        assert (task.state, task.stdout, task.agent) == (state, stdout, "agent-7")
+
+    def test_those_of_one_root(self, plane: Plane) -> None:
+        """One task is found in few reads, wherever it is among many that are open."""
+        record = send(plane, 4 * BUNDLES_AT_ONCE, bundle_size=1)
+        last = 4 * BUNDLES_AT_ONCE - 1
+        for index in (0, 1, last):
+            assert [task.index for task in open_tasks(plane, record, index)] == [index]
+        calls = calls_of(plane, lambda p: find_task(p, record, spec(), last))
+        assert calls.count("open_bundles") == 1
+
+    def test_those_of_a_root_in_many_bundles(self, plane: Plane) -> None:
+        send(plane, 2 * limits.MAX_BUNDLE_TASKS, bundle_size=limits.MAX_BUNDLE_TASKS)
+        for root in (0, 1):
+            commit_some(plane, root, [root * limits.MAX_BUNDLE_TASKS])
+        for root in (0, 1):
+            first = root * limits.MAX_BUNDLE_TASKS
+            found = sorted(task.index for task in open_tasks(plane, now_of(plane), root))
+            assert found == list(range(first + 1, first + limits.MAX_BUNDLE_TASKS))
+
     def test_none_after_the_end(self, plane: Plane) -> None:
         send(plane, 12)
         plane.store.advance(ID, SessionEvent.FAIL, now=plane.clock.now(), actor="tester")
         assert list(open_tasks(plane, now_of(plane))) == []
+
+
+def test_what_agents_of_the_release_before_say_is_read() -> None:
+    text = '{"s-1":[[3,2.5,"printed","said"],[7,1]]}'
+    assert begun_of_text(text) == (BegunTask("s-1", 3, 2.5, "printed", "said"), BegunTask("s-1", 7, 1.0))
 
 
 class TestUnfinishedEvents:

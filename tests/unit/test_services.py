@@ -13,7 +13,7 @@ from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
-from htcgrid_core.domain.errors import GridUnavailable, LeaseLost, SessionNotFound
+from htcgrid_core.domain.errors import AccessDenied, GridUnavailable, LeaseLost, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import Counters, SessionRecord
@@ -22,7 +22,7 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import AgentRecord
 from htcgrid_core.services import call_retries
 from htcgrid_core.services.call_retries import with_retries
-from htcgrid_core.services.cancel import cancel
+from htcgrid_core.services.cancel import cancel, end_if_free
 from htcgrid_core.services.claim import claim
 from htcgrid_core.services.commit import commit
 from htcgrid_core.services.finalize import finalize
@@ -227,9 +227,67 @@ class TestCommit:
         assert "threshold" in record.reason
 
 
+class TestEndOfACancel:
+    def test_what_nobody_holds_has_ended(self, plane: Plane) -> None:
+        send(plane)
+        assert cancel(plane, ID, actor="ada").state is SessionState.CANCELLING
+        assert now_of(plane).state is SessionState.CANCELLED
+        assert_counters_exact(plane.store, ID)
+
+    def test_a_cancel_stands_though_its_end_cannot_be_written_now(
+        self, plane: Plane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def denied(*_: object) -> bool:
+            raise AccessDenied("no dynamodb:Query")
+
+        send(plane)
+        with monkeypatch.context() as patched:
+            patched.setattr(plane.store, "has_live_lease", denied)
+            assert cancel(plane, ID, actor="ada").state is SessionState.CANCELLING
+        assert f"session {ID} is cancelled" in caplog.text
+        assert now_of(plane).state is SessionState.CANCELLING
+        reconcile(plane, 15.0)
+        assert now_of(plane).state is SessionState.CANCELLED
+
+    def test_somebody_who_ends_it_first_is_no_error(self, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+        send(plane)
+        looks = plane.store.has_live_lease
+
+        def ended_meanwhile(session_id: str, now: float) -> bool:
+            monkeypatch.setattr(plane.store, "has_live_lease", looks)
+            end_if_free(plane, now_of(plane), "agent-1")
+            return False
+
+        monkeypatch.setattr(plane.store, "has_live_lease", ended_meanwhile)
+        cancel(plane, ID, actor="ada")
+        assert now_of(plane).state is SessionState.CANCELLED
+        assert [entry.actor for entry in plane.store.history(ID)][-1] == "agent-1"
+
+    def test_whoever_hands_back_the_last_of_it_ends_it(self, plane: Plane) -> None:
+        """Of two that hold some, each looks after its own commit, so the last of them finds it free."""
+        send(plane)
+        works = [take(plane, Hint(ID, root_id(root))) for root in range(2)]
+        cancel(plane, ID, actor="ada")
+        assert now_of(plane).state is SessionState.CANCELLING
+        states = []
+        for work in works:
+            assert work is not None
+            record = commit(plane, work, Outcomes(), [], None)
+            states.append(end_if_free(plane, record, "agent-1").state)
+        assert states == [SessionState.CANCELLING, SessionState.CANCELLED]
+
+    def test_a_lease_that_has_lapsed_holds_nobody_up(self, plane: Plane) -> None:
+        send(plane)
+        assert take(plane, FIRST) is not None
+        plane.clock.sleep(limits.LEASE_SECONDS + 1)
+        cancel(plane, ID, actor="ada")
+        assert now_of(plane).state is SessionState.CANCELLED
+
+
 class TestFinalize:
     def test_a_cancel_that_came_first_stands(self, plane: Plane) -> None:
         record = send(plane, timeout_seconds=10)
+        assert take(plane, FIRST) is not None
         plane.clock.sleep(11)
         cancel(plane, ID, actor="ada")
         assert finalize(plane, record).state is SessionState.CANCELLING
@@ -351,7 +409,7 @@ class TestReconcile:
         for number, event in enumerate((None, SessionEvent.CANCEL)):
             submit(plane, f"s-{number:04d}", spec(timeout_seconds=5), range(3), idempotent=False)
             if event:
-                cancel(plane, f"s-{number:04d}", actor="ada")
+                plane.store.advance(f"s-{number:04d}", event, now=plane.clock.now(), actor="ada")
         plane.clock.sleep(6)
         first, second = reconcile(plane, TICK), reconcile(plane, TICK)
         assert (first.live, first.ended) == (2, 2)
@@ -372,7 +430,7 @@ class TestReconcile:
 def test_measure(plane: Plane) -> None:
     send(plane)
     submit(plane, "s-other", spec(), range(4), idempotent=False)
-    cancel(plane, "s-other", actor="ada")
+    plane.store.advance("s-other", SessionEvent.CANCEL, now=plane.clock.now(), actor="ada")
     for number in range(2):
         plane.store.beat(AgentRecord(f"agent-{number}", "default", "host", 1, 4, 3 * number, plane.clock.now()))
     found = measure(plane)

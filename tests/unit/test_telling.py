@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from htcgrid_core import InvalidInput, RetryPolicy, Session, SessionNotFound, StepFunctionsTask
+from htcgrid_core.adapters.prometheus import PrometheusMetrics
 from htcgrid_core.agent.teller import Teller
+from htcgrid_core.domain import metrics
 from htcgrid_core.domain.destination import MARKS, Destination
 from htcgrid_core.domain.notification import Recipient
 from htcgrid_core.ports.messenger import Answer, Heard
@@ -274,3 +277,25 @@ class TestWhoComesLater:
             still_grid(plane).gateway.adopt(unknown, "me", notify=[Recipient("quiet")])
         assert [str(row.state) for row in plane.outbox.of(unknown)] == ["REFUSED"]
         assert plane_of(still_grid(plane)).outbox.of(session.id) == []
+
+
+def test_what_comes_of_it_is_counted_and_said(
+    plane: Plane, messenger: Heeding, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For the alarms messages-late and messages-refused."""
+    count = PrometheusMetrics("book", "default")
+    plane = replace(plane, metrics=count)
+    messenger.answers = [Answer(Heard.LATER, "throttled"), Answer(Heard.YES), Answer(Heard.NEVER, "no such queue")]
+    with caplog.at_level(logging.INFO, telling.__name__):
+        for _ in range(2):
+            _submit(plane, notify="quiet")
+            finish(plane, _good)
+            for _ in range(2):
+                _tick(plane)
+                clock.pass_(120.0)
+    page = count.page()[1].decode()
+    assert [
+        f'htcgrid_told_total{{grid="book",outcome="{outcome}",pool="default"}} 1.0' in page
+        for outcome in metrics.TOLD.labels["outcome"]
+    ] == [True] * 3, page
+    assert telling.SETTLED % "REFUSED" in caplog.messages

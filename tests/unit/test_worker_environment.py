@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from htcgrid_core.agent.workers.environment import PASS_MORE, worker_environment
+from htcgrid_core.agent.variables import PASS_MORE
+from htcgrid_core.agent.workers.environment import surroundings, worker_environment
+from htcgrid_core.agent.workers.lambda_environment import REGION_VARIABLES, function_arn
 from htcgrid_core.agent.workers.threads import AS_OPENMP, BY_THEMSELVES, OPENMP, VARIABLES, limited
-from htcgrid_core.ports.worker import FunctionRef, OwnGrid
+from htcgrid_core.domain.function import Environment, FunctionSpec, Package
+from htcgrid_core.ports.worker import NO_GRID, FunctionRef, OwnGrid
 from tests.planes import spec
 
 SECRETS = [
@@ -76,3 +81,35 @@ def test_who_says_it_to_openmp_says_it_to_what_asks_openmp() -> None:
     found = limited({OPENMP: "7"}, 1)
     assert not set(AS_OPENMP) & found.keys()  # these then begin as many as OpenMP
     assert {found[name] for name in BY_THEMSELVES} == {"1"}
+
+
+def deployed(name: str, version: int = 1, grid: OwnGrid = NO_GRID, **options: Any) -> FunctionRef:
+    """A deployed function, unpacked."""
+    package = Package(function=name, version=version, handler="app.handler", runtime="python3.11", **options)
+    place = Environment(python="python", cwd="/packages/task")
+    return FunctionRef(
+        "key", "s-1", spec(function=FunctionSpec(name=name, package=package, environment=place)), grid=grid
+    )
+
+
+def test_a_deployed_functions_worker_is_its_versions_alone() -> None:
+    """Though they have the same package: what libraries keep goes by the name of the function."""
+    assert surroundings(deployed("pricing")) == surroundings(deployed("pricing"))
+    assert surroundings(deployed("pricing")) != surroundings(deployed("risk"))
+    assert surroundings(deployed("pricing")) != surroundings(deployed("pricing", 2))
+
+
+def test_what_a_function_says_stands_and_what_the_runtime_says_too() -> None:
+    own = {"TZ": "Asia/Tokyo", "AWS_REGION": "eu-west-1", "AWS_LAMBDA_FUNCTION_NAME": "of an older release's registry"}
+    found = worker_environment(deployed("pricing", variables=own, grid=OwnGrid(region="us-east-1")))
+    assert (found["TZ"], found["AWS_REGION"], found["AWS_DEFAULT_REGION"]) == ("Asia/Tokyo", "eu-west-1", "eu-west-1")
+    assert found["AWS_LAMBDA_FUNCTION_NAME"] == "pricing"
+
+
+@pytest.mark.parametrize(("region", "arn"), [("us-east-1", "us-east-1"), ("", "local")])
+def test_the_region_is_the_grids(region: str, arn: str) -> None:
+    function = deployed("pricing", grid=OwnGrid(region=region))
+    found = worker_environment(function)
+    assert [found.get(name) for name in REGION_VARIABLES] == [region or None] * 2
+    assert function_arn(function) == f"arn:aws:lambda:{arn}:000000000000:function:pricing:1"
+    assert not set(REGION_VARIABLES) & worker_environment(FunctionRef("key", "s-1", spec())).keys()

@@ -30,6 +30,12 @@ def grid_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def named_url(grid_url: str) -> str:
+    """Its URL as no connection names it, but the operator of the README's DAG does."""
+    return f"{grid_url}&agents=1"
+
+
+@pytest.fixture(scope="session")
 def grid(grid_url: str) -> Iterator[Grid]:
     """A connection to it."""
     with connect(grid_url) as connected:
@@ -55,7 +61,9 @@ def aws_grid_url(aws_port: int) -> str:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, aws_grid_url: str, signs: Path) -> Iterator[Stack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, grid_url: str, named_url: str, aws_grid_url: str, signs: Path
+) -> Iterator[Stack]:
     """Airflow, healthy, with the DAGs of these tests and connections to the grids."""
     extra = {
         "AIRFLOW_CONN_HTCGRID_DEFAULT": json.dumps({"conn_type": "htcgrid", "extra": {"grid": grid_url}}),
@@ -73,7 +81,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, grid_url: str, aws_grid_url:
     for folder in DAGS:
         (dags / folder.name).symlink_to(folder)
     (shown,) = (block for block in blocks(README.read_text()) if block.note == "file: book_dag.py")
-    (dags / "book_dag.py").write_text(shown.code.replace("local://", grid_url))
+    (dags / "book_dag.py").write_text(shown.code.replace("local://", named_url))
     with running(tmp_path_factory.mktemp("airflow"), dags, extra) as started:
         print(f"Airflow on {started.database}")
         yield started

@@ -47,6 +47,12 @@ def fail_once(event: dict[str, Any], context: Any) -> int:
     return number
 
 
+def tell_and_fail_once(event: dict[str, Any], context: Any) -> int:
+    """As ``fail_once``, with something printed."""
+    print(f"attempt {context.attempt}: looking at number {event['number']}")
+    return fail_once(event, context)
+
+
 def events(step: str, count: int = 2) -> list[dict[str, Any]]:
     """Events for ``hold`` and ``fail_once``."""
     return [{"folder": str(folder_of(step)), "number": number} for number in range(count)]

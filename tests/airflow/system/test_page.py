@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from htcgrid_core import Grid
-from tests.airflow.system.rest import AirflowApi
+from tests.airflow.system.rest import AirflowApi, eventually
 from tests.airflow.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(600)
@@ -45,7 +45,7 @@ def test_strangers_are_refused(stack: Stack, path: str) -> None:
 
 
 def test_sessions_with_their_progress(api: AirflowApi) -> None:
-    assert api.get("/htcgrid/api/connections").json() == {"connections": ["htcgrid_default", "htcgrid_on_aws"]}
+    assert api.get("/htcgrid/api/connections").json()["connections"] == ["htcgrid_default", "htcgrid_on_aws"]
     sessions = api.get("/htcgrid/api/sessions", params=CONNECTION).json()["sessions"]
     found = next(session for session in sessions if session["name"] == "looked-at")
     assert (found["state"], found["total"], found["completed"], found["failed"]) == ("FAILED", 5, 3, 2)
@@ -71,6 +71,21 @@ def test_the_task_s_own_session(api: AirflowApi, grid: Grid) -> None:
     assert api.get("/htcgrid/api/task", params={**STEP, "task_id": "none"}).json() == {"sessions": []}
 
 
+def test_the_dag_of_the_readme_needs_no_connection(api: AirflowApi, named_url: str) -> None:
+    """Its operator names a grid that no connection does."""
+    api.trigger("book", RUN)
+    assert api.run_ended("book", RUN) == "success", api.log("book", RUN, "price")
+    eventually(lambda: named_url in api.get("/htcgrid/api/connections").json()["grids"], "its grid can be looked at")
+    sessions = api.get("/htcgrid/api/sessions", params={"grid": named_url}).json()["sessions"]
+    found = next(session for session in sessions if session["name"] == "book.price")
+    assert (found["state"], found["completed"]) == ("COMPLETED", 1000)
+    one = api.get("/htcgrid/api/session", params={"grid": named_url, "session_id": found["session_id"], "index": "7"})
+    assert one.json()["task"]["state"] == "COMPLETED"
+    if find_spec("airflow.models.task_state_store") is not None:
+        told = api.get("/htcgrid/api/task", params={"dag_id": "book", "run_id": RUN, "task_id": "price"}).json()
+        assert [session["session_id"] for session in told["sessions"]] == [found["session_id"]]
+
+
 def test_what_is_wrong_is_said(api: AirflowApi) -> None:
     unknown = api.get("/htcgrid/api/sessions", params={"conn_id": "nowhere"})
     assert (unknown.status_code, unknown.json()["detail"]) == (
@@ -86,7 +101,7 @@ def test_nothing_foreign_is_loaded(api: AirflowApi) -> None:
     page = api.get("/htcgrid/")
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    for name in ("page.css", "page.js", "dom.js", "views.js"):
+    for name in ("base.css", "dom.js", "page.js", "parts.js", "tasks.js", "views.js"):
         assert api.get(f"/htcgrid/static/{name}").status_code == 200
 
 

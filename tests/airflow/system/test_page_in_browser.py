@@ -3,115 +3,173 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.airflow.system.rest import GUARD_SECONDS
+from htcgrid_core import Grid
+from tests.airflow.system.handlers import GATE
+from tests.airflow.system.rest import GUARD_SECONDS, eventually
 from tests.airflow.system.stack import Stack
+from tests.browser import browsing, complaints, needs_chromium, picture, text_of
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-SCREENSHOTS = os.environ.get("HTCGRID_SCREENSHOTS")  # a folder, for whoever wants to look at what the tests saw
 DAG, RUN, TASK = "looked_at", "in_a_browser", "step"
+FAILING, TOLERANT = "failing_now", "tolerant"
+THEMES = ("light", "dark")
 
 pytestmark = [
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver"),
+    needs_chromium,
 ]
 
 
 @pytest.fixture(scope="module")
-def ran(stack: Stack) -> Stack:
-    """After a run whose session has failed tasks."""
-    stack.api.trigger(DAG, RUN)
-    assert stack.api.run_ended(DAG, RUN) == "success", stack.api.log(DAG, RUN, TASK)
-    return stack
+def ran(stack: Stack, grid: Grid, signs: Path) -> Iterator[Stack]:
+    """After a run with failed tasks and one in which they are tolerated, and while one has them retried."""
+    for dag in (DAG, FAILING, TOLERANT):
+        stack.api.trigger(dag, RUN)
+    for dag in (DAG, TOLERANT):
+        assert stack.api.run_ended(dag, RUN) == "success", stack.api.log(dag, RUN, TASK)
+    labels = {"airflow.dag": FAILING}
+    eventually(
+        lambda: [it.progress().retrying for it in grid.sessions(labels=labels)] == [20], "all odd ones have failed"
+    )
+    yield stack
+    (signs / FAILING / GATE).touch()
+    assert stack.api.run_ended(FAILING, RUN) == "success", stack.api.log(FAILING, RUN, TASK)
 
 
 @pytest.fixture
 def browser(ran: Stack, tmp_path: Path) -> Iterator[WebDriver]:
     """A browser in which the administrator is logged in."""
-    options = Options()
-    options.binary_location = str(CHROMIUM)
-    # Containers have little shared memory, and no name spaces for Chromium's sandbox.
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1400,900", "lang=en"):
-        options.add_argument(f"--{argument}")
-    options.add_argument(f"--user-data-dir={tmp_path}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = WebDriver(options, Service(DRIVER))
-    try:
+    with browsing(tmp_path) as driver:
         driver.get(f"{ran.api.base_url}/auth/login")  # a cookie needs a page of its host
         driver.add_cookie({"name": "_token", "value": ran.api.token("admin"), "path": "/"})
         yield driver
-    finally:
-        driver.quit()
 
 
 def framed_text(browser: WebDriver, *words: str) -> str:
     """What the frame in Airflow's page says, once it says all of these."""
     frame = WebDriverWait(browser, GUARD_SECONDS).until(lambda it: it.find_element(By.CSS_SELECTOR, "iframe"))
     browser.switch_to.frame(frame)
-    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: all(word in _text(it) for word in words))
-    return _text(browser)
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: all(word in text_of(it) for word in words))
+    return text_of(browser)
 
 
-def _text(browser: WebDriver) -> str:
-    return browser.find_element(By.TAG_NAME, "body").text
+def in_theme(browser: WebDriver, address: str, theme: str) -> None:
+    """Open one of Airflow's pages, light or dark."""
+    browser.execute_script(f"localStorage.setItem('theme', '{theme}')")
+    browser.get(address)
 
 
-def picture(browser: WebDriver, name: str) -> None:
-    """Keep what is seen, if somebody wants to look at it."""
-    if SCREENSHOTS:
-        browser.save_screenshot(str(Path(SCREENSHOTS, f"{name}.png")))
+def background(browser: WebDriver) -> str:
+    """The colour behind whatever is in the middle of the page."""
+    script = """
+      for (let seen = document.elementFromPoint(innerWidth / 2, innerHeight / 2); seen; seen = seen.parentElement) {
+        const colour = getComputedStyle(seen).backgroundColor;
+        if (colour !== "rgba(0, 0, 0, 0)") return colour;
+      }
+      return getComputedStyle(document.body).backgroundColor; // which is also the canvas's
+    """
+    return str(browser.execute_script(script))
 
 
-def complaints(browser: WebDriver) -> list[str]:
-    """What the browser has against our own files."""
-    log = browser.get_log("browser")  # type: ignore[no-untyped-call] # Selenium's
-    return [line["message"] for line in log if line["level"] == "SEVERE" and "/htcgrid/" in line["message"]]
-
-
-def test_the_list_of_sessions(ran: Stack, browser: WebDriver) -> None:
-    browser.get(f"{ran.api.base_url}/plugin/htcgrid")
-    text = framed_text(browser, "Sessions", "looked-at")
-    picture(browser, "sessions")
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_list_of_sessions(ran: Stack, browser: WebDriver, theme: str) -> None:
+    in_theme(browser, f"{ran.api.base_url}/plugin/htcgrid", theme)
+    text = framed_text(browser, "Sessions", "looked-at", "failing-now", "tolerant")
+    picture(browser, f"sessions-{theme}")
+    assert "20 retrying" in text
+    assert "COMPLETED with failures" in text
     assert "FAILED" in text
     assert "3 of 5 tasks" in text
     assert "2 failed" in text
-    assert not complaints(browser)
+    inner = background(browser)
+    browser.switch_to.default_content()
+    assert inner == background(browser), "the page looks as Airflow's own do"
+    assert not complaints(browser, "/htcgrid/")
+
+
+def test_the_step_leads_to_its_run(ran: Stack, browser: WebDriver) -> None:
+    browser.get(f"{ran.api.base_url}/plugin/htcgrid")
+    framed_text(browser, "looked-at")
+    browser.find_element(By.PARTIAL_LINK_TEXT, f"{DAG} · {TASK}").click()
+    browser.switch_to.default_content()
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: f"/dags/{DAG}/runs/{RUN}/tasks/{TASK}" in it.current_url)
 
 
 def test_a_session_is_opened_by_a_click(ran: Stack, browser: WebDriver) -> None:
     browser.get(f"{ran.api.base_url}/plugin/htcgrid")
     framed_text(browser, "looked-at")
     browser.find_element(By.LINK_TEXT, "looked-at").click()
-    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "all sessions" in _text(it))
-    text = _text(browser)
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "all sessions" in text_of(it))
+    text = text_of(browser)
     assert "ValueError" in text
     assert "no good yet" in text
-    assert not complaints(browser)
+    assert not complaints(browser, "/htcgrid/")
 
 
-def test_the_tab_of_a_task_instance(ran: Stack, browser: WebDriver) -> None:
-    browser.get(f"{ran.api.base_url}/dags/{DAG}/runs/{RUN}/tasks/{TASK}/plugin/htcgrid_session")
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_step_is_seen_failing_while_it_fails(ran: Stack, browser: WebDriver, theme: str) -> None:
+    in_theme(browser, f"{ran.api.base_url}/dags/{FAILING}/runs/{RUN}/tasks/{TASK}/plugin/htcgrid_session", theme)
+    text = framed_text(browser, "failing-now", "Tasks that failed and run again: 20", "is no good yet")
+    assert "20 of 40 tasks · 20 retrying" in text
+    assert "traceback and output" in text
+    browser.execute_script("document.querySelector('summary').click()")  # at once: each attempt draws the page anew
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: ": looking at number" in text_of(it))
+    browser.execute_script("document.querySelector('details').scrollIntoView({ block: 'end' })")
+    picture(browser, f"retrying-{theme}")
+    assert "Traceback (most recent call last)" in text_of(browser)
+    assert not complaints(browser, "/htcgrid/")
+
+
+def test_a_number_can_be_typed_while_the_session_goes_on(ran: Stack, browser: WebDriver) -> None:
+    browser.get(f"{ran.api.base_url}/dags/{FAILING}/runs/{RUN}/tasks/{TASK}/plugin/htcgrid_session")
+    framed_text(browser, "failing-now", "Tasks that failed and run again")
+    asked = "return performance.getEntriesByType('resource').filter((it) => it.name.includes('api/task')).length"
+    browser.execute_script("document.querySelector('.lookup input').focus()")
+    field, before = browser.switch_to.active_element, browser.execute_script(asked)
+    field.send_keys("1")
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: it.execute_script(asked) > before + 2)  # a round is over
+    field.send_keys("2", Keys.ENTER)
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "Task 12" in text_of(it))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_what_a_task_printed_that_succeeded(ran: Stack, browser: WebDriver, theme: str) -> None:
+    in_theme(browser, f"{ran.api.base_url}/dags/{TOLERANT}/runs/{RUN}/tasks/{TASK}/plugin/htcgrid_session", theme)
+    text = framed_text(browser, "tolerant", "Failed tasks: 20")
+    assert "COMPLETED with failures" in text
+    browser.find_element(By.CSS_SELECTOR, ".lookup input").send_keys("2", Keys.ENTER)
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "attempt 1: looking at number 2" in text_of(it))
+    picture(browser, f"output-{theme}")
+    is_seen = "const at = document.getElementById('task').getBoundingClientRect(); return at.bottom <= innerHeight + 1"
+    assert browser.execute_script(is_seen), "without scrolling"
+    assert not complaints(browser, "/htcgrid/")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_tab_of_a_task_instance(ran: Stack, browser: WebDriver, theme: str) -> None:
+    in_theme(browser, f"{ran.api.base_url}/dags/{DAG}/runs/{RUN}/tasks/{TASK}/plugin/htcgrid_session", theme)
     text = framed_text(browser, "looked-at", "ValueError")
-    picture(browser, "task")
     assert "3 of 5 tasks" in text
-    assert not complaints(browser)
+    lookup = browser.find_element(By.CSS_SELECTOR, ".lookup input")
+    lookup.send_keys("2", Keys.ENTER)
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "Task 2" in text_of(it))
+    picture(browser, f"task-{theme}")
+    assert "It printed nothing." in text_of(browser)
+    assert not complaints(browser, "/htcgrid/")
 
 
 def test_a_stranger_sees_nothing(ran: Stack, browser: WebDriver) -> None:
     page = f"{ran.api.base_url}/htcgrid/"
     browser.get(page)
-    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "looked-at" in _text(it))
+    WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "looked-at" in text_of(it))
     browser.delete_all_cookies()
     browser.get(page)
     assert json.loads(browser.find_element(By.TAG_NAME, "pre").text) == {"detail": "Not authenticated"}

@@ -18,15 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.aws import emulators
-from tests.aws.bench import cost, rows, scale, speed, telling
+from tests.aws.bench import cost, lambdas, latency, outage, rows, scale, speed, telling
 from tests.aws.bench.progress import Progress
 from tests.aws.emulators import Account
 from tests.aws.grids import CloudUnderTest, cloud
+from tests.aws.latency_proxy import Away, away
 
 WIDTH = 150
-SECTIONS = ("cost", "speed", "scale", "telling")
+SECTIONS = ("cost", "speed", "latency", "scale", "telling", "lambdas", "regions")
 FLEETS = (scale.Fleet(3125, 10.0, 1, 30.0), scale.Fleet(407, 1.0, 10, 10.0))
 SMALL_FLEETS = (scale.Fleet(60, 10.0, 1, 30.0), scale.Fleet(20, 1.0, 3, 10.0))
+OUTAGE = outage.Outage(3126, 10.0, 5000, 4, begins=10.0, ends=40.0, seconds=60.0)
 QUICK_SHARE = 0.1
 Found = tuple[list[Table], list[rows.Row]]  # what is only told, and what is judged
 
@@ -42,6 +44,20 @@ def fresh_cloud() -> Iterator[tuple[Account, CloudUnderTest, Path]]:
         account, folder = Account(url), Path(name)
         with cloud(account, folder, patch, "default") as grid:
             yield account, grid, folder
+
+
+@contextmanager
+def distant_cloud() -> Iterator[tuple[Account, CloudUnderTest, Away]]:
+    """A grid that is as far away as AWS is, and the account on the emulator itself."""
+    with (
+        emulators.ministack() as url,
+        away(url) as proxy,
+        tempfile.TemporaryDirectory(prefix="bench-aws-") as name,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        near = Account(url)
+        with cloud(Account(proxy.url, near.id), Path(name), patch, "default") as grid:
+            yield near, grid, proxy
 
 
 def run_cost(console: Console, quick: bool) -> Found:
@@ -60,6 +76,13 @@ def run_speed(console: Console, quick: bool) -> Found:
         return [], speed.beside_the_original(account, grid, QUICK_SHARE if quick else 1.0, progress.say)
 
 
+def run_latency(console: Console, quick: bool) -> Found:
+    """How long sessions take from a distance, and what idle agents call."""
+    sizes = latency.QUICK if quick else latency.Sizes()
+    with distant_cloud() as (near, grid, proxy), Progress(console, "latency") as progress:
+        return [], latency.Bench(near, grid, proxy, sizes, progress.say).rows()
+
+
 def run_scale(console: Console, quick: bool, rounds: float = 1.0) -> Found:
     """Fleets in virtual time, with so many times as many tasks."""
     found = []
@@ -68,6 +91,12 @@ def run_scale(console: Console, quick: bool, rounds: float = 1.0) -> Found:
             longer = replace(fleet, seconds=fleet.seconds * rounds)
             found += scale.rows_of(scale.Fleetwide(longer).run(progress.say))
     return [], found
+
+
+def run_regions(console: Console, quick: bool) -> Found:
+    """Two regions in virtual time, one of which fails in the middle."""
+    with Progress(console, "regions") as progress:
+        return [], outage.rows_of(outage.TwoRegions(outage.SMALL if quick else OUTAGE).run(progress.say))
 
 
 def run_telling(console: Console, quick: bool) -> Found:
@@ -84,6 +113,13 @@ def run_telling(console: Console, quick: bool) -> Found:
         return [], telling.rows_of(virtual, telling.on_an_emulator(account, grid.url, folder, patch, sessions))
 
 
+def run_lambdas(console: Console, quick: bool) -> Found:
+    """What a cold start of each function imports."""
+    with tempfile.TemporaryDirectory(prefix="bench-aws-") as name, Progress(console, "lambdas") as progress:
+        progress.say("the archive is made")
+        return [], lambdas.import_rows(Path(name), 2 if quick else 7)
+
+
 def main() -> int:
     """Measure, print; 1 if a budget is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.aws.bench", description=__doc__)
@@ -96,7 +132,10 @@ def main() -> int:
     runs: dict[str, tuple[Callable[[Console, bool], Found], str]] = {
         "cost": (run_cost, "cost, on ministack over HTTP"),
         "speed": (run_speed, "speed, on ministack over HTTP"),
+        "latency": (run_latency, "latency, behind a proxy that adds what AWS takes"),
         "telling": (run_telling, "sessions that end at once, and those who are told"),
+        "lambdas": (run_lambdas, "what a cold start of a Lambda function imports"),
+        "regions": (run_regions, "an outage of one of two regions, in virtual time with AWS's latencies and limits"),
         "scale": (partial(run_scale, rounds=options.rounds), "scale, in virtual time with AWS's latencies and limits"),
     }
     found, markdown, started = list[rows.Row](), list[str](), time.monotonic()

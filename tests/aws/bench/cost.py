@@ -18,13 +18,13 @@ import boto3
 from rich.table import Table
 
 from htcgrid_core import Grid
-from htcgrid_core.adapters.aws.prices import PRICES
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.calls import ThreadedCalls
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.cloud.address import parse_aws
 from htcgrid_core.cloud.deployment import CloudGrid
+from htcgrid_core.domain.prices import PRICES
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.ports.doorbell import WORK
 from tests.aws.bench.rows import Row, shown
@@ -127,7 +127,8 @@ def costs(account: Account, url: str, folder: Path, cases: Sequence[tuple[float,
 
 def table_of(found: Sequence[Cost]) -> Table:
     """For people, beside the original."""
-    title = f"per task, and dollars per million tasks ({PRICES.region}, {PRICES.dated}: {' '.join(PRICES.sources)})"
+    sources = " ".join(PRICES.sources[service] for service in ("DynamoDB", "S3", "SQS"))
+    title = f"per task, and dollars per million tasks ({PRICES.region}, {PRICES.dated}: {sources})"
     table = Table(title=title, title_justify="left")
     for heading in ("payload in and out, KB", "bundle size", "tasks", "calls", "write units", "read units", "dollars"):
         table.add_column(heading, justify="right")

@@ -16,7 +16,7 @@ from typing import Any
 from htcgrid_core.adapters.aws.dynamodb.agents import FEW_IN_FIRST, PARTS, part_of
 from htcgrid_core.adapters.aws.dynamodb.capacity import WRITE_UNIT_BYTES, read_units
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
-from htcgrid_core.adapters.aws.dynamodb.keys import GROUP_ROOTS, root_of
+from htcgrid_core.adapters.aws.dynamodb.keys import GROUP_ROOTS
 from htcgrid_core.adapters.aws.dynamodb.lanes import lanes_of
 from htcgrid_core.adapters.aws.dynamodb.retries import TRIES, longest_pause
 from htcgrid_core.adapters.aws.dynamodb.table import BATCH_WRITE
@@ -24,12 +24,15 @@ from htcgrid_core.adapters.aws.sqs.batches import BATCH
 from htcgrid_core.adapters.aws.sqs.batches import THREADS as QUEUE_THREADS
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
-from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.codecs.buffers import Data
+from htcgrid_core.domain.bundle import Block, Bundle, root_of
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.lease import Lease
+from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.bundle_queue import Hint, Message, Received
-from htcgrid_core.ports.session_store import AgentRecord, Claimed, Commit, Refused, Renewal, Renewed
+from htcgrid_core.ports.session_store import SUBMITTER, AgentRecord, Claimed, Commit, Refused, Renewal, Renewed
 from htcgrid_core.testing.simulator.efficiency import LongPolledQueue
 from htcgrid_core.testing.simulator.faults import FaultRates
 from htcgrid_core.testing.simulator.planes import MemoryBlobs
@@ -128,11 +131,11 @@ class ModelledStore(SqliteStore):
         self._informed: set[tuple[str, str]] = set()  # agents that know a session's counters
         self.dynamo = Dynamo(world)
 
-    def create_session(self, record: SessionRecord) -> SessionRecord:
+    def create_session(self, record: SessionRecord, *, actor: str = SUBMITTER) -> SessionRecord:
         """A write of the row."""
         self._lanes[record.session_id] = lanes_of(record.spec)
         self.dynamo.call(DYNAMODB_SECONDS, {record.session_id: 1})
-        return super().create_session(record)
+        return super().create_session(record, actor=actor)
 
     def put_bundles(self, session_id: str, bundles: Sequence[tuple[Bundle, Block]], now: float) -> None:
         """A write of the row, of the roots, 25 in a call, and of the row again."""
@@ -173,7 +176,10 @@ class ModelledStore(SqliteStore):
 
         An agent makes one transaction of all commits that it has at the same time; that is left out here.
         """
-        lane, owner = self._lane(commit.session_id, commit.bundle_id), self._owners[commit.token]
+        lane, owner = self._lane(commit.session_id, commit.bundle_id), self._owners.get(commit.token)
+        if owner is None:  # it was written, its reply was lost, and it is found by its token
+            self.dynamo.call(TRANSACTION_SECONDS, {lane: 2})
+            return super().commit(commit)
         data = commit.outcomes.data if commit.outcomes is not None else None
         units = _write_units(ITEM_BYTES + len(data or b""))
         units += sum(_write_units(ITEM_BYTES + 2 * len(child.bundle.indexes)) for child in commit.children)
@@ -198,11 +204,11 @@ class ModelledStore(SqliteStore):
     def _lane(self, session_id: str, bundle_id: str) -> str:
         return _key(session_id, root_of(bundle_id) // GROUP_ROOTS % self._lanes.get(session_id, 1))
 
-    def beat(self, agent: AgentRecord) -> None:
+    def beat(self, agent: AgentRecord, *, size: PoolSize | None = None, usage: Sequence[FunctionUsage] = ()) -> None:
         """One write, of a key that agents share."""
         part = part_of(agent.agent_id, self._fleets.get(self._world.current.name, 0))
         self.dynamo.call(DYNAMODB_SECONDS, {f"{AGENTS}{part}": 1})
-        super().beat(agent)
+        super().beat(agent, size=size, usage=usage)
 
     def agents(self, now: float) -> list[AgentRecord]:
         """One read of all agents; what it finds is at most a second old, since reading it is slow here."""
@@ -258,7 +264,7 @@ class ModelledBlobs(MemoryBlobs):
         self._world = world
         self.puts = self.gets = 0
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data) -> None:
         """Write one."""
         self.puts += 1
         self._world.pause(S3_SECONDS * self._world.rng.lognormvariate(0.0, JITTER))

@@ -85,6 +85,45 @@ class Scaled:
     most_in_flight: int
 
 
+class ModelledGrid:
+    """One grid in virtual time, and its agents."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.database = Database(":memory:")
+        self.store = ModelledStore(world, self.database)
+        self.queue = ModelledQueue(world)
+        self.blobs = ModelledBlobs(world)
+        self.doorbell = SimulatedDoorbell(world, self.queue._rates)  # that nobody listens to
+
+    def plane(self) -> Plane:
+        """Its planes, for one process."""
+        world = self.world
+        return Plane(
+            store=self.store,
+            queue=self.queue,
+            blobs=self.blobs,
+            clock=VirtualClock(world),
+            doorbell=self.doorbell,
+            keys=Keyring.of(b""),
+            time_slice_seconds=limits.TIME_SLICE_SECONDS,
+            inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
+            rng=random.Random(world.rng.getrandbits(64)),
+            token=lambda: f"{world.rng.getrandbits(64):016x}",
+        )
+
+    def agent(self, plane: Plane, number: int, pretend: Callable[[bytes, int, int], Pretence]) -> None:
+        """Run an agent until the world ends."""
+        workers = SimulatedWorkers(SLOTS, plane.clock, self.world.wait, pretend)
+        settings, who = AgentSettings(poll_seconds=IDLE_SECONDS), AgentIdentity(f"agent-{number:05d}")
+        Agent(plane, workers, who, settings, calls=SimulatedCalls(self.world)).run()
+
+    def live(self) -> int:
+        """Sessions that have not ended."""
+        (count,) = self.database.connection().execute("SELECT count(*) FROM sessions WHERE live = 1").fetchone()
+        return int(count)
+
+
 class Fleetwide:
     """One run."""
 
@@ -92,11 +131,7 @@ class Fleetwide:
         self.fleet = fleet
         self.world = World(seed)
         self.world.history = _Nothing()
-        self.database = Database(":memory:")
-        self.store = ModelledStore(self.world, self.database)
-        self.queue = ModelledQueue(self.world)
-        self.blobs = ModelledBlobs(self.world)
-        self.doorbell = SimulatedDoorbell(self.world, self.queue._rates)  # that nobody listens to
+        self.grid = ModelledGrid(self.world)
         self._rng = random.Random(seed)
         self.begun: list[tuple[float, float]] = []  # when, and for how long
 
@@ -116,38 +151,16 @@ class Fleetwide:
         started = world.now
         for number in range(fleet.sessions):
             world.spawn(f"client-{number}", partial(self._client, number))
-        while self._live() or world.now < started + 1.0:
+        while self.grid.live() or world.now < started + 1.0:
             note(f"{fleet}: {len(self.begun):,} begun, {world.now - started:.0f} s")
             world.run(world.now + 1.0)
-        (ended,) = self.database.connection().execute("SELECT max(ended_at) FROM sessions").fetchone()
+        (ended,) = self.grid.database.connection().execute("SELECT max(ended_at) FROM sessions").fetchone()
         found = self._found(ended - started)
         world.close()
         return found
 
-    def _live(self) -> int:
-        (count,) = self.database.connection().execute("SELECT count(*) FROM sessions WHERE live = 1").fetchone()
-        return int(count)
-
-    def _plane(self) -> Plane:
-        world = self.world
-        return Plane(
-            store=self.store,
-            queue=self.queue,
-            blobs=self.blobs,
-            clock=VirtualClock(world),
-            doorbell=self.doorbell,
-            keys=Keyring.of(b""),
-            time_slice_seconds=limits.TIME_SLICE_SECONDS,
-            inline_payload_bytes=limits.AWS_INLINE_PAYLOAD_BYTES,
-            rng=random.Random(world.rng.getrandbits(64)),
-            token=lambda: f"{world.rng.getrandbits(64):016x}",
-        )
-
     def _agent(self, number: int) -> None:
-        plane = self._plane()
-        workers = SimulatedWorkers(SLOTS, plane.clock, self.world.wait, self._pretend)
-        settings, who = AgentSettings(poll_seconds=IDLE_SECONDS), AgentIdentity(f"agent-{number:05d}")
-        Agent(plane, workers, who, settings, calls=SimulatedCalls(self.world)).run()
+        self.grid.agent(self.grid.plane(), number, self._pretend)
 
     def _pretend(self, event: bytes, index: int, attempt: int) -> Pretence:
         seconds = self.fleet.task_seconds * self._rng.lognormvariate(-SPREAD * SPREAD / 2, SPREAD)
@@ -157,10 +170,10 @@ class Fleetwide:
     def _client(self, number: int) -> None:
         spec = SessionSpec(function=FunctionSpec(name="simulated.handler"), agents=self.fleet.agents)
         events = [0] * (self.fleet.tasks // self.fleet.sessions)
-        submit(self._plane(), f"scale-{number:02d}", spec, events, idempotent=False)
+        submit(self.grid.plane(), f"scale-{number:02d}", spec, events, idempotent=False)
 
     def _found(self, seconds: float) -> Scaled:
-        fleet, demand, connection = self.fleet, self.store.dynamo.demand, self.database.connection()
+        fleet, demand, connection = self.fleet, self.grid.store.dynamo.demand, self.grid.database.connection()
         (commits,) = connection.execute("SELECT count(*) FROM outcomes").fetchone()
         (completed,) = connection.execute("SELECT sum(completed) FROM sessions").fetchone()
         if completed != fleet.tasks:
@@ -180,7 +193,7 @@ class Fleetwide:
             failed=demand.failed,
             hottest_writes=demand.hottest(demand.writes),
             hottest_reads=demand.hottest(demand.reads),
-            most_in_flight=self.queue.most_in_flight,
+            most_in_flight=self.grid.queue.most_in_flight,
         )
 
 

@@ -10,6 +10,7 @@ from tests.bench.engines.base import Engine
 from tests.bench.engines.celery_tasks import CeleryTasks
 from tests.bench.engines.dask_tasks import DaskTasks
 from tests.bench.engines.grid import GridExecutor, GridMap, GridSubmit
+from tests.bench.engines.loky import Loky
 from tests.bench.engines.pool_imap import PoolImap
 from tests.bench.engines.process_pool import ProcessPool
 from tests.bench.engines.ray_tasks import RayTasks
@@ -24,6 +25,7 @@ ENGINES: dict[str, Callable[[int], Engine]] = {
     "ProcessPool": ProcessPool,
     "Pool.imap": PoolImap,
     "Pool.imap/256": partial(PoolImap, chunk_tasks=HAND_BATCH_TASKS),
+    "loky": Loky,
     "Ray": RayTasks,
     "Dask": DaskTasks,
     "Celery": CeleryTasks,

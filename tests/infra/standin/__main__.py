@@ -1,27 +1,22 @@
 """A stand-in for Terraform's AWS provider: its schema, and nothing of AWS behind it.
 
-Terraform starts it as a plugin, from a folder that ``tests.infra.terraform`` lays out. It checks what a schema can
-check, plans what AWS would decide as unknown, and on apply makes it up in the form that AWS gives it.
-``$HTCGRID_STANDIN_SCHEMA`` names the schema, as ``tests.infra.standin.extract`` reads it. It runs in ``.venv-infra``.
+It is started once for all tests, and Terraform reattaches to it in each command: as a plugin it would be started four
+times in each. It checks what a schema can check, plans what AWS would decide as unknown, and on apply makes it up in
+the form that AWS gives it. ``$HTCGRID_STANDIN_SCHEMA`` names the schema, as ``tests.infra.standin.extract`` reads it.
+It runs in ``.venv-infra``.
 """
 
 from __future__ import annotations
 
-import base64
-import datetime
 import json
 import os
 import sys
 import tempfile
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2_grpc, tfplugin_pb2, tfplugin_pb2_grpc
+from tf.gen import grpc_stdio_pb2_grpc, tfplugin_pb2, tfplugin_pb2_grpc
 
 from tests.infra.standin import data_sources, values
 from tests.infra.standin.inventing import Place, complete
@@ -29,6 +24,7 @@ from tests.infra.standin.inventing import Place, complete
 NESTING = {"single": 1, "list": 2, "set": 3, "map": 4}
 WRITE_ONLY = b"\x58\x01"  # field 11 of an attribute, which the generated code is too old to know
 ACCOUNT = "123456789012"
+REGION = "us-east-1"
 
 
 def block_of(schema: dict[str, Any]) -> Any:
@@ -55,12 +51,25 @@ def block_of(schema: dict[str, Any]) -> Any:
     return block
 
 
+def _description(schema: dict[str, Any]) -> Any:
+    """All types, as Terraform asks for them first in each command."""
+    answer = tfplugin_pb2.GetProviderSchema.Response()
+    answer.server_capabilities.get_provider_schema_optional = True
+    answer.provider.block.CopyFrom(block_of(schema["provider"]))
+    for name, each in schema["resources"].items():
+        answer.resource_schemas[name].block.CopyFrom(block_of(each))
+    for name, each in schema["data_sources"].items():
+        answer.data_source_schemas[name].block.CopyFrom(block_of(each))
+    return answer
+
+
 class Provider(tfplugin_pb2_grpc.ProviderServicer):
     """What Terraform asks a provider."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema = schema
-        self._region = "us-east-1"
+        self._described = _description(schema)
+        self._region = REGION
         self._tags: dict[str, str] = {}
 
     def GetMetadata(self, request: Any, context: Any) -> Any:
@@ -68,21 +77,14 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
 
     def GetProviderSchema(self, request: Any, context: Any) -> Any:
-        answer = tfplugin_pb2.GetProviderSchema.Response()
-        answer.server_capabilities.get_provider_schema_optional = True
-        answer.provider.block.CopyFrom(block_of(self._schema["provider"]))
-        for name, schema in self._schema["resources"].items():
-            answer.resource_schemas[name].block.CopyFrom(block_of(schema))
-        for name, schema in self._schema["data_sources"].items():
-            answer.data_source_schemas[name].block.CopyFrom(block_of(schema))
-        return answer
+        return self._described
 
     def ValidateProviderConfig(self, request: Any, context: Any) -> Any:
         return tfplugin_pb2.ValidateProviderConfig.Response()
 
     def ConfigureProvider(self, request: Any, context: Any) -> Any:
         config = values.decode(request.config)
-        self._region = config.get("region") or self._region
+        self._region, self._tags = config.get("region") or REGION, {}
         for block in config.get("default_tags") or ():
             self._tags = block.get("tags") or {}
         return tfplugin_pb2.ConfigureProvider.Response()
@@ -141,17 +143,6 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):
         return tfplugin_pb2.GetFunctions.Response()
 
 
-class Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):
-    """How Terraform ends a plugin."""
-
-    def __init__(self, over: threading.Event) -> None:
-        self._over = over
-
-    def Shutdown(self, request: Any, context: Any) -> Any:
-        self._over.set()
-        return grpc_controller_pb2.Empty()
-
-
 class Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):
     """Nothing is said."""
 
@@ -159,48 +150,23 @@ class Stdio(grpc_stdio_pb2_grpc.GRPCStdioServicer):
         return iter(())
 
 
-def certificate() -> tuple[bytes, bytes, str]:
-    """Key, certificate, and the certificate as the handshake has it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    der = base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode().rstrip("=")
-    return private, made.public_bytes(serialization.Encoding.PEM), der
-
-
 def main() -> None:
-    """Serve until Terraform says that it is over."""
+    """Serve until nobody holds the other end of stdin any more; the first line says how Terraform reaches this."""
     with open(os.environ["HTCGRID_STANDIN_SCHEMA"]) as file:
         schema = json.load(file)
-    over = threading.Event()
     limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(8), options=limits)
     tfplugin_pb2_grpc.add_ProviderServicer_to_server(Provider(schema), server)
-    grpc_controller_pb2_grpc.add_GRPCControllerServicer_to_server(Controller(over), server)
     grpc_stdio_pb2_grpc.add_GRPCStdioServicer_to_server(Stdio(), server)
-    private, public, der = certificate()
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/plugin"
-        server.add_secure_port(f"unix://{path}", grpc.ssl_server_credentials(((private, public),)))
+        server.add_insecure_port(f"unix://{path}")
         server.start()
-        sys.stdout.write(f"1|6|unix|{path}|grpc|{der}\n")
+        reached = {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True}
+        told = {"hashicorp/aws": {**reached, "Addr": {"Network": "unix", "String": path}}}
+        sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
-        over.wait()
+        sys.stdin.read()
         server.stop(grace=0.5).wait()
 
 

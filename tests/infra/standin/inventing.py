@@ -107,6 +107,16 @@ def _function(value: Values, place: Place, _: str) -> Values:
     return {"arn": arn, "id": value["function_name"], "invoke_arn": invoke, "qualified_arn": f"{arn}:1", "version": "1"}
 
 
+def _api(_: Values, place: Place, seed: str) -> Values:
+    number = _key(seed, 10)
+    return {
+        "id": number,
+        "arn": f"arn:aws:apigateway:{place.region}::/apis/{number}",
+        "api_endpoint": f"https://{number}.execute-api.{place.region}.amazonaws.com",
+        "execution_arn": place.arn("execute-api", number),
+    }
+
+
 def _schedule(value: Values, place: Place, _: str) -> Values:
     group = value["group_name"] if isinstance(value.get("group_name"), str) else "default"
     return {
@@ -117,8 +127,13 @@ def _schedule(value: Values, place: Place, _: str) -> Values:
 
 
 FORMS: dict[str, Callable[[Values, Place, str], Values]] = {
+    "aws_apigatewayv2_api": _api,
+    "aws_cloudwatch_event_bus": _named("events", "event-bus/"),
+    "aws_cloudwatch_event_rule": _named("events", "rule/"),
     "aws_cloudwatch_dashboard": _named("cloudwatch", "dashboard/", "dashboard_name"),
     "aws_cloudwatch_log_group": _named("logs", "log-group:"),
+    "aws_codebuild_project": _named("codebuild", "project/"),
+    "aws_codepipeline": _named("codepipeline", ""),
     "aws_cloudwatch_metric_alarm": _named("cloudwatch", "alarm:", "alarm_name"),
     "aws_dynamodb_table": _named("dynamodb", "table/"),
     "aws_ecr_repository": _repository,
@@ -138,6 +153,7 @@ FORMS: dict[str, Callable[[Values, Place, str], Values]] = {
     "aws_s3_bucket": _bucket,
     "aws_scheduler_schedule": _schedule,
     "aws_security_group": _numbered("sg", kind="security-group"),
+    "aws_sfn_state_machine": _named("states", "stateMachine:"),
     "aws_sns_topic": _named("sns", ""),
     "aws_sqs_queue": _queue,
     "aws_ssm_parameter": lambda value, place, _: {

@@ -27,6 +27,13 @@ const handlers = {
   },
   exit_hard: () => process.exit(7),
   kill_self: () => process.kill(process.pid, "SIGKILL"),
+  meet: async (event) => {
+    fs.writeFileSync(`${event.folder}/${event.n}-${process.pid}`, "");
+    while (fs.readdirSync(event.folder).length < event.count) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return process.pid;
+  },
   sleep: forever,
   sleep_with_child: (event) => {
     const child = require("child_process").spawn("sleep", ["60"], { stdio: "ignore" });

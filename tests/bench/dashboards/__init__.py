@@ -1,0 +1,1 @@
+"""The console beside other engines' pages, at as many tasks, in the same Chromium."""
