@@ -74,7 +74,7 @@ class HTCGridDecoratedOperator(DecoratedOperator, HTCGridSubmitOperator):
         calls = (call.of(items) for items in zip(*vectors, strict=len(vectors) > 1))
         options = self.options(grid, context, token)
         options.pop("on_progress")
-        options["retry"] = options["retry"] or RetryPolicy()
+        options["retry"] = RetryPolicy() if options["retry"] is None else options["retry"]
         return grid.submit_calls(self.python_callable, calls, options)
 
 

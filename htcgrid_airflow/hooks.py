@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -24,6 +24,8 @@ class Target:
         url: the grid's URL.
         pool, priority, tenant: for sessions that do not say otherwise.
         aws_conn_id: the AWS connection whose credentials are borrowed.
+        api_token: by which a grid's server knows who asks: the connection's password.
+        allow_pickle: whether a server's pickled results are loaded.
     """
 
     url: str
@@ -31,6 +33,8 @@ class Target:
     priority: Priority = "normal"
     tenant: str = "default"
     aws_conn_id: str | None = None
+    api_token: str | None = field(default=None, repr=False)
+    allow_pickle: bool = False
 
 
 class HTCGridHook(BaseHook):
@@ -67,16 +71,28 @@ class HTCGridHook(BaseHook):
                 f"there is no Airflow connection {self.htcgrid_conn_id!r}: create one of type htcgrid, or give the "
                 "operator a grid's URL, such as grid='local://'"
             ) from error
-        return target_of(self.htcgrid_conn_id, connection.host, connection.extra_dejson)
+        target = target_of(self.htcgrid_conn_id, connection.host, connection.extra_dejson)
+        return replace(target, api_token=connection.password or None)
 
-    def connect(self) -> Grid:
+    def connect(self, *, create: bool = True) -> Grid:
         """A connection of its own, to be closed by the caller.
+
+        Args:
+            create: whether an embedded grid is made where there is none.
 
         Raises:
             UnknownGrid: there is no such connection, or nobody knows such a URL.
+            AccessDenied: the grid does not know whoever the connection says.
             GridUnavailable: the grid cannot be reached.
         """
-        return connect(self.target.url, aws_session=self._aws_session())
+        target = self.target
+        return connect(
+            target.url,
+            aws_session=self._aws_session(),
+            api_token=target.api_token,
+            allow_pickle=target.allow_pickle,
+            create=create,
+        )
 
     def _aws_session(self) -> Any | None:
         """The boto3 session of the AWS connection that credentials are borrowed from."""
@@ -133,13 +149,14 @@ def target_of(conn_id: str, host: str | None, extra: dict[str, Any]) -> Target:
         priority=cast("Priority", priority),
         tenant=str(fields.get("tenant", "default")),
         aws_conn_id=fields.get("aws_conn_id"),
+        allow_pickle=fields.get("allow_pickle") is True,
     )
 
 
 def with_region(url: str, region: str | None) -> str:
-    """An ``aws://`` URL with its region; one that names another keeps it."""
+    """An ``aws://`` URL with its region; one that names another, or several, keeps them."""
     parts = urlsplit(url)
     query = parse_qsl(parts.query, keep_blank_values=True)
-    if not region or parts.scheme != "aws" or any(name == "region" for name, _ in query):
+    if not region or parts.scheme != "aws" or any(name in ("region", "regions") for name, _ in query):
         return url
     return urlunsplit(parts._replace(query=urlencode([*query, ("region", region)], quote_via=quote)))

@@ -24,12 +24,12 @@ CONNECTION = {
     "hook-class-name": "htcgrid_airflow.hooks.HTCGridHook",
     "hook-name": "HTC-Grid",
     "ui-field-behaviour": {
-        "hidden-fields": ["host", "schema", "login", "port", "password", "extra"],
-        "relabeling": {},
-        "placeholders": {},
+        "hidden-fields": ["host", "schema", "login", "port", "extra"],
+        "relabeling": {"password": "API token"},
+        "placeholders": {"password": "Of an https:// grid"},
     },
     "conn-fields": {
-        "grid": _text("Grid URL", "local://, local:///PATH or aws://NAME?region=REGION"),
+        "grid": _text("Grid URL", "local://, local:///PATH, aws://NAME?region=REGION or https://HOST"),
         "region": _text("AWS region", "Of an aws:// grid, if its URL does not name one"),
         "aws_conn_id": _text(
             "AWS connection", "Whose credentials to use for an aws:// grid; empty for the machine's own"
@@ -41,6 +41,11 @@ CONNECTION = {
             "schema": {"type": ["string", "null"], "enum": ["high", "normal", "low", None]},
         },
         "tenant": _text("Tenant", "On whose behalf sessions run, unless the operator says otherwise"),
+        "allow_pickle": {
+            "label": "Load pickled results",
+            "description": "Of an https:// grid: its server can then run code where results are read",
+            "schema": {"type": ["boolean", "null"]},
+        },
     },
 }
 

@@ -180,5 +180,7 @@ class HTCGridSessionSensor(TextFields, BaseSensorOperator):
             failures = first_failures(session)
             if failures:
                 self.log.error("%s", failure_table(failures, counts.failed))
-            raise SessionFailed(session.id, progress.state, progress.reason, failures[:5])
+            # Its commands take numbers of its own.
+            advice: list[str] | None = None if session.spec.parent_id is None else []
+            raise SessionFailed(session.id, progress.state, progress.reason, failures[:5], advice)
         return manifest_of(grid, session, str(progress.state), counts)

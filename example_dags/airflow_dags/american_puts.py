@@ -1,7 +1,10 @@
 """Table 1 of Longstaff and Schwartz (2001) as a DAG of three steps: prepare, fan out, report.
 
 The middle one is a single Airflow task, however many paths are simulated: it hands its events to the grid as one
-session. Airflow must find the modules of the folder above: put it on PYTHONPATH.
+session.
+
+Its modules are in the folder above, and need ``pip install ".[airflow,examples]"`` in the checkout: put that folder on
+PYTHONPATH of Airflow's processes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """The same table without a worker that waits: submit, a deferrable sensor, results.
 
 While the grid works, the run has no process of its own: the triggerer asks for all waiting sessions in one call.
+
+Its modules are in the folder above, and need ``pip install ".[airflow,examples]"`` in the checkout: put that folder on
+PYTHONPATH of Airflow's processes.
 """
 
 from __future__ import annotations

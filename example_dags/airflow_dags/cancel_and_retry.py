@@ -1,4 +1,7 @@
-"""What happens when it goes wrong: a retry that runs only what failed, and a session that is cancelled."""
+"""What happens when it goes wrong: a retry that runs only what failed, and a session that is cancelled.
+
+It needs no other file.
+"""
 
 from __future__ import annotations
 

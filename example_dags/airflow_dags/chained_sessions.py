@@ -1,4 +1,8 @@
-"""Two DAGs, each a session, chained through an asset: the results of the first are the events of the second."""
+"""Two DAGs, each a session, chained through an asset: the results of the first are the events of the second.
+
+Its modules are in the folder above, and need ``pip install ".[airflow,examples]"`` in the checkout: put that folder on
+PYTHONPATH of Airflow's processes.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
 """A value-at-risk backtest with the decorator: the function forecasts one day, the step all of them.
 
 ``over="day"`` makes each item of that argument a task of one session; the other arguments are stored once and shared.
+
+Its modules are in the folder above, and need ``pip install ".[airflow,examples]"`` in the checkout: put that folder on
+PYTHONPATH of Airflow's processes.
 """
 
 from __future__ import annotations

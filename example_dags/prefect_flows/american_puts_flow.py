@@ -1,7 +1,9 @@
 """Table 1 of Longstaff and Schwartz (2001) as a Prefect flow: one ``map`` is one session on the grid.
 
-Usage::
+Usage, with ``pip install ".[prefect,examples]"`` in the checkout, and from this folder, whose modules are in the one
+above::
 
+    export PYTHONPATH=..
     python american_puts_flow.py                  # on this machine, nothing to set up
     python american_puts_flow.py --url 'local:///srv/grid?slots=8' --paths 10000000 --batch 100000
 

@@ -3,8 +3,10 @@
 ``run_session`` runs the whole vector as one session, and tells Prefect's server how far it is instead of telling it of
 each task: that is what keeps a million tasks from being a million rows in its database.
 
-Usage::
+Usage, with ``pip install ".[prefect,examples]"`` in the checkout, and from this folder, whose modules are in the one
+above::
 
+    export PYTHONPATH=..
     python asian_option_flow.py                   # on this machine, nothing to set up
     python asian_option_flow.py --url 'local:///srv/grid?slots=8' --paths 1000000000
 """

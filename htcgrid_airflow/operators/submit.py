@@ -17,11 +17,21 @@ from htcgrid_airflow.links import HTCGridSessionLink
 from htcgrid_airflow.operators.owner import SessionOwner
 from htcgrid_airflow.policy import FailurePolicy, check_policy, counts_of, is_accepted
 from htcgrid_airflow.report import failure_table, first_failures, progress_line
+from htcgrid_airflow.tables import Place, sink_of, source_of
 from htcgrid_airflow.time_left import time_left
 from htcgrid_airflow.triggers import HTCGridSessionTrigger
 from htcgrid_airflow.vectors import events_of
 from htcgrid_airflow.waiting import ends_within, wait_for_end
-from htcgrid_core import Grid, GridError, RetryPolicy, Session, SessionFailed, SessionNotFound, session_id_of
+from htcgrid_core import (
+    Grid,
+    GridError,
+    InvalidInput,
+    RetryPolicy,
+    Session,
+    SessionFailed,
+    SessionNotFound,
+    session_id_of,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -42,11 +52,14 @@ class HTCGridSubmitOperator(SessionOwner):
         tasks_options: how the file is to be read, as for ``events_in``: {"separator": ";", "decimal": ","}.
         tasks_kwargs: arguments of the callable.
         tasks_conn_id: the Airflow connection of the object storage, if the URL does not name it.
+        source: instead of ``tasks``, what ``htcgrid_core.source`` takes: a URI; ``{"place": URI, ...}`` with options;
+            ``{"conn_id": CONNECTION, "query": SQL, "order_by": [...]}`` for a database of Airflow's; or a callable that
+            returns a source.
         session_name: for people; ``DAG.TASK`` unless given.
         token: what makes the session unique, instead of dag, run, task and map index.
         task_timeout: seconds that one attempt of a task may take.
         session_timeout: seconds that the session may take.
-        retry: when a failed task runs again; a RetryPolicy or its fields.
+        retry: when a failed task runs again: a RetryPolicy, its fields, or how many attempts a task has in all.
         max_failures: failed tasks that the grid tolerates before it ends the session at once, as a count or a share;
             ``failure_policy`` unless given, if that is a number.
         memory_mb, isolation, priority, tenant, labels, retention, codec, bundle_size: as for ``Grid.submit``.
@@ -64,6 +77,12 @@ class HTCGridSubmitOperator(SessionOwner):
             .jsonl or .parquet file that they are written to. What no table holds unchanged is written to
             ``NAME.parquet.jsonl`` instead, which the manifest then names.
         result_conn_id: the Airflow connection of the object storage, if the URL does not name it.
+        sink: where the results go as well, as ``source``: a URI; ``{"place": URI, ...}``; ``{"conn_id": CONNECTION,
+            "table": NAME}``; or a callable that returns a sink. The manifest names it under ``written``.
+        sink_key: names in the events whose values stand beside the results there.
+        sink_failures: where tasks that failed go, as ``sink``; needed if failures are tolerated.
+        sink_name: what stands in the column ``session`` there, and whose rows are replaced: the DAG, the task and the
+            run unless given, so that a clear replaces what the run wrote before.
     """
 
     operator_extra_links = (HTCGridSessionLink(),)
@@ -74,6 +93,7 @@ class HTCGridSubmitOperator(SessionOwner):
         "tasks_options",
         "tasks_kwargs",
         "tasks_conn_id",
+        "source",
         "session_name",
         "token",
         "labels",
@@ -82,26 +102,35 @@ class HTCGridSubmitOperator(SessionOwner):
         "tenant",
         "result",
         "result_conn_id",
+        "sink",
+        "sink_key",
+        "sink_failures",
+        "sink_name",
         "htcgrid_conn_id",
         "grid",
     )
-    text_fields = frozenset(template_fields) - {"tasks", "tasks_options", "tasks_kwargs"}
-    template_fields_renderers = {"tasks": "json", "tasks_options": "json", "tasks_kwargs": "json", "labels": "json"}  # noqa: RUF012 - as in Airflow
+    text_fields = frozenset(template_fields) - {
+        "tasks", "tasks_options", "tasks_kwargs", "source", "sink", "sink_key", "sink_failures",
+    }  # fmt: skip
+    template_fields_renderers = dict.fromkeys(
+        ("tasks", "tasks_options", "tasks_kwargs", "source", "labels", "sink", "sink_failures"), "json"
+    )
 
     def __init__(
         self,
         *,
         function: str | Callable[..., Any],
-        tasks: Iterable[Any] | str | Callable[..., Iterable[Any]] | Any,
+        tasks: Iterable[Any] | str | Callable[..., Iterable[Any]] | Any = None,
         tasks_format: Literal["jsonl", "json", "csv", "parquet"] | None = None,
         tasks_options: Mapping[str, Any] | None = None,
         tasks_kwargs: Mapping[str, Any] | None = None,
         tasks_conn_id: str | None = None,
+        source: Place | Callable[[], Any] | None = None,
         session_name: str | None = None,
         token: str | None = None,
         task_timeout: float | None = None,
         session_timeout: float | None = None,
-        retry: RetryPolicy | Mapping[str, Any] | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | int | None = None,
         max_failures: float | None = None,
         memory_mb: int | None = None,
         isolation: Literal["session", "task"] | None = None,
@@ -123,6 +152,10 @@ class HTCGridSubmitOperator(SessionOwner):
         retry_failed_only: bool = True,
         result: str = "manifest",
         result_conn_id: str | None = None,
+        sink: Place | Callable[[], Any] | None = None,
+        sink_key: str | Sequence[str] = (),
+        sink_failures: Place | Callable[[], Any] | None = None,
+        sink_name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -139,6 +172,7 @@ class HTCGridSubmitOperator(SessionOwner):
         self.tasks_options = tasks_options
         self.tasks_kwargs = tasks_kwargs
         self.tasks_conn_id = tasks_conn_id
+        self.source = held(source)
         self.session_name = session_name
         self.task_timeout = task_timeout
         self.session_timeout = session_timeout
@@ -160,6 +194,10 @@ class HTCGridSubmitOperator(SessionOwner):
         self.failure_policy = failure_policy
         self.result = result
         self.result_conn_id = result_conn_id
+        self.sink = held(sink)
+        self.sink_key = sink_key
+        self.sink_failures = held(sink_failures)
+        self.sink_name = sink_name
         self._manifest: dict[str, Any] | None = None
 
     # Running
@@ -173,6 +211,8 @@ class HTCGridSubmitOperator(SessionOwner):
         """
         check_policy(self.failure_policy)
         check_result(self.result)
+        if (self.tasks is None) == (self.source is None):
+            raise InvalidInput("either tasks= or source= says what the tasks are")
         with self.hook.get_conn() as grid, self._no_orphans(context):
             opened = self._attempt(grid, context).open(lambda token: self._submit(grid, context, token))
             session, self._opened = opened.session, True
@@ -184,7 +224,7 @@ class HTCGridSubmitOperator(SessionOwner):
                 wait_for_end(session, self.log, poll_interval=self.poll_interval, log_interval=self.log_interval)
             elif not ends_within(session, settings.defer_after()):
                 self._defer(context, session)
-            return self._finish(grid, session)
+            return self._finish(grid, session, context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
         """The session has ended, or cannot be waited for in the triggerer."""
@@ -201,7 +241,7 @@ class HTCGridSubmitOperator(SessionOwner):
                     f"the session of this task is not on {grid.url} any more: clear the task to start afresh"
                 )
             wait_for_end(session, self.log, poll_interval=self.poll_interval, log_interval=self.log_interval)
-            return self._finish(grid, session)
+            return self._finish(grid, session, context)
 
     def _submit(self, grid: Grid, context: Context, token: str) -> Session:
         session = self.submit(grid, context, token)
@@ -214,15 +254,20 @@ class HTCGridSubmitOperator(SessionOwner):
         function = self.function
         return grid.submit(
             function.function if isinstance(function, Held) else function,
-            events_of(
-                self.tasks,
-                kind=self.tasks_format,
-                options=self.tasks_options,
-                kwargs=self.tasks_kwargs,
-                conn_id=self.tasks_conn_id,
-            ),
+            self._events(),
             **self.options(grid, context, token),
             codec=self.codec,
+        )
+
+    def _events(self) -> Iterable[Any]:
+        if self.source is not None:
+            return source_of(self.source)
+        return events_of(
+            self.tasks,
+            kind=self.tasks_format,
+            options=self.tasks_options,
+            kwargs=self.tasks_kwargs,
+            conn_id=self.tasks_conn_id,
         )
 
     def options(self, grid: Grid, context: Context, token: str) -> dict[str, Any]:
@@ -238,7 +283,7 @@ class HTCGridSubmitOperator(SessionOwner):
             with contextlib.suppress(SessionNotFound):  # begun by an attempt that died, whose run is the parent then
                 begun = grid.session(session_id_of(token, tenant)).labels
                 parents = {name: value for name, value in begun.items() if name in parents}
-        retry = self.retry if isinstance(self.retry, RetryPolicy | None) else RetryPolicy(**self.retry)
+        retry = RetryPolicy(**self.retry) if isinstance(self.retry, Mapping) else self.retry
         by_policy = None if isinstance(self.failure_policy, str) else self.failure_policy
         kept = {} if self.retention is None else {"retention": self.retention}
         return {
@@ -302,7 +347,7 @@ class HTCGridSubmitOperator(SessionOwner):
             timeout=None if limit is None else max(time_left(context, limit), timedelta(seconds=1)),
         )
 
-    def _finish(self, grid: Grid, session: Session) -> Any:
+    def _finish(self, grid: Grid, session: Session, context: Context) -> Any:
         """Judge an ended session and collect its results."""
         progress = session.progress()
         counts = counts_of(grid, session, progress)
@@ -313,8 +358,29 @@ class HTCGridSubmitOperator(SessionOwner):
             self.log.error("%s", failure_table(failures, counts.failed))
         if not is_accepted(self.failure_policy, progress, counts):
             reason = progress.reason or f"{counts.failed} of {counts.total} tasks failed"
-            raise SessionFailed(session.id, progress.state, reason, failures[:5])
+            raise SessionFailed(session.id, progress.state, reason, failures[:5], [self._advice()])
+        if self.sink is not None:
+            manifest["written"] = self._write(session, context)
         return collect(session, self.result, manifest, self.result_conn_id)
+
+    def _write(self, session: Session, context: Context) -> dict[str, Any]:
+        """Put the results into the sink, in the place of what an earlier attempt or a cleared one has put there."""
+        ti: Any = context["ti"]
+        where = [ti.dag_id, ti.task_id, ti.run_id]
+        if ti.map_index is not None and ti.map_index >= 0:
+            where.append(str(ti.map_index))
+        failures = None if self.sink_failures is None else sink_of(self.sink_failures)
+        name = self.sink_name or "/".join(where)
+        written = session.write(sink_of(self.sink), key=self.sink_key, failures=failures, name=name).as_dict()
+        self.log.info("%s rows written to %s as %r", f"{written['results']['rows']:,}", written["results"]["to"], name)
+        return written
+
+    def _advice(self) -> str:
+        if not (self.durable and self.retry_failed_only):
+            return "a retry of this task (retries=) submits the whole vector again"
+        return (
+            "a retry of this task (retries=) runs only what did not complete; clearing it runs the whole vector again"
+        )
 
     # OpenLineage
 

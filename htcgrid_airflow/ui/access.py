@@ -1,7 +1,7 @@
 """Who sees which session: a session belongs to the DAG that submitted it, by the label that the operator gives it.
 
 Whoever may read that DAG sees the session, and whoever may read its tasks' logs also what its tasks said. Sessions that
-name no DAG of Airflow's are for those who may read the connection to their grid.
+name no DAG of Airflow's are for those who may read the connection to their grid, or all connections if it has none.
 """
 
 from __future__ import annotations
@@ -27,17 +27,22 @@ class Viewer:
         self._user: Any = user
 
     @cached_property
-    def _dags(self) -> set[str]:
+    def dags(self) -> set[str]:
+        """The ids of the DAGs that it may read."""
         return set(get_auth_manager().get_authorized_dag_ids(user=self._user))
 
-    def sees_all_of(self, conn_id: str) -> bool:
-        """Whether it may read a connection, and so all that is on its grid."""
-        where = ConnectionDetails(conn_id=conn_id)
+    def sees_all_of(self, conn_id: str | None) -> bool:
+        """Whether it may read a connection, and so all that is on its grid.
+
+        Args:
+            conn_id: None for a grid without a connection, which is for those who may read every connection.
+        """
+        where = None if conn_id is None else ConnectionDetails(conn_id=conn_id)
         return bool(get_auth_manager().is_authorized_connection(method="GET", user=self._user, details=where))
 
     def sees(self, session: Session) -> bool:
         """Whether it may read the DAG that a session is of."""
-        return dag_of(session) in self._dags
+        return dag_of(session) in self.dags
 
     def reads_texts_of(self, session: Session) -> bool:
         """Whether it may read what a session's tasks raised and printed: the logs of its DAG's tasks."""

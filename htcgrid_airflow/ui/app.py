@@ -6,6 +6,7 @@ The endpoints are plain functions, so that what waits for a grid waits in a thre
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,11 +16,16 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response, s
 from fastapi.responses import FileResponse, JSONResponse
 
 from htcgrid_airflow.ui import grids, reading
-from htcgrid_airflow.ui.access import AnyViewer
-from htcgrid_core import GridError, InvalidInput, SessionNotFound
+from htcgrid_airflow.ui.access import AnyViewer, Viewer
+from htcgrid_core import Grid, GridError, InvalidInput, Session, SessionNotFound
+from htcgrid_core.api import console as shared
 
 STATIC: Final = Path(__file__).with_name("static")
-FILES: Final = {"page.css": "text/css", **dict.fromkeys(("dom.js", "page.js", "views.js"), "text/javascript")}
+FILES: Final = {
+    **{name: shared.STATIC / name for name in shared.SHARED},
+    **{name: STATIC / name for name in ("page.js", "views.js")},
+}
+MEDIA: Final = {".css": "text/css", ".js": "text/javascript"}
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
@@ -32,7 +38,9 @@ MAP_INDEX_OF_UNMAPPED: Final = -1
 app = FastAPI(title="HTC-Grid", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)])
 sees_jobs = Depends(requires_access_view(AccessView.JOBS))
 sees_logs = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
-ConnId = Annotated[str, Query(min_length=1, max_length=250)]
+ConnId = Annotated[str | None, Query(min_length=1, max_length=250)]
+Url = Annotated[str | None, Query(min_length=1, max_length=1000)]
+Index = Annotated[int | None, Query(ge=0)]
 SessionId = Annotated[str, Query(min_length=1, max_length=64)]
 State = Literal["SUBMITTED", "RUNNING", "CANCELLING", "COMPLETED", "FAILED", "CANCELLED"]
 
@@ -66,32 +74,54 @@ def static(name: str) -> FileResponse:
     """Its scripts and styles."""
     if name not in FILES:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no such file")
-    return FileResponse(STATIC / name, media_type=FILES[name])
+    return FileResponse(FILES[name], media_type=MEDIA[FILES[name].suffix])
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A grid that a user looks at, and whether they see all that is on it."""
+
+    grid: Grid
+    viewer: Viewer
+    sees_all: bool
+
+    def sees(self, session: Session) -> bool:
+        """Whether the user may see one of its sessions."""
+        return self.sees_all or self.viewer.sees(session)
+
+
+def looked_at(viewer: AnyViewer, conn_id: ConnId = None, grid: Url = None) -> Looked:
+    """The grid that a request names, by its connection or by its URL."""
+    if conn_id is not None:
+        return Looked(grids.grid(conn_id), viewer, viewer.sees_all_of(conn_id))
+    if grid is not None:
+        return Looked(grids.grid_named(grid, viewer.dags), viewer, viewer.sees_all_of(None))
+    raise InvalidInput("which grid? Name its connection with conn_id, or its URL with grid")
+
+
+AnyGrid = Annotated[Looked, Depends(looked_at)]
 
 
 @app.get("/api/connections", dependencies=[sees_jobs])
-def connections() -> dict[str, Any]:
-    """The ids of the connections that lead to a grid."""
-    return {"connections": grids.connection_ids()}
+def connections(viewer: AnyViewer) -> dict[str, Any]:
+    """The ids of the connections that lead to a grid, and the URLs of grids that need none."""
+    return {"connections": grids.connection_ids(), "grids": grids.urls(viewer.dags)}
 
 
 @app.get("/api/sessions", dependencies=[sees_jobs])
-def sessions(viewer: AnyViewer, conn_id: ConnId, state: State | None = None) -> dict[str, Any]:
+def sessions(looked: AnyGrid, state: State | None = None) -> dict[str, Any]:
     """The newest sessions of a grid that the user may see."""
-    grid = grids.grid(conn_id)
-    is_seen = None if viewer.sees_all_of(conn_id) else viewer.sees
-    return {"sessions": reading.listed(grid, state, is_seen)}
+    return {"sessions": reading.listed(looked.grid, state, None if looked.sees_all else looked.sees)}
 
 
 @app.get("/api/session", dependencies=[sees_jobs])
-def session(viewer: AnyViewer, conn_id: ConnId, session_id: SessionId) -> dict[str, Any]:
+def session(looked: AnyGrid, session_id: SessionId, index: Index = None) -> dict[str, Any]:
     """One session; that of a DAG which the user may not read is as one that does not exist."""
-    grid = grids.grid(conn_id)
-    found = grid.session(session_id)
-    sees_all = viewer.sees_all_of(conn_id)
-    if not (sees_all or viewer.sees(found)):
+    found = looked.grid.session(session_id)
+    if not looked.sees(found):
         raise SessionNotFound(session_id)
-    return reading.detailed(grid, session_id, texts=sees_all or viewer.reads_texts_of(found))
+    texts = looked.sees_all or looked.viewer.reads_texts_of(found)
+    return reading.detailed(looked.grid, session_id, texts=texts, index=index)
 
 
 @app.get("/api/task", dependencies=[sees_logs])
@@ -100,18 +130,23 @@ def task(dag_id: str, run_id: str, task_id: str, map_index: int = MAP_INDEX_OF_U
     latest = grids.session_of_task(dag_id, run_id, task_id, map_index)
     if latest is None:
         return {"sessions": []}
-    grid = grids.grid_at(latest.url)
+    grid = grids.grid_of_task(latest.url, dag_id)
     return {"sessions": reading.lines(grid, reading.lineage(grid, latest.session_id))}
 
 
 @app.get("/api/task/session", dependencies=[sees_logs])
 def task_session(
-    dag_id: str, run_id: str, task_id: str, session_id: SessionId, map_index: int = MAP_INDEX_OF_UNMAPPED
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    session_id: SessionId,
+    map_index: int = MAP_INDEX_OF_UNMAPPED,
+    index: Index = None,
 ) -> dict[str, Any]:
     """One session of a task instance: whoever may read the task's log may read it, and no other session."""
     latest = grids.session_of_task(dag_id, run_id, task_id, map_index)
     if latest is not None:
-        grid = grids.grid_at(latest.url)
+        grid = grids.grid_of_task(latest.url, dag_id)
         if any(session_id == own.id for own in reading.lineage(grid, latest.session_id)):
-            return reading.detailed(grid, session_id)
+            return reading.detailed(grid, session_id, index=index)
     raise HTTPException(status.HTTP_404_NOT_FOUND, f"session {session_id} is not one of task {task_id}'s")

@@ -1,7 +1,7 @@
 """Which grids the page may look at, and which session belongs to a task instance.
 
-Only grids that an Airflow connection names are opened: what a task has written somewhere names a session, never a place
-to connect to.
+Only grids that an Airflow connection or an operator in a DAG file names are opened, and the embedded one of this
+machine: what a task has written somewhere names a session, never a place to connect to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from airflow.models import Connection
@@ -20,11 +20,13 @@ from sqlalchemy import select
 from htcgrid_airflow.attempt import STORE_KEY
 from htcgrid_airflow.compat import AirflowNotFoundException
 from htcgrid_airflow.hooks import HTCGridHook
+from htcgrid_airflow.ui.named_grids import DEFAULT_URL, NamedGrids
 from htcgrid_core import Grid, InvalidInput, UnknownGrid
 
 VARIABLES = "AIRFLOW_CONN_"
-_connected: dict[tuple[str, str | None], Grid] = {}
+_connected: dict[tuple[str, str | None, str | None], Grid] = {}
 _connecting = threading.Lock()
+named = NamedGrids()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +70,46 @@ def grid(conn_id: str) -> Grid:
     return _connected_by(HTCGridHook(conn_id))
 
 
-def grid_at(url: str) -> Grid:
-    """The grid with this URL, if a connection leads to it.
+def urls(dag_ids: Collection[str]) -> list[str]:
+    """The grids that operators of these DAGs name and no connection leads to; the embedded one if nothing is named.
+
+    A connection, where there is one, says with which credentials to look.
+    """
+    connected = [_url_of(conn_id) for conn_id in connection_ids()]
+    found = sorted(named.of(dag_ids).difference(connected))
+    return found if found or connected else [DEFAULT_URL]
+
+
+def grid_named(url: str, dag_ids: Collection[str]) -> Grid:
+    """A grid without a connection.
+
+    Args:
+        dag_ids: the DAGs that may name it.
 
     Raises:
-        UnknownGrid: none does.
+        UnknownGrid: none does, or it is not there.
+        GridUnavailable: it cannot be reached.
+    """
+    if url not in urls(dag_ids):
+        raise UnknownGrid(f"no operator of a DAG that you may read names the grid {url!r}")
+    return _connected_by(HTCGridHook(grid=url))
+
+
+def grid_of_task(url: str, dag_id: str) -> Grid:
+    """The grid that a task of a DAG has submitted to.
+
+    Raises:
+        UnknownGrid: neither a connection nor an operator of this DAG names it, or it is not there.
         GridUnavailable: it cannot be reached.
     """
     for conn_id in connection_ids():
         if _url_of(conn_id) == url:
             return _connected_by(HTCGridHook(conn_id))
+    if url == DEFAULT_URL or url in named.of([dag_id]):
+        return _connected_by(HTCGridHook(grid=url))
     raise UnknownGrid(
-        f"the session is on {url}, which no Airflow connection of type htcgrid names: create one to see it here"
+        f"the session is on {url}, which neither an Airflow connection of type htcgrid nor, as a literal, an operator "
+        f"of DAG {dag_id!r} names: create a connection to see it here"
     )
 
 
@@ -90,11 +120,14 @@ def _url_of(conn_id: str) -> str | None:
 
 
 def _connected_by(hook: HTCGridHook) -> Grid:
-    """The page's one connection to a grid, with the credentials that Airflow's connection borrows."""
-    where = (hook.target.url, hook.target.aws_conn_id)
+    """The page's one connection to a grid, with the credentials that Airflow's connection borrows.
+
+    It only looks: where no grid is, it makes none.
+    """
+    where = (hook.target.url, hook.target.aws_conn_id, hook.target.api_token)
     with _connecting:
         if where not in _connected:
-            _connected[where] = hook.connect()
+            _connected[where] = hook.connect(create=False)
         return _connected[where]
 
 

@@ -1,4 +1,7 @@
-"""Sessions as the page shows them: plain JSON, each read bounded."""
+"""Sessions as the page shows them: plain JSON, each read bounded.
+
+No result and no exception is loaded: those of callables are pickles, and the api-server runs nobody's code.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from htcgrid_core import Grid, Progress, Session, SessionNotFound
+from htcgrid_core import Grid, Progress, Session, SessionNotFound, TaskOutcome
 
 MAX_SESSIONS = 100
 MAX_LOOKED_AT = 1000
@@ -61,6 +64,7 @@ def summary(session: Session, told: Progress, now: float) -> dict[str, Any]:
         "completed": told.completed,
         "failed": told.failed,
         "cancelled": told.cancelled,
+        "retrying": told.retrying,
         "submitted_at": told.submitted_at,
         "ended_at": told.ended_at,
         "seconds": max(0.0, (told.ended_at or now) - told.submitted_at),
@@ -69,14 +73,16 @@ def summary(session: Session, told: Progress, now: float) -> dict[str, Any]:
     }
 
 
-def detailed(grid: Grid, session_id: str, *, texts: bool = True) -> dict[str, Any]:
+def detailed(grid: Grid, session_id: str, *, texts: bool = True, index: int | None = None) -> dict[str, Any]:
     """Everything about one session.
 
     Args:
         texts: with what its tasks raised and printed.
+        index: a task to be shown by itself, whatever its state.
 
     Raises:
         SessionNotFound: there is none.
+        InvalidInput: it has no such task.
     """
     session = grid.session(session_id)
     line = summary(session, session.progress(), time.time())
@@ -84,13 +90,15 @@ def detailed(grid: Grid, session_id: str, *, texts: bool = True) -> dict[str, An
     ended = line["completed"] + line["failed"]
     return {
         **line,
-        "function": spec.function.name,
+        "function": spec.function.title,
         "pool": spec.pool,
         "priority": spec.priority,
         "parent_id": spec.parent_id,
         "rate": ended / line["seconds"] if line["seconds"] else None,
         "problem": _problem(grid) if line["ended_at"] is None else "",
-        "failures": _failures(session, texts) if line["failed"] else [],
+        "failures": _first(session, "FAILED", texts) if line["failed"] else [],
+        "retries": _first(session, "RETRY", texts) if line["retrying"] else [],
+        "task": None if index is None else _task(session.task(index, values=False), texts),
         "texts": texts,
         "history": [
             {
@@ -111,18 +119,21 @@ def _problem(grid: Grid) -> str:
     return "; ".join(f"agent {agent.agent_id}: {agent.problem}" for agent in grid.gateway.agents() if agent.problem)
 
 
-def _failures(session: Session, texts: bool) -> list[dict[str, Any]]:
-    first = sorted(islice(session.tasks("FAILED"), MAX_FAILURES), key=lambda task: task.index)
-    return [
-        {
-            "index": task.index,
-            "attempts": task.attempts,
-            "seconds": task.duration_seconds,
-            "error_type": task.error.type if task.error else "",
-            "error_message": task.error.message if task.error and texts else "",
-            "traceback": task.error.traceback[-MAX_TEXT_CHARACTERS:] if task.error and texts else "",
-            "stdout": task.stdout[-MAX_TEXT_CHARACTERS:] if texts else "",
-            "stderr": task.stderr[-MAX_TEXT_CHARACTERS:] if texts else "",
-        }
-        for task in first
-    ]
+def _first(session: Session, state: str, texts: bool) -> list[dict[str, Any]]:
+    first = islice(session.tasks(state, values=False), MAX_FAILURES)
+    return [_task(task, texts) for task in sorted(first, key=lambda task: task.index)]
+
+
+def _task(task: TaskOutcome, texts: bool) -> dict[str, Any]:
+    return {
+        "index": task.index,
+        "state": str(task.state),
+        "attempts": task.attempts,
+        "seconds": task.duration_seconds,
+        "agent": task.agent,
+        "error_type": task.error.type if task.error else "",
+        "error_message": task.error.message if task.error and texts else "",
+        "traceback": task.error.traceback[-MAX_TEXT_CHARACTERS:] if task.error and texts else "",
+        "stdout": task.stdout[-MAX_TEXT_CHARACTERS:] if texts else "",
+        "stderr": task.stderr[-MAX_TEXT_CHARACTERS:] if texts else "",
+    }

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, SecretStr
 
 from htcgrid_core import Grid, RetryPolicy, connect
 from htcgrid_prefect.flow.settings import HTCGridSettings
@@ -64,6 +64,9 @@ class HTCGrid(Block):
     )
     timeout: float | None = Field(default=None, gt=0, description="Seconds that a session may take. None for no limit.")
     max_attempts: int = Field(default=3, ge=1, description="How often a task runs at most, the first time included.")
+    on_out_of_memory: str | None = Field(
+        default=None, description="Pool of larger slots, where a task goes on, once, whose worker ran out of memory."
+    )
     max_failures: int | float | None = Field(
         default=None, description="Failed tasks that a session tolerates, as a count or a share of it. None for none."
     )
@@ -73,6 +76,10 @@ class HTCGrid(Block):
         description="New workers for each session, or for each task. None for workers that sessions share.",
     )
     labels: dict[str, str] = Field(default_factory=dict, description="Labels of every session, for finding it again.")
+    api_token: SecretStr | None = Field(
+        default=None, description="By which an https:// grid knows who asks. None for HTCGRID_API_TOKEN."
+    )
+    allow_pickle: bool = _default("allow_pickle")
     if HAS_PREFECT_AWS:
         credentials: AwsCredentials | None = Field(
             default=None, description="Whose credentials an aws:// grid is used with. None for those of its URL."
@@ -89,9 +96,12 @@ class HTCGrid(Block):
 
         Raises:
             UnknownGrid: nobody knows such a URL.
+            AccessDenied: it does not know who asks.
             GridUnavailable: it cannot be reached.
         """
-        return connect(self.url, aws_session=self._aws_session())
+        token = None if self.api_token is None else self.api_token.get_secret_value()
+        session = self._aws_session()
+        return connect(self.url, aws_session=session, api_token=token, allow_pickle=self.allow_pickle)
 
     def _aws_session(self) -> Any:
         credentials = getattr(self, "credentials", None)
@@ -105,7 +115,7 @@ class HTCGrid(Block):
             "tenant": self.tenant,
             "task_timeout": self.task_timeout,
             "timeout": self.timeout,
-            "retry": RetryPolicy(max_attempts=self.max_attempts),
+            "retry": RetryPolicy(max_attempts=self.max_attempts, on_out_of_memory=self.on_out_of_memory),
             "max_failures": self.max_failures,
             "memory_mb": self.memory_mb,
             "isolation": self.isolation,

@@ -13,10 +13,11 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import UpstreamTaskError
 from prefect.states import Cancelled, Crashed, Pending
 
-from htcgrid_core import Grid, InvalidEvent
+from htcgrid_core import Grid, InvalidEvent, Session
 from htcgrid_prefect.flow.calls import Call
 from htcgrid_prefect.flow.completions import Completions
 from htcgrid_prefect.flow.concurrency_limits import ConcurrencySlots
+from htcgrid_prefect.flow.console import flow_logger
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.in_flight import InFlightSession
 from htcgrid_prefect.flow.reattach import Reattachment
@@ -91,15 +92,26 @@ class Dispatcher:
         """
         sent: Future[None] = Future()
         with self._lock:
-            self._maps.append((lambda: self._send(remote_task, *self._not_on_grid(remote_task, events, futures)), sent))
+            self._maps.append((lambda: self._send_map(remote_task, events, futures), sent))
         self._news.set()
         sent.result()
 
-    def _send(self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
+    def _send_map(self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]) -> None:
+        session = self._send(remote_task, *self._not_on_grid(remote_task, events, futures))
+        if session is not None:
+            flow_logger().info(
+                "Session %s (%s) of %s tasks is on %s: `htcgrid watch %s --url '%s'`",
+                session.id, session.name, f"{len(futures):,}", self._grid.url, session.id, self._grid.url,
+            )  # fmt: skip
+
+    def _send(
+        self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]
+    ) -> Session | None:
         if not futures:
-            return
+            return None
         session = self._grid.submit(remote_task.function, events, codec="pickle", **remote_task.options)
         self._watcher.watch(InFlightSession(session, futures))
+        return session
 
     def _not_on_grid(
         self, remote_task: RemoteTask, events: Iterable[Any], futures: Sequence[HTCGridFuture[Any]]

@@ -95,12 +95,17 @@ def earlier_calls(grid: Grid) -> EarlierCalls | None:
     since = max(_ended_here.get(run.id, 0.0), _ended_in_good_order(run.id))
     found = [
         session
-        for session in reversed(grid.sessions(labels={FLOW_RUN_LABEL: str(run.id)}, limit=SESSIONS_AT_MOST))
+        for session in reversed(_of_run(grid, str(run.id)))
         if TASK_LABEL in session.labels
         and TASK_RUN_LABEL not in session.labels  # of a task, which looks after it
         and session.progress().submitted_at > since
     ]
     return EarlierCalls(found) if found else None
+
+
+def _of_run(grid: Grid, run_id: str) -> list[Session]:
+    """All of them, or calls of a region that does not answer would be made a second time."""
+    return grid.sessions(labels={FLOW_RUN_LABEL: run_id}, limit=SESSIONS_AT_MOST, every_region=True)
 
 
 def end_in_good_order(flow_run_id: UUID | None) -> None:

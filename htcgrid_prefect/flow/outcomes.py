@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from prefect.client.schemas.objects import State, StateDetails, StateType
 from prefect.states import Cancelled, Crashed, Failed
 
 from htcgrid_core import TaskError, TaskFailed, TaskOutcome, TaskState
+from htcgrid_prefect.flow.console import log_of
 from htcgrid_prefect.flow.state_events import Change
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from htcgrid_prefect.flow.remote_task import RemoteTask
 
 # Error types of the grid, rather than of what the task raised.
 LOST = frozenset({"WorkerCrashed", "AgentLost", "InitError", "CorruptPayload", "InvalidResult", "WorkerSetupFailed"})
@@ -26,9 +33,9 @@ def failed_state(session_id: str, task: TaskOutcome, details: StateDetails) -> S
         failure = TaskFailed(session_id, task.index, error)
         return Failed(name="TimedOut", message=f"{error.message} ({place})", data=failure, state_details=details)
     if error.type in LOST:
-        return Crashed(message=f"{error.type}: {error.message} ({place})", state_details=details)
+        return Crashed(message=f"{error.text} ({place})", state_details=details)
     raised = TaskFailed(session_id, task.index, error) if error.exception is None else error.exception
-    message = f"Task run encountered an exception {error.type}: {error.message}"
+    message = f"Task run encountered an exception {error.text}"
     return Failed(message=message, data=raised, state_details=details)
 
 
@@ -42,6 +49,27 @@ def loadable_state(session_id: str, index: int, pickled: bytes, described: bytes
     if isinstance(state.data, TaskFailed):
         state = state.model_copy(update={"data": TaskFailed(session_id, index, state.data.error)})
     return state
+
+
+def logs_of(remote_task: RemoteTask, run_id: UUID, task: TaskOutcome, state: State[None] | None) -> list[bytes]:
+    """What Prefect's engine would have logged of a call that ran without it, or that was lost with its worker.
+
+    Args:
+        state: its last one; None for Completed.
+    """
+    if task.state is TaskState.CANCELLED:
+        return []
+    at = datetime.now(UTC)
+    if task.started_at:
+        at = datetime.fromtimestamp(task.started_at, UTC) + timedelta(seconds=task.duration_seconds)
+    said = [(logging.INFO, line) for line in task.stdout.splitlines()] if remote_task.log_prints else []
+    if task.error is not None and task.error.traceback:
+        raised = f"{task.error.type}({task.error.message!r})"
+        said.append((logging.ERROR, f"Task run failed with exception: {raised}\n{task.error.traceback.rstrip()}"))
+    ended = "Completed()" if state is None else str(state)
+    said.append((logging.INFO if state is None else logging.ERROR, f"Finished in state {ended}"))
+    flow_run_id = remote_task.events.flow_run_id
+    return [log_of(run_id, flow_run_id, level, message, at) for level, message in said]
 
 
 def changes_of(task: TaskOutcome, submitted_at: datetime, state: State[None] | None) -> list[Change]:

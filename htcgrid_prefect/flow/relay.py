@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.logging import get_logger
 
+from htcgrid_prefect.flow.console import Console
 from htcgrid_prefect.shared.sink import Request
 
 ITEMS_AT_ONCE = 500
@@ -28,6 +29,7 @@ class Relay:
 
     def __init__(self) -> None:
         self._news = threading.Condition()
+        self._console = Console()
         self._events: list[bytes] = []
         self._logs: list[bytes] = []
         self._requests: list[Request] = []
@@ -36,8 +38,9 @@ class Relay:
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="htcgrid-relay", daemon=True)
         self._thread.start()
 
-    def put(self, events: Iterable[bytes], logs: Iterable[bytes]) -> None:
-        """Take JSON objects for ``/events`` and ``/logs``."""
+    def put(self, events: Sequence[bytes], logs: Sequence[bytes]) -> None:
+        """Take JSON objects for ``/events`` and ``/logs``, and show the logs on the console."""
+        self._console.show(events, logs)
         with self._news:
             self._events += events
             self._logs += logs

@@ -11,6 +11,7 @@ from uuid import UUID
 from prefect import Task
 from prefect.context import FlowRunContext, TagsContext, TaskRunContext
 from prefect.task_runners import TaskRunner
+from prefect.utilities.engine import should_log_prints
 
 from htcgrid_core import InvalidInput, RetryPolicy, pickle_by_value
 from htcgrid_prefect.flow.lineage import Lineage
@@ -48,6 +49,7 @@ class RemoteTask:
         limits: names of the concurrency limits of its tags.
         lineage: of the assets that its calls take and make.
         transaction: that its calls are made in, if any.
+        log_prints: whether what it prints is logged.
     """
 
     task: Task[..., Any]
@@ -60,6 +62,7 @@ class RemoteTask:
     limits: tuple[str, ...]
     lineage: Lineage
     transaction: TransactionAround | None = None
+    log_prints: bool = False
 
     @property
     def flow_run_id(self) -> UUID | None:
@@ -132,7 +135,8 @@ class RemoteTasks:
         options = {**self._options, **self._own_options(task, is_bare)}
         limits = self._limits_of(tags) if tags else ()
         named, lineage = named_only(task), Lineage(task)
-        return RemoteTask(task, function, is_bare, level, events, options, named, limits, lineage, transaction)
+        prints = should_log_prints(task)
+        return RemoteTask(task, function, is_bare, level, events, options, named, limits, lineage, transaction, prints)
 
     def _engine_call(
         self, task: Task[..., Any], level: Level, related: list[dict[str, str]], surrounding: Surrounding | None
@@ -153,10 +157,11 @@ class RemoteTasks:
         own: dict[str, Any] = {"name": name[:LABEL_CHARACTERS], "labels": {**labels, **self._options["labels"]}}
         if is_bare:
             own["task_timeout"] = task.timeout_seconds
-            own["retry"] = self._options["retry"] or _retry_of(task)
+            own["retry"] = _retry_of(task) if self._options["retry"] is None else self._options["retry"]
         else:
             # What a task raises is its state: only a lost worker, or one that cannot load it, fails for the grid.
-            own["retry"] = self._options["retry"] or RetryPolicy(never_retry=("WorkerSetupFailed", "InvalidResult"))
+            never = RetryPolicy(never_retry=("WorkerSetupFailed", "InvalidResult"))
+            own["retry"] = never if self._options["retry"] is None else self._options["retry"]
         return own
 
 

@@ -6,16 +6,25 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from prefect.events import Event
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_logger, get_run_logger
 
-from htcgrid_core import Grid, GridError, Progress, Session, SessionConflict, SessionState, WaitTimeout
+from htcgrid_core import (
+    Grid,
+    GridError,
+    Manifest,
+    Progress,
+    ResultSink,
+    Session,
+    SessionConflict,
+    SessionState,
+    WaitTimeout,
+)
 from htcgrid_prefect.flow.artifacts import SessionArtifacts
 from htcgrid_prefect.flow.blocks import HTCGrid
+from htcgrid_prefect.flow.console import flow_logger
 from htcgrid_prefect.flow.patience import new_patience
 from htcgrid_prefect.flow.run_identity import run_labels, session_token
 from htcgrid_prefect.flow.session_events import SessionEvent, emit_session_event
@@ -47,6 +56,17 @@ class SessionResults(Iterator[Any]):
 
     def __next__(self) -> Any:
         return next(self._results)
+
+    def write(
+        self,
+        to: ResultSink,
+        *,
+        key: str | Sequence[str] = (),
+        failures: ResultSink | None = None,
+        name: str | None = None,
+    ) -> Manifest:
+        """Put the results into a table, a folder or a file; arguments and errors are those of ``Session.write``."""
+        return self.session.write(to, key=key, failures=failures, name=name)
 
     def __repr__(self) -> str:
         return f"<SessionResults of {self.session!r}>"
@@ -133,7 +153,7 @@ class _SessionRun:
     ) -> None:
         settings = HTCGridSettings()
         block = grid if isinstance(grid, HTCGrid) else HTCGrid(url=grid or settings.url)
-        self._logger = _logger()
+        self._logger = flow_logger()
         self._grid: Grid = block.get_client()
         self._function, self._events = function, events
         self._name = name or _name_of(function)
@@ -264,10 +284,3 @@ def _name_of(function: Function) -> str:
     if isinstance(function, str):
         return function
     return getattr(function, "__qualname__", None) or type(function).__qualname__
-
-
-def _logger() -> logging.Logger | logging.LoggerAdapter[Any]:
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return get_logger("htcgrid")

@@ -24,6 +24,11 @@ class HTCGridSettings(PrefectBaseSettings):
         default="normal", description="How sessions rank among those of their pool."
     )
     tenant: str = Field(default="default", description="On whose behalf sessions run.")
+    allow_pickle: bool = Field(
+        default=False,
+        description="Load pickled results of an https:// grid, which lets its server run code where the flow runs. "
+        "Tasks and callables need it.",
+    )
     progress_interval_seconds: float = Field(
         default=2.0, gt=0, description="How often a session's progress artifact is updated, in seconds."
     )

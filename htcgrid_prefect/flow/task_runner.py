@@ -81,7 +81,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         engine: EngineMode = "prefect",
         reporting: Reporting = "auto",
         nested: Literal["local", "grid"] = "local",
-        retry: RetryPolicy | None = None,
+        retry: RetryPolicy | int | None = None,
         pool: str | None = None,
         priority: Literal["high", "normal", "low"] | None = None,
         tenant: str | None = None,
@@ -211,6 +211,7 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
         with self._lock:
             if self._dispatcher is None:
                 self._grid = self._connected()
+                self._check_nested(self._grid.url)
                 self._grid.check_caller()  # the dispatcher's thread submits
                 self._grid.measure()  # a grid that cannot be reached is told now
                 sink: Sink = sink_of_this_worker() or Relay()
@@ -223,9 +224,17 @@ class HTCGridTaskRunner(TaskRunner[PrefectFuture[Any]]):
     def _connected(self) -> Grid:
         grid = self._configuration["grid"]
         if grid is None or isinstance(grid, str):
-            return connect(grid or HTCGridSettings().url)
+            settings = HTCGridSettings()
+            return connect(grid or settings.url, allow_pickle=settings.allow_pickle)
         connected: Grid = grid.get_client()  # with the block's credentials
         return connected
+
+    def _check_nested(self, url: str) -> None:
+        if self._configuration["nested"] == "grid" and url.partition("://")[0] in ("http", "https"):
+            raise InvalidInput(
+                f'nested="grid" does not work on {url}: whoever asks a server needs a token, and workers have none. '
+                'With nested="local" they run the tasks that a task submits themselves.'
+            )
 
     def _new_remote_tasks(self, url: str) -> RemoteTasks:
         names = ("pool", "priority", "tenant", "memory_mb", "isolation", "timeout", "labels", "retry")

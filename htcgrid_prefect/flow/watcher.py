@@ -18,7 +18,7 @@ from htcgrid_prefect.flow.completions import Completions
 from htcgrid_prefect.flow.futures import HTCGridFuture
 from htcgrid_prefect.flow.in_flight import InFlightSession
 from htcgrid_prefect.flow.map_run import MapRun
-from htcgrid_prefect.flow.outcomes import changes_of, failed_state, loadable_state
+from htcgrid_prefect.flow.outcomes import changes_of, failed_state, loadable_state, logs_of
 from htcgrid_prefect.flow.state_events import Change, restated_after
 from htcgrid_prefect.shared.report import Report
 from htcgrid_prefect.shared.sink import Sink
@@ -233,7 +233,8 @@ def _settled(in_flight: InFlightSession, future: HTCGridFuture[Any], task: TaskO
     elif is_running:
         changes = changes[-1:]
     events = remote_task.events.of(future.task_run_id, changes, after=known_at) if changes else []
-    return SettledTask(task.result if state is None else state, state is None, events, ())
+    logs = logs_of(remote_task, future.task_run_id, task, state) if changes else ()
+    return SettledTask(task.result if state is None else state, state is None, events, logs)
 
 
 def count(ended: Sequence[HTCGridFuture[Any]], bad: set[HTCGridFuture[Any]]) -> None:

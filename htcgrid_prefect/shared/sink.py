@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -13,7 +13,7 @@ Request = Callable[[SyncPrefectClient], Any]
 class Sink(Protocol):
     """Where events and logs of task runs go."""
 
-    def put(self, events: Iterable[bytes], logs: Iterable[bytes]) -> None:
+    def put(self, events: Sequence[bytes], logs: Sequence[bytes]) -> None:
         """Take JSON objects."""
 
     def ask(self, request: Request) -> None:

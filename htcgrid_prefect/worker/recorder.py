@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import orjson
@@ -49,7 +49,7 @@ class Recorder:
         self.events, self.logs = [], []
         self._passed_on = ([], [])
 
-    def put(self, events: Iterable[bytes], logs: Iterable[bytes]) -> None:
+    def put(self, events: Sequence[bytes], logs: Sequence[bytes]) -> None:
         """Take what tasks report that the task itself runs on the grid (``nested="grid"``)."""
         self._passed_on[0].extend(events)
         self._passed_on[1].extend(logs)
