@@ -103,9 +103,9 @@ demo: $(AIRFLOW)/ready $(PREFECT)/ready
 	@$(AIRFLOW)/bin/python -m tools.demo.airflow
 	@$(PREFECT)/bin/python -m tools.demo.prefect
 
-# Two at a time, the longest first: much of every suite is waiting for processes. In a log each one's output stays together.
+# Two at a time, the longest first, and all of them whatever fails: much of a suite is waiting for processes. In a log each one's output stays together.
 test: venvs
-	@$(MAKE) --no-print-directory -j2 $(if $(MAKE_TERMOUT),,-Otarget) e2e unit airflow system infra prefect data chaos clients api-fuzz-short lint types
+	@$(MAKE) --no-print-directory --keep-going -j2 $(if $(MAKE_TERMOUT),,-Otarget) e2e unit airflow system infra prefect data chaos clients api-fuzz-short lint types
 
 # AWS's runtime client for Node builds a library in C++; who lacks the tools for it does without its tests.
 .node/ready: requirements/node/package.json requirements/node/package-lock.json
