@@ -81,7 +81,8 @@ class Chunks:
 
     def __iter__(self) -> Iterator[tuple[int, list[Any]]]:
         self.sizes.clear()
-        seen, chunk, wanted = 0, [], 0
+        seen, wanted = 0, 0
+        chunk: list[Any] = []
         for event in events_as("pickle", self._events):
             if not chunk:
                 wanted = self._wanted(seen, event)

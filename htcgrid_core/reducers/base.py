@@ -14,7 +14,7 @@ State = TypeVar("State")
 Result = TypeVar("Result")
 Number = int | float | Decimal
 NanPolicy = Literal["raise", "omit"]
-Of = str | Callable[[Any], Any] | None
+Of = str | int | Callable[[Any], Any] | None
 
 
 class Reducer(ABC, Generic[State, Result]):
@@ -49,7 +49,7 @@ class NumberReducer(Reducer[State, Result]):
     """A reducer of numbers, or of what stands in each value.
 
     Args:
-        of: the key of the number in each value, or a function that takes it out; None if values are numbers.
+        of: the key, or index, of the number in each value, or a function that takes it out; None if values are numbers.
         nan: "raise" makes NaN a failure of its event, "omit" leaves it out.
     """
 

@@ -105,16 +105,22 @@ class Quantiles(NumberReducer[Sketch, "dict[float, float] | float | None"]):
 
     def finish(self, state: Sketch) -> dict[float, float] | float | None:
         """See ``Reducer``."""
+        below, above = state.infinite
         count = sum(number for _, number in self._ascending(state))
+        if not count:
+            return None if self._one else dict.fromkeys(self._quantiles)  # type: ignore[arg-type]
         ranks = {q: math.floor(q * (count - 1)) for q in self._quantiles}
-        found: dict[float, float | None] = dict.fromkeys(self._quantiles)
+        found: dict[float, float] = {}
         left = sorted(ranks, key=ranks.__getitem__, reverse=True)
         seen = 0
         for value, number in self._ascending(state):
             seen += number
             while left and ranks[left[-1]] < seen:
-                found[left.pop()] = value
-        return found[self._quantiles[0]] if self._one else found  # type: ignore[return-value]
+                q = left.pop()
+                # The outermost values are kept as they are.
+                is_low, is_high = ranks[q] == below, ranks[q] == count - above - 1
+                found[q] = state.low if is_low else state.high if is_high else value
+        return found[self._quantiles[0]] if self._one else {q: found[q] for q in self._quantiles}
 
     def _ascending(self, state: Sketch) -> Iterator[tuple[float, int]]:
         """Each bucket's value, and its count."""

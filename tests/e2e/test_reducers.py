@@ -7,6 +7,7 @@ import math
 import os
 import random
 import resource
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -156,7 +157,8 @@ def test_chunks_are_of_callables_and_reducers(grid: Grid) -> None:
 
 
 def test_events_that_cannot_be_pickled_are_told_by_their_number(grid: Grid) -> None:
-    events = itertools.chain(range(2048), [(number for number in ())])
+    unpicklable: list[Any] = [threading.Lock()]
+    events = itertools.chain(range(2048), unpicklable)
     with pytest.raises(InvalidInput, match="cannot be pickled"):
         grid.map_reduce(abs, events, Sum())
 

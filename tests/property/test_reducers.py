@@ -65,7 +65,7 @@ def grouped(reducer: Reducer[Any, Any], values: Sequence[Any], cuts: Sequence[in
     cuts=st.lists(st.integers(0, 100), max_size=4),
     from_the_right=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_grouping_does_not_show(
     make: Callable[[], Reducer[Any, Any]], values: list[Any], cuts: list[int], from_the_right: bool
 ) -> None:
@@ -79,7 +79,7 @@ def test_order_does_not_show(make: Callable[[], Reducer[Any, Any]], data: st.Dat
     assert of(make(), data.draw(st.permutations(values))) == of(make(), values)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(MODERATE, min_size=2))
 def test_floats_are_rounded_once(values: list[float]) -> None:
     exact = [Fraction(value) for value in values]
@@ -89,7 +89,7 @@ def test_floats_are_rounded_once(values: list[float]) -> None:
     assert of(Variance(ddof=0), values) == float(statistics.pvariance(exact))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(INTEGERS, min_size=1))
 def test_integers_are_exact(values: list[int]) -> None:
     assert of(Sum(), values) == sum(values)
@@ -97,7 +97,7 @@ def test_integers_are_exact(values: list[int]) -> None:
     assert of(Mean(), values) == float(Fraction(sum(values), len(values)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(DECIMALS, min_size=2))
 def test_decimals_are_exact(values: list[Decimal]) -> None:
     exact = Context(prec=200)
@@ -116,7 +116,7 @@ def test_a_variance_that_sums_of_squares_in_floats_would_lose() -> None:
     assert of(Variance(), values) == 30.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     values=st.lists(st.floats(-1e300, 1e300).filter(lambda x: x == 0 or abs(x) > 1e-300), min_size=1),
     q=st.floats(0, 1),
@@ -140,7 +140,7 @@ def test_quantiles_are_those_of_numpy(draw: str) -> None:
     assert (found[0.0], found[1.0]) == (values.min(), values.max())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.one_of(MODERATE, st.sampled_from(EDGES))))
 def test_a_histogram_is_numpys(values: list[float]) -> None:
     found = of(Histogram(EDGES), values)
@@ -148,7 +148,7 @@ def test_a_histogram_is_numpys(values: list[float]) -> None:
     assert found.below + sum(found.counts) + found.above == len(values)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.integers(-5, 5)), n=st.integers(1, 4))
 def test_the_top_are_the_first_of_a_stable_sort(values: list[int], n: int) -> None:
     pairs = list(enumerate(values))
@@ -161,7 +161,7 @@ def test_more_than_are_held_at_once() -> None:
 
 
 def test_nothing() -> None:
-    nothing = [None, None, None, 0, [], [], 0]
+    nothing: list[Any] = [None, None, None, 0, [], [], 0]
     assert [of(one, []) for one in (Mean(), Variance(), Quantiles(0.5), Sum(), Top(1), Concat(), Count())] == nothing
     assert of(Variance(), [1.0]) is None
     assert of(Quantiles([0.5]), []) == {0.5: None}
