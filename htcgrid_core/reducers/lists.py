@@ -14,7 +14,8 @@ class Top(Reducer[list[Any], list[Any]]):
 
     Args:
         n: how many.
-        by: the key, or index, of what is compared in each value, or a function that takes it out; None to compare values.
+        by: the key, or index, of what is compared in each value, or a function that takes it out; None for values
+            themselves.
         smallest: the n smallest instead, the smallest first.
         nan: what is done with a value that would be compared by NaN: "raise", or "omit".
     """
