@@ -38,7 +38,7 @@ class Sketch:
     high: float = -math.inf
 
 
-class Quantiles(NumberReducer[Sketch, "dict[float, float] | float | None"]):
+class Quantiles(NumberReducer[Sketch, "dict[float, float | None] | float | None"]):
     """Quantiles, each within a relative error of the value that has its rank.
 
     The quantile q of n values is the one with rank floor(q * (n - 1)) from 0, as NumPy's ``method="lower"`` has it, and
@@ -103,12 +103,12 @@ class Quantiles(NumberReducer[Sketch, "dict[float, float] | float | None"]):
         state.low, state.high = min(state.low, other.low), max(state.high, other.high)
         return state
 
-    def finish(self, state: Sketch) -> dict[float, float] | float | None:
+    def finish(self, state: Sketch) -> dict[float, float | None] | float | None:
         """See ``Reducer``."""
         below, above = state.infinite
         count = sum(number for _, number in self._ascending(state))
         if not count:
-            return None if self._one else dict.fromkeys(self._quantiles)  # type: ignore[arg-type]
+            return None if self._one else dict.fromkeys(self._quantiles)
         ranks = {q: math.floor(q * (count - 1)) for q in self._quantiles}
         found: dict[float, float] = {}
         left = sorted(ranks, key=ranks.__getitem__, reverse=True)
