@@ -88,6 +88,13 @@ def number(count: int) -> str:
     return f"{count:,}" if count else ""
 
 
+def memory_size(size_bytes: int) -> str:
+    """Memory as people say it: 412 MiB, 1.9 GiB."""
+    unit, each = next((one for one in (("TiB", 1 << 40), ("GiB", 1 << 30)) if size_bytes >= one[1]), ("MiB", 1 << 20))
+    amount = size_bytes / each
+    return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:,.0f} {unit}"
+
+
 def moment(seconds: float | None) -> str:
     """A wall-clock time in local time, to the second."""
     return "" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

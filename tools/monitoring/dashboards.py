@@ -96,6 +96,14 @@ GRID = Dashboard(
                     "percentunit",
                     (Query(f"{_OVERHEAD} / ({_OVERHEAD} + {_RAN})", "overhead"),),
                 ),
+                Panel(
+                    "Memory of agents and their workers",
+                    "bytes",
+                    (
+                        Query(shown(metrics.MEMORY_BYTES, "pool"), "{{pool}} used"),
+                        Query(shown(metrics.MEMORY_LIMIT_BYTES, "pool"), "{{pool}} there"),
+                    ),
+                ),
                 Panel("Agents that vanished", "short", (Query(shown(metrics.AGENTS_LOST, "pool"), "{{pool}}"),)),
                 Panel("Bundles lost a second", "ops", (Query(rate(metrics.BUNDLES_LOST, "reason"), "{{reason}}"),)),
             ),

@@ -29,6 +29,13 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+export function size(bytes) {
+  const units = [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
+  const [unit, each] = units.find(([, each]) => bytes >= each) || units.at(-1);
+  const number = bytes / each;
+  return `${number < 10 ? number.toFixed(1) : count(Math.round(number))} ${unit}`;
+}
+
 export function moment(seconds) {
   const date = new Date(seconds * 1000);
   return el("time", { datetime: date.toISOString(), title: date.toISOString() },
