@@ -110,7 +110,7 @@ def short_moment(seconds: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span as people say it: 0.4 ms, 12 ms, 3.4 s, 5 m 06 s, 2 h 03 m."""
+    """A time span as people say it: 0.4 ms, 12 ms, 3.4 s, 5 m 06 s, 2 h 03 m, 8 d 16 h."""
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 1:
@@ -120,4 +120,5 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} m {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} m" if hours < 48 else f"{hours // 24} d {hours % 24:02d} h"

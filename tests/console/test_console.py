@@ -262,8 +262,8 @@ def test_what_agents_use_and_what_their_slots_run(console: Console, grid: Grid, 
         assert "slot 9:" not in text_of(console.browser)
         console.click("summary", "and 4 more")
         console.until("slot 8: task", "slot 9: task", "slot 10, lent: task", "slot 11, lent: task")
-        age = console.run("return document.querySelector('time').innerText")
-        console.until_true("document.querySelector('time').innerText !== arguments[0]", age)
+        age = console.run(f"return {real}.querySelector('time').innerText")
+        console.until_true(f"{real}.querySelector('time').innerText !== arguments[0]", age)
         assert "slot 11, lent: task" in text_of(console.browser), "what was opened stays so"
     finally:
         gate.touch()

@@ -25,19 +25,21 @@ export async function agentsView({ page, signal, failed }) {
 function table(agents) {
   if (!agents.length) return el("p", { class: "empty" }, "No agent is alive. Those of a local grid leave when there is nothing to do.");
   const row = (agent) => el("tr", {},
-    el("td", { class: "main mono" }, agent.agent, agent.problem ? el("p", { class: "note" }, agent.problem) : null),
+    el("td", { class: "main mono" }, name(agent), agent.problem ? el("p", { class: "note" }, agent.problem) : null),
     el("td", {}, agent.pool),
-    el("td", { class: "mono" }, agent.host),
     el("td", {}, slots(agent)),
-    el("td", { "data-head": "Memory" }, memory(agent)),
-    el("td", { class: "message" }, running(agent)),
+    memory(agent),
+    el("td", { class: "message runs" }, running(agent)),
     el("td", { class: "number", "data-head": "Age" }, age(agent)),
     el("td", { class: "number", "data-head": "Heard of" }, `${since(agent.beat_at)} ago`));
-  const heads = ["Agent", "Pool", "Host", "Slots", "Memory", "Runs", "Age", "Heard of"];
+  const heads = ["Agent", "Pool", "Slots", "Memory", "Runs", "Age", "Heard of"];
   return el("section", {}, el("h2", {}, `Agents: ${count(agents.length)}`), el("div", { class: "scroll cards" }, el("table", {},
-    el("thead", {}, el("tr", {}, heads.map((head, at) => el("th", { scope: "col", class: at > 5 ? "number" : null }, head)))),
+    el("thead", {}, el("tr", {}, heads.map((head, at) => el("th", { scope: "col", class: at > 4 ? "number" : null }, head)))),
     el("tbody", {}, agents.map(row)))));
 }
+
+// Agents are named by their hosts; of one that is not, its host comes below.
+const name = ({ agent, host }) => [agent, host && !agent.startsWith(host) ? el("div", { class: "quiet" }, host) : null];
 
 const since = (moment) => duration(Math.max(0, Date.now() / 1000 - moment));
 
@@ -53,9 +55,9 @@ function slots(agent) {
 
 // Of the agent and its workers together; of what its container may have, or the machine.
 function memory({ memory_bytes: used, memory_limit_bytes: limit }) {
-  if (used === null && limit === null) return UNKNOWN;
   const text = `${used === null ? UNKNOWN : size(used)}${limit === null ? "" : ` of ${size(limit)}`}`;
-  return el("div", {}, used !== null && limit !== null && meter("memory", used, limit, text), el("div", { class: "counts" }, text));
+  if (used === null || limit === null) return el("td", { "data-head": "Memory" }, text);
+  return el("td", {}, meter("memory", used, limit, text), el("div", { class: "counts", "data-head": "Memory" }, text));
 }
 
 function meter(label, value, most, text = null) {
