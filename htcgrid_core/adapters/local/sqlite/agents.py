@@ -63,4 +63,4 @@ class AgentRecords:
             f"SELECT {_COLUMNS} FROM agents WHERE beat_at > ? ORDER BY id",
             (now - limits.LEASE_SECONDS,),
         ).fetchall()
-        return [AgentRecord(*row[:8], begun_of_text(row[8]), *row[9:]) for row in found]
+        return [AgentRecord(*(*row[:8], begun_of_text(row[8]), *row[9:])) for row in found]
