@@ -21,7 +21,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: data demo test venvs test-all test-newest lint types unit e2e system chaos clients infra api-fuzz api-fuzz-short airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-http bench-rest bench-console bench-prefect compare-prefect lambda-zip compare-lambda monitoring pin-images docs lock clean
+.PHONY: data demo test venvs test-all test-newest lint types unit e2e system chaos clients infra api-fuzz api-fuzz-short airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-http bench-rest bench-console bench-dashboards bench-prefect compare-prefect lambda-zip compare-lambda monitoring pin-images docs lock clean
 
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -238,6 +238,10 @@ bench-rest: $(VENV)/ready
 # The console: what ten viewers of a session of a million tasks cost.
 bench-console: $(VENV)/ready
 	$(RUN) -m tests.bench.console $(ARGS)
+
+# The console's page of a session beside Dask's and Ray's pages, in the same Chromium; some minutes.
+bench-dashboards: $(VENV)/ready $(BENCH)/ready
+	$(RUN) -m tests.bench.dashboards --python $(BENCH)/bin/python $(ARGS)
 
 # The client over HTTP beside the same grid without a server.
 bench-http: $(VENV)/ready

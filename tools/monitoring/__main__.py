@@ -92,7 +92,7 @@ def _session(grid: Grid) -> None:
 
 def _seen(grid: Grid, prometheus: Prometheus) -> list[str]:
     """Run sessions until every agent is seen, and every query of the dashboards has series; those that have none."""
-    of_this_grid = [expression for expression in queries() if not AWS_ALONE.search(expression)]
+    of_this_grid = [expression for expression in _queries() if not AWS_ALONE.search(expression)]
     wanted = [f"count(up == 1) == {AGENTS}", *of_this_grid]
     deadline, missing = time.monotonic() + GUARD_SECONDS, wanted
     while missing and time.monotonic() < deadline:
@@ -108,7 +108,7 @@ def _show(prometheus: Prometheus, missing: Sequence[str]) -> None:
             total = sum(float(one["value"][1]) for one in series)
             what = "values" if metric.buckets else metric.unit
             _say(f"{metric.name:36} {metric.kind:9} {len(series):3} series, together {total:,.6g} {what}")
-    queries = list(queries())
+    queries = list(_queries())
     answered = sum(bool(prometheus.query(expression)) for expression in queries)
     _say(f"{answered} of {len(queries)} queries of the dashboards have series; the others ask of AWS")
     states = prometheus.alerts()
@@ -122,8 +122,8 @@ def _show(prometheus: Prometheus, missing: Sequence[str]) -> None:
     _say(f"Prometheus: {prometheus.address}")
 
 
-def queries() -> Iterator[str]:
-    """Those of the dashboards, as PromQL, where nothing is chosen."""
+def _queries() -> Iterator[str]:
+    """Those of the dashboards, where nothing is chosen."""
     for dashboard in DASHBOARDS:
         for row in dashboard.rows:
             for panel in row.panels:

@@ -16,7 +16,6 @@ from tests.aws.emulators import Account
 from tests.aws.grids import url_of
 from tests.docs.pages import blocks
 from tests.e2e.support import fresh_grid
-from tests.telemetry.collector import Collector, collecting
 
 README = REPOSITORY / "README.md"
 AWS_ACCOUNT = "100000000001"
@@ -50,20 +49,6 @@ def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def traced_grid_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A grid whose agents Airflow starts, so that they trace as it does."""
-    with fresh_grid(tmp_path_factory.mktemp("traced"), slots=1, idle=600) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def collector() -> Iterator[Collector]:
-    """A receiver of all that Airflow traces."""
-    with collecting() as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
 def aws_port() -> int:
     """Where a test may put an emulator of AWS, for Airflow to find."""
     return free_port()
@@ -77,13 +62,7 @@ def aws_grid_url(aws_port: int) -> str:
 
 @pytest.fixture(scope="session")
 def stack(
-    tmp_path_factory: pytest.TempPathFactory,
-    grid_url: str,
-    named_url: str,
-    traced_grid_url: str,
-    aws_grid_url: str,
-    collector: Collector,
-    signs: Path,
+    tmp_path_factory: pytest.TempPathFactory, grid_url: str, named_url: str, aws_grid_url: str, signs: Path
 ) -> Iterator[Stack]:
     """Airflow, healthy, with the DAGs of these tests and connections to the grids."""
     extra = {
@@ -91,15 +70,10 @@ def stack(
         "AIRFLOW_CONN_HTCGRID_ON_AWS": json.dumps(
             {"conn_type": "htcgrid", "extra": {"grid": aws_grid_url, "aws_conn_id": "aws_emulated"}}
         ),
-        "AIRFLOW_CONN_HTCGRID_TRACED": json.dumps({"conn_type": "htcgrid", "extra": {"grid": traced_grid_url}}),
         "AIRFLOW_CONN_AWS_EMULATED": json.dumps({"conn_type": "aws", "login": AWS_ACCOUNT, "password": "emulated"}),
         "AIRFLOW__HTCGRID__POLL_INTERVAL": "0.5",
         "AIRFLOW__HTCGRID__LOG_INTERVAL": "2",
         "AIRFLOW__HTCGRID__DEFER_AFTER": "0",
-        "AIRFLOW__TRACES__OTEL_ON": "True",
-        "OTEL_TRACES_EXPORTER": "otlp_proto_http",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
-        "OTEL_BSP_SCHEDULE_DELAY": "200",
         "SYSTEM_TEST_FOLDER": str(signs),
         "CHAINED_SESSIONS_OUT": str(signs / "chained"),
     }

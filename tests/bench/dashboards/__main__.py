@@ -1,4 +1,4 @@
-"""``python -m tests.bench.dashboards``: the console's page of a session, Dask's and Ray's pages, of as many tasks.
+"""``make bench-dashboards``: the console's page of a session, Dask's and Ray's pages, of as many tasks.
 
 For each, in the same Chromium: milliseconds from navigation to the first useful paint, memory that the browser takes
 more than for an empty page, and CPU of what schedules (for the grid: of its server) without and with the page open.

@@ -16,8 +16,8 @@ STARTS = 5
 def _started(ray: Any) -> Any:
     """Ray, with its page; on a machine that is busy it may not come up in the time that it gives itself.
 
-    Its raylet ends if its dashboard's agent has no port after 15 s, and ``ray.init`` gives up after 30 s more: neither
-    can be set. What is in memory by then starts faster the next time.
+    Its raylet ends if its dashboard's agent has no port after 15 s, and ``ray.init`` gives up after 30 s. What is in
+    memory by then starts faster the next time.
     """
     starts = 0
     while True:
