@@ -47,7 +47,7 @@ class FolderSource(Source):
         self.name = place.name
         self._place = place
         self._files = place.files()
-        self._kind = kind or _kind_of(self._files, place.name)
+        self.kind = self._kind = kind or _kind_of(self._files, place.name)
         self._conditions = conditions_of(where)
         self._columns = None if columns is None else list(columns)
         self._decimals = options.pop("decimals", "text") if self._kind in _TABLES else "text"
