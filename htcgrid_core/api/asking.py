@@ -65,7 +65,7 @@ def place_for_read(
     """
     if said_id is None and _idempotency_key(call) is None:
         if source.once is None:
-            raise Failure(problems.INVALID, "from: name the session: by an Idempotency-Key, an id, or once of the source")
+            raise Failure(problems.INVALID, "from: name the session, by an Idempotency-Key, an id, or once")
         return call.tenant(said_tenant), None
     if source.once is not None:
         raise Failure(problems.INVALID, "from: once names the session, and so does its id or the Idempotency-Key")

@@ -1,7 +1,7 @@
-"""Reads: sources that this server reads for requests, each request being answered before the end of it if it must be.
+"""Reads: sources that this server reads for requests, which are answered before the end of it where it takes long.
 
-Whoever asks, asks again with the same request, and is told how far it is, or how it ended. What nobody asks for any more
-is given up; what a server that dies has read is lost, and read again by the one that is asked then.
+Whoever asks, asks again with the same request, and is told how far it is, or how it ended. What nobody asks for any
+more is given up; what a server that dies has read is lost, and read again by the one that is asked then.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from htcgrid_core.domain.errors import InvalidInput
 
 FILE = "file://"
 SCHEMES = ("s3://", FILE)
-_PREFIX = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/|file:///)([^\x00-\x1f\x7f\\%?#*\[\]]*/)?")
+_NAMES = r"(?:[^\x00-\x1f\x7f\\%?#*\[\]/]+/)"
+_PREFIX = re.compile(rf"(?:s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]/{_NAMES}*|file:///{_NAMES}+)")
 # What a part of a path, a storage's URI or a pattern would mean something else by. ``?`` begins an URI's options, such
 # as another endpoint, and so is no wildcard here.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f\\%?#]")
@@ -26,7 +27,7 @@ def check_prefix(prefix: str) -> None:
     Raises:
         InvalidInput: it is no prefix.
     """
-    if not _PREFIX.fullmatch(prefix) or not _is_plain(prefix.partition("://")[2]):
+    if not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/")):
         raise InvalidInput(f"{prefix!r} is no prefix: write s3://BUCKET/PREFIX/ or file:///FOLDER/")
 
 
@@ -41,14 +42,9 @@ def prefix_of(place: str, prefixes: Sequence[str]) -> str:
         listed = ", ".join(prefixes) or "none"
         raise InvalidInput(f"{place!r} is not below a prefix that this server reads for the tenant: {listed}")
     rest = place[len(found) :]
-    if _REFUSED.search(rest) or not _is_plain(rest):
+    if _REFUSED.search(rest) or {"", ".", ".."} & set(rest.removesuffix("/").split("/") if rest else ()):
         raise InvalidInput(f"{place!r} is not read: a path has no %, ?, #, backslashes, '.', '..' or empty parts")
     return found
-
-
-def _is_plain(path: str) -> bool:
-    parts = path.removeprefix("/").removesuffix("/").split("/")
-    return path in ("", "/") or all(part not in ("", ".", "..") for part in parts)
 
 
 def confined(place: str, prefix: str) -> Place:

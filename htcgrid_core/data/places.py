@@ -200,6 +200,7 @@ def _check_no_delta(folders: set[str]) -> None:
 
 
 def of_delta(folder: str) -> InvalidInput:
+    """What is raised where files of a folder are a Delta table's."""
     return InvalidInput(
         f"{folder} holds a Delta table, whose files also have rows that were deleted: give the table itself, "
         "delta:URI, and choose from it with where="
@@ -207,6 +208,7 @@ def of_delta(folder: str) -> InvalidInput:
 
 
 def is_hidden(inside: str) -> bool:
+    """Whether a file's name, or a folder's on the way to it, says that it is none of the data."""
     return any(part.startswith(("_", ".")) for part in inside.replace(os.sep, "/").split("/"))
 
 

@@ -48,11 +48,12 @@ class ServedDatabase(Database):
             raise missing(self.name, "sqlalchemy", error) from error
         try:
             parsed = sqlalchemy.make_url(url)
-            driver = (parsed.get_backend_name(), parsed.get_driver_name())
-            if driver == ("sqlite", "pysqlite"):
-                parsed = parsed.set(database=f"file:{quote(parsed.database or '')}", query={"mode": "ro", "uri": "true"})
+            if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+                file = f"file:{quote(parsed.database or '')}"
+                parsed = parsed.set(drivername="sqlite", database=file, query={"mode": "ro", "uri": "true"})
                 arguments, prepare = {}, self._prepare_sqlite
-            elif driver == ("postgresql", "psycopg"):
+            elif parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+                parsed = parsed.set(drivername="postgresql+psycopg")
                 arguments, prepare = {"connect_timeout": CONNECT_SECONDS}, self._prepare_postgresql
             else:
                 raise InvalidInput(f"{self.name}: the server reads postgresql+psycopg:// and sqlite:// alone")

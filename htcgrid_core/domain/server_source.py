@@ -16,9 +16,9 @@ def _listed(value: Any) -> Any:
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Names = Annotated[list[Name], Field(max_length=1000), BeforeValidator(_listed)]
-Condition = Annotated[str, Field(min_length=1, max_length=4096)] | Annotated[
-    list[JsonValue], Field(min_length=3, max_length=3)
-]
+Condition = (
+    Annotated[str, Field(min_length=1, max_length=4096)] | Annotated[list[JsonValue], Field(min_length=3, max_length=3)]
+)
 Scalar = str | int | float | bool | None
 
 
