@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,17 @@ def test_asian_option(shared_grid_url: str, prefect_server: str, tmp_path: Path)
     assert progress["data"] == 100.0
     assert "200 of 200 tasks completed" in progress["description"]
     assert task_runs(prefect_server, "asian-option") == []
+
+
+def test_a_day_of_value_at_risk(shared_grid_url: str, prefect_server: str, tmp_path: Path) -> None:
+    """From a table to a table, twice; then once more with other input, whose rows take the place of the first."""
+    database = f"sqlite:///{tmp_path}/risk.db"
+    for number in range(3):
+        text = run("value_at_risk_day_flow.py", "--database", database, url=shared_grid_url, out=tmp_path / str(number))
+        with sqlite3.connect(tmp_path / "risk.db") as connection:
+            rows = connection.execute("SELECT session, book, normal FROM risk ORDER BY task_index").fetchall()
+            connection.execute("DELETE FROM books WHERE book > 'book-19' AND ?", (number == 1,))
+        books = 24 if number < 2 else 20
+        assert f"2026-01-02: {books} books" in text
+        assert [row[:2] for row in rows] == [("2026-01-02", f"book-{book:02}") for book in range(books)]
+        assert all(row[2] > 0 for row in rows)
