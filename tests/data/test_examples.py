@@ -9,8 +9,8 @@ from typing import Any
 import deltalake
 import pyarrow.parquet as pq
 import pytest
-import value_at_risk_day_script as script
 
+import value_at_risk_day_script as script
 from tests.e2e.support import fresh_grid
 
 MODELS = {"historical", "normal", "student", "riskmetrics", "garch", "filtered"}
