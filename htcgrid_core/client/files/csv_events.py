@@ -33,7 +33,7 @@ def csv_header(stream: BinaryIO, name: str, options: CsvOptions) -> list[str]:
     with _lines_in(stream, name, options) as lines:
         reader, before = _reader(lines, options)
         try:
-            header = next(reader, [])
+            header: list[str] = next(reader, [])
         except csv.Error as error:
             raise InvalidInput(f"{name}, line {before + 1}: not CSV ({error})") from error
         _check(header, f"{name}, line {before + 1}", guessed=not before and options.separator is None)
@@ -68,7 +68,7 @@ def _events(lines: Iterator[str], name: str, options: CsvOptions) -> Iterator[di
     reader, before = _reader(lines, options)
     begin = before  # lines before the row that is read
     try:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
         _check(header, f"{name}, line {before + 1}", guessed=not before and options.separator is None)
         begin = reader.line_num + before
         for row in reader:
