@@ -283,7 +283,7 @@ lock: $(UV)
 	$(COMPILE) --extra examples pyproject.toml requirements/airflow.in -o requirements/airflow.txt
 	$(COMPILE) --extra api --extra examples --extra otel pyproject.toml requirements/prefect.in -o requirements/prefect.txt
 	$(COMPILE) pyproject.toml requirements/bench-prefect.in -o requirements/bench-prefect.txt
-	$(COMPILE) pyproject.toml requirements/data.in -o requirements/data.txt
+	$(COMPILE) --extra api pyproject.toml requirements/data.in -o requirements/data.txt
 	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
 	$(COMPILE) requirements/api-fuzz.in -o requirements/api-fuzz.txt
 	$(COMPILE) requirements/lambda.in -o requirements/lambda.txt

@@ -27,6 +27,7 @@ from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notify, recipients_of
 from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.gateway.in_tasks import check_not_importing
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Grid(CallGrid):
     def submit(
         self,
         function: str | Callable[..., Any],
-        events: Iterable[Any],
+        events: Iterable[Any] | ServerSource,
         *,
         name: str = "",
         token: str | None = None,
@@ -95,7 +96,7 @@ class Grid(CallGrid):
                 ``"NAME"``, ``"NAME:VERSION"`` or ``"NAME:ALIAS"`` of a function that was deployed; or a Python
                 callable, called as ``function(event)``, or with the context too if its second parameter is named so.
             events: any iterable; streamed, never held whole. JSON for a named handler, any picklable object for
-                a callable.
+                a callable. Or a ``server_source``, which the server of a grid at ``https://`` reads.
             name: for people.
             token: idempotency key: submitting the same again returns the same session, also after a crash.
             task_timeout: seconds that one attempt of a task may take; None for what a deployed function says.
