@@ -58,7 +58,7 @@ class Combined:
         for index, event in enumerate(events, first):
             try:
                 partial.state = self._reducer.add(partial.state, self._function(event, *more))
-            except Exception as error:  # whatever the function raises
+            except (Exception, SystemExit) as error:  # whatever the function raises
                 policy = self._skipping
                 if policy is None or policy.allows(context.attempt, type(error).__name__):
                     error.add_note(f"of event {index:,}")

@@ -12,7 +12,7 @@ from htcgrid_core.client.signatures import check_takes_event
 from htcgrid_core.client.vectors import check_vector
 from htcgrid_core.domain.errors import InvalidInput, TaskFailed
 from htcgrid_core.domain.retry import RetryPolicy
-from htcgrid_core.reducers.base import Reducer
+from htcgrid_core.reducers.base import Reducer, whole
 
 Function = str | Callable[..., Any]
 
@@ -34,6 +34,8 @@ def map_reduce(
     Args:
         submit: as ``Grid.submit``.
     """
+    if errors not in ("raise", "skip"):
+        raise InvalidInput(f"errors={errors!r}: raise or skip")
     if group_size is not None and group_size < 2:
         raise InvalidInput(f"a group of {group_size} results makes no fewer of them: group_size is 2 or more")
     steps = _Steps(submit, progress, options)
@@ -67,8 +69,8 @@ def _combined(
         if chunk_size is not None:
             raise InvalidInput(f"{function!r} gets one event at a time: chunk_size is for callables")
         return reduced(steps.run("map", function, events), reducer, None, errors)
-    if chunk_size is not None and chunk_size < 1:
-        raise InvalidInput(f"chunk_size={chunk_size}: 1 or more")
+    if chunk_size is not None:
+        chunk_size = whole("chunk_size", chunk_size, 1)
     if options.get("codec") not in (None, "pickle"):
         raise InvalidInput("what a reducer keeps is pickled: codec has to be so, too")
     check_vector(events)

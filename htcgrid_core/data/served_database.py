@@ -48,6 +48,9 @@ class ServedDatabase(Database):
             raise missing(self.name, "sqlalchemy", error) from error
         try:
             parsed = sqlalchemy.make_url(url)
+        except (exc.ArgumentError, ValueError):
+            raise InvalidInput(f"{self.name}: its URL is none") from None  # which may hold a password
+        try:
             if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
                 file = f"file:{quote(parsed.database or '')}"
                 parsed = parsed.set(drivername="sqlite", database=file, query={"mode": "ro", "uri": "true"})
@@ -58,8 +61,6 @@ class ServedDatabase(Database):
             else:
                 raise InvalidInput(f"{self.name}: the server reads postgresql+psycopg:// and sqlite:// alone")
             engine = sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.pool.NullPool, connect_args=arguments)
-        except (exc.ArgumentError, exc.NoSuchModuleError, ValueError):
-            raise InvalidInput(f"{self.name}: its URL is none") from None  # which may hold a password
         except ImportError as error:
             raise missing(self.name, "its driver", error) from None
         sqlalchemy.event.listen(engine, "connect", lambda connection, _: prepare(connection))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from decimal import Decimal
@@ -30,7 +31,7 @@ class Reducer(ABC, Generic[State, Result]):
 
     @abstractmethod
     def add(self, state: State, value: Any) -> State:
-        """The state with one value more.
+        """The state with one value more; of a value that can change, a copy, as its function may return it again.
 
         Raises:
             TypeError, ValueError: the value is none for this; the state is as it was. The value's event has failed.
@@ -102,5 +103,34 @@ def number_of(value: Any) -> Number:
 
 
 def is_nan(value: Any) -> bool:
-    """Whether a value is a NaN of any kind."""
-    return value.is_nan() if isinstance(value, Decimal) else isinstance(value, float) and math.isnan(value)
+    """Whether a value is a NaN of any kind, or has one among its items, by which nothing can be compared."""
+    if isinstance(value, tuple | list):
+        return any(map(is_nan, value))
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # such as of arrays
+        return False
+
+
+def is_finite(number: Number) -> bool:
+    """Whether a number is no infinity; ``math.isfinite`` takes Decimals for one that are only beyond the floats."""
+    if isinstance(number, Decimal):
+        return number.is_finite()
+    return isinstance(number, int) or math.isfinite(number)
+
+
+def whole(name: str, number: Any, least: int) -> int:
+    """A whole number of ``least`` or more, given as the argument ``name``.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    try:
+        found = operator.index(number)
+    except TypeError:
+        raise InvalidInput(f"{name}={number!r} is no whole number") from None
+    if found < least:
+        raise InvalidInput(f"{name}={number!r}: {least} or more")
+    return found

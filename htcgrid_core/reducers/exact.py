@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.reducers.base import Number
+from htcgrid_core.reducers.base import Number, is_finite
 
 MAX_EXPONENT = 6144  # of Decimals, as in IEEE 754's decimal128: beyond it an exact sum takes no end of memory
 FLOAT, DECIMAL = 1, 2
@@ -37,7 +37,7 @@ class ExactSum:
             ValueError: it is a Decimal with too large an exponent.
         """
         kinds = self.kinds | kind_of(number)
-        if not isinstance(number, int) and not math.isfinite(number):
+        if not is_finite(number):
             self.infinite += float(number)
         else:
             numerator, denominator = _ratio(number)
@@ -47,7 +47,7 @@ class ExactSum:
     def add_square(self, number: Number) -> None:
         """Add the square of one number, exactly; see ``add``."""
         kinds = self.kinds | kind_of(number)
-        if not isinstance(number, int) and not math.isfinite(number):
+        if not is_finite(number):
             self.infinite = math.inf
         else:
             numerator, denominator = _ratio(number)
@@ -116,4 +116,4 @@ def _as_decimal(value: Fraction) -> Decimal:
             bottom, power = bottom // prime, power + 1
         places = max(places, power)
     digits = value.numerator * 10**places // value.denominator
-    return Decimal((int(digits < 0), tuple(map(int, str(abs(digits)))), -places))
+    return Decimal((int(digits < 0), Decimal(abs(digits)).as_tuple().digits, -places))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import heapq
+from copy import deepcopy
 from typing import Any
 
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.reducers.base import NanPolicy, Of, Reducer, is_nan, taken
+from htcgrid_core.reducers.base import NanPolicy, Of, Reducer, is_nan, taken, whole
+
+TopState = list[tuple[Any, Any]] | str
 
 
-class Top(Reducer[list[Any], list[Any]]):
+class Top(Reducer[TopState, list[Any]]):
     """The n largest values, the largest first; of equal ones, those of earlier events. Fewer, if there are fewer.
 
     Args:
@@ -21,41 +24,53 @@ class Top(Reducer[list[Any], list[Any]]):
     """
 
     def __init__(self, n: int, *, by: Of = None, smallest: bool = False, nan: NanPolicy = "raise") -> None:
-        if n < 1:
-            raise InvalidInput(f"n={n}: 1 or more")
         if nan not in ("raise", "omit"):
             raise InvalidInput(f"nan={nan!r}: raise or omit")
-        self._n, self._by, self._smallest, self._omits = n, by, smallest, nan == "omit"
+        self._n, self._by, self._smallest, self._omits = whole("n", n, 1), by, smallest, nan == "omit"
 
-    def zero(self) -> list[Any]:
-        """See ``Reducer``: pairs of what is compared and the value, in the order of events."""
+    def zero(self) -> TopState:
+        """See ``Reducer``: pairs of what is compared and the value, in the order of events; or why there are none."""
         return []
 
-    def add(self, state: list[Any], value: Any) -> list[Any]:
+    def add(self, state: TopState, value: Any) -> TopState:
         """See ``Reducer``."""
         compared = taken(value, self._by)
         if is_nan(compared):
             if self._omits:
                 return state
             raise ValueError("the result is NaN; nan='omit' would leave it out")
-        state.append((compared, value))
+        if isinstance(state, str):
+            return state
+        state.append(deepcopy((compared, value)))
         return self._cut(state) if len(state) >= 2 * self._n + 64 else state
 
-    def merge(self, state: list[Any], other: list[Any]) -> list[Any]:
+    def merge(self, state: TopState, other: TopState) -> TopState:
         """See ``Reducer``."""
+        if isinstance(state, str) or isinstance(other, str):
+            return state if isinstance(state, str) else other
         return self._cut(state + other)
 
-    def finish(self, state: list[Any]) -> list[Any]:
-        """See ``Reducer``."""
-        return [value for _, value in self._cut(state)]
+    def finish(self, state: TopState) -> list[Any]:
+        """See ``Reducer``.
 
-    def _cut(self, state: list[Any]) -> list[Any]:
+        Raises:
+            InvalidInput: values cannot be compared with each other.
+        """
+        chosen = state if isinstance(state, str) else self._cut(state)
+        if isinstance(chosen, str):
+            raise InvalidInput(f"the results cannot be compared with each other: {chosen}")
+        return [value for _, value in chosen]
+
+    def _cut(self, state: list[tuple[Any, Any]]) -> TopState:
         # Both are stable: of equal ones the earlier are taken, and stand first.
         choose = heapq.nsmallest if self._smallest else heapq.nlargest
         try:
             return choose(self._n, state, key=lambda pair: pair[0])
-        except TypeError as error:
-            raise InvalidInput(f"the results cannot be compared with each other: {error}") from error
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # of no one event, and so told at the end: whom it met depends on the grouping
+            return str(error)
 
 
 class Concat(Reducer[list[Any], list[Any]]):
@@ -67,7 +82,7 @@ class Concat(Reducer[list[Any], list[Any]]):
 
     def add(self, state: list[Any], value: Any) -> list[Any]:
         """See ``Reducer``."""
-        state.extend(value if isinstance(value, list) else [value])
+        state.extend(deepcopy(value if isinstance(value, list) else [value]))
         return state
 
     def merge(self, state: list[Any], other: list[Any]) -> list[Any]:

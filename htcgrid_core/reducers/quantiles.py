@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.reducers.base import NanPolicy, Number, NumberReducer, Of
+from htcgrid_core.reducers.base import NanPolicy, Number, NumberReducer, Of, is_finite
 
 SMALLEST = sys.float_info.min  # below it, floats have too few digits for a relative error
 
@@ -78,6 +78,8 @@ class Quantiles(NumberReducer[Sketch, "dict[float, float | None] | float | None"
         """See ``NumberReducer``."""
         value = float(number)  # OverflowError, of an integer that no float holds, is a failure too
         if math.isinf(value):
+            if is_finite(number):
+                raise OverflowError("the result is a Decimal that no float holds")
             below, above = state.infinite
             state.infinite = (below + 1, above) if value < 0 else (below, above + 1)
             return state

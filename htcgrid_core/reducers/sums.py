@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.reducers.base import NanPolicy, Number, NumberReducer, Of, Reducer
+from htcgrid_core.reducers.base import NanPolicy, Number, NumberReducer, Of, Reducer, whole
 from htcgrid_core.reducers.exact import ExactSum
 
 
@@ -98,9 +97,7 @@ class Variance(_OfMoments):
 
     def __init__(self, *, ddof: int = 1, of: Of = None, nan: NanPolicy = "raise") -> None:
         super().__init__(of=of, nan=nan)
-        if ddof < 0:
-            raise InvalidInput(f"ddof={ddof} is below 0")
-        self._ddof = ddof
+        self._ddof = whole("ddof", ddof, 0)
 
     def add_number(self, state: Moments, number: Number) -> Moments:
         """See ``NumberReducer``."""

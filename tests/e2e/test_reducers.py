@@ -7,6 +7,7 @@ import math
 import os
 import random
 import resource
+import sys
 import threading
 import time
 import warnings
@@ -124,6 +125,12 @@ def test_results_that_the_reducer_cannot_take_are_failures(grid: Grid) -> None:
         assert grid.map_reduce(float, ["3", "nan"], Sum(nan="omit")) == 3
 
 
+def test_an_event_that_ends_python_takes_none_of_its_chunk_with_it(grid: Grid) -> None:
+    how: dict[str, Any] = {"errors": "skip", "max_failures": 1, "retry": ONCE, "chunk_size": 4}
+    with pytest.warns(UserWarning, match="1 of 4 events failed; the first is event 2: SystemExit: 3"):
+        assert grid.map_reduce(lambda number: sys.exit(3) if number == 2 else number, range(4), Sum(), **how) == 4
+
+
 def test_the_same_token_comes_back(grid: Grid, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
 
@@ -141,6 +148,8 @@ def test_the_same_token_comes_back(grid: Grid, tmp_path: Path) -> None:
     [
         ({"group_size": 2}, "group_size is of reduce functions"),
         ({"chunk_size": 0}, "1 or more"),
+        ({"chunk_size": 2.5}, "no whole number"),
+        ({"errors": "ignore"}, "raise or skip"),
         ({"codec": "json"}, "pickled"),
     ],
 )

@@ -171,7 +171,7 @@ def test_nothing() -> None:
 @pytest.mark.parametrize(
     "make", [Mean, Sum, Variance, lambda **how: Histogram([0, 2], **how), lambda **how: Top(3, **how)]
 )
-@pytest.mark.parametrize("nan", [math.nan, Decimal("NaN"), np.float64("nan")])
+@pytest.mark.parametrize("nan", [math.nan, Decimal("NaN"), np.float64("nan"), np.float32("nan")])
 def test_nan_is_a_failure_or_left_out(make: Callable[..., Reducer[Any, Any]], nan: Any) -> None:
     state = folded(make(), [1, 2])
     with pytest.raises(ValueError, match="is NaN"):
@@ -206,9 +206,52 @@ def test_floats_among_decimals_are_refused_wherever_they_meet() -> None:
             grouped(make(), [1.5, Decimal(1)], [1], from_the_right=False)
 
 
-def test_what_cannot_be_compared() -> None:
+def test_decimals_beyond_floats_are_as_exact_as_others() -> None:
+    for large in (Decimal("1e400"), Decimal("-1e400"), Decimal("1e5000")):
+        assert of(Sum(), [large, Decimal(1), -large]) == 1
+        assert of(Sum(), [large]) == large
+        assert of(Mean(), [large, large]) == large
+        assert of(Variance(), [large, large]) == 0
+        with pytest.raises(OverflowError, match="no float holds"):
+            of(Quantiles(0.5), [large])
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [1, 2]])
+def test_what_cannot_be_compared_is_told_at_the_end_however_it_is_grouped(cuts: list[int]) -> None:
+    for n in (1, 2, 5):
+        with pytest.raises(InvalidInput, match="cannot be compared"):
+            grouped(Top(n), [1, "a", 2], cuts, from_the_right=False)
+        with pytest.raises(InvalidInput, match="cannot be compared"):
+            grouped(Several(count=Count(), top=Top(n)), [1, "a", 2], cuts, from_the_right=False)
     with pytest.raises(InvalidInput, match="cannot be compared"):
-        of(Top(2), [1, "a"])
+        of(Top(1), [*range(200), "a", *range(200)])
+
+
+def test_what_is_compared_by_has_no_nan_in_it() -> None:
+    rows = [(1.0, "a"), (math.nan, "b"), (2.0, "c")]
+    with pytest.raises(ValueError, match="is NaN"):
+        of(Top(1), rows)
+    assert of(Top(1, nan="omit"), rows) == [(2.0, "c")]
+
+
+def test_a_value_that_is_returned_again_is_kept_as_it_was() -> None:
+    held: list[int] = []
+
+    def filled(number: int) -> list[int]:
+        held[:] = [number]
+        return held
+
+    for make, expected in ((lambda: Top(2, by=0), [[2], [1]]), (Concat, [0, 1, 2])):
+        reducer: Reducer[Any, Any] = make()
+        state = reducer.zero()
+        for number in range(3):
+            state = reducer.add(state, filled(number))
+        assert reducer.finish(state) == expected
+    arrays, buffer, kept = Concat(), np.zeros(1), []
+    for number in range(2):
+        buffer[0] = number
+        kept = arrays.add(kept, buffer)
+    assert [float(one[0]) for one in kept] == [0.0, 1.0]
 
 
 def test_fields_and_several() -> None:
@@ -226,7 +269,7 @@ def test_fields_and_several() -> None:
     [
         lambda: Quantiles([]), lambda: Quantiles(1.5), lambda: Quantiles(0.5, relative_error=0), lambda: Histogram([1]),
         lambda: Histogram([1, 1]), lambda: Top(0), lambda: Variance(ddof=-1), lambda: Sum(nan="propagate"),  # type: ignore[arg-type]
-        lambda: Top(1, nan="no"), lambda: Several(x=3),  # type: ignore[arg-type]
+        lambda: Top(1, nan="no"), lambda: Several(x=3), lambda: Top(1.5), lambda: Variance(ddof=0.5),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_arguments_that_are_no_good(make: Callable[[], Any]) -> None:
