@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +13,11 @@ from urllib.parse import quote
 from htcgrid_core.data.base import missing
 from htcgrid_core.data.connections import Database, first_line, is_of_database
 from htcgrid_core.data.filters import Condition, conditions_of
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 
 CONNECT_SECONDS = 10
+_ROWS = "rows_of_table"
 _LOOKS = 10_000  # instructions of SQLite's machine from one look at the clock to the next
 _log = logging.getLogger(__name__)
 
@@ -74,6 +77,8 @@ class ServedDatabase(Database):
 
     def _prepare_sqlite(self, connection: Any) -> None:
         connection.execute("PRAGMA query_only = ON")
+        # What one function makes in one step, such as zeroblob, takes the server's memory, and no look at the clock.
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.MAX_EVENT_BYTES)
         until = time.monotonic() + self._timeout_seconds
         connection.set_progress_handler(lambda: time.monotonic() > until, _LOOKS)
 
@@ -105,10 +110,10 @@ def query_of_table(table: str, columns: list[str] | None, where: list[Any]) -> t
     Raises:
         InvalidInput: a condition is none.
     """
-    chosen = "*" if columns is None else ", ".join(map(_quoted, columns))
+    chosen = "*" if columns is None else ", ".join(map(_column, columns))
     parameters: dict[str, Any] = {}
     tests = [_test(condition, parameters) for condition in conditions_of(where)]
-    text = f"SELECT {chosen} FROM {'.'.join(map(_quoted, table.split('.')))}"  # noqa: S608 - quoted
+    text = f"SELECT {chosen} FROM {'.'.join(map(_quoted, table.split('.')))} AS {_ROWS}"  # noqa: S608 - quoted
     return text + (f" WHERE {' AND '.join(tests)}" if tests else ""), parameters
 
 
@@ -119,8 +124,13 @@ def _test(condition: Condition, parameters: dict[str, Any]) -> str:
         marks.append(f":value_{len(parameters)}")
         parameters[marks[-1][1:]] = value
     if condition.operator == "in":
-        return f"{_quoted(condition.column)} IN ({', '.join(marks)})" if marks else "1 = 0"
-    return f"{_quoted(condition.column)} {'<>' if condition.operator == '!=' else condition.operator} {marks[0]}"
+        return f"{_column(condition.column)} IN ({', '.join(marks)})" if marks else "1 = 0"
+    return f"{_column(condition.column)} {'<>' if condition.operator == '!=' else condition.operator} {marks[0]}"
+
+
+def _column(name: str) -> str:
+    """With its table, as SQLite takes a quoted name that no column has for a text."""
+    return f"{_ROWS}.{_quoted(name)}"
 
 
 def _quoted(name: str) -> str:
