@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from htcgrid_core.api.failure import Failure
@@ -18,6 +20,7 @@ from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.session import SessionRecord
 
 AT_ONCE = 4
+MOST_OF_TENANT = 16
 MOST = 64  # that run, wait for others, or have ended and were not told of yet
 ABANDONED_SECONDS = 120.0  # after which nobody asks any more: who does, asks each 20 seconds
 _LOOK_ROWS = 1000
@@ -27,11 +30,13 @@ class Read:
     """One source on its way into a session.
 
     Attributes:
+        tenant: whose session it is.
         future: of the session's row.
         rows: read so far.
     """
 
-    def __init__(self, stopping: threading.Event) -> None:
+    def __init__(self, tenant: str, stopping: threading.Event) -> None:
+        self.tenant = tenant
         self.future: Future[SessionRecord] = Future()
         self.future.set_running_or_notify_cancel()  # who waits and goes takes nothing from others
         self.rows = 0
@@ -67,23 +72,56 @@ class Read:
             yield row
 
 
+class _Places:
+    """So many reads run at once. The next is of the tenant that has the fewest, so that none keeps others waiting."""
+
+    def __init__(self, count: int) -> None:
+        self._changed = threading.Condition()
+        self._free = count
+        self._running: Counter[str] = Counter()
+        self._waiting: list[Read] = []
+
+    @contextmanager
+    def taken_by(self, read: Read) -> Iterator[None]:
+        """Wait for one, and have it."""
+        with self._changed:
+            self._waiting.append(read)
+            self._changed.wait_for(lambda: self._free and self._next() is read)
+            self._waiting.remove(read)
+            self._count(read, 1)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._count(read, -1)
+
+    def _next(self) -> Read:
+        return min(self._waiting, key=lambda one: self._running[one.tenant])  # the first of several
+
+    def _count(self, read: Read, number: int) -> None:
+        self._free -= number
+        self._running[read.tenant] += number
+        self._changed.notify_all()
+
+
 class Reads:
     """All of a server. May be used from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._places = _Places(AT_ONCE)
         self._stopping = threading.Event()
         self._under_way: dict[Hashable, Read] = {}
 
-    def of(self, key: Hashable, work: Callable[[Read], SessionRecord]) -> Read:
+    def of(self, key: Hashable, tenant: str, work: Callable[[Read], SessionRecord]) -> Read:
         """The read that a request asks for, begun if it is not under way.
 
         Args:
             key: the same for the same request of the same principal.
+            tenant: whose session it is.
 
         Raises:
-            Failure: there are too many.
+            Failure: there are too many, of all or of the tenant.
         """
         with self._lock:
             if (read := self._under_way.get(key)) is not None:
@@ -92,9 +130,12 @@ class Reads:
             for other, old in list(self._under_way.items()):
                 if old.future.done() and old.is_abandoned:
                     del self._under_way[other]
+            if sum(old.tenant == tenant for old in self._under_way.values()) >= MOST_OF_TENANT:
+                told = f"this server reads {MOST_OF_TENANT} sources of the tenant already: ask again"
+                raise Failure(KINDS["grid-unavailable"], told)
             if len(self._under_way) >= MOST:
                 raise Failure(KINDS["grid-unavailable"], f"this server reads {MOST} sources already: ask again")
-            read = self._under_way[key] = Read(self._stopping)
+            read = self._under_way[key] = Read(tenant, self._stopping)
         # Not a pool's: its threads would hold up the end of the process until a database has answered.
         threading.Thread(target=self._run, args=(read, work), name="htcgrid-read", daemon=True).start()
         return read
@@ -110,7 +151,7 @@ class Reads:
         self._stopping.set()
 
     def _run(self, read: Read, work: Callable[[Read], SessionRecord]) -> None:
-        with self._slots:
+        with self._places.taken_by(read):
             try:
                 read.check()
                 found = work(read)

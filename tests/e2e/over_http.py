@@ -18,11 +18,12 @@ from tests.served import Server, serving
 CHOSEN = ("test_async", "test_cancel")
 OVER_HTTP = (
     *CHOSEN, "test_bad_packages", "test_executor", "test_executor_contract", "test_executor_objects", "test_find_task",
-    "test_isolation", "test_joblib", "test_joblib_sharing", "test_map_reduce", "test_misbehaving", "test_retrying",
-    "test_scikit_learn", "test_sessions", "test_submit", "test_threads", "test_worker_memory",
+    "test_isolation", "test_joblib", "test_joblib_sharing", "test_map_reduce", "test_misbehaving", "test_reducers",
+    "test_retrying", "test_scikit_learn", "test_sessions", "test_submit", "test_threads", "test_worker_memory",
 )  # fmt: skip
 # Not so over HTTP, and why.
 ONLY_HERE = {
+    "test_a_value_at_risk_over_a_million_paths": "it takes a minute, and most of it is the tasks",
     "test_agents_that_cannot_be_started_any_more_fail_what_waits": "it breaks the gateway in its own process",
     "test_a_frame_of_a_hundred_megabytes_may_be_an_argument": "a server takes shared inputs of up to 64 MiB",
     "test_the_url_may_come_from_the_environment": "it looks at the URL of a grid on this machine",

@@ -67,7 +67,7 @@ async def create_from_source(
         )
 
     key = (call.principal.name, tenant, session_id, hashlib.sha256(body).digest())
-    read = service.reads.of(key, submit)
+    read = service.reads.of(key, tenant, submit)
     if not read.future.done():
         ended = asyncio.wrap_future(read.future)
         stopping = asyncio.ensure_future(service.stopping.wait())
