@@ -54,8 +54,14 @@ def write_parquet(folder: Path, day: str, books: int = BOOKS) -> Path:
     rows: list[dict[str, Any]] = [{"book": row["book"], "pnl": row["pnl"]} for row in simulated(day, books)]
     file = folder / f"day={day}" / "books.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), file)
-    return file
+    hidden = file.with_name("_books.parquet")  # nobody reads it until it is whole
+    pq.write_table(pa.Table.from_pylist(rows), hidden)
+    return hidden.replace(file)
+
+
+def has_parquet(folder: Path, day: str) -> bool:
+    """Whether a folder has files of a day."""
+    return any((folder / f"day={day}").glob("[!_.]*.parquet"))
 
 
 def write_table(connection: Any, day: str, books: int = BOOKS) -> None:

@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from books_at_risk import write_parquet
+from books_at_risk import has_parquet, write_parquet
 from htcgrid_core import connect, sink, source
 
 FOLDER = "books"
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--table", help="if that is a database")
     options = parser.parse_args()
 
-    if options.books == FOLDER and not Path(FOLDER, f"day={options.day}").exists():
+    if options.books == FOLDER and not has_parquet(Path(FOLDER), options.day):
         write_parquet(Path(FOLDER), options.day)
     books = source(options.books, where=[f"day={options.day}"])
     risk = sink(options.to, **({"table": options.table} if options.table else {}))

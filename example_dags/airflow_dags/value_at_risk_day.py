@@ -28,10 +28,10 @@ with DAG("value_at_risk_day", schedule=None, params=PARAMS, tags=["htcgrid"], do
     @task
     def books(params: dict[str, Any]) -> None:
         """The day's books, simulated where nobody has put any."""
-        from books_at_risk import write_parquet
+        from books_at_risk import has_parquet, write_parquet
 
         folder = Path(params["lake"], "books")
-        if not (folder / f"day={params['day']}").exists():
+        if not has_parquet(folder, params["day"]):
             write_parquet(folder, params["day"], params["books"])
 
     value = HTCGridSubmitOperator(
