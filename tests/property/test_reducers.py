@@ -247,10 +247,10 @@ def test_a_value_that_is_returned_again_is_kept_as_it_was() -> None:
         for number in range(3):
             state = reducer.add(state, filled(number))
         assert reducer.finish(state) == expected
-    arrays, buffer, kept = Concat(), np.zeros(1), []
+    buffer, kept = np.zeros(1), Concat().zero()
     for number in range(2):
         buffer[0] = number
-        kept = arrays.add(kept, buffer)
+        kept = Concat().add(kept, buffer)
     assert [float(one[0]) for one in kept] == [0.0, 1.0]
 
 
