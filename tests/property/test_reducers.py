@@ -65,7 +65,7 @@ def grouped(reducer: Reducer[Any, Any], values: Sequence[Any], cuts: Sequence[in
     cuts=st.lists(st.integers(0, 100), max_size=4),
     from_the_right=st.booleans(),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_grouping_does_not_show(
     make: Callable[[], Reducer[Any, Any]], values: list[Any], cuts: list[int], from_the_right: bool
 ) -> None:
