@@ -115,6 +115,8 @@ def environment(home: Path, dags: Path, database: str) -> dict[str, str]:
             "TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
             "ORPHANED_TASKS_CHECK_INTERVAL": "5",
         },
+        # Of each task's calls: 5 seconds are too few when all examples start at once on a machine that is busy.
+        "WORKERS": {"EXECUTION_API_TIMEOUT": "60"},
         "TRIGGERER": {"JOB_HEARTBEAT_SEC": "2", "TRIGGERER_HEALTH_CHECK_THRESHOLD": "10"},
         "USAGE_DATA_COLLECTION": {"ENABLED": "False"},
     }  # fmt: skip
