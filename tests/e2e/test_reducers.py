@@ -47,9 +47,9 @@ def path(seed: int) -> float:
     return 100 - 100 * math.exp(0.02 * math.sqrt(10) * random.Random(seed).gauss(0, 1))
 
 
-def test_results_are_combined_in_their_tasks(grid: Grid) -> None:
-    assert grid.map_reduce(abs, range(3001), Sum(), name="sums") == 3000 * 3001 // 2
-    (session,) = [one for one in grid.sessions() if one.name.startswith("sums")]
+def test_results_are_combined_in_their_tasks(grid: Grid, way: str) -> None:
+    assert grid.map_reduce(abs, range(3001), Sum(), name=f"sums {way}") == 3000 * 3001 // 2
+    (session,) = [one for one in grid.sessions() if one.name.startswith(f"sums {way}")]
     assert session.progress().total < 3001  # chunks, of which each is one task with one partial result
 
 
@@ -131,7 +131,7 @@ def test_an_event_that_ends_python_takes_none_of_its_chunk_with_it(grid: Grid) -
         assert grid.map_reduce(lambda number: sys.exit(3) if number == 2 else number, range(4), Sum(), **how) == 4
 
 
-def test_the_same_token_comes_back(grid: Grid, tmp_path: Path) -> None:
+def test_the_same_token_comes_back(grid: Grid, tmp_path: Path, way: str) -> None:
     runs = tmp_path / "runs"
 
     def noted(number: int) -> int:
@@ -139,7 +139,7 @@ def test_the_same_token_comes_back(grid: Grid, tmp_path: Path) -> None:
             log.write(f"{number}\n")
         return number
 
-    assert [grid.map_reduce(noted, range(5), Sum(), token="once") for _ in range(2)] == [10, 10]
+    assert [grid.map_reduce(noted, range(5), Sum(), token=f"once {way}") for _ in range(2)] == [10, 10]
     assert len(runs.read_text().split()) == 5
 
 
