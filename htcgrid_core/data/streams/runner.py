@@ -201,7 +201,8 @@ class StreamRunner:
         if page.records and not window.records:
             window.began = now
         window.records.extend(page.records)
-        window.cursor, window.behind_seconds, window.at_end = page.cursor, page.behind_seconds, page.cursor is None
+        window.cursor, window.at_end = page.cursor, page.cursor is None
+        window.caught_up = not page.records and page.behind_seconds == 0
         return bool(page.records) or window.at_end
 
     def _position(self, partition: str) -> str | None:

@@ -39,7 +39,7 @@ class Window:
         records: read, and in no range.
         began: when the first of them was read (s, monotonic).
         next_read: before which it is not read again.
-        behind_seconds: as the last read said; None before it.
+        caught_up: the last read brought nothing, and there was nothing more to bring.
         at_end: all has been read of a partition that gets no more.
     """
 
@@ -48,12 +48,12 @@ class Window:
     records: deque[StreamRecord] = field(default_factory=deque)
     began: float = 0.0
     next_read: float = 0.0
-    behind_seconds: float | None = None
+    caught_up: bool = False
     at_end: bool = False
 
     def is_idle(self) -> bool:
         """Whether all that there was is in ranges."""
-        return not self.records and (self.at_end or self.behind_seconds == 0)
+        return not self.records and (self.at_end or self.caught_up)
 
     def ready(self, bounds: Bounds, now: float, *, draining: bool) -> int:
         """How many records the next range has; 0 if it is not time yet."""
@@ -66,7 +66,7 @@ class Window:
                 return count
             if count + 1 >= bounds.records:
                 return count + 1
-        is_over = now - self.began >= bounds.seconds or self.at_end or (draining and self.behind_seconds == 0)
+        is_over = now - self.began >= bounds.seconds or self.at_end or (draining and self.caught_up)
         return len(self.records) if is_over else 0
 
     def take(self, count: int, now: float) -> list[StreamRecord]:
