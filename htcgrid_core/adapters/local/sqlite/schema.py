@@ -7,7 +7,7 @@ indexes. Their statements name their columns, and so stay valid.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 OLDEST_MIGRATED = 4  # older databases are refused
 # The lowest schema whose release may still use a database of SCHEMA_VERSION. It stays while steps only add what such a
 # release need not know of; no release before schema 5 asks.
@@ -135,7 +135,7 @@ CREATE INDEX outcomes_failed ON outcomes(session_id, seq) WHERE failed > 0;
 CREATE TABLE agents (
     id TEXT PRIMARY KEY, pool TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
     slots INTEGER NOT NULL, busy INTEGER NOT NULL, beat_at REAL NOT NULL, problem TEXT NOT NULL,
-    begun TEXT
+    begun TEXT, started_at REAL, memory_bytes INTEGER, memory_limit_bytes INTEGER
 );
 
 CREATE TABLE pools (pool TEXT PRIMARY KEY, memory_mb INTEGER, cpus REAL) WITHOUT ROWID;
