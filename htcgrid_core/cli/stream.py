@@ -86,8 +86,12 @@ def run(url: str, as_json: bool, stream_url: str, function: str, schema: str | N
     from htcgrid_core.data.streams.running import run_stream
 
     def begun(runner: StreamRunner) -> None:
+        def end(number: int, frame: object) -> None:
+            runner.stop()
+            signal.signal(number, signal.SIG_DFL)  # a second one does not wait for a call that hangs
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: runner.stop())
+            signal.signal(number, end)
 
     def tell(session: Session, of: Range) -> None:
         if as_json:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -14,14 +16,15 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, InvalidEvents, InvalidInput, SessionFailed, connect, run_stream
+from htcgrid_core import Grid, GridUnavailable, InvalidEvents, InvalidInput, Session, SessionFailed, connect, run_stream
 from htcgrid_core.data.streams import running
-from htcgrid_core.data.streams.journal import Journal
+from htcgrid_core.data.streams.journal import Journal, Range
 from htcgrid_core.data.streams.runner import StreamRunner
+from htcgrid_core.ports.stream import StreamPage
 from tests.aws.emulators import REGION, Account
 from tests.aws.memory_stream import MemoryStream
 from tests.aws.stream_consumer import STEPS
-from tests.e2e.command_line import PROGRAM
+from tests.e2e.command_line import PROGRAM, CommandLine
 from tests.e2e.support import GUARD_SECONDS, REPOSITORY, eventually, fresh_grid
 
 ECHO = "tests.aws.stream_consumer.echo"
@@ -75,39 +78,46 @@ def once(values: Any) -> Counter[Any]:
 def test_killed_at_every_step(grid: Grid, grid_url: str, ticks: Any, tmp_path: Path) -> None:
     put(ticks, range(40))
     stream = f"kinesis://ticks?region={REGION}"
-    for step in STEPS:
-        command = [sys.executable, "-m", "tests.aws.stream_consumer", grid_url, stream, str(tmp_path), step, "1"]
-        done = subprocess.run(command, cwd=REPOSITORY, timeout=GUARD_SECONDS, capture_output=True, check=False)
-        assert done.returncode == -signal.SIGKILL, (step, done.stderr)
-        put(ticks, range(40 + 10 * STEPS.index(step), 50 + 10 * STEPS.index(step)))
-    run_stream(grid, stream, ECHO, consumer="killed", state=tmp_path, drain=True, max_records=7)
+    command = [sys.executable, "-m", "tests.aws.stream_consumer", grid_url, stream, str(tmp_path / "state")]
+    with (
+        open(tmp_path / "said", "w+") as said,
+        subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+        ) as consumers,
+    ):
+        assert consumers.stdin is not None
+        assert consumers.stdout is not None
+        for number, step in enumerate(STEPS):
+            print(step, file=consumers.stdin, flush=True)
+            code = consumers.stdout.readline().strip()
+            assert code == str(-signal.SIGKILL), (step, (tmp_path / "said").read_text())
+            put(ticks, range(40 + 10 * number, 50 + 10 * number))
+    run_stream(grid, stream, ECHO, consumer="killed", state=tmp_path / "state", drain=True, max_records=7)
     assert taken(grid, "killed") == once({"id": value} for value in range(100))
 
 
 def test_the_command_line(grid: Grid, grid_url: str, ticks: Any, tmp_path: Path) -> None:
     put(ticks, range(30))
     stream = f"kinesis://ticks?region={REGION}"
-    base = [str(PROGRAM), "stream"]
-    state = ["--state", str(tmp_path / "state")]
+    state = ["--state", str(tmp_path / "state?")]
     asked = ["run", stream, "--function", ECHO, "--consumer", "shell", "--url", grid_url, "--max-seconds", "0.1"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(
-        [*base, *asked, *state, "--json"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as runner:
+        [str(PROGRAM), "stream", *asked, *state, "--json"], env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as runner:  # fmt: skip
         assert runner.stdout is not None
         told = [json.loads(runner.stdout.readline()) for _ in range(2)]
         assert sum(one["records"] for one in told) == 30
-        other = subprocess.run([*base, *asked, *state], env=environment, capture_output=True, text=True, check=False)
-        assert other.returncode == 2
-        assert "another process on this machine consumes" in other.stderr
+        other = CommandLine(tmp_path, grid_url).call("stream", *asked, *state)
+        assert other.code == 2
+        assert "another process on this machine consumes" in other.err
         runner.send_signal(signal.SIGTERM)
         out, err = runner.communicate(timeout=GUARD_SECONDS)
     assert (runner.returncode, out) == (0, "")
     assert "30 records in 2 sessions" in err
     assert taken(grid, "shell") == once({"id": value} for value in range(30))
-    asked = ["status", stream, "--consumer", "shell", "--json"]
-    done = subprocess.run([*base, *asked, *state], capture_output=True, text=True, check=True)
-    shards = [json.loads(line) for line in done.stdout.splitlines()]
+    done = CommandLine(tmp_path, grid_url).call("stream", "status", stream, "--consumer", "shell", "--json", *state)
+    shards = [json.loads(line) for line in done.out.splitlines()]
     assert sum(shard["records"] for shard in shards) == 30
     assert {shard["behind_seconds"] for shard in shards} == {0.0}
 
@@ -238,10 +248,6 @@ def test_other_options_find_the_session_that_was_submitted_first(
     grid: Grid, memory: MemoryStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.add("a", 1, 2)
-
-    def dies(self: Journal, *_: Any) -> None:
-        raise InterruptedError
-
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "submitted", dies)
         with pytest.raises(InterruptedError):
@@ -251,24 +257,128 @@ def test_other_options_find_the_session_that_was_submitted_first(
     assert taken(grid, "other") == once([1, 2])
 
 
+def dies(*_: Any, **__: Any) -> None:
+    raise InterruptedError
+
+
+@pytest.mark.parametrize("all_are_gone", [False, True])
 def test_records_that_left_the_stream(
+    grid: Grid, memory: MemoryStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_are_gone: bool
+) -> None:
+    memory.add("a", 1, 2)
+    asked: dict[str, Any] = {"consumer": f"lost{all_are_gone}", "state": tmp_path, "drain": True}
+    with monkeypatch.context() as patched:
+        patched.setattr(Grid, "submit", dies)
+        with pytest.raises(InterruptedError):
+            run_stream(grid, "m", ECHO, **asked)
+    if all_are_gone:  # with their shard, which had ended
+        del memory.shards["a"]
+        memory.add("b", 3, parents=("a",))
+    else:
+        del memory.shards["a"][1][0]
+        memory.add("a", 3)
+    with pytest.raises(InvalidInput, match="no longer has the 2 records 000001 to 000002 of a"):
+        run_stream(grid, "m", ECHO, **asked)
+    run_stream(grid, "m", ECHO, skip_lost=True, **asked)
+    assert taken(grid, asked["consumer"]) == once([3])
+
+
+def test_what_was_submitted_is_not_lost_though_it_left_the_stream(
     grid: Grid, memory: MemoryStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.add("a", 1, 2)
+    asked: dict[str, Any] = {"consumer": "there", "state": tmp_path, "drain": True}
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "submitted", dies)
+        with pytest.raises(InterruptedError):
+            run_stream(grid, "m", ECHO, **asked)
+    memory.shards["a"][1].clear()
+    heard: list[str] = []
+    done = run_stream(grid, "m", ECHO, on_end=lambda session: heard.append(session.id), **asked)
+    assert (done.sessions, done.records, len(heard)) == (1, 2, 1)
+    assert taken(grid, "there") == once([1, 2])
 
-    def dies(*_: Any, **__: Any) -> None:
-        raise InterruptedError
+
+def test_what_is_told_of_a_session_is_told_again_while_the_grid_is_away(
+    grid: Grid, memory: MemoryStream, tmp_path: Path
+) -> None:
+    memory.add("a", 1, 2)
+    told: list[str] = []
+
+    def tell(session: Session, of: Range) -> None:
+        told.append(session.id)
+        if len(told) == 1:
+            raise GridUnavailable("away")
+
+    done = run_stream(grid, "m", ECHO, consumer="told", state=tmp_path, drain=True, on_session=tell)
+    assert (done.sessions, done.records, len(told), len(set(told))) == (1, 2, 2, 1)
+
+
+def test_a_journal_that_cannot_be_written_for_a_while(
+    grid: Grid, memory: MemoryStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk at each of its writes: nothing is lost, and nothing is twice."""
+    memory.add("a", 1, 2)
+    memory.end("a")
+    memory.add("b", 3, parents=("a",))
+    writing = Journal._writing
+    times = 0
+
+    @contextlib.contextmanager
+    def full(self: Journal) -> Iterator[None]:
+        nonlocal times
+        times += 1
+        with writing(self):
+            if times % 2:
+                raise sqlite3.OperationalError("database or disk is full")
+            yield
+
+    monkeypatch.setattr(Journal, "_writing", full)
+    done = run_stream(grid, "m", ECHO, consumer="full", state=tmp_path, drain=True)
+    assert (done.sessions, done.records) == (2, 3)
+    assert times >= 14
+    assert taken(grid, "full") == once([1, 2, 3])
+
+
+@pytest.mark.parametrize("state", ["stopped while away", "stopped while it reads a range again"])
+def test_it_stops_in_every_state(
+    grid: Grid, memory: MemoryStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    memory.add("a", 1, 2)
+    asked: dict[str, Any] = {"consumer": state, "state": tmp_path}
+    runners: list[StreamRunner] = []
+
+    def away(*_: Any, **__: Any) -> Any:
+        runners[-1].stop()
+        raise GridUnavailable("away")
+
+    def nothing(*_: Any) -> StreamPage:  # though more follows, as of a shard that is read from afar
+        runners[-1].stop()
+        return StreamPage([], ("a", 0), 1.0)
 
     with monkeypatch.context() as patched:
         patched.setattr(Grid, "submit", dies)
         with pytest.raises(InterruptedError):
-            run_stream(grid, "m", ECHO, consumer="lost", state=tmp_path, drain=True)
-    del memory.shards["a"][1][0]
-    memory.add("a", 3)
-    with pytest.raises(InvalidInput, match="no longer has the 2 records 000001 to 000002 of a"):
-        run_stream(grid, "m", ECHO, consumer="lost", state=tmp_path, drain=True)
-    run_stream(grid, "m", ECHO, consumer="lost", state=tmp_path, drain=True, skip_lost=True)
-    assert taken(grid, "lost") == once([3])
+            run_stream(grid, "m", ECHO, drain=True, **asked)
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "read", nothing) if "range" in state else patched.setattr(Grid, "submit", away)
+        run_stream(grid, "m", ECHO, on_start=runners.append, **asked)
+    run_stream(grid, "m", ECHO, drain=True, **asked)
+    assert taken(grid, state) == once([1, 2])
+
+
+def test_folders_that_are_none(grid: Grid, memory: MemoryStream, tmp_path: Path) -> None:
+    memory.add("a", b"{")
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="cannot keep how far memory://stream is"):
+        run_stream(grid, "m", ECHO, state=tmp_path / "file" / "state")
+    with pytest.raises(InvalidInput, match="is no folder for rejects"):
+        run_stream(grid, "m", ECHO, state=tmp_path / "s", rejects=tmp_path / "file")
+    asked: dict[str, Any] = {"consumer": "folders", "state": tmp_path / "s", "drain": True}
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        run_stream(grid, "m", ECHO, rejects=tmp_path / "r", on_start=lambda _: (tmp_path / "r").rmdir(), **asked)
+    done = run_stream(grid, "m", ECHO, rejects=tmp_path / "r", **asked)
+    assert (done.sessions, done.rejected) == (0, 1)
 
 
 def test_cursors_expire(grid: Grid, memory: MemoryStream, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,8 +78,12 @@ class Journal:
     """
 
     def __init__(self, path: Path, stream: str, consumer: str, since: float | None) -> None:
-        make_private(path.parent)
-        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = path
+        try:
+            make_private(path.parent)
+            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise InvalidInput(f"{path.parent} cannot keep how far {stream} is: {error}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -120,7 +126,7 @@ class Journal:
 
     def cut(self, partition: str, first: str, last: str, records: int) -> Range:
         """Write a range down, before anything is submitted of it."""
-        with self._database as database:
+        with self._writing(), self._database as database:
             database.execute("BEGIN IMMEDIATE")
             database.execute(
                 "INSERT INTO partitions (name, position, records) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
@@ -136,19 +142,29 @@ class Journal:
 
     def submitted(self, one: Range, session: str) -> Range:
         """Its session was acknowledged."""
-        self._database.execute("UPDATE ranges SET session = ? WHERE number = ?", (session, one.number))
+        with self._writing():
+            self._database.execute("UPDATE ranges SET session = ? WHERE number = ?", (session, one.number))
         return replace(one, session=session)
 
     def settle(self, one: Range) -> None:
         """Nothing is to be done for it any more."""
-        self._database.execute("DELETE FROM ranges WHERE number = ?", (one.number,))
+        with self._writing():
+            self._database.execute("DELETE FROM ranges WHERE number = ?", (one.number,))
 
     def end(self, partition: str) -> None:
         """A partition gets no more records, and all of them were cut."""
-        self._database.execute(
-            "INSERT INTO partitions (name, ended) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET ended = 1",
-            (partition,),
-        )
+        with self._writing():
+            self._database.execute(
+                "INSERT INTO partitions (name, ended) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET ended = 1",
+                (partition,),
+            )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:  # such as a full disk, which passes
+            raise GridUnavailable(f"{self._path} cannot be written: {error}") from error
 
 
 def look_into(path: Path) -> tuple[dict[str, Reached], list[Range], float | None]:
@@ -159,7 +175,7 @@ def look_into(path: Path) -> tuple[dict[str, Reached], list[Range], float | None
     """
     if not path.exists():
         raise InvalidInput("nothing of this stream has been consumed under this name on this machine")
-    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
         since = database.execute("SELECT since FROM stream").fetchone()
         return _reached(database), _ranges(database), since and since[0]

@@ -12,14 +12,15 @@ from typing import Any, Literal
 from htcgrid_core.client.grid import Grid
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.session_ids import session_id_of
-from htcgrid_core.client.waiting import new_patience
 from htcgrid_core.data.base import digest_of
 from htcgrid_core.data.streams.journal import Journal, Range
 from htcgrid_core.data.streams.records import Decoding
+from htcgrid_core.data.streams.rereading import read_again
 from htcgrid_core.data.streams.windows import Bounds, Window
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridError, InvalidInput, SessionConflict
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.patience import Patience
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.stream import CursorExpired, Partition, StreamReader, StreamRecord
 
@@ -100,6 +101,9 @@ class StreamRunner:
         """Read no more, and return soon: for signal handlers and other threads. What was cut is taken up next time."""
         self._stop.set()
 
+    def _pause(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
     def run(self) -> Consumed:
         """Until it is stopped, or all is done where it is to drain.
 
@@ -114,7 +118,7 @@ class StreamRunner:
                 self._waiting.append((one, None))
             else:
                 self._in_flight[one.session] = one
-        patience = new_patience()
+        patience = Patience(monotonic=time.monotonic, sleep=self._pause, say=_log.warning)
         while not self._stop.is_set():
             try:
                 moved = self._step(time.monotonic())
@@ -132,7 +136,7 @@ class StreamRunner:
     def _step(self, now: float) -> bool:
         self._look_for_partitions(now)
         self._settle(now)
-        moved = self._submit_waiting(now)
+        moved = self._submit_waiting()
         for window in list(self._windows.values()):
             if self._stop.is_set():
                 return True
@@ -220,7 +224,7 @@ class StreamRunner:
         first, last = window.records[0].position, window.records[count - 1].position
         one = self._journal.cut(name, first, last, count)
         self._waiting.append((one, window.take(count, now)))
-        self._submit_waiting(now)
+        self._submit_waiting()
         return True
 
     def _may_submit(self, now: float) -> bool:
@@ -238,75 +242,71 @@ class StreamRunner:
 
     # Submitting and settling
 
-    def _submit_waiting(self, now: float) -> bool:
+    def _submit_waiting(self) -> bool:
         """Submit what was cut, the oldest first; what an earlier run cut is read again as it was."""
         moved = False
         while self._waiting and not self._stop.is_set():
             one, records = self._waiting[0]
             if self._rules.in_order and any(other.partition == one.partition for other in self._in_flight.values()):
                 break
-            found = self._range(one) if records is None else records
-            events = self._decoding.events(self._reader.name, one, found)
-            if events:
-                self._submit(one, events)
-            else:
+            if records is None:
+                records = read_again(self._reader, one, self._stop)
+                if self._stop.is_set():
+                    break
+            session = self._lost(one) if records is None else self._submit(one, records)
+            if session is None:
                 self._journal.settle(one)
-            self.consumed.rejected += len(found) - len(events)
+            else:
+                self._follow(session, one)
+            if records is not None:
+                self.consumed.rejected += len(records) - (0 if session is None else session.record.counters.total)
             del self._waiting[0]
             moved = True
         return moved
 
-    def _submit(self, one: Range, events: list[Any]) -> None:
+    def _submit(self, one: Range, records: list[StreamRecord]) -> Session | None:
+        """The session of a range; None if not one of its records is an event."""
+        events = self._decoding.events(self._reader.name, one, records)
+        if not events:
+            return None
         token = token_of(self._reader.name, self._rules.consumer, one)
         name = f"{self._rules.consumer} {one.partition}"[:NAME_CHARACTERS]
         try:
-            session = self._grid.submit(self._function, events, token=token, name=name, **self._options)
+            return self._grid.submit(self._function, events, token=token, name=name, **self._options)
         except SessionConflict:  # another function or other options were set when it was first submitted
             session = self._grid.session(self._session_id(one))
             _log.warning("session %s stands, as it was submitted first; its options were others then", session.id)
+            return session
+
+    def _follow(self, session: Session, one: Range) -> None:
+        """Note that a range's session is there; what fails here is done again, with the same session."""
         one = self._journal.submitted(one, session.id)
-        self._in_flight[session.id] = one
-        self.consumed.sessions += 1
-        self.consumed.records += len(events)
         if self._on_session is not None:
             self._on_session(session, one)
         if self._rules.checkpoint == "submitted":
             self._journal.settle(one)
+        self._in_flight[session.id] = one
+        self.consumed.sessions += 1
+        self.consumed.records += session.record.counters.total
 
-    def _range(self, one: Range) -> list[StreamRecord]:
-        """The records of a range, read again; none if they are gone and may be left out.
+    def _lost(self, one: Range) -> Session | None:
+        """The session of a range that is not in the stream any more; None if there is none, and it may be left out.
 
         Raises:
-            InvalidInput: they are not there any more.
+            InvalidInput: it was never submitted.
         """
-        found: list[StreamRecord] = []
-        cursor = self._reader.cursor(one.partition, at=one.first, since=None)
-        while cursor is not None and len(found) < one.records:
-            try:
-                page = self._reader.read(cursor, one.records - len(found))
-            except CursorExpired:
-                last = found[-1].position if found else None
-                cursor = self._reader.cursor(one.partition, at=None if last else one.first, after=last, since=None)
-                continue
-            found.extend(page.records)
-            cursor = page.cursor
-            if not page.records and page.behind_seconds == 0:
-                break
-            self._stop.wait(self._reader.pause_seconds)
-        if len(found) == one.records and (found[0].position, found[-1].position) == (one.first, one.last):
-            return found
         session_id = self._session_id(one)
+        for record in self._grid.gateway.progress([session_id]):
+            if record.acknowledged:  # the earlier run ended between its submit and its note
+                return Session(self._grid.gateway, record)
         text = (
             f"{self._reader.name} no longer has the {one.records:,} records {one.first} to {one.last} of "
-            f"{one.partition}, which were to be submitted when this was last stopped"
+            f"{one.partition}, which were to be session {session_id} when this was last stopped"
         )
         if not self._rules.skip_lost:
-            raise InvalidInput(
-                f"{text}; `htcgrid status {session_id}` shows whether they were; --skip-lost (skip_lost=True) goes on "
-                "without them"
-            )
-        _log.warning("%s; they are left out, unless session %s is there", text, session_id)
-        return []
+            raise InvalidInput(f"{text}; --skip-lost (skip_lost=True) goes on without them")
+        _log.warning("%s; they are left out", text)
+        return None
 
     def _session_id(self, one: Range) -> str:
         tenant = self._options.get("tenant")
@@ -327,12 +327,14 @@ class StreamRunner:
         for session_id in ids:
             record = known.get(session_id)
             if record is None:
-                _log.warning("session %s is not on %s any more: its retention time has passed", session_id, self._grid)
+                why = "its retention time has passed, or this is another grid than before"
+                _log.warning("session %s is not on %s: %s", session_id, self._grid, why)
             elif not record.ended:
                 continue
             else:
                 self._hear(Session(self._grid.gateway, record))
-            self._journal.settle(self._in_flight.pop(session_id))
+            self._journal.settle(self._in_flight[session_id])
+            del self._in_flight[session_id]
 
     def _hear(self, session: Session) -> None:
         if session.record.state is not SessionState.COMPLETED and self._rules.checkpoint == "ended":
