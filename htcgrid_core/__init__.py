@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from htcgrid_core.data.checking import checked as checked
     from htcgrid_core.data.opening import sink as sink
     from htcgrid_core.data.opening import source as source
+    from htcgrid_core.data.streams.running import run_stream as run_stream
     from htcgrid_core.domain.errors import AccessDenied as AccessDenied
     from htcgrid_core.domain.errors import CorruptPayload as CorruptPayload
     from htcgrid_core.domain.errors import CredentialsExpired as CredentialsExpired
@@ -98,6 +99,7 @@ _HOMES = {
     "checked": "htcgrid_core.data.checking",
     "sink": "htcgrid_core.data.opening",
     "source": "htcgrid_core.data.opening",
+    "run_stream": "htcgrid_core.data.streams.running",
     "session_id_of": "htcgrid_core.client.session_ids",
     "InvalidResult": "htcgrid_core.client.task_errors",
     "OutOfMemory": "htcgrid_core.client.task_errors",

@@ -35,6 +35,7 @@ from htcgrid_core.cli import (
     serve,
     sessions,
     status,
+    stream,
     submit,
     tasks,
     top,
@@ -93,6 +94,7 @@ def cli() -> None:
 
 for command in (
     submit.submit,
+    stream.stream,
     status.status,
     status.watch,
     results.results,

@@ -106,7 +106,7 @@ class _Checked(Source):
             return bad
         problems: list[EventProblem] = []
         looked = 0
-        with _whole(self._rejects) as file:
+        with whole(self._rejects) as file:
             for number, row in rows:
                 if self._validate == "sample" and number >= SAMPLE_ROWS and number % SAMPLE_STEP:
                     continue
@@ -152,7 +152,7 @@ def _without(bad: array[int], rows: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _whole(path: Path | None) -> Iterator[Any]:
+def whole(path: Path | None) -> Iterator[Any]:
     """A file that takes its name once it is complete; None for none."""
     if path is None:
         yield None
@@ -161,6 +161,8 @@ def _whole(path: Path | None) -> Iterator[Any]:
     try:
         with open(beside, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {error}") from error

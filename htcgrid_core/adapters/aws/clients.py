@@ -23,7 +23,7 @@ READ_SECONDS = 30  # longer than the longest poll of a queue
 # A service repeats what failed, and a heartbeat must not wait out the seconds of botocore's own pauses.
 TRIES = {
     "dynamodb": 2, "sqs": 3, "s3": 4, "ssm": 4, "sts": 4, "stepfunctions": 1, "sns": 1, "events": 1,
-    "service-quotas": 4, "secretsmanager": 4,
+    "service-quotas": 4, "secretsmanager": 4, "kinesis": 4,
 }  # fmt: skip
 ROLE_SESSION = "htcgrid"
 

@@ -1,0 +1,1 @@
+"""Streams in: ranges of records become sessions, each record in one of them."""

@@ -1,0 +1,86 @@
+"""Streams: partitions of records that keep their positions, and are read again from any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """A record.
+
+    Attributes:
+        position: in its partition; the same at each reading, and of no other record there.
+    """
+
+    position: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition, or shard.
+
+    Attributes:
+        parents: those whose records come before its own: they were split or merged into it.
+    """
+
+    name: str
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPage:
+    """What one read brought.
+
+    Attributes:
+        records: in their order; there may be none though more follow.
+        cursor: where to read on; None at the end of a partition that gets no more records.
+        behind_seconds: how old the page is beside the newest record; 0 where all has been read.
+    """
+
+    records: Sequence[StreamRecord]
+    cursor: Any
+    behind_seconds: float
+
+
+class StreamReader(Protocol):
+    """One stream. Every method may raise GridUnavailable and AccessDenied.
+
+    Attributes:
+        name: the same from wherever it is read, without secrets: tokens are made of it.
+        pause_seconds: between two reads of one partition, as its service wants it.
+    """
+
+    name: str
+    pause_seconds: float
+
+    def partitions(self) -> list[Partition]:
+        """All that can be read.
+
+        Raises:
+            InvalidInput: there is no such stream.
+        """
+
+    def cursor(self, partition: str, *, at: str | None = None, after: str | None = None, since: float | None) -> Any:
+        """Where to begin: at or after a position, or with what came at a time or later; of None, with the oldest.
+
+        Args:
+            since: seconds since the epoch; of no account where a position is given.
+        """
+
+    def read(self, cursor: Any, limit: int) -> StreamPage:
+        """Up to so many records.
+
+        Raises:
+            CursorExpired: it is too old; make another.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class CursorExpired(Exception):
+    """A cursor that is too old to be read from."""

@@ -1,0 +1,71 @@
+"""Consumers that kill themselves, each at one step of its work.
+
+What is loaded is loaded once: each consumer is a fork, and takes as long as its work, not as the start of a Python.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import boto3
+
+from htcgrid_core import Grid, connect, run_stream
+from htcgrid_core.cloud import streams  # noqa: F401 - loaded before the forks
+from htcgrid_core.data.streams.journal import Journal
+
+STEPS = ("before the cut", "after the cut", "after the submit", "after the note", "before it is settled", "settled")
+
+
+def echo(event: Any, context: Any) -> Any:
+    """What a record is."""
+    return event
+
+
+def consume(url: str, stream: str, state: str, step: str) -> None:
+    """Consume all that there is, or die at that step."""
+
+    def around(owner: Any, name: str, before: str, after: str) -> None:
+        method = getattr(owner, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            if step == before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            found = method(*args, **options)
+            if step == after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
+
+        setattr(owner, name, call)
+
+    around(Journal, "cut", "before the cut", "after the cut")
+    around(Grid, "submit", "", "after the submit")
+    around(Journal, "submitted", "", "after the note")
+    around(Journal, "settle", "before it is settled", "settled")
+    with connect(url) as grid:
+        run_stream(
+            grid, stream, "tests.aws.stream_consumer.echo", consumer="killed", state=state, drain=True, max_records=7,
+        )  # fmt: skip
+
+
+def main() -> None:
+    """For each line of stdin, which names a step, say on stdout how a consumer ended: as a process's exit code."""
+    url, stream, state = sys.argv[1:]
+    boto3.Session()  # reads what all its clients share
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                consume(url, stream, state, line.strip())
+            except BaseException:  # a fork must not come back to this loop
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
