@@ -28,7 +28,7 @@ from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import Counters, SessionRecord, SessionSpec
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.session_store import SUBMITTER, WHOLE_BUNDLES
+from htcgrid_core.ports.session_store import SUBMITTER, WHOLE_BUNDLES, Deleted
 from htcgrid_core.services.bundling import (
     ChainedDigest,
     Digest,
@@ -41,6 +41,7 @@ from htcgrid_core.services.bundling import (
     rebundle,
 )
 from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.deletion import delete_blobs
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.root_bundles import Front, Hints, put, root_bundles
@@ -180,6 +181,7 @@ def submit(
 def _draft(plane: Plane, session_id: str, spec: SessionSpec) -> SessionRecord:
     """The row of a session of which nothing is written yet."""
     now = plane.clock.now()
+    generation = plane.token()[-8:]
     return SessionRecord(
         session_id=session_id,
         state=SESSION.initial,
@@ -191,7 +193,8 @@ def _draft(plane: Plane, session_id: str, spec: SessionSpec) -> SessionRecord:
         deadline_at=None if spec.timeout_seconds is None else now + spec.timeout_seconds,
         pool=spec.pool,
         retention_seconds=spec.retention_seconds,
-        generation=plane.token()[-8:],
+        generation=generation,
+        folder=generation,
     )
 
 
@@ -235,10 +238,10 @@ def _write_whole(
     if digest is not None:
         for encoded in bundles:
             digest.update(encoded.events)
-    pairs = root_bundles(plane, draft.session_id, spec, 0, bundles, front)
+    pairs = root_bundles(plane, draft, spec, 0, bundles, front)
     tolerated = spec.tolerated_failures(sum(len(encoded.events) for encoded in bundles))
     hints = Hints(plane, draft.session_id, spec, draft.generation)
-    return plane.together(
+    record = plane.together(
         partial(
             with_retries,
             plane,
@@ -248,6 +251,9 @@ def _write_whole(
         ),
         lambda: hints.send(pairs),
     )
+    if record.folder != draft.folder and any(block.payload.key for _, block in pairs):
+        delete_blobs(plane, Deleted(draft.session_id, draft.folder))  # the session was there, with its own
+    return record
 
 
 def _write(
@@ -287,7 +293,7 @@ def _write(
                 if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
                     link = digest.link if isinstance(digest, ChainedDigest) else b""
                     steps.add(
-                        partial(root_bundles, plane, session_id, spec, roots, batch, front),
+                        partial(root_bundles, plane, record, spec, roots, batch, front),
                         Written(roots + len(batch), total, link),
                         is_large=has_blobs and batch_bytes >= WRITE_BYTES,
                     )
@@ -295,7 +301,7 @@ def _write(
                     batch, batch_bytes, has_blobs = [], 0, False
             steps.finish()
         if batch:
-            put(plane, hints, session_id, root_bundles(plane, session_id, spec, roots, batch, front))
+            put(plane, hints, session_id, root_bundles(plane, record, spec, roots, batch, front))
             roots += len(batch)
         if digest is not None:
             before = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))

@@ -42,7 +42,7 @@ _SPEC_DICTIONARY = (
 COUNTED = ("nc", "bo", "no")  # commits, bytes of their outcomes, and objects of these: of rows, or of their lanes
 _COUNTS = ("lanes", "tot", "w", "pend", "ok", "bad", "re", "can", "ack", "tol", "cut", "bi", *COUNTED)
 _TIMES = ("sec", "at", "upd", "ret", "dead", "end", EXPIRES_AT)
-_TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending")
+_TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending", "fo")
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_COUNTS, (int,)), **dict.fromkeys(_TIMES, (int, float)), **dict.fromkeys(_TEXTS, (str,)),
     "spec": (bytes,), "hist": (list,), "log": (list,),
@@ -93,6 +93,7 @@ def new_session(record: SessionRecord, generation: str, lanes: int) -> Item:
         "ret": record.retention_seconds, "tot": record.counters.total, "pend": record.counters.total, "ok": 0, "bad": 0,
         "ack": record.bundles if record.acknowledged else None, "w": max(0, record.bundles),
         "dig": record.digest or None, "tol": record.tolerated, "bi": record.usage.input_bytes or None,
+        "fo": record.folder or None,
     }  # fmt: skip
     return {name: value for name, value in item.items() if value is not None}
 
@@ -143,6 +144,7 @@ def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionReco
         damage=item.get(DAMAGE, ""),
         generation=item["gen"] if item["lanes"] == 1 else "",
         usage=Usage(commits, item.get("bi", 0), output_bytes, output_blobs),
+        folder=item.get("fo", ""),
     )
 
 

@@ -70,6 +70,8 @@ STEPS: Mapping[int, str] = {
             PRIMARY KEY (function, agent)
         ) WITHOUT ROWID;
     """,
+    10: "",
+    11: "ALTER TABLE sessions ADD COLUMN folder TEXT NOT NULL DEFAULT '';",
 }
 """What makes of each version the one after it."""
 

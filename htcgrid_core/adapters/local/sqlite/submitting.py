@@ -99,13 +99,13 @@ def _insert_session(db: sqlite3.Connection, record: SessionRecord) -> bool:
     """Write a session's row; False if the id is taken, but for one that ended before it was acknowledged."""
     statement = (
         "INSERT OR IGNORE INTO sessions (id, state, spec, name, total, submitted_at, updated_at, deadline_at,"
-        " retention_seconds, pool, bundles, digest, tolerated, input_bytes)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " retention_seconds, pool, bundles, digest, tolerated, input_bytes, folder)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
     values = (
         record.session_id, record.state, record.spec, record.name, record.counters.total, record.submitted_at,
         record.updated_at, record.deadline_at, record.retention_seconds, record.pool, record.bundles, record.digest,
-        record.tolerated, record.usage.input_bytes,
+        record.tolerated, record.usage.input_bytes, record.folder,
     )  # fmt: skip
     if db.execute(statement, values).rowcount:
         return True

@@ -1,0 +1,162 @@
+"""Deletion: what is a session's goes with it, and nothing of a newer one under its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from htcgrid_core.domain.bundle import Block, Bundle
+from htcgrid_core.domain.errors import GridUnavailable, SessionNotFinished, SessionNotFound
+from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.ports.plane import Plane
+from htcgrid_core.services.deletion import delete
+from htcgrid_core.services.reconcile import reconcile
+from htcgrid_core.services.results import events_in_order
+from htcgrid_core.services.sweep import sweep
+from tests.manual_agent import finish, parse, submit
+from tests.planes import spec
+
+ID = "s-deletion"
+RETENTION, TICK = 50.0, 10.0
+EVENTS = ["x" * 1000, "y" * 1000]
+
+
+@pytest.fixture
+def plane(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> Plane:
+    """One whose events and results are blobs."""
+    object.__setattr__(plane, "inline_payload_bytes", 100)
+    return plane
+
+
+def send(plane: Plane, total: int | None = None) -> SessionRecord:
+    return submit(plane, ID, spec(retention_seconds=RETENTION), EVENTS[:total], idempotent=True)
+
+
+def blobs(plane: Plane) -> list[str]:
+    return plane.blobs.keys(f"sessions/{ID}/")
+
+
+def events(plane: Plane) -> list[bytes]:
+    record = plane.store.session(ID, plane.clock.now())
+    return list(events_in_order(plane, record, parse(record)))
+
+
+def done(plane: Plane) -> None:
+    send(plane)
+    finish(plane, str.upper)
+    assert plane.store.session(ID, plane.clock.now()).state is SessionState.COMPLETED
+
+
+def test_a_session_submitted_between_the_row_and_the_blobs_keeps_its_own(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the same id, with the same events: whoever deletes the older one's blobs is late."""
+    done(plane)
+    old = blobs(plane)
+    plane.clock.sleep(RETENTION + 1)
+    delete_prefix, sent = plane.blobs.delete_prefix, list[SessionRecord]()
+
+    def late(prefix: str) -> None:
+        if not sent:
+            sent.append(send(plane))
+        delete_prefix(prefix)
+
+    monkeypatch.setattr(plane.blobs, "delete_prefix", late)
+    assert reconcile(plane, TICK).expired == 1
+    assert sent
+    assert len(events(plane)) == 2
+    assert old
+    assert not set(old) & set(blobs(plane))
+    finish(plane, str.upper)
+    assert plane.store.session(ID, plane.clock.now()).counters.completed == 2
+
+
+def test_a_session_whose_blobs_are_there_before_its_row_keeps_them(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small one's are; the older one is deleted in between."""
+    done(plane)
+    plane.clock.sleep(RETENTION + 1)
+    create_whole: Any = plane.store.create_whole
+
+    def late(draft: SessionRecord, roots: Sequence[tuple[Bundle, Block]], **options: Any) -> SessionRecord:
+        assert reconcile(plane, TICK).expired == 1
+        created: SessionRecord = create_whole(draft, roots, **options)
+        return created
+
+    monkeypatch.setattr(plane.store, "create_whole", late)
+    send(plane)
+    assert len(events(plane)) == 2
+
+
+def test_a_repeated_submission_leaves_no_blobs_of_its_own(plane: Plane) -> None:
+    """The session that is there has them already."""
+    first = send(plane)
+    before = blobs(plane)
+    assert before
+    assert send(plane).folder == first.folder
+    assert blobs(plane) == before
+
+
+def test_deleted_before_its_time(plane: Plane) -> None:
+    """With its blobs; who did it, and why, stays."""
+    done(plane)
+    assert blobs(plane)
+    delete(plane, ID, actor="alice", reason="no need")
+    assert blobs(plane) == []
+    with pytest.raises(SessionNotFound):
+        delete(plane, ID, actor="alice")
+    last = plane.audit.of_session(ID)[-1]
+    assert (last.event, last.actor, last.detail, last.before) == ("delete", "alice", "no need", "COMPLETED")
+    assert len(send(plane).spec) > 0
+    assert len(events(plane)) == 2
+
+
+def test_what_runs_is_not_deleted(plane: Plane) -> None:
+    """And keeps its blobs."""
+    send(plane)
+    before = blobs(plane)
+    with pytest.raises(SessionNotFinished, match="is RUNNING"):
+        delete(plane, ID, actor="alice")
+    assert blobs(plane) == before
+    finish(plane, str.upper)
+
+
+def test_a_reply_that_is_lost(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is gone at the second try, and the blobs go all the same."""
+    done(plane)
+    delete_row, lost = plane.store.delete, [GridUnavailable("its reply was lost")]
+
+    def call(*arguments: Any, **options: Any) -> None:
+        delete_row(*arguments, **options)
+        if lost:
+            raise lost.pop()
+
+    monkeypatch.setattr(plane.store, "delete", call)
+    delete(plane, ID, actor="alice")
+    assert not lost
+    assert blobs(plane) == []
+
+
+def test_what_a_crash_left_of_an_older_session_is_swept(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while there is a newer one under its id, whose own blobs stay."""
+    done(plane)
+    old = set(blobs(plane))
+    with monkeypatch.context() as broken:
+        broken.setattr(plane.blobs, "delete_prefix", partial(_fails))
+        with pytest.raises(GridUnavailable):
+            delete(plane, ID, actor="alice")
+    send(plane)
+    new = set(blobs(plane)) - old
+    assert new
+    plane.clock.sleep(10_000 * 86400.0)  # files have the time of the machine
+    assert old <= set(sweep(plane).deleted)
+    assert set(blobs(plane)) == new
+
+
+def _fails(_: str) -> None:
+    raise GridUnavailable("the disk is full")
