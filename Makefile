@@ -21,7 +21,7 @@ export UV_DEFAULT_INDEX
 endif
 RUN := $(VENV)/bin/python
 
-.PHONY: data demo test venvs test-all test-newest lint types unit e2e system chaos clients infra api-fuzz api-fuzz-short airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-http bench-rest bench-console bench-prefect compare-prefect lambda-zip compare-lambda monitoring pin-images docs lock clean
+.PHONY: data demo test venvs test-all test-newest lint types unit e2e system chaos clients infra api-fuzz api-fuzz-short airflow airflow-old prefect prefect-old bench bench-airflow bench-aws bench-http bench-rest bench-console bench-dashboards bench-prefect compare-prefect lambda-zip compare-lambda monitoring pin-images docs lock clean
 
 $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "htcgrid needs Python 3.11 or later, this is " + sys.version'
@@ -187,7 +187,7 @@ data: $(DATA)/ready
 PREFECT_OLD = .venv-prefect-$(VERSION)
 prefect-old: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) $(PREFECT_OLD)
-	$(UV) pip install --quiet --python $(PREFECT_OLD)/bin/python prefect==$(VERSION) 'fastapi<0.153' -r requirements/prefect.in -e '.[api,examples]'
+	$(UV) pip install --quiet --python $(PREFECT_OLD)/bin/python prefect==$(VERSION) 'fastapi<0.153' -r requirements/prefect.in -e '.[api,examples,otel]'
 	$(PREFECT_OLD)/bin/pytest -m "not slow" tests/prefect
 
 # What workers may write to their connections, ports and memory; made up anew each time with this profile of Hypothesis.
@@ -210,7 +210,7 @@ test-newest: $(UV) $(MINISTACK)/ready
 	$(NEWEST)/bin/pytest -m "not slow" --ignore tests/infra --ignore tests/image
 	$(call MAKE_NEWEST,-airflow,-r requirements/airflow.in -e '.[examples]')
 	$(NEWEST)-airflow/bin/pytest -m "not slow" tests/airflow
-	$(call MAKE_NEWEST,-prefect,-r requirements/prefect.in -e '.[api,examples]')
+	$(call MAKE_NEWEST,-prefect,-r requirements/prefect.in -e '.[api,examples,otel]')
 	$(NEWEST)-prefect/bin/pytest -m "not slow" tests/prefect
 
 # Against process pools, Ray, Dask and Celery in the same run; redis-server comes from the system's packages.
@@ -238,6 +238,10 @@ bench-rest: $(VENV)/ready
 # The console: what ten viewers of a session of a million tasks cost.
 bench-console: $(VENV)/ready
 	$(RUN) -m tests.bench.console $(ARGS)
+
+# The console's page of a session beside Dask's and Ray's pages, in the same Chromium; some minutes.
+bench-dashboards: $(VENV)/ready $(BENCH)/ready
+	$(RUN) -m tests.bench.dashboards --python $(BENCH)/bin/python $(ARGS)
 
 # The client over HTTP beside the same grid without a server.
 bench-http: $(VENV)/ready
@@ -277,9 +281,9 @@ lock: $(UV)
 	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
 	$(COMPILE) pyproject.toml requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) --extra examples pyproject.toml requirements/airflow.in -o requirements/airflow.txt
-	$(COMPILE) --extra api --extra examples pyproject.toml requirements/prefect.in -o requirements/prefect.txt
+	$(COMPILE) --extra api --extra examples --extra otel pyproject.toml requirements/prefect.in -o requirements/prefect.txt
 	$(COMPILE) pyproject.toml requirements/bench-prefect.in -o requirements/bench-prefect.txt
-	$(COMPILE) pyproject.toml requirements/data.in -o requirements/data.txt
+	$(COMPILE) --extra api pyproject.toml requirements/data.in -o requirements/data.txt
 	$(COMPILE) requirements/ministack.in -o requirements/ministack.txt
 	$(COMPILE) requirements/api-fuzz.in -o requirements/api-fuzz.txt
 	$(COMPILE) requirements/lambda.in -o requirements/lambda.txt

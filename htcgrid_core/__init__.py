@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from htcgrid_core.client.result_sink import Manifest as Manifest
     from htcgrid_core.client.result_sink import ResultRows as ResultRows
     from htcgrid_core.client.result_sink import ResultSink as ResultSink
+    from htcgrid_core.client.server_sources import server_source as server_source
     from htcgrid_core.client.session import Session as Session
     from htcgrid_core.client.session_ids import session_id_of as session_id_of
     from htcgrid_core.client.task_errors import InvalidResult as InvalidResult
@@ -105,6 +106,7 @@ _HOMES = {
     "results_as_json": "htcgrid_core.client.result_files",
     "write_results": "htcgrid_core.client.result_files",
     "Progress": "htcgrid_core.client.progress",
+    "server_source": "htcgrid_core.client.server_sources",
     "Session": "htcgrid_core.client.session",
     "pickle_by_value": "htcgrid_core.codecs.by_value",
     "SharedInput": "htcgrid_core.codecs.shared",

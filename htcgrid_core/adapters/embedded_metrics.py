@@ -18,7 +18,7 @@ from htcgrid_core.domain.metrics import ANY, OTHER, Metric
 from htcgrid_core.ports.metrics import Example
 
 NAMESPACE = "HTCGrid"
-UNITS = {"seconds": "Seconds", "dollars": "None", "count": "Count"}
+UNITS = {"seconds": "Seconds", "dollars": "None", "bytes": "Bytes", "count": "Count"}
 WRITE_SECONDS = 60.0  # CloudWatch keeps a value a minute
 METRICS_A_LINE = 100  # at most, as the format says; a histogram has fewer buckets than the values that it takes
 
@@ -70,7 +70,7 @@ class EmbeddedMetrics:
         until = self._wall() + seconds
         self._put(metric, labels, lambda: value if self._wall() < until else None)
 
-    def read(self, metric: Metric, value: Callable[[], float], **labels: str) -> None:
+    def read(self, metric: Metric, value: Callable[[], float | None], **labels: str) -> None:
         """Have a gauge looked at whenever lines are written."""
         self._put(metric, labels, value)
 

@@ -73,7 +73,7 @@ class PrometheusMetrics:
         until = time.monotonic() + seconds
         self._put(metric, labels, lambda: value if time.monotonic() < until else None)
 
-    def read(self, metric: Metric, value: Callable[[], float], **labels: str) -> None:
+    def read(self, metric: Metric, value: Callable[[], float | None], **labels: str) -> None:
         """Have a gauge looked at whenever somebody asks."""
         self._put(metric, labels, value)
 

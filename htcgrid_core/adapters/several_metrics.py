@@ -32,7 +32,7 @@ class SeveralMetrics:
         for metrics in self._each:
             metrics.show(metric, value, seconds, **labels)
 
-    def read(self, metric: Metric, value: Callable[[], float], **labels: str) -> None:
+    def read(self, metric: Metric, value: Callable[[], float | None], **labels: str) -> None:
         """See ``Metrics``."""
         for metrics in self._each:
             metrics.read(metric, value, **labels)

@@ -1,4 +1,4 @@
-"""How much memory there is for a worker that no session limits: of this machine, or of what a container is given."""
+"""How much memory there is, of this machine or of what a container is given, and how much this agent has taken."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from functools import lru_cache
 
 from htcgrid_core.agent.cores import CGROUPS
+from htcgrid_core.agent.workers.family import resident_bytes
+from htcgrid_core.domain.agent import AgentMemory
 
 _FILES = ("memory.max", "memory/memory.limit_in_bytes")  # of cgroups, version 2 and 1
 _KILL_FILES = ("memory.events", "memory/memory.oom_control")
@@ -13,8 +15,18 @@ _KILL_FILES = ("memory.events", "memory/memory.oom_control")
 
 @lru_cache(1)
 def available_mb() -> int:
-    """In MiB; at least one."""
-    return max(1, min(_physical_bytes(), _container_bytes()) >> 20)
+    """For a worker that no session limits, in MiB; at least one."""
+    return max(1, available_bytes() >> 20)
+
+
+def available_bytes() -> int:
+    """That this process and its workers may have together, now: a container may be given more while it runs."""
+    return min(_physical_bytes(), _container_bytes())
+
+
+def agent_memory() -> AgentMemory:
+    """What this process and its workers take, and what they may: a few reads of /proc for each of them."""
+    return AgentMemory(resident_bytes(os.getpid()), available_bytes())
 
 
 class MemoryKills:

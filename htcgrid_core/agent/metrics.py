@@ -13,6 +13,8 @@ def show(agent: Agent, count: Metrics) -> None:
     count.read(metrics.SLOTS, lambda: agent.slots)
     count.read(metrics.SLOTS_BUSY, lambda: agent.busy)
     count.read(metrics.LEASES, lambda: agent.leases)
+    count.read(metrics.MEMORY_BYTES, lambda: agent.memory.used_bytes)
+    count.read(metrics.MEMORY_LIMIT_BYTES, lambda: agent.memory.limit_bytes)
     count.read(metrics.AGENTS, lambda: agent.agents)
     count.read(metrics.READY, lambda: not readiness.unready())
     count.read(metrics.DRAINING, lambda: readiness.draining)

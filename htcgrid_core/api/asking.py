@@ -27,6 +27,7 @@ from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.notification import Recipient, StepFunctionsTask, recipients_of
 from htcgrid_core.domain.printable import CONTROL
 from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SESSION_ID, SessionSpec, tenant_of
 from htcgrid_core.domain.trace import parsed
 from htcgrid_core.services.asked import Asked
@@ -52,6 +53,23 @@ def place_for(call: Call, said_id: str | None, said_tenant: str | None) -> tuple
     if said_tenant not in (None, tenant):
         raise Failure(problems.CONFLICT, f"{said_id!r} is not an id for a session of tenant {said_tenant!r}")
     return tenant, said_id
+
+
+def place_for_read(
+    call: Call, said_id: str | None, said_tenant: str | None, source: ServerSource
+) -> tuple[str, str | None]:
+    """The same for a session that is read from a source: no id where the source's identity makes it.
+
+    Raises:
+        Failure: as for ``place_for``; or the session would be another one whenever it is asked for again.
+    """
+    if said_id is None and _idempotency_key(call) is None:
+        if source.once is None:
+            raise Failure(problems.INVALID, "from: name the session, by an Idempotency-Key, an id, or once")
+        return call.tenant(said_tenant), None
+    if source.once is not None:
+        raise Failure(problems.INVALID, "from: once names the session, and so does its id or the Idempotency-Key")
+    return place_for(call, said_id, said_tenant)
 
 
 def _idempotency_key(call: Call) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -73,7 +74,8 @@ def _document() -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     used: dict[type[BaseModel], None] = {models.Problem: None}
     for operation in OPERATIONS:
-        used |= dict.fromkeys(one for one in (operation.answer, operation.body) if one is not None)
+        shown = (operation.answer, operation.other_answer, operation.body)
+        used |= dict.fromkeys(one for one in shown if one is not None)
     _, made = models_json_schema([(one, "validation") for one in used], ref_template=_REF)
     found: dict[str, Any] = made["$defs"]
     for schema in found.values():
@@ -171,7 +173,8 @@ def _body(operation: Operation) -> dict[str, Any]:
 def _responses(operation: Operation) -> Iterator[tuple[int, dict[str, Any]]]:
     yield operation.status, _success(operation) | _links(operation)
     if operation.other_status:
-        yield operation.other_status, _success(operation)
+        answer = operation.other_answer or operation.answer
+        yield operation.other_status, _success(replace(operation, answer=answer))
     by_status: dict[int, list[Kind]] = {}
     for kind in dict.fromkeys(_kinds(operation)):
         by_status.setdefault(kind.status, []).append(kind)

@@ -51,6 +51,7 @@ class Operation:
         streams: the media type of a response that is a stream of it.
         status: of success.
         other_status: of success, where there are two; 0 for none.
+        other_answer: the model of that response's JSON; None for the same.
         raw: whether the response comes in the form of this project's own client too, if it asks for that.
         idempotent: whether it takes an Idempotency-Key.
         kinds: problems of its own, besides those that every operation may answer with.
@@ -69,6 +70,7 @@ class Operation:
     streams: str = ""
     status: int = 200
     other_status: int = 0
+    other_answer: type[BaseModel] | None = None
     raw: bool = False
     idempotent: bool = False
     kinds: tuple[Kind, ...] = ()
@@ -81,11 +83,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("grid", "GET", "/v1/grid", "Pools, and agents of them.", READ, answer=models.GridInfo, raw=True),
     # Sessions
     Operation(
-        "create_session", "POST", "/v1/sessions", "Submit a session with its events, or open one for an upload.",
-        SUBMIT,
+        "create_session", "POST", "/v1/sessions",
+        "Submit a session with its events, or with those of a source, or open one for an upload.", SUBMIT,
         answer=models.Session, body=models.NewSession, media=(RAW,), body_bytes=SUBMIT_BODY, status=201, raw=True,
-        idempotent=True,
-        kinds=(*_INPUT, *_FUNCTION, KINDS["session-conflict"], KINDS["invalid-event"], problems.CONFLICT),
+        other_status=202, other_answer=models.Reading, idempotent=True,
+        kinds=(
+            *_INPUT, *_FUNCTION, KINDS["session-conflict"], KINDS["invalid-event"], problems.CONFLICT,
+            KINDS["not-offered"],
+        ),
     ),
     Operation(
         "list_sessions", "GET", "/v1/sessions", "Sessions, newest first.", READ,

@@ -21,8 +21,10 @@ from htcgrid_core.api.links import Link
 from htcgrid_core.api.news import News
 from htcgrid_core.api.operations import LARGEST_BODY
 from htcgrid_core.api.rates import Rates
+from htcgrid_core.api.reads import Reads
 from htcgrid_core.api.streams import Streams
 from htcgrid_core.api.whence import address_of
+from htcgrid_core.data.served_sources import ServedSources
 from htcgrid_core.gateway.machine import machine_digest
 from htcgrid_core.gateway.served import ServedGrid
 
@@ -54,13 +56,18 @@ class Settings:
 
 @dataclass
 class Service:
-    """What all requests share. Made outside of the loop, and started in it."""
+    """What all requests share. Made outside of the loop, and started in it.
+
+    Attributes:
+        sources: from which it reads events for others; None for none.
+    """
 
     grid: ServedGrid
     authenticator: Authenticator
     guard: Guard
     rates: Rates
     settings: Settings = Settings()
+    sources: ServedSources | None = None
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "htcgrid-api"))
 
     def __post_init__(self) -> None:
@@ -68,6 +75,7 @@ class Service:
         self.streams = Streams(self.run, self.stopping, self.settings.page_bytes)
         self.news = News(self.grid, self.run)
         self.cutter = Cutter(self.grid)
+        self.reads = Reads()
         self.bodies = Bodies()
         self.machine = machine_digest()
         self._refused: dict[tuple[str, str], float] = {}
@@ -111,4 +119,5 @@ class Service:
     def stop_soon(self) -> None:
         """Break off what waits and streams: clients go on elsewhere."""
         self.stopping.set()
+        self.reads.stop()
         self.news.wake_all()

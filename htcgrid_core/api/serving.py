@@ -25,6 +25,7 @@ from htcgrid_core.api.links import Link
 from htcgrid_core.api.rates import Rates
 from htcgrid_core.api.service import Service, Settings
 from htcgrid_core.api.streams import Interrupted
+from htcgrid_core.data.served_sources import ServedSources
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.gateway.opening import open_served
 
@@ -49,6 +50,7 @@ class Serve:
         requests_a_second: by one principal; None for no limit.
         issuer: of tokens that are good beside keys.
         links: from sessions to what they belong to.
+        sources: a file of what is read for whom; None for nothing.
     """
 
     url: str
@@ -62,6 +64,7 @@ class Serve:
     requests_a_second: float | None = None
     issuer: Issuer | None = None
     links: Sequence[Link] = ()
+    sources: Path | None = None
 
 
 def serve(asked: Serve, on_ready: Callable[[str, str], None]) -> None:
@@ -76,6 +79,7 @@ def serve(asked: Serve, on_ready: Callable[[str, str], None]) -> None:
     """
     if asked.certificate is not None:
         _check_certificate(asked.certificate, asked.certificate_key)
+    sources = None if asked.sources is None else ServedSources.read(asked.sources)
     served = open_served(asked.url)  # before anything is made for a grid that there is not
     keys = KeyFile(generated(asked.key_file))
     sign_ins = SignIns(keys)
@@ -92,6 +96,7 @@ def serve(asked: Serve, on_ready: Callable[[str, str], None]) -> None:
         Guard(_hosts(asked), asked.allow_origins),
         Rates(asked.requests_a_second),
         Settings(links=tuple(asked.links)),
+        sources,
     )
     config = uvicorn.Config(
         application(service, [*lambda_routes(service, keys), *console_routes(service, sign_ins)]),

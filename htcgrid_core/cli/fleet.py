@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from htcgrid_core.cli.agents import age_of, memory_of
 from htcgrid_core.cli.on_aws import opened_cloud
 from htcgrid_core.cli.options import ITS_CONTEXT, InRegion, cluster_options, each_region, grid_options, is_aws
 from htcgrid_core.cli.output import add_row, echo, number, print_json, say, short_moment, show, table
@@ -18,7 +20,7 @@ REASONS = 5  # of a pool's that are shown
 
 
 @click.group(short_help="Show a grid's pods in Kubernetes, and why pods are missing.", invoke_without_command=True)
-@click.option("--pods", is_flag=True, help="Each pod, too.")
+@click.option("--pods", is_flag=True, help="Each pod, too, with memory and age of its agent.")
 @cluster_options
 @grid_options
 @click.pass_context
@@ -115,6 +117,9 @@ def _pod_views(pool: Pool) -> list[dict[str, Any]]:
                 "agent": agent.agent_id if agent else None,
                 "slots": agent.slots if agent else None,
                 "busy": agent.busy if agent else None,
+                "memory_bytes": agent.memory_bytes if agent else None,
+                "memory_limit_bytes": agent.memory_limit_bytes if agent else None,
+                "started_at": agent.started_at if agent else None,
                 "restarts": pod.restarts,
                 "out_of_memory": pod.out_of_memory,
                 "deletion_cost": pod.deletion_cost,
@@ -145,14 +150,19 @@ def _show_pools(pools: list[Pool]) -> None:
 
 
 def _show_pods(pools: list[Pool]) -> None:
-    headings = ("pod", "state", "node", "version", "busy", "restarts", "oom", "since", "why")
-    rows = table(*headings, numbers=("restarts",), folds=("why",), spares=("version", "node", "since"))
+    headings = ("pod", "state", "node", "version", "busy", "memory", "agent's age", "restarts", "oom", "since", "why")
+    rows = table(
+        *headings, numbers=("memory", "agent's age", "restarts"), folds=("why",),
+        spares=("version", "node", "since", "agent's age", "memory"),
+    )  # fmt: skip
+    now = time.time()
     for pool in pools:
-        for view, pod in zip(_pod_views(pool), pool.pods, strict=True):
-            busy = "" if view["busy"] is None else f"{view['busy']} of {view['slots']}"
+        for pod, agent in pool.with_agents():
+            busy = "" if agent is None else f"{agent.busy} of {agent.slots}"
+            takes, age = ("", "") if agent is None else (memory_of(agent), age_of(agent, now))
             ended = "yes" if pod.out_of_memory else ""
             add_row(
-                rows, pod.name, pod.state, pod.node, pod.version, busy, number(pod.restarts), ended,
+                rows, pod.name, pod.state, pod.node, pod.version, busy, takes, age, number(pod.restarts), ended,
                 short_moment(pod.created_at), pod.why,
             )  # fmt: skip
     show(rows)

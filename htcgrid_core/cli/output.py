@@ -88,6 +88,13 @@ def number(count: int) -> str:
     return f"{count:,}" if count else ""
 
 
+def memory_size(size_bytes: int) -> str:
+    """Memory as people say it: 412 MiB, 1.9 GiB."""
+    unit, each = next((one for one in (("TiB", 1 << 40), ("GiB", 1 << 30)) if size_bytes >= one[1]), ("MiB", 1 << 20))
+    amount = size_bytes / each
+    return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:,.0f} {unit}"
+
+
 def moment(seconds: float | None) -> str:
     """A wall-clock time in local time, to the second."""
     return "" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
@@ -103,7 +110,7 @@ def short_moment(seconds: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span as people say it: 0.4 ms, 12 ms, 3.4 s, 5 m 06 s, 2 h 03 m."""
+    """A time span as people say it: 0.4 ms, 12 ms, 3.4 s, 5 m 06 s, 2 h 03 m, 8 d 16 h."""
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 1:
@@ -113,4 +120,5 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} m {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} m" if hours < 48 else f"{hours // 24} d {hours % 24:02d} h"

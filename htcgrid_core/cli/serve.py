@@ -30,6 +30,11 @@ from htcgrid_core.cli.output import echo, print_json
     metavar="NAME=TEMPLATE",
     help="From sessions to what they belong to: https://HOST/runs/{LABEL}. May be repeated.",
 )
+@click.option(
+    "--sources",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON: each tenant's prefixes and connections, from which sessions' events are read here.",
+)
 @click.option("--jwt-issuer", metavar="URL", help="Whose tokens are good beside keys: their iss.")
 @click.option("--jwt-keys-url", default="", metavar="URL", help="Its JWKS.  [default: as Cognito has it]")
 @click.option("--jwt-audience", "audiences", multiple=True, metavar="AUD", help="They have it. May be repeated.")
@@ -48,6 +53,7 @@ def serve(
     tls_key: Path | None,
     rate: float | None,
     links: tuple[str, ...],
+    sources: Path | None,
     jwt_issuer: str | None,
     jwt_keys_url: str,
     audiences: tuple[str, ...],
@@ -92,5 +98,6 @@ def serve(
         requests_a_second=rate,
         issuer=issuer,
         links=[Link.read(link) for link in links],
+        sources=sources,
     )
     serve(asked, tell)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from htcgrid_core.cli.agents import age_of, memory_of
 from htcgrid_core.cli.live import Snapshot
 from htcgrid_core.cli.output import add_row, counted, duration, number, short_moment, table
 from htcgrid_core.cli.rows import STYLES, Rows
@@ -181,12 +182,17 @@ class Screen:
     def agent_table(agents: list[AgentRecord]) -> Rows:
         """Agents, a row each, those that do most first."""
         rows = table(
-            "agent", "pool", "host", "busy", "slots", "runs", "heard of",
-            numbers=("busy", "slots", "heard of"), cuts=("runs",), spares=("host", "heard of", "runs"),
+            "agent", "pool", "host", "busy", "slots", "memory", "age", "runs", "heard of",
+            numbers=("busy", "slots", "memory", "age", "heard of"), cuts=("runs",),
+            spares=("host", "heard of", "age", "memory", "runs"),
         )  # fmt: skip
         now = time.time()
         for agent in sorted(agents, key=lambda one: (-one.busy, one.agent_id)):
-            runs = ", ".join(f"{task.session_id}/{task.index}" for task in agent.begun or ())
+            begun = sorted(agent.begun or (), key=lambda task: task.slot or 0)
+            runs = ", ".join(f"{task.session_id}/{task.index}" for task in begun)
             heard = f"{duration(max(0.0, now - agent.beat_at))} ago"
-            add_row(rows, agent.agent_id, agent.pool, agent.host, agent.busy, agent.slots, agent.problem or runs, heard)
+            add_row(
+                rows, agent.agent_id, agent.pool, agent.host, agent.busy, agent.slots, memory_of(agent),
+                age_of(agent, now), agent.problem or runs, heard,
+            )  # fmt: skip
         return rows

@@ -20,6 +20,7 @@ from htcgrid_core.domain.costs import CostReport, Estimate
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.measurement import Measurement
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.gateway.opening import async_reader
 from htcgrid_core.gateway.reader import AsyncReader
 
@@ -86,7 +87,9 @@ class AsyncGrid:
 
     # Submitting
 
-    async def submit(self, function: str | Callable[..., Any], events: Iterable[Any], **options: Any) -> AsyncSession:
+    async def submit(
+        self, function: str | Callable[..., Any], events: Iterable[Any] | ServerSource, **options: Any
+    ) -> AsyncSession:
         """Submit a session: one task for each event. Arguments and what is raised are those of ``Grid.submit``.
 
         The events are iterated in a thread. A caller that is cancelled meanwhile does not stop that: with a ``token``,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Unpack, get_args
 
 from htcgrid_core.client.files.compression import SUFFIXES, inflated
-from htcgrid_core.client.files.csv_events import csv_rows
+from htcgrid_core.client.files.csv_events import csv_header, csv_rows
 from htcgrid_core.client.files.json_events import json_array, json_lines
 from htcgrid_core.client.files.options import ReadOptions, options_of
 from htcgrid_core.client.files.parquet_events import json_rows, python_rows
@@ -62,6 +62,20 @@ def events_from(
     if kind == "csv":
         return _read(stream, name, closing, lambda: csv_rows(inflated(stream, name), name, chosen))
     return _read(stream, name, closing, lambda: json_lines(inflated(stream, name), name))
+
+
+def header_in(stream: BinaryIO, name: str, **options: Unpack[ReadOptions]) -> list[str]:
+    """The names of the columns of CSV.
+
+    Raises:
+        InvalidInput: it has no header, or cannot be read.
+    """
+    if _bare(name).endswith(".tsv"):
+        options.setdefault("separator", "\t")
+    try:
+        return csv_header(inflated(stream, name), name, options_of("csv", options))
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error}") from error
 
 
 class ParquetEvents(TypedEvents):

@@ -28,10 +28,12 @@ from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notify, recipients_of
 from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.gateway.in_tasks import check_not_importing
 
 if TYPE_CHECKING:
     from htcgrid_core.client.executor import GridExecutor
+    from htcgrid_core.reducers.base import Reducer
 
 Priority = Literal["high", "normal", "low"]
 
@@ -68,7 +70,7 @@ class Grid(CallGrid):
     def submit(
         self,
         function: str | Callable[..., Any],
-        events: Iterable[Any],
+        events: Iterable[Any] | ServerSource,
         *,
         name: str = "",
         token: str | None = None,
@@ -95,7 +97,7 @@ class Grid(CallGrid):
                 ``"NAME"``, ``"NAME:VERSION"`` or ``"NAME:ALIAS"`` of a function that was deployed; or a Python
                 callable, called as ``function(event)``, or with the context too if its second parameter is named so.
             events: any iterable; streamed, never held whole. JSON for a named handler, any picklable object for
-                a callable.
+                a callable. Or a ``server_source``, which the server of a grid at ``https://`` reads.
             name: for people.
             token: idempotency key: submitting the same again returns the same session, also after a crash.
             task_timeout: seconds that one attempt of a task may take; None for what a deployed function says.
@@ -273,9 +275,10 @@ class Grid(CallGrid):
         self,
         map_function: str | Callable[..., Any],
         events: Iterable[Any],
-        reduce_function: str | Callable[..., Any],
+        reduce_function: str | Callable[..., Any] | Reducer[Any, Any],
         *,
         group_size: int | None = None,
+        chunk_size: int | None = None,
         errors: Literal["raise", "skip"] = "raise",
         progress: bool = False,
         **options: Any,
@@ -285,11 +288,16 @@ class Grid(CallGrid):
         Args:
             map_function, events: as for ``submit``.
             reduce_function: called with the results, in the order of their events: ``reduce_function(results)``, or
-                as a handler with the context too.
+                as a handler with the context too. Or a reducer (``htcgrid_core.reducers``), such as
+                ``Quantiles([0.01, 0.05])``: results of a callable are then combined by the tasks that made them, of
+                many events each, and the tasks' states here; results of a named function are all combined here.
             group_size: reduce this many neighbours at a time, in parallel, and what comes of them again, until one
                 value is left: for results that are too many for one task. ``reduce_function`` must then be
                 associative, and take what it returns. None: one task gets all.
+            chunk_size: with a reducer and a callable, how many events a task has, and runs again if it fails; its time
+                limit is the task's. None: from one to 1,024, more the more events there are.
             errors: "raise" if a task of the map failed; "skip" to leave out failures that ``max_failures`` tolerates.
+                Of a reducer these are events, also those whose results it cannot take, and there is a warning.
             progress: show a progress bar for each session.
             options: as for ``submit``, for every session. With a ``token``, the same call comes back to what is
                 there already; without one, sessions are cancelled if the caller is interrupted.
@@ -306,6 +314,7 @@ class Grid(CallGrid):
             events,
             reduce_function,
             group_size=group_size,
+            chunk_size=chunk_size,
             errors=errors,
             progress=progress,
             options=options,

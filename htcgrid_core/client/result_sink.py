@@ -181,6 +181,18 @@ class ResultSink(Protocol):
         """
 
 
+@runtime_checkable
+class NamedSink(Protocol):
+    """A sink that cannot take every session: where its name is a folder's."""
+
+    def check_session(self, session: str) -> None:
+        """Look, before a session is waited for, whether its rows can be written under this name.
+
+        Raises:
+            InvalidInput: they cannot.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What one sink got: a count of rows and their digest."""

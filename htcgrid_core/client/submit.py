@@ -15,6 +15,7 @@ from htcgrid_core.client.vectors import check_vector
 from htcgrid_core.codecs.events import EncodedEvent, encoded
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.notification import Notify, Recipient, recipients_of
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import Codec, SessionSpec, tenant_of
 from htcgrid_core.gateway.protocol import Gateway
 
@@ -23,7 +24,7 @@ def submit_events(
     gateway: Gateway,
     specs: Specs,
     function: str | Callable[..., Any],
-    events: Iterable[Any],
+    events: Iterable[Any] | ServerSource,
     *,
     token: str | None,
     tenant: str | None,
@@ -40,7 +41,13 @@ def submit_events(
     if not isinstance(function, str) and not callable(function):
         raise InvalidInput(f"a function is a name or a callable, not a {type(function).__name__}")
     by_name = isinstance(function, str)
-    check_vector(events)
+    if not isinstance(events, ServerSource):
+        check_vector(events)
+    elif (token is None) == (events.once is None):
+        raise InvalidInput(
+            f"a session from {events} is asked for again until the server has read it: name it, by token= or by once= "
+            "of the source"
+        )
     if codec == "pickle" and by_name:
         raise InvalidInput("a named handler takes JSON; pass the callable itself to use pickle")
     if callable(function):
@@ -50,6 +57,8 @@ def submit_events(
     session_id = session_id_of(token, tenant)  # token and options first: a callable would be stored
     wanted = {**options, "codec": codec or ("json" if by_name else "pickle"), "tenant": tenant}
     spec = specs.of(function, wanted, session_id if token is not None else None)
+    if isinstance(events, ServerSource):
+        return _submit_from(gateway, session_id, spec, events, on_progress, recipients)
     return submit(
         gateway,
         session_id,
@@ -94,6 +103,22 @@ def submit(
     # A session whose results are not loaded if they are pickled is what its grid says, and not what was asked for.
     is_known = not (idempotent or notify) and gateway.describe().allows_pickle
     return Session(gateway, record, spec if is_known else None)
+
+
+def _submit_from(
+    gateway: Gateway,
+    session_id: str,
+    spec: SessionSpec,
+    source: ServerSource,
+    on_progress: Callable[[int], None] | None,
+    notify: Sequence[Recipient],
+) -> Session:
+    with tracing.sending(f"submit {spec.function.name}", {"htcgrid.session.name": spec.name}) as trace:
+        if trace is not None or spec.traceparent:
+            traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
+            spec = spec.model_copy(update=traced)
+        record = gateway.submit_from(session_id, spec, source, on_progress=on_progress, notify=notify)
+    return Session(gateway, record)
 
 
 def resubmit(

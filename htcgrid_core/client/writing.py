@@ -13,7 +13,7 @@ from htcgrid_core.client.files.plain_values import untagged
 from htcgrid_core.client.files.result_columns import row_of
 from htcgrid_core.client.following import Followed
 from htcgrid_core.client.result_files import as_typed_json
-from htcgrid_core.client.result_sink import KeyRows, Manifest, ResultRows, ResultSink, Written
+from htcgrid_core.client.result_sink import KeyRows, Manifest, NamedSink, ResultRows, ResultSink, Written
 from htcgrid_core.client.task_errors import gap_of
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.codecs.tasks import TaskPage
@@ -68,6 +68,9 @@ def write(
         if one is not None:
             one.check()
     called = name or first.id
+    for one in (sink, failures):
+        if isinstance(one, NamedSink):
+            one.check_session(called)
     with contextlib.ExitStack() as stack:
         keys = _keys(first, key)
         if keys is not None:

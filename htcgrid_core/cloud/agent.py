@@ -23,6 +23,7 @@ from htcgrid_core.agent.health import Health
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.calls import ThreadedCalls
 from htcgrid_core.agent.loop.chores import Chore
+from htcgrid_core.agent.memory import agent_memory
 from htcgrid_core.agent.metrics import show
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
@@ -118,7 +119,10 @@ def serve(
         chores.append(Chore(COST_LOOK_SECONDS, cost.look))
     if lines is not None:
         chores.append(Chore(WRITE_SECONDS, lines.write))
-    agent = Agent(plane, workers, identity, settings, chores=tuple(chores), calls=calls, on_end=teller.ended)
+    agent = Agent(
+        plane, workers, identity, settings,
+        chores=tuple(chores), calls=calls, on_end=teller.ended, memory=agent_memory,
+    )  # fmt: skip
     _drain_on_signals(agent, lambda: cloud.doorbell.ring(WORK))
     with contextlib.ExitStack() as undo:
         undo.callback(plane.traces.flush)

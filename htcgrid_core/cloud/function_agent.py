@@ -19,6 +19,7 @@ from htcgrid_core.adapters.aws.errors import aws_errors
 from htcgrid_core.adapters.aws.sqs.receiver import MAX_HIDDEN_SECONDS
 from htcgrid_core.adapters.embedded_metrics import EmbeddedMetrics
 from htcgrid_core.agent.loop.agent import Agent
+from htcgrid_core.agent.memory import agent_memory
 from htcgrid_core.agent.metrics import show
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
@@ -163,7 +164,7 @@ class FunctionAgent:
         count = cloud.plane.metrics
         workers = self._workers = Workers(self._slots, self._bell, cloud.cache, cloud.times.cache_bytes, count=count)
         plane = replace(cloud.plane, queue=self._queue)
-        self._agent = Agent(plane, workers, self._identity, settings, on_end=self._ended.append)
+        self._agent = Agent(plane, workers, self._identity, settings, on_end=self._ended.append, memory=agent_memory)
         show(self._agent, count)
         return self._agent
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.notification import Recipient
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SessionSpec
 
 _DAMAGED = (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError)
@@ -24,6 +25,8 @@ class Submission:
         durable: whether it must survive a power failure before it is acknowledged.
         upload: whether the events come later, in parts; else frames of them follow.
         recipients: who is told of its end.
+        source: what the server reads the events from; None if they come from the client. If the source's ``once`` is
+            set, the server makes the id, and this one is empty.
     """
 
     session_id: str
@@ -32,12 +35,14 @@ class Submission:
     durable: bool = True
     upload: bool = False
     recipients: tuple[Recipient, ...] = ()
+    source: ServerSource | None = None
 
     def write(self) -> bytes:
         """As the body of a HEAD frame."""
         notify = [[one.to, one.secret, one.heartbeat_seconds] for one in self.recipients]
         told = {"id": self.session_id, "spec": self.spec.text, "total": self.total, "notify": notify}
-        return orjson.dumps({**told, "durable": self.durable, "upload": self.upload})
+        source = {} if self.source is None else {"source": self.source.model_dump(mode="json", exclude_defaults=True)}
+        return orjson.dumps({**told, "durable": self.durable, "upload": self.upload, **source})
 
     @classmethod
     def read(cls, body: bytes) -> Submission:
@@ -51,7 +56,8 @@ class Submission:
             spec = SessionSpec.model_validate_json(found["spec"])
             recipients = tuple(Recipient(str(to), str(secret), float(beat)) for to, secret, beat in found["notify"])
             total = None if found["total"] is None else int(found["total"])
-            return cls(str(found["id"]), spec, total, bool(found["durable"]), bool(found["upload"]), recipients)
+            source = None if found.get("source") is None else ServerSource.model_validate(found["source"])
+            return cls(str(found["id"]), spec, total, bool(found["durable"]), bool(found["upload"]), recipients, source)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             raise InvalidInput(f"the session was not submitted: {wrong}") from None

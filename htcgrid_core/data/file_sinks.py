@@ -22,6 +22,7 @@ from htcgrid_core.data.places import file_system
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput, NotTabular
 
 Kind = Literal["parquet", "jsonl"]
+NAME_BYTES = 255  # of a file system; object storage has a little more
 TRIES = 20  # to give a folder its name while others do so
 MANIFEST = "_manifest.json"  # readers of folders pass over names that begin so
 
@@ -78,6 +79,18 @@ class FolderSink:
         if not self._is_local:
             file_system(self._uri)
 
+    def check_session(self, session: str) -> None:
+        """See ``NamedSink``."""
+        try:
+            length = len(_folder_of(session))
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"{self.name}: {session!r} cannot be a folder's name: {error.reason}") from None
+        if length > NAME_BYTES:
+            raise InvalidInput(
+                f"{self.name}: the folder of session {session[:40]!r}... would have a name of {length} bytes, of "
+                f"{NAME_BYTES} at most: give name= a shorter one"
+            )
+
     @property
     def _is_local(self) -> bool:
         return "://" not in self._uri or self._uri.startswith("file://")
@@ -88,7 +101,8 @@ class FolderSink:
 
     def replace(self, rows: ResultRows) -> None:
         """See ``ResultSink``."""
-        folder = f"{SESSION}={quote(rows.session, safe='')}"
+        self.check_session(rows.session)
+        folder = _folder_of(rows.session)
         with _told(self.name):
             if self._is_local:
                 self._replace_local(rows, self._local / folder)
@@ -156,6 +170,10 @@ class FolderSink:
                 file_visitor=lambda file: names.append(file.path[len(base) :].lstrip("/")),
             )
         return names
+
+
+def _folder_of(session: str) -> str:
+    return f"{SESSION}={quote(session, safe='')}"
 
 
 def _local_system() -> Any:

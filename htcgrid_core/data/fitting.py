@@ -33,6 +33,19 @@ def fitted(rows: ResultRows, target: Any, name: str) -> tuple[Any, Iterator[Any]
     return target, _cast(rows.batches(), target, name)
 
 
+def check_case(rows: ResultRows, name: str) -> None:
+    """Whether a new table can tell the columns apart, of one that does not by capitals.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    seen: dict[str, str] = {}
+    for column in rows.schema().names:
+        other = seen.setdefault(column.lower(), column)
+        if other != column:
+            raise InvalidInput(f"{name} was not written: columns {other!r} and {column!r} are the same to it")
+
+
 def _check_fits(own: Any, field: Any, name: str) -> None:
     if not _fits(own.type, field.type):
         raise InvalidInput(
@@ -69,6 +82,8 @@ def _cast(batches: Iterator[Any], target: Any, name: str) -> Iterator[Any]:
             at = batch.schema.get_field_index(field.name)
             try:
                 is_null = at < 0 or batch.column(at).null_count == batch.num_rows
+                if not field.nullable and (is_null or batch.column(at).null_count):
+                    raise InvalidInput(f"{name}: column {field.name!r} may not be null, and is in some of the results")
                 nulls = arrow.nulls(batch.num_rows, field.type)
                 columns.append(nulls if is_null else batch.column(at).cast(field.type, safe=True))
             except arrow.ArrowException as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Literal
 
-from htcgrid_core.client.event_files import events_from
+from htcgrid_core.client.event_files import events_from, header_in
 from htcgrid_core.client.files.arrow_values import json_values, python_values
 from htcgrid_core.client.files.compression import SUFFIXES
 from htcgrid_core.client.files.parquet_events import check_names, parquet_batches, rows_of
@@ -47,7 +47,7 @@ class FolderSource(Source):
         self.name = place.name
         self._place = place
         self._files = place.files()
-        self._kind = kind or _kind_of(self._files, place.name)
+        self.kind = self._kind = kind or _kind_of(self._files, place.name)
         self._conditions = conditions_of(where)
         self._columns = None if columns is None else list(columns)
         self._decimals = options.pop("decimals", "text") if self._kind in _TABLES else "text"
@@ -59,6 +59,8 @@ class FolderSource(Source):
             self._check_schemas()
         elif self._conditions or columns is not None or partitions:
             raise InvalidInput(f"{self.name}: columns, where and partitions are of Parquet and Arrow, not {self._kind}")
+        elif self._kind == "csv" and len(self._files) > 1:
+            self._check_headers()
 
     def identity(self) -> str:
         """Paths, sizes and times of all files, and what of them is read."""
@@ -143,6 +145,24 @@ class FolderSource(Source):
         for name in [*(self._columns or []), *(one.column for one in self._conditions), *self._partitions]:
             if name not in known:
                 raise InvalidInput(f"{self.name}: there is no column {name!r}: {', '.join(sorted(known))}")
+
+    def _check_headers(self) -> None:
+        """Read all headers of CSV: rows of other columns would be other events.
+
+        Raises:
+            InvalidInput: two files differ, with the column; or one has no header.
+        """
+        first: tuple[str, list[str]] | None = None
+        for file in self._files:
+            with self._place.open(file.path) as stream:
+                names = header_in(stream, file.path, **self._options)
+            path, known = first = first or (file.path, names)
+            for column in known:
+                if column not in names:
+                    raise InvalidInput(f"{file.path} has no column {column!r}, which {path} has")
+            for column in names:
+                if column not in known:
+                    raise InvalidInput(f"{path} has no column {column!r}, which {file.path} has")
 
 
 def _kind_of(files: Sequence[Found], name: str) -> FileFormat:

@@ -10,7 +10,7 @@ from typing import Any
 
 from htcgrid_core.client.result_sink import SESSION, ResultRows
 from htcgrid_core.data.base import missing, shown
-from htcgrid_core.data.fitting import fitted, streamed
+from htcgrid_core.data.fitting import check_case, fitted, streamed
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 
 TRIES = 20
@@ -67,6 +67,11 @@ class DeltaSink:
             _tried(self.name, lambda: self._commit(rows), (CommitFailedError, _Made))
         except (DeltaError, OSError) as error:
             raise GridUnavailable(shown(f"{self.name} was not written: {error}")) from error
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            # So deltalake tells of data that it cannot write.
+            raise InvalidInput(shown(f"session {rows.session}: {self.name} was not written: {error}")) from error
 
     def _commit(self, rows: ResultRows) -> None:
         from deltalake import write_deltalake
@@ -75,6 +80,7 @@ class DeltaSink:
         table = self._table()
         if table is None:
             self._check_types(rows)
+            check_case(rows, self.name)
             try:
                 with streamed(rows.schema(), rows.batches()) as reader:
                     write_deltalake(

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Protocol
 from htcgrid_core.data.base import missing, shown
 from htcgrid_core.domain.errors import InvalidInput
 
-_MAGIC = re.compile(r"[*?\[]")
-_DELTA_LOG = "_delta_log"
+MAGIC = re.compile(r"[*?\[]")
+DELTA_LOG = "_delta_log"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
 
 
@@ -70,7 +70,7 @@ class LocalPlace:
 
     def files(self) -> list[Found]:
         """See ``Place``."""
-        base = self.name if os.path.isdir(self.name) else _base(self.name)
+        base = self.name if os.path.isdir(self.name) else base_of(self.name)
         found = sorted(self._paths())
         if not found:
             raise InvalidInput(f"{self.name}: there are no files to read")
@@ -83,9 +83,9 @@ class LocalPlace:
             yield self.name
         elif os.path.isdir(self.name):
             yield from _below(self.name)
-        elif _MAGIC.search(self.name):
+        elif MAGIC.search(self.name):
             for path in glob.glob(self.name, recursive=True):
-                if os.path.isfile(path) and not _is_hidden(os.path.relpath(path, _base(self.name))):
+                if os.path.isfile(path) and not is_hidden(os.path.relpath(path, base_of(self.name))):
                     yield path
         else:
             raise InvalidInput(f"{self.name}: there is no such file or folder")
@@ -115,7 +115,7 @@ class RemotePlace:
 
     def __init__(self, uri: str) -> None:
         self.name = shown(uri)
-        base = _base(uri) if _MAGIC.search(uri) else uri
+        base = base_of(uri) if MAGIC.search(uri) else uri
         self._system, self._base = file_system(base)
         self._pattern = f"{self._base}{uri[len(base) :]}" if base != uri else None
 
@@ -131,9 +131,9 @@ class RemotePlace:
         except OSError as error:
             raise InvalidInput(f"{self.name} cannot be read: {error}") from error
         found = [self._found(info) for info in infos if info.type == fs.FileType.File]
-        if any(_DELTA_LOG in one.inside.split("/")[:-1] for one in found):
-            raise _of_delta(self.name)
-        chosen = [one for one in found if not _is_hidden(one.inside) and self._matches(one.path)]
+        if any(DELTA_LOG in one.inside.split("/")[:-1] for one in found):
+            raise of_delta(self.name)
+        chosen = [one for one in found if not is_hidden(one.inside) and self._matches(one.path)]
         if not chosen:
             raise InvalidInput(f"{self.name}: there are no files to read")
         return sorted(chosen, key=lambda one: one.path)
@@ -178,9 +178,9 @@ def file_system(uri: str) -> tuple[Any, str]:
     return system, path
 
 
-def _base(pattern: str) -> str:
+def base_of(pattern: str) -> str:
     """The folder before the first part of a path that has a wildcard in it; of a file, its folder."""
-    plain = pattern[: found.start()] if (found := _MAGIC.search(pattern)) else pattern
+    plain = pattern[: found.start()] if (found := MAGIC.search(pattern)) else pattern
     return plain.rpartition("/")[0] or ("/" if plain.startswith("/") else "")
 
 
@@ -194,19 +194,21 @@ def _check_no_delta(folders: set[str]) -> None:
     for folder in folders:
         while folder not in looked:
             looked.add(folder)
-            if os.path.isdir(os.path.join(folder, _DELTA_LOG)):
-                raise _of_delta(folder)
+            if os.path.isdir(os.path.join(folder, DELTA_LOG)):
+                raise of_delta(folder)
             folder = os.path.dirname(folder)
 
 
-def _of_delta(folder: str) -> InvalidInput:
+def of_delta(folder: str) -> InvalidInput:
+    """What is raised where files of a folder are a Delta table's."""
     return InvalidInput(
         f"{folder} holds a Delta table, whose files also have rows that were deleted: give the table itself, "
         "delta:URI, and choose from it with where="
     )
 
 
-def _is_hidden(inside: str) -> bool:
+def is_hidden(inside: str) -> bool:
+    """Whether a file's name, or a folder's on the way to it, says that it is none of the data."""
     return any(part.startswith(("_", ".")) for part in inside.replace(os.sep, "/").split("/"))
 
 

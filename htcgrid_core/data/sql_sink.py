@@ -16,6 +16,7 @@ from htcgrid_core.data.connections import (
     in_transaction,
     is_of_database,
 )
+from htcgrid_core.data.fitting import check_case
 from htcgrid_core.data.sql_fitting import checks_of
 from htcgrid_core.data.sql_types import column_type, copied, plain
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
@@ -45,9 +46,12 @@ class SqlSink:
         with self._database.connected() as connection, contextlib.closing(connection.cursor()) as cursor:
             was_idle = in_transaction(connection) is False
             self._check_committed(connection, cursor)
-            self._columns(connection, cursor)
+            there = self._columns(connection, cursor)
             if was_idle:
                 connection.rollback()
+        for column in (SESSION, INDEX):
+            if there is not None and column not in there:
+                raise InvalidInput(f"{self.name} has no column {column!r}, by which a session's rows are replaced")
 
     def replace(self, rows: ResultRows) -> None:
         """See ``ResultSink``."""
@@ -113,6 +117,8 @@ class SqlSink:
     def _create(self, connection: Any, cursor: Any, rows: ResultRows) -> None:
         is_postgres = driver_of(connection) in _COPIES
         own = rows.schema()
+        if not is_postgres:
+            check_case(rows, self.name)
         columns = [
             f"{_quoted(field.name, connection)} {column_type(field.type, is_postgres)}"
             f"{'' if field.nullable else ' NOT NULL'}"
@@ -213,4 +219,6 @@ def _paramstyle(connection: Any) -> str:
 def _is_of_values(error: Exception) -> bool:
     """Whether the rows are at fault, so that to write them again helps nobody; not so what another writer did."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"DataError", "ProgrammingError", "NotSupportedError"})
+    kinds = {"DataError", "ProgrammingError", "NotSupportedError", "NotNullViolation", "CheckViolation"}
+    is_sqlites = "IntegrityError" in names and str(error).startswith(("NOT NULL", "CHECK"))
+    return bool(names & kinds) or is_sqlites

@@ -36,10 +36,12 @@ class Metric:
     billed: tuple[str, ...] | None = None
 
     @property
-    def unit(self) -> Literal["seconds", "dollars", "count"]:
+    def unit(self) -> Literal["seconds", "dollars", "bytes", "count"]:
         """What it is measured in, by its name, as Prometheus's conventions have it."""
         if "_dollars" in self.name:
             return "dollars"
+        if self.name.endswith("_bytes"):
+            return "bytes"
         return "seconds" if "_seconds" in self.name else "count"
 
     @property
@@ -131,6 +133,14 @@ COST_DOLLARS: Final = Metric(
 SLOTS: Final = Metric("htcgrid_slots", "gauge", "Tasks that the agent can run at once")
 SLOTS_BUSY: Final = Metric("htcgrid_slots_busy", "gauge", "Slots that have a task")
 LEASES: Final = Metric("htcgrid_leases", "gauge", "Bundles that the agent holds")
+MEMORY_BYTES: Final = Metric(
+    "htcgrid_memory_bytes",
+    "gauge",
+    "Resident memory of the agent and its workers together, what they share counted in each; absent where nobody says",
+)
+MEMORY_LIMIT_BYTES: Final = Metric(
+    "htcgrid_memory_limit_bytes", "gauge", "Memory that these may have: of their container, or of the machine"
+)
 WORKERS_STARTED: Final = Metric(
     "htcgrid_workers_started_total",
     "counter",

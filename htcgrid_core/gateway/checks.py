@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.errors import InvalidInput, NotOffered
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SESSION_ID, tenant_of
 
 
@@ -24,3 +25,8 @@ def check_no_region(region: str | None, url: str) -> None:
     """
     if region is not None:
         raise InvalidInput(f"{url} does not have several regions, and so not {region!r}: aws://NAME?regions=... has")
+
+
+def no_server(url: str, source: ServerSource) -> NotOffered:
+    """What is raised where no server stands between a grid and its clients."""
+    return NotOffered(f"{url} has no server that would read {source}: read it here, with source(...)")

@@ -28,9 +28,10 @@ from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notification, Recipient
 from htcgrid_core.domain.outcome import TaskOutcome
 from htcgrid_core.domain.pool import PoolSize
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import DEFAULT_TENANT, SessionRecord, SessionSpec, tenant_of
 from htcgrid_core.gateway.bell_waiter import BellWaiter
-from htcgrid_core.gateway.checks import check_no_region, check_session_id
+from htcgrid_core.gateway.checks import check_no_region, check_session_id, no_server
 from htcgrid_core.gateway.deployment import Deployment
 from htcgrid_core.gateway.description import GridDescription
 from htcgrid_core.gateway.in_tasks import check_not_importing, looked_at
@@ -158,6 +159,18 @@ class InProcessGateway:
             told = with_retries(self.plane, self.plane.store.pools)
             self._sizes, self._sizes_until = [*self.deployment.sizes, *told], now + limits.POOLS_KNOWN_SECONDS
         check_sizes(spec, self._sizes)
+
+    def submit_from(
+        self,
+        session_id: str,
+        spec: SessionSpec,
+        source: ServerSource,
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        notify: Sequence[Recipient] = (),
+    ) -> SessionRecord:
+        """Nobody but this process could read it."""
+        raise no_server(self.url, source)
 
     def resubmit(
         self,

@@ -32,6 +32,7 @@ from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notification, Recipient
 from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.gateway.description import GridDescription
 
@@ -141,6 +142,27 @@ class Gateway(Protocol):
             SessionConflict: the token's session has another body.
             GridUnavailable: it was not submitted; submit again with the same token. Or, as the message then says, it
                 was, and agents cannot be started.
+        """
+
+    def submit_from(
+        self,
+        session_id: str,
+        spec: SessionSpec,
+        source: ServerSource,
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        notify: Sequence[Recipient] = (),
+    ) -> SessionRecord:
+        """Submit a session whose events the grid's server reads, and return the acknowledged row.
+
+        Args:
+            session_id: counts unless the source's ``once`` names the session.
+            on_progress: called with the number of rows that the server has read.
+
+        Raises:
+            NotOffered: the grid has no server between it and its clients, or one that reads nothing.
+            InvalidInput: the source may not be read, or cannot be.
+            SessionConflict, GridUnavailable: as for ``submit``.
         """
 
     def resubmit(

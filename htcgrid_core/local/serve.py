@@ -19,6 +19,7 @@ from htcgrid_core.agent.cutter import Cutter
 from htcgrid_core.agent.loop.agent import Agent
 from htcgrid_core.agent.loop.calls import InlineButLarge
 from htcgrid_core.agent.loop.chores import Chore
+from htcgrid_core.agent.memory import agent_memory
 from htcgrid_core.agent.privacy import hide
 from htcgrid_core.agent.settings import AgentIdentity
 from htcgrid_core.agent.signals import reset_signals
@@ -140,8 +141,9 @@ def _serve_once(
     settings = replace(times.settings(), tells_output=True, usage_seconds=0.0, size=own.size)
     calls = InlineButLarge(lambda: plane.doorbell.ring(WORK))
     agent = Agent(
-        plane, workers, identity, settings, chores=(Chore(tick, look_after),), on_end=teller.ended, calls=calls
-    )
+        plane, workers, identity, settings,
+        chores=(Chore(tick, look_after),), on_end=teller.ended, calls=calls, memory=agent_memory,
+    )  # fmt: skip
 
     def stop(signum: int, frame: object) -> None:
         nonlocal told

@@ -39,8 +39,8 @@ class Metrics(Protocol):
     def show(self, metric: Metric, value: float, seconds: float, **labels: str) -> None:
         """Set a gauge, which vanishes after ``seconds``: what somebody else sees anew by then."""
 
-    def read(self, metric: Metric, value: Callable[[], float], **labels: str) -> None:
-        """Have a gauge looked at whenever somebody asks; ``value`` is called in another thread."""
+    def read(self, metric: Metric, value: Callable[[], float | None], **labels: str) -> None:
+        """Have a gauge looked at whenever somebody asks, in another thread; it is absent while that returns None."""
 
 
 class NoMetrics:
@@ -57,7 +57,7 @@ class NoMetrics:
     def show(self, metric: Metric, value: float, seconds: float, **labels: str) -> None:
         """Nothing."""
 
-    def read(self, metric: Metric, value: Callable[[], float], **labels: str) -> None:
+    def read(self, metric: Metric, value: Callable[[], float | None], **labels: str) -> None:
         """Nothing."""
 
 

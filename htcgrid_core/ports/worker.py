@@ -188,6 +188,12 @@ class WorkerPool(Protocol):
     def printed(self, slot: int) -> tuple[str, str]:
         """The last of what the task that a slot runs now has printed to stdout and stderr, where that is at hand."""
 
+    def resident_bytes(self, slot: int) -> int | None:
+        """The memory that the slot's worker and its children have now; None where nobody says.
+
+        May be called in any thread: a worker that ends meanwhile has none.
+        """
+
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun: (serial, first position taken) of each chunk concerned.
 

@@ -90,6 +90,9 @@ class SimulatedWorkers:
         found = self._running.get(slot)
         return None if found is None else (found[0].chunk.serial, found[0].position, found[1])
 
+    def resident_bytes(self, slot: int) -> None:
+        """It is no process."""
+
     def printed(self, slot: int) -> tuple[str, str]:
         """Nothing is ever printed."""
         return "", ""

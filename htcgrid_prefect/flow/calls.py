@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect.client.schemas.objects import RunInput
@@ -24,12 +25,14 @@ class Call:
         parameters: as Prefect passes them, with futures and annotations in them.
         wait_for: futures, states and collections of them that it does not start before.
         dependencies: upstream runs that Prefect has found in the parameters already.
+        context: that it was submitted in, the span around it among the rest: another thread sends it.
     """
 
     future: HTCGridFuture[Any]
     parameters: dict[str, Any]
     wait_for: Any = None
     dependencies: dict[str, set[RunInput]] | None = None
+    context: Context = field(default_factory=copy_context)
 
     @property
     def remote_task(self) -> RemoteTask:

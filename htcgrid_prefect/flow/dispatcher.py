@@ -91,8 +91,9 @@ class Dispatcher:
             GridError: the grid does not take it.
         """
         sent: Future[None] = Future()
+        context = contextvars.copy_context()  # with the span around the map, to which its session belongs
         with self._lock:
-            self._maps.append((lambda: self._send_map(remote_task, events, futures), sent))
+            self._maps.append((lambda: context.run(self._send_map, remote_task, events, futures), sent))
         self._news.set()
         sent.result()
 
@@ -172,7 +173,7 @@ class Dispatcher:
 
     def _try_to_send(self, remote_task: RemoteTask, calls: list[Call]) -> None:
         try:
-            self._send_group(remote_task, calls)
+            calls[0].context.run(self._send_group, remote_task, calls)
         except BaseException as error:  # noqa: BLE001 - the callers' to know, and this thread must go on
             for call in calls:
                 if not call.future.done():

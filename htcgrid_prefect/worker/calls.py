@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from htcgrid_core.telemetry.running import in_the_tasks_trace
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -62,9 +64,10 @@ class BareCall:
             self._loaded = _load(self._function)
             self._function = b""  # it may be large, and what came of it is kept
         _, args, kwargs = event
-        result = self._loaded(*args, **kwargs)
-        if self._is_async:
-            result = asyncio.run(result)
+        with in_the_tasks_trace():
+            result = self._loaded(*args, **kwargs)
+            if self._is_async:
+                result = asyncio.run(result)
         return bytes(cloudpickle.dumps(result))
 
 

@@ -31,6 +31,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from htcgrid_core import pickle_by_value
+from htcgrid_core.telemetry.running import in_the_tasks_trace
 from htcgrid_prefect.shared.compat import current_deployment_id, current_deployment_parameters
 from htcgrid_prefect.shared.header import Header
 from htcgrid_prefect.shared.lineage import assets_in
@@ -138,7 +139,7 @@ class Engine:
             return crashed, b""
 
     def _state_of(self, call: dict[str, Any]) -> State[Any]:
-        with self._contexts():
+        with self._contexts(), in_the_tasks_trace():
             try:
                 if not self._header.task.isasync:
                     return _state(run_task_sync(self._header.task, return_type="state", **call))

@@ -38,7 +38,8 @@ ADDITIONS = {
     # adds none.
     "session": {"sec", "re", "nc", "bi", "bo", "no"},
     "counters": {"sec", "re", "nc", "bo", "no"},
-    "agent": {"begun"},  # which tasks have begun, which it does not ask
+    # Which tasks have begun, since when it runs and what it takes of memory: what it does not ask.
+    "agent": {"begun", "started", "mem", "memmax"},
 }
 # Kinds of items of which it reads none, since it looks for none.
 NEW_KINDS = {"audit", "failed attempts", "pool", "usage"}

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from htcgrid_core.adapters.local.sqlite import migrations
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.schema import OLDEST_MIGRATED, SCHEMA_VERSION
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.errors import IncompatibleGrid
 from htcgrid_core.local.directory import Directory
 from htcgrid_core.testing.contracts import given
@@ -73,6 +75,23 @@ def test_every_statement_of_the_release_before_is_still_valid(path: Path) -> Non
         for sql in statements:
             parameters = max([sql.count("?"), *map(int, re.findall(r"\?(\d+)", sql))])
             _explain(db, sql, parameters)
+
+
+def test_an_agent_of_the_release_before_is_seen_beside_others(path: Path) -> None:
+    """What it does not tell is unknown, also after an agent of this release had its row."""
+    store = SqliteStore(Database(path))
+    (beat,) = [
+        s for s in json.loads((HERE / "statements.json").read_text()) if s.startswith("INSERT OR REPLACE INTO a")
+    ]
+    of_today = AgentRecord(
+        "b", "default", "host", 2, 4, 1, 1000.0, started_at=10.0, memory_bytes=1, memory_limit_bytes=2
+    )
+    store.beat(of_today)
+    store.beat(replace(of_today, agent_id="a"))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(beat, ("a", "default", "host", 1, 4, 1, 1000.0, ""))
+        db.commit()
+    assert store.agents(1000.0) == [AgentRecord("a", "default", "host", 1, 4, 1, 1000.0), of_today]
 
 
 def _explain(db: sqlite3.Connection, sql: str, most: int) -> None:

@@ -13,6 +13,7 @@ def task(event: Any, context: Any) -> Any:
         return event
     if "print" in event:
         print(event["print"])
+    held = b"x" * event.get("hold_bytes", 0)
     if "until" in event:
         while not Path(event["until"]).exists():
             time.sleep(0.01)
@@ -20,4 +21,4 @@ def task(event: Any, context: Any) -> Any:
         raise ConnectionError(f"attempt {context.attempt} fails")
     if "raise" in event:
         raise ValueError(event["raise"])
-    return event.get("return")
+    return len(held) if held else event.get("return")

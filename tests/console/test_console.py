@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from htcgrid_core import Grid, RetryPolicy
+from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent import AgentRecord, BegunTask
 from tests.browser import needs_chromium, picture, text_of
 from tests.console.looking import Console
 from tests.console.submitting import HANDLER, submit
+from tests.planes import plane_of
 from tests.served import Server, key, serving
 
 pytestmark = [needs_chromium, pytest.mark.timeout(300)]
@@ -218,11 +222,54 @@ def test_agents_and_functions(console: Console, grid: Grid) -> None:
     grid.wake()
     console.open("agents")
     console.until("Agents: 1", "default", "of 2 busy")
+    assert "unknown" not in text_of(console.browser)
     console.open("queues")
     console.until("Pools", "default", "of 2")
     assert "Dead letters" not in text_of(console.browser), "a local grid has none"
     console.open("functions")
     console.until("No function is deployed here.")
+
+
+def test_what_agents_use_and_what_their_slots_run(console: Console, grid: Grid, url: str, gate: Path) -> None:
+    """Beside one of an earlier release, of which nothing is known but what it told."""
+    session = submit(grid, [{"until": str(gate), "hold_bytes": 100 << 20}, {"until": str(gate)}], name="holds")
+    now = time.time()
+    heard = now + limits.LEASE_SECONDS  # nobody beats for these two again, and they stay until they are seen
+    plane_of(grid).store.beat(AgentRecord("a-of-before", "default", "elsewhere", 1, 12, 10, heard))
+    many = tuple(BegunTask(session.id, n, now - 5, attempt=1, slot=n, memory_bytes=1 << 30) for n in range(12))
+    large = AgentRecord(
+        "a-large-one", "default", "elsewhere", 1, 10, 10, heard, begun=many, started_at=now - 7500,
+        memory_bytes=13 << 30, memory_limit_bytes=14 << 30,
+    )  # fmt: skip
+    plane_of(grid).store.beat(large)
+    try:
+        console.open("agents")
+        console.until("Agents: 3", "2 of 2 busy", "slot 0: task", "slot 1: task", "and 4 more")
+        rows = "[...document.querySelectorAll('tbody tr')]"
+        real = f"{rows}.find((row) => !/a-of-before|a-large-one/.test(row.innerText))"
+        console.until_true(f"/ for .* s, 1\\d\\d MiB/.test({real}?.innerText)")
+        meter = f"{real}.querySelector('[role=meter][aria-label=memory]')"
+        console.until_true(f"Number({meter}.ariaValueNow) > 100 * 2 ** 20")
+        console.until_true(f"{meter}.ariaValueText.includes(' of ')")
+        assert "unknown" not in console.run(f"return {real}.innerText")
+        console.until_true(f"{real}.querySelector('time').title.startsWith('since 20')")
+        before = console.run(f"return {rows}.find((row) => row.innerText.includes('a-of-before')).innerText")
+        assert before.count("unknown") == 2, "memory and age"
+        assert "it does not tell" in before
+        assert "2 h 5 min" in text_of(console.browser)
+        assert "13 GiB of 14 GiB" in text_of(console.browser)
+        picture(console.browser, "agents-used")
+        assert "slot 9:" not in text_of(console.browser)
+        console.click("summary", "and 4 more")
+        console.until("slot 8: task", "slot 9: task", "slot 10, lent: task", "slot 11, lent: task")
+        age = console.run(f"return {real}.querySelector('time').innerText")
+        console.until_true(f"{real}.querySelector('time').innerText !== arguments[0]", age)
+        assert "slot 11, lent: task" in text_of(console.browser), "what was opened stays so"
+    finally:
+        gate.touch()
+        plane_of(grid).store.forget_agent("a-of-before")
+        plane_of(grid).store.forget_agent("a-large-one")
+    session.wait()
 
 
 def test_costs_and_audit(console: Console, grid: Grid) -> None:

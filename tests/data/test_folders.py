@@ -212,3 +212,22 @@ def test_a_link_to_a_folder_around_it(tmp_path: Path) -> None:
     (tmp_path / "book" / "desk" / "loop").symlink_to(tmp_path / "book")
     with pytest.raises(InvalidInput, match="link to a folder around it"):
         source(tmp_path / "book")
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_csv_whose_headers_differ_is_refused_with_both_files(tmp_path: Path, end: str) -> None:
+    def write(name: str, text: str) -> None:
+        (tmp_path / f"{name}.csv{end}").write_bytes(gzip.compress(text.encode()) if end else text.encode())
+
+    write("a", "id,value\n1,2\n")
+    write("b", "value,id\n3,4\n")  # another order is the same columns
+    assert list(source(tmp_path)) == [{"id": "1", "value": "2"}, {"id": "4", "value": "3"}]
+    write("c", "id\n5\n")
+    with pytest.raises(InvalidInput, match=r"c\.csv.* has no column 'value', which .*a\.csv"):
+        source(tmp_path)
+    write("c", "id,value,extra\n5,6,7\n")
+    with pytest.raises(InvalidInput, match=r"a\.csv.* has no column 'extra', which .*c\.csv"):
+        source(tmp_path)
+    write("c", "")
+    with pytest.raises(InvalidInput, match=r"c\.csv.*, line 1: a header"):
+        source(tmp_path)

@@ -130,6 +130,87 @@ def test_what_delta_has_not_is_named(tmp_path: Path, value: Any, options: Any, m
     assert not deltalake.DeltaTable.is_deltatable(f"{tmp_path}/delta")
 
 
+def test_columns_that_a_table_cannot_tell_apart(tmp_path: Path) -> None:
+    for there in (sink(f"delta:{tmp_path}/delta"), sink(f"sqlite:///{tmp_path}/x.db", table="t")):
+        with pytest.raises(InvalidInput, match="columns 'a' and 'A' are the same"):
+            there.replace(rows_of("s", [{"a": 1, "A": 2}]))
+
+
+def test_what_deltalake_says_of_data_is_the_datas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise Exception("External error: no such type")
+
+    monkeypatch.setattr(deltalake, "write_deltalake", refuse)
+    with pytest.raises(InvalidInput, match=r"session s: .*delta was not written: External error"):
+        sink(f"delta:{tmp_path}/delta").replace(rows_of("s", values(1)))
+
+
+def test_columns_of_a_table_in_another_order_and_required(tmp_path: Path) -> None:
+    """Of Iceberg and SQLite: what is null where it may not be is named, and what was there stays."""
+    import sqlite3
+
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    swapped = pa.schema([SCHEMA.field("note"), SCHEMA.field("task_index"),
+                         SCHEMA.field("value").with_nullable(False), SCHEMA.field("session")])  # fmt: skip
+    catalog = SqlCatalog("tests", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}/lake")
+    catalog.create_namespace("risk")
+    table = catalog.create_table("risk.swapped", schema=swapped)
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("CREATE TABLE t (note text, value real NOT NULL, task_index int, session text)")
+    in_sqlite = sink(f"sqlite:///{tmp_path}/x.db", table="t")
+    for there, message in ((sink(table), "'value' may not be null"), (in_sqlite, "NOT NULL constraint failed")):
+        there.replace(rows_of("s", values(2)))
+        with pytest.raises(InvalidInput, match=message):
+            there.replace(rows_of("s", [*values(2), {"value": None, "note": "x"}]))
+    expected = [("s", 0, 0.0, "n0"), ("s", 1, 1.5, "n1")]
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        assert connection.execute("SELECT session, task_index, value, note FROM t ORDER BY 2").fetchall() == expected
+    rows = table.refresh().scan().to_arrow().to_pylist()
+    assert sorted((row["session"], row["task_index"], row["value"], row["note"]) for row in rows) == expected
+
+
+@pytest.mark.parametrize("kind", ["delta", "sqlite", "postgresql"])
+def test_reserved_words_as_columns_and_no_results_at_all(kind: str, tmp_path: Path, engine_url: str) -> None:
+    url = engine_url if kind == "postgresql" else f"sqlite:///{tmp_path}/x.db"
+    there = sink(f"delta:{tmp_path}/delta") if kind == "delta" else sink(url, table="order")
+    row = {"select": 1, "order": "x", "group by": 2.5, "a.b": True, "%s": "y"}
+    there.check()
+    there.replace(rows_of("s", []))
+    there.check()
+    if kind == "delta":
+        rows = deltalake.DeltaTable(tmp_path / "delta").to_pyarrow_table().to_pylist()
+        assert rows == []
+        return
+    with pytest.raises(InvalidInput, match="no column 'select'"):
+        there.replace(rows_of("s", [row]))
+    more = sink(url, table="user")
+    for _ in range(2):
+        more.replace(rows_of("s", [row]))
+    from htcgrid_core import source
+
+    (found,) = source(url, query='SELECT * FROM "user"', order_by="task_index")
+    assert found == {"session": "s", "task_index": 0, **row}
+
+
+def test_a_table_without_the_columns_of_sessions_is_found_before_they_run(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("CREATE TABLE t (session text)")
+    with pytest.raises(InvalidInput, match="no column 'task_index', by which"):
+        sink(f"sqlite:///{tmp_path}/x.db", table="t").check()
+
+
+@pytest.mark.parametrize(("name", "message"), [("n" * 300, "308 bytes, of 255"), ("\ud800", "cannot be a folder's")])
+def test_names_that_no_folder_can_have(tmp_path: Path, name: str, message: str) -> None:
+    there = sink(tmp_path / "folder")
+    with pytest.raises(InvalidInput, match=message):
+        there.replace(rows_of(name, values(1)))
+    assert not (tmp_path / "folder").exists()
+    sink(tmp_path / "x.jsonl").replace(rows_of("n" * 300, values(1)))
+
+
 def test_a_repeat_changes_no_row_in_postgresql(engine_url: str, database: Any) -> None:
     there = sink(engine_url, table="risk")
     there.replace(rows_of("s", values(3)))

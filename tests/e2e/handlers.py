@@ -116,6 +116,13 @@ def gate(event: Event, context: Context) -> int:
     return int(event["n"])
 
 
+def hold(event: Event, context: Context) -> int:
+    """Hold so many bytes until a file exists."""
+    held = b"x" * int(event["bytes"])
+    gate(event, context)
+    return len(held)
+
+
 def kill_agent(event: Event, context: Context) -> int:
     """Kill the agent if told so: the poison task."""
     note(event)

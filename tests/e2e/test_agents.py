@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -30,7 +32,8 @@ from tests.e2e.support import (
 )
 from tests.planes import plane_of
 
-GATE, DOUBLE, WHERE = (f"tests.e2e.handlers.{name}" for name in ("gate", "double", "where"))
+GATE, DOUBLE, WHERE, HOLD = (f"tests.e2e.handlers.{name}" for name in ("gate", "double", "where", "hold"))
+HELD = 100 << 20
 
 
 @pytest.fixture
@@ -199,6 +202,40 @@ def test_a_stopped_agent_loses_its_lease_and_its_late_result(tmp_path: Path, sho
 def agents_of(grid: Grid) -> dict[str, AgentRecord]:
     """What agents last said of themselves."""
     return {agent.agent_id: agent for agent in plane_of(grid).store.agents(plane_of(grid).clock.now())}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_what_an_agent_and_its_workers_use_is_told(grid: Grid, tmp_path: Path, short_leases: None) -> None:
+    """Of all of them together, and of the slot that holds it; less when its worker has let go of it."""
+    began = time.time()
+    gate = tmp_path / "gate"
+    session = grid.submit(HOLD, [{"n": 1, "bytes": HELD, "gate": str(gate)}])
+
+    def holding() -> AgentRecord | None:
+        for agent in agents_of(grid).values():
+            if agent.begun and (agent.memory_bytes or 0) > (agent.begun[0].memory_bytes or 0) > HELD:
+                return agent  # at a heartbeat before, its worker may have been about to take it
+        return None
+
+    told = eventually(holding, "the agent tells what its worker holds")
+    assert told is not None
+    assert told.begun is not None
+    (task,) = told.begun
+    assert (task.session_id, task.slot) == (session.id, 0)
+    assert task.memory_bytes is not None
+    assert told.memory_bytes is not None
+    assert told.memory_limit_bytes is not None
+    assert HELD < task.memory_bytes < told.memory_bytes <= task.memory_bytes + 2 * HELD
+    assert told.memory_bytes < told.memory_limit_bytes
+    assert told.started_at is not None
+    assert began - 1 <= told.started_at <= told.beat_at
+    gate.touch()
+    ended(session)
+    rest = eventually(
+        lambda: [agent for agent in agents_of(grid).values() if (agent.memory_bytes or HELD) < HELD], "it is let go of"
+    )
+    assert rest[0].agent_id == told.agent_id
+    assert rest[0].started_at == told.started_at
 
 
 @pytest.mark.parametrize("bundle_size", [8, pytest.param(1, marks=pytest.mark.slow)])

@@ -231,7 +231,8 @@ def test_json_lines_are_json_whatever_a_handler_returns() -> None:
 
 
 def test_durations_as_people_say_them() -> None:
-    spans = [0.0004, 0.012, 0.5, 3.44, 59.94, 59.96, 306, 3600, 7380]
+    spans = [0.0004, 0.012, 0.5, 3.44, 59.94, 59.96, 306, 3600, 7380, 172_799, 748_800]
     assert [duration(seconds) for seconds in spans] == [
         "0.4 ms", "12 ms", "500 ms", "3.4 s", "59.9 s", "1 m 00 s", "5 m 06 s", "1 h 00 m", "2 h 03 m",
+        "47 h 59 m", "8 d 16 h",
     ]  # fmt: skip

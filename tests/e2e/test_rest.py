@@ -5,15 +5,19 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from htcgrid_core import FunctionNotFound, connect
+from htcgrid_core import FunctionNotFound, Grid, connect
+from htcgrid_core.domain.agent import AgentRecord, BegunTask
 from htcgrid_core.testing import handlers
 from tests.e2e.support import fresh_grid
+from tests.planes import plane_of
 from tests.rest import NDJSON, Rest
 from tests.served import serving
 
@@ -21,10 +25,16 @@ HANDLER = f"{handlers.__name__}.{handlers.task.__name__}"
 
 
 @pytest.fixture(scope="module")
-def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
-    """A server of a fresh grid, and its generated key."""
-    folder = tmp_path_factory.mktemp("rest")
-    with fresh_grid(folder / "grid") as url, serving(url, folder / "keys.json") as server:
+def grid_of_rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
+    """A fresh grid, for who looks behind its server."""
+    with fresh_grid(tmp_path_factory.mktemp("rest") / "grid") as url, connect(url) as grid:
+        yield grid
+
+
+@pytest.fixture(scope="module")
+def rest(grid_of_rest: Grid, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
+    """Its server, and that one's generated key."""
+    with serving(grid_of_rest.url, tmp_path_factory.mktemp("keys") / "keys.json") as server:
         yield Rest(server.url, server.token)
 
 
@@ -244,6 +254,33 @@ def test_the_load_is_flat_numbers(rest: Rest) -> None:
     assert all(isinstance(value, int | float) for value in numbers.values())
     assert {"slots_wanted", "tasks", "busy"} <= set(numbers)
     assert rest.get("/v1/load/nowhere").status == 404
+
+
+def test_agents_tell_what_they_use_and_since_when(rest: Rest, grid_of_rest: Grid) -> None:
+    """Null is what nobody says, such as an agent of an earlier release; and the schema has it so."""
+    rest.ended(_new(rest, [1])["id"])
+    store = plane_of(grid_of_rest).store
+    now = time.time()
+    before = AgentRecord("before", "default", "host", 1, 2, 1, now)
+    begun = (BegunTask("s-0123456789", 3, now - 5, attempt=1, slot=2, memory_bytes=7 << 30), BegunTask("s-1", 4, now))
+    told = replace(before, agent_id="told", begun=begun, memory_bytes=9 << 30, memory_limit_bytes=1 << 44)
+    for one in (before, told):
+        store.beat(one)
+    try:
+        answer = rest.get("/v1/agents").json
+    finally:
+        for one in (before, told):
+            store.forget_agent(one.agent_id)
+    found = {one["agent"]: one for one in answer["agents"]}
+    uses = {name: [one[f"{what}_bytes"] for what in ("memory", "memory_limit")] for name, one in found.items()}
+    assert (uses["before"], uses["told"]) == ([None, None], [9 << 30, 1 << 44])
+    assert found["before"]["started_at"] is None
+    assert [(task["slot"], task["memory_bytes"]) for task in found["told"]["running"]] == [(2, 7 << 30), (None, None)]
+    (real,) = found.keys() - {"before", "told"}
+    assert 0 < found[real]["started_at"] <= found[real]["beat_at"]
+    assert uses[real][1] > 0
+    schemas = rest.get("/openapi.json").json["components"]["schemas"]
+    assert {"started_at", "memory_bytes", "memory_limit_bytes"} <= schemas["Agent"]["properties"].keys()
 
 
 def test_who_did_what(rest: Rest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -133,7 +134,11 @@ def run(*arguments: str) -> Result:
 def fleet(cluster: api_server.Cluster, aws_cloud: CloudUnderTest) -> str:
     """A grid's URL: pool ``default`` has a pod that works, one that waits and one that was killed; ``big`` has none."""
     cloud = open_cloud(parse_aws(aws_cloud.url))
-    beat = AgentRecord("a-1", "default", "htcgrid-default-a", 7, 4, 3, cloud.plane.clock.now())
+    now = cloud.plane.clock.now()
+    beat = AgentRecord(
+        "a-1", "default", "htcgrid-default-a", 7, 4, 3, now,
+        started_at=now - 7500, memory_bytes=412 << 20, memory_limit_bytes=2 << 30,
+    )  # fmt: skip
     cloud.plane.store.beat(beat)
     cloud.close()
     with connect(aws_cloud.url) as grid:
@@ -174,12 +179,16 @@ def test_for_programs(fleet: str) -> None:
     assert (default["busy"], default["slots"], default["slots_wanted"], default["out_of_memory"]) == (3, 4, 100, 1)
     assert default["waiting"][NO_ROOM] == 1
     assert (a["agent"], a["busy"], a["deletion_cost"], a["state"]) == ("a-1", 3, 3, "ready")
+    assert (a["memory_bytes"], a["memory_limit_bytes"]) == (412 << 20, 2 << 30)
+    assert a["started_at"] > 0
+    assert (b["memory_bytes"], b["memory_limit_bytes"], b["started_at"]) == (None, None, None)
     assert (b["agent"], b["state"], b["why"]) == (None, "pending", NO_ROOM)
     assert (c["restarts"], c["out_of_memory"]) == (2, True)
     assert (big["pool"], big["scaled_by"], big["pods"]) == ("big", None, 0)
     people = run("--url", fleet, "--pods")
     assert "htcgrid-default-a  ready" in people.stdout
     assert "3 of 4" in people.stdout
+    assert re.search(r"412 MiB of 2\.0 GiB +2 h 0\d m", people.stdout)
 
 
 def test_logs(fleet: str) -> None:

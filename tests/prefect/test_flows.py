@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.support import REPOSITORY
 from tests.prefect.api import api, artifacts
@@ -60,3 +64,20 @@ def test_asian_option(shared_grid_url: str, prefect_server: str, tmp_path: Path)
     assert progress["data"] == 100.0
     assert "200 of 200 tasks completed" in progress["description"]
     assert task_runs(prefect_server, "asian-option") == []
+
+
+def test_a_day_of_value_at_risk(
+    shared_grid_url: str, prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a table to a table, twice; then once more with other input, whose rows take the place of the first."""
+    monkeypatch.syspath_prepend(str(FLOWS))
+    example = importlib.import_module("value_at_risk_day_flow")
+    database = f"sqlite:///{tmp_path}/risk.db"
+    for number in range(3):
+        books = 12 if number < 2 else 10
+        assert example.value_at_risk_day(database, books=12, url=shared_grid_url) == books
+        with sqlite3.connect(tmp_path / "risk.db") as connection:
+            rows = connection.execute("SELECT session, book, normal FROM risk ORDER BY task_index").fetchall()
+            connection.execute("DELETE FROM books WHERE book > 'book-09' AND ?", (number == 1,))
+        assert [row[:2] for row in rows] == [("2026-01-02", f"book-{book:02}") for book in range(books)]
+        assert all(row[2] > 0 for row in rows)

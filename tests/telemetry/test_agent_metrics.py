@@ -61,6 +61,9 @@ def test_what_an_agent_did_stands_on_its_page(tmp_path: Path, monkeypatch: pytes
     assert total(found, "htcgrid_queue_wait_seconds_count") >= 4
     assert total(found, "htcgrid_overhead_seconds_total") > 0
     assert total(found, "htcgrid_slots") == 2
+    (process,) = found["process_resident_memory_bytes"]
+    assert total(found, "htcgrid_memory_bytes") > process.value, "workers count too"
+    assert total(found, "htcgrid_memory_limit_bytes") > 0
     slowest = [s.exemplar.labels for s in found["htcgrid_task_seconds_bucket"] if s.exemplar is not None]
     assert slowest
     for labels in slowest:

@@ -47,7 +47,7 @@ def _is_in_the_format(line: dict[str, Any]) -> None:
     assert all(isinstance(line[name], str) and 1 <= len(line[name]) <= 250 for name in dimensions)
     assert 1 <= len(told["Metrics"]) <= 100
     for metric in told["Metrics"]:
-        assert metric["Unit"] in ("Count", "Seconds", "None")
+        assert metric["Unit"] in ("Count", "Seconds", "Bytes", "None")
         value = line[metric["Name"]]
         if isinstance(value, dict):
             assert 1 <= len(value["Values"]) == len(value["Counts"]) <= 100

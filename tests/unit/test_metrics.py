@@ -43,6 +43,7 @@ def test_names_follow_prometheus() -> None:
         assert metric.help
         assert not metric.help.endswith(".")
         assert "_seconds" not in metric.name or metric.unit == "seconds"
+        assert metric.name.endswith("_bytes") == (metric.unit == "bytes")
     assert len({metric.name for metric in CATALOGUE}) == len(CATALOGUE)
     assert len({metric.cloudwatch_name for metric in CATALOGUE}) == len(CATALOGUE)
 

@@ -106,6 +106,26 @@ def test_texts_are_no_markup_and_no_escapes(screen: Screen) -> None:
     assert "s-1/7" in seen
 
 
+def test_what_agents_use_and_how_old_they_are(screen: Screen) -> None:
+    now = time.time()
+    old = AgentRecord("a-old", "default", "host", 1, 2, 1, now)
+    new = replace(
+        old, agent_id="a-new", started_at=now - 7500, memory_bytes=412 << 20, memory_limit_bytes=15 << 30,
+        begun=(BegunTask("s-1", 7, now, slot=1), BegunTask("s-2", 8, now, slot=0)),
+    )  # fmt: skip
+    screen.snapshot = replace(screen.snapshot, agents=[old, new])
+    lines = text_of(screen).splitlines()
+    (heading,) = [line for line in lines if "heard of" in line]
+    assert re.search("slots +memory +age +runs +heard of", heading)
+    (of_new,) = [line for line in lines if "a-new" in line]
+    assert re.search(r"412 MiB of 15 GiB +2 h 05 m +s-2/8, s-1/7", of_new), "by slot"
+    (of_old,) = [line for line in lines if "a-old" in line]
+    assert re.search(r"unknown +unknown", of_old), "what an agent of an earlier release does not tell"
+    narrow = text_of(screen, columns=46)
+    assert "memory" not in narrow, "it gives way to what they run"
+    assert "s-2/8" in narrow
+
+
 def test_what_is_marked_is_seen_on_a_small_terminal(screen: Screen) -> None:
     screen.snapshot.sessions[:] = [progress(f"s-{n}", "") for n in range(100)]
     screen.chosen = "s-77"

@@ -9,6 +9,7 @@ _ENDED = rate(metrics.TASKS, more='outcome!="retried"')
 _FAILED = rate(metrics.TASKS, more='outcome="failed"')
 _RAN = rate(metrics.TASK_SECONDS, suffix="_sum")
 _OVERHEAD = rate(metrics.OVERHEAD_SECONDS)
+_MEMORY = selected(metrics.MEMORY_BYTES)
 
 GRID = Dashboard(
     "grid",
@@ -95,6 +96,17 @@ GRID = Dashboard(
                     "Overhead: time of slots with tasks that no handler ran",
                     "percentunit",
                     (Query(f"{_OVERHEAD} / ({_OVERHEAD} + {_RAN})", "overhead"),),
+                ),
+                Panel(
+                    "Memory of agents and their workers",
+                    "bytes",
+                    (Query(shown(metrics.MEMORY_BYTES, "pool"), "{{pool}}"),),
+                ),
+                Panel(
+                    "Memory of the fullest agent, of what it may have",
+                    "percentunit",
+                    (Query(f"max by (pool) ({_MEMORY} / {selected(metrics.MEMORY_LIMIT_BYTES)})", "{{pool}}"),),
+                    "What it may have is its container's, or all of its machine, which others may share",
                 ),
                 Panel("Agents that vanished", "short", (Query(shown(metrics.AGENTS_LOST, "pool"), "{{pool}}"),)),
                 Panel("Bundles lost a second", "ops", (Query(rate(metrics.BUNDLES_LOST, "reason"), "{{reason}}"),)),

@@ -14,8 +14,8 @@ OF_GRID = 'grid=~"$grid", region=~"$region"'  # what is chosen at the top of a d
 OF_POOL = f'{OF_GRID}, pool=~"$pool"'
 RANGE = "$__rate_interval"
 
-Unit = Literal["short", "s", "percentunit", "ops", "dtdurations", "currencyUSD"]
-UNITS: dict[str, Unit] = {"seconds": "s", "dollars": "currencyUSD", "count": "short"}
+Unit = Literal["short", "s", "percentunit", "ops", "dtdurations", "currencyUSD", "bytes"]
+UNITS: dict[str, Unit] = {"seconds": "s", "dollars": "currencyUSD", "bytes": "bytes", "count": "short"}
 
 
 @dataclass(frozen=True, slots=True)

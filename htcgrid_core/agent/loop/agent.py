@@ -22,6 +22,7 @@ from htcgrid_core.agent.loop.slots import TIMEOUT, Slots
 from htcgrid_core.agent.loop.state import AgentState
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits, metrics
+from htcgrid_core.domain.agent import AgentMemory
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
@@ -60,6 +61,7 @@ class Agent:
         chores: tuple[Chore, ...] = (),
         calls: Calls | None = None,
         on_end: Callable[[SessionRecord], object] = lambda _record: None,
+        memory: Callable[[], AgentMemory] = AgentMemory,
     ) -> None:
         """An agent that has not begun.
 
@@ -67,6 +69,7 @@ class Agent:
             chores: to do beside the tasks.
             calls: how it makes calls that may take long; inline by default.
             on_end: called in the loop with the row of a session that a commit of its has ended.
+            memory: asks what it takes of memory, in any thread; by default nobody knows.
         """
         self.identity = identity
         self.readiness = Readiness(plane.clock)
@@ -83,8 +86,10 @@ class Agent:
             self._calls,
             self.readiness,
             self._slots,
+            started_at=plane.clock.now(),
             worked_at=plane.clock.monotonic(),
             on_end=on_end,
+            memory=memory,
         )
         verifier = BlobVerifier(plane)
         self._commits = Commits(self._state)
@@ -149,6 +154,11 @@ class Agent:
     def agents(self) -> int:
         """Agents of its pool, as of the last heartbeat."""
         return self._state.agents
+
+    @property
+    def memory(self) -> AgentMemory:
+        """What it and its workers take of memory now, and what they may. May be asked for in any thread."""
+        return self._state.memory()
 
     # The loop
 

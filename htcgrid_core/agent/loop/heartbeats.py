@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from htcgrid_core.agent.loop.blob_verifier import BlobVerifier
@@ -94,7 +95,9 @@ class Heartbeats:
         problem = state.readiness.complaint()
         slots, busy, now = state.workers.slots, state.slots.busy, state.plane.clock.now()
         begun = state.slots.begun(with_output=state.settings.tells_output)
-        record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, slots, busy, now, problem, begun)
+        record = AgentRecord(
+            who.agent_id, who.pool, who.host, who.pid, slots, busy, now, problem, begun, state.started_at
+        )
         usage = state.slots.usage.due(state.settings.usage_seconds)
         is_idle = not state.leases and not busy and not problem
         if is_idle and state.settings.idle_heartbeat_seconds:
@@ -115,7 +118,7 @@ class Heartbeats:
     def _send_report(self, record: AgentRecord, usage: list[FunctionUsage], *, is_idle: bool) -> list[AgentRecord]:
         """Say what this agent does, and hear of the others, in a large fleet not each time. May run in any thread."""
         plane = self._state.plane
-        plane.store.beat(record, size=self._state.settings.size, usage=usage)
+        plane.store.beat(self._with_memory(record), size=self._state.settings.size, usage=usage)
         reads = limits.IDLE_AGENT_LIST_READS_A_BEAT if is_idle else limits.AGENT_LIST_READS_A_BEAT
         if plane.rng.random() * self._state.agents >= reads:
             return []
@@ -123,6 +126,14 @@ class Heartbeats:
             return plane.store.agents(record.beat_at)
         except GridUnavailable:  # when many come at once; the beat itself is through, and another one asks again
             return []
+
+    def _with_memory(self, record: AgentRecord) -> AgentRecord:
+        """Looked at here, where the loop does not wait for it: some reads of /proc for each worker."""
+        memory, of = self._state.memory(), self._state.workers.resident_bytes
+        begun = record.begun and tuple(
+            replace(task, memory_bytes=None if task.slot is None else of(task.slot)) for task in record.begun
+        )
+        return replace(record, begun=begun, memory_bytes=memory.used_bytes, memory_limit_bytes=memory.limit_bytes)
 
     def _reported(self, answer: Result[list[AgentRecord]], usage: list[FunctionUsage]) -> None:
         try:

@@ -107,7 +107,7 @@ class Slots:
         return min(times, default=None)
 
     def begun(self, *, with_output: bool) -> tuple[BegunTask, ...] | None:
-        """The tasks that workers run now; None if they are very many."""
+        """The tasks that workers run now, without what they take of memory; None if they are very many."""
         now, wall = self._clock.monotonic(), self._clock.now()
         found: list[BegunTask] = []
         room = limits.BEGUN_BYTES if with_output else 0
@@ -126,7 +126,7 @@ class Slots:
             room -= sum(map(len, printed))
             started_at = wall - max(0.0, now - running[2])
             bundle = dispatched.leased.work.bundle
-            found.append(BegunTask(bundle.session_id, index, started_at, *printed, attempt=bundle.attempt(index)))
+            found.append(BegunTask(bundle.session_id, index, started_at, *printed, bundle.attempt(index), slot))
         return tuple(found)
 
     # Handing out

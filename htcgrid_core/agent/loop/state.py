@@ -11,6 +11,7 @@ from htcgrid_core.agent.loop.readiness import Readiness
 from htcgrid_core.agent.loop.slots import Slots
 from htcgrid_core.agent.settings import AgentIdentity, AgentSettings
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent import AgentMemory
 from htcgrid_core.domain.errors import GRID_FAILURES
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
@@ -24,11 +25,13 @@ class AgentState:
     """One agent's.
 
     Attributes:
+        started_at: wall clock (s) since which it runs.
         worked_at: monotonic time at which it last had a lease.
         heartbeat_at: monotonic time at which its next heartbeat is due.
         leases: the bundles that it holds, by session and bundle.
         agents: that its pool can reach, as of the last heartbeat.
         on_end: called with the row of a session that a commit of its has ended.
+        memory: asks what it takes of memory; may be called in any thread.
     """
 
     plane: Plane
@@ -38,11 +41,13 @@ class AgentState:
     calls: Calls
     readiness: Readiness
     slots: Slots
+    started_at: float
     worked_at: float
     heartbeat_at: float = float("-inf")
     leases: dict[tuple[str, str], LeasedBundle] = field(default_factory=dict)
     agents: int = 1
     on_end: Callable[[SessionRecord], object] = lambda _record: None
+    memory: Callable[[], AgentMemory] = AgentMemory
 
     def held(self) -> list[LeasedBundle]:
         """The bundles that it holds now: what is done with one may change which they are."""

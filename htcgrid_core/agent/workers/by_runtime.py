@@ -103,6 +103,10 @@ class Workers:
         """The last of what the task that a slot runs now has printed, where that is at hand."""
         return self._pool_of[slot].printed(slot)
 
+    def resident_bytes(self, slot: int) -> int | None:
+        """The memory that the slot's worker and its children have now; None where nobody says."""
+        return self._pool_of[slot].resident_bytes(slot)
+
     def process_id(self, slot: int) -> int | None:
         """Of the slot's worker, if it is one that this process has started."""
         return self._pool_of[slot].process_id(slot)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 
 
@@ -29,6 +30,15 @@ def peak_mb(pid: int) -> int | None:
     return -(-sum(found) // 1024) if found else None
 
 
+def resident_bytes(pid: int) -> int | None:
+    """The memory that a process and its descendants have now; None where nobody says.
+
+    What several of them share, such as libraries, is counted in each.
+    """
+    found = [pages for each in family(pid) if (pages := _resident_pages(each))]
+    return sum(found) * _PAGE_BYTES if found else None
+
+
 def cpu_seconds(pid: int) -> float:
     """Processor time of a process and its descendants, those that have ended included; 0 where nobody says."""
     return sum(_ticks(each) for each in family(pid)) / _TICKS_A_SECOND
@@ -40,6 +50,14 @@ def _ticks(pid: int) -> int:
             fields = stat.read().rpartition(")")[2].split()  # a name may hold anything
         return sum(map(int, fields[11:15]))  # utime, stime, cutime and cstime, proc(5)
     except (OSError, ValueError):  # it has ended, or there is no /proc
+        return 0
+
+
+def _resident_pages(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1])
+    except OSError:  # it has ended, or there is no /proc
         return 0
 
 

@@ -90,6 +90,9 @@ async def _agents(call: Call) -> Response:
             beat_at=agent.beat_at,
             problem=agent.problem,
             running=_running(call, agent),
+            started_at=agent.started_at,
+            memory_bytes=agent.memory_bytes,
+            memory_limit_bytes=agent.memory_limit_bytes,
         )
         for agent in found
     ]
@@ -101,7 +104,14 @@ def _running(call: Call, agent: AgentRecord) -> list[models.RunningTask] | None:
     if agent.begun is None:
         return None
     return [
-        models.RunningTask(session=task.session_id, index=task.index, attempt=task.attempt, started_at=task.started_at)
+        models.RunningTask(
+            session=task.session_id,
+            index=task.index,
+            attempt=task.attempt,
+            started_at=task.started_at,
+            slot=task.slot,
+            memory_bytes=task.memory_bytes,
+        )
         for task in agent.begun
         if call.principal.serves(tenant_of(task.session_id))
     ]

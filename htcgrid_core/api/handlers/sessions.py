@@ -9,14 +9,18 @@ from starlette.responses import Response
 
 from htcgrid_core.api import asking, models, views
 from htcgrid_core.api.call import Call, Handler
+from htcgrid_core.api.failure import Failure
 from htcgrid_core.api.handlers.audit import view
+from htcgrid_core.api.handlers.reading import create_from_source
 from htcgrid_core.api.handlers.uploads import cancel_upload, open_upload
 from htcgrid_core.api.lines import events_of_values, submission_of_frames
 from htcgrid_core.api.listing import page_of_sessions
+from htcgrid_core.codecs import problems
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.codecs.wire import RAW
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SessionRecord, tenant_of
 from htcgrid_core.services.asked import Asked
 
@@ -27,6 +31,8 @@ async def _create(call: Call) -> Response:
     if call.media == RAW:
         return await _create_for_client(call, await call.data())
     new = await call.model(models.NewSession)
+    if new.source is not None:
+        return await _create_from(call, new, new.source)
     tenant, session_id = asking.place_for(call, new.id, new.tenant)
 
     def create() -> SessionRecord:
@@ -39,16 +45,32 @@ async def _create(call: Call) -> Response:
     return call.session(await call.run(create))
 
 
+async def _create_from(call: Call, new: models.NewSession, source: ServerSource) -> Response:
+    if new.events is not None:
+        raise Failure(problems.INVALID, "from: a session has its events with it, or is read from a source")
+    tenant, session_id = asking.place_for_read(call, new.id, new.tenant, source)
+    body = new.model_dump_json(by_alias=True).encode()
+    return await create_from_source(
+        call, source, tenant, session_id, body, lambda named: asking.asked_for(call, new, tenant, named)
+    )
+
+
 async def _create_for_client(call: Call, body: bytes) -> Response:
+    submission, events = await call.run(submission_of_frames, body)
+    source = submission.source
+    if source is not None:
+        asked = await call.run(asking.asked_by_client, call, submission)
+        tenant, session_id = asking.place_for_read(call, submission.session_id or None, asked.spec.tenant, source)
+        return await create_from_source(call, source, tenant, session_id, body, lambda _: asked)
+
     def create() -> SessionRecord:
-        submission, events = submission_of_frames(body)
         session_id = submission.session_id
         asked = asking.asked_by_client(call, submission)
         asking.place_for(call, session_id, asked.spec.tenant)  # refuses one of another tenant
         if submission.upload:
             return open_upload(call, session_id, asked)
-        events = asking.owned(call, asked.spec.tenant, events)
-        return _submit(call, session_id, asked, events, durable=submission.durable)
+        owned = asking.owned(call, asked.spec.tenant, events)
+        return _submit(call, session_id, asked, owned, durable=submission.durable)
 
     return call.session(await call.run(create))
 

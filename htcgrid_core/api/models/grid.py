@@ -53,12 +53,21 @@ class GridInfo(Model):
 
 
 class RunningTask(Model):
-    """A task that an agent was running when it last spoke; ``attempt`` is 0 where the agent does not tell."""
+    """A task that an agent was running when it last spoke.
+
+    Attributes:
+        attempt: 0 where the agent does not tell.
+        slot: from 0; those that are lent while tasks wait for others come behind the agent's own. Null where it does
+            not tell.
+        memory_bytes: resident, of the slot's worker and its child processes; null where nobody says.
+    """
 
     session: str
     index: Count
     attempt: Count
     started_at: float
+    slot: Count | None
+    memory_bytes: Count | None
 
 
 class Agent(Model):
@@ -66,6 +75,9 @@ class Agent(Model):
 
     Attributes:
         running: its tasks that have begun, of tenants of whoever asks; null if it does not tell.
+        started_at: since when it runs; null if it does not tell, as agents of earlier releases.
+        memory_bytes: resident, of it and its workers together; null where nobody says.
+        memory_limit_bytes: that these may have, of their container or of the machine; null where nobody says.
     """
 
     agent: str
@@ -76,6 +88,9 @@ class Agent(Model):
     beat_at: float
     problem: str
     running: list[RunningTask] | None
+    started_at: float | None
+    memory_bytes: Count | None
+    memory_limit_bytes: Count | None
 
 
 class Agents(Model):

@@ -12,6 +12,7 @@ from htcgrid_core.domain.function import Isolation
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.notification import HEARTBEAT_SECONDS, MAX_TASK_TOKEN, MIN_HEARTBEAT_SECONDS
 from htcgrid_core.domain.retry import POOL
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import Label, Priority
 
 INLINE_EVENTS = 10_000
@@ -48,6 +49,7 @@ class NewSession(Model):
         function: ``NAME``, ``NAME:VERSION`` or ``NAME:ALIAS`` of a deployed function; or, with scope ``code``,
             ``module.handler``.
         events: one task for each; at most 10,000. Null if they are uploaded.
+        source: what the server reads them from, called ``from``: it answers 202 until it has; ask again.
         id: to name it oneself; it counts before an Idempotency-Key.
         timeout, task_timeout, retention: seconds.
         max_failures: failed tasks tolerated, as a count, or below 1 as a share.
@@ -57,6 +59,7 @@ class NewSession(Model):
 
     function: str = Field(min_length=1, max_length=512)
     events: list[JsonValue] | None = Field(default=None, max_length=INLINE_EVENTS)
+    source: ServerSource | None = Field(default=None, alias="from")
     id: SessionId | None = None
     name: str = Field(default="", max_length=256)
     tenant: Tenant | None = None
@@ -71,6 +74,12 @@ class NewSession(Model):
     retention: Annotated[float, Field(gt=0, le=limits.MAX_RETENTION_SECONDS)] = limits.RETENTION_SECONDS
     isolation: Isolation | None = None
     notify: Notify = Field(default_factory=list)
+
+
+class Reading(Model):
+    """The server still reads the session's events: so many so far. The same request again tells how it went on."""
+
+    rows: Count
 
 
 class Session(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -19,6 +20,28 @@ _COMMA_NUMBER = re.compile(r"[+-]?(\d+,\d+|\d{1,3}(\.\d{3})+(,\d+)?)([eE][+-]?\d
 
 def csv_rows(stream: BinaryIO, name: str, options: CsvOptions) -> Iterator[dict[str, str]]:
     """A dict of texts for each row."""
+    with _lines_in(stream, name, options) as lines:
+        yield from _events(lines, name, options)
+
+
+def csv_header(stream: BinaryIO, name: str, options: CsvOptions) -> list[str]:
+    """The names of the columns.
+
+    Raises:
+        InvalidInput: there is no header.
+    """
+    with _lines_in(stream, name, options) as lines:
+        reader, before = _reader(lines, options)
+        try:
+            header: list[str] = next(reader, [])
+        except csv.Error as error:
+            raise InvalidInput(f"{name}, line {before + 1}: not CSV ({error})") from error
+        _check(header, f"{name}, line {before + 1}", guessed=not before and options.separator is None)
+        return header
+
+
+@contextlib.contextmanager
+def _lines_in(stream: BinaryIO, name: str, options: CsvOptions) -> Iterator[Iterator[str]]:
     # Of the process, and only ever raised: Python's own limit of 128 KiB is less than many events.
     csv.field_size_limit(max(csv.field_size_limit(), limits.MAX_EVENT_BYTES))
     encoding = options.encoding.lower().replace("_", "-")
@@ -26,22 +49,27 @@ def csv_rows(stream: BinaryIO, name: str, options: CsvOptions) -> Iterator[dict[
     # Bytes that are no text pass, so that they are found in their line and not in the block that was read ahead.
     text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="")
     try:
-        yield from _events(_lines(text, name, encoding), name, options)
+        yield _lines(text, name, encoding)
     finally:
         text.detach()  # whoever opened the stream closes it
 
 
-def _events(lines: Iterator[str], name: str, options: CsvOptions) -> Iterator[dict[str, str]]:
+def _reader(lines: Iterator[str], options: CsvOptions) -> tuple[Any, int]:
+    """What reads the rows, and how many lines stand before them."""
     first = next(lines, "")
     declared = _DECLARED.fullmatch(first)
     separator = options.separator or (declared[1] if declared else None)
     quoting: Any = {"quotechar": options.quote} if options.quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
     lines = lines if declared else _again(first, lines)
-    reader = csv.reader(lines, delimiter=separator or ",", strict=True, **quoting)
-    before = begin = int(bool(declared))  # lines before those of the reader, and before the row that it reads
+    return csv.reader(lines, delimiter=separator or ",", strict=True, **quoting), int(bool(declared))
+
+
+def _events(lines: Iterator[str], name: str, options: CsvOptions) -> Iterator[dict[str, str]]:
+    reader, before = _reader(lines, options)
+    begin = before  # lines before the row that is read
     try:
-        header = next(reader, [])
-        _check(header, f"{name}, line {before + 1}", guessed=separator is None)
+        header: list[str] = next(reader, [])
+        _check(header, f"{name}, line {before + 1}", guessed=not before and options.separator is None)
         begin = reader.line_num + before
         for row in reader:
             if len(row) != len(header):

@@ -158,6 +158,17 @@ def submit(submission: Submission, frames: Sequence[bytes] = ()) -> Ask[SessionR
     return Ask("POST", path("sessions"), _row, body, RAW)
 
 
+def submit_from(submission: Submission) -> Ask[SessionRecord | int]:
+    """A session whose source the server reads; or, while it does, how many rows it has."""
+    body = framed(HEAD, submission.write()) + framed(END, b"")
+
+    def read(answer: bytes) -> SessionRecord | int:
+        told = orjson.loads(answer)
+        return int(told["reading"]) if "reading" in told else record_of(told)
+
+    return Ask("POST", path("sessions"), read, body, RAW, wait_seconds=LONGEST_WAIT_SECONDS)
+
+
 def part_of(frame: bytes) -> bytes:
     """Some of the events of an upload, as the body of a part."""
     return frame + framed(END, b"")

@@ -26,6 +26,7 @@ from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notification, Recipient
 from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SESSION_ID, SessionRecord, SessionSpec, tenant_of
 from htcgrid_core.gateway.checks import check_no_region, check_session_id
 from htcgrid_core.gateway.description import GridDescription
@@ -140,6 +141,30 @@ class HttpGateway:
                     step, bear_seconds = taken.send(self._answered(step, bear_seconds, taken))
         except StopIteration as over:
             return self._noted(over.value)
+
+    def submit_from(
+        self,
+        session_id: str,
+        spec: SessionSpec,
+        source: ServerSource,
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        notify: Sequence[Recipient] = (),
+    ) -> SessionRecord:
+        """Submit a session whose events the server reads: it is asked again until it has."""
+        check_not_importing()
+        if source.once is None:
+            check_session_id(session_id, spec.tenant)
+        named = session_id if source.once is None else ""
+        ask = asks.submit_from(Submission(named, spec, recipients=tuple(notify), source=source))
+        while True:
+            told = self._transport.ask(ask, BEAR_SECONDS)
+            if isinstance(told, SessionRecord):
+                if on_progress is not None:
+                    on_progress(told.counters.total)
+                return self._noted(told)
+            if on_progress is not None:
+                on_progress(told)
 
     def _put(self, part: DirectPut, taken: Steps) -> Step:
         try:

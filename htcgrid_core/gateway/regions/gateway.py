@@ -26,7 +26,9 @@ from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
 from htcgrid_core.domain.notification import Notification, Recipient
 from htcgrid_core.domain.outcome import TaskOutcome
+from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
+from htcgrid_core.gateway.checks import no_server
 from htcgrid_core.gateway.description import GridDescription
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.gateway.in_tasks import check_not_importing
@@ -160,6 +162,18 @@ class RegionalGateway:
             session_id, spec, events, total=total, idempotent=idempotent, durable=durable, on_progress=on_progress,
             notify=notify,
         )  # fmt: skip
+
+    def submit_from(
+        self,
+        session_id: str,
+        spec: SessionSpec,
+        source: ServerSource,
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        notify: Sequence[Recipient] = (),
+    ) -> SessionRecord:
+        """Nobody but this process could read it."""
+        raise no_server(self.url, source)
 
     def resubmit(
         self,

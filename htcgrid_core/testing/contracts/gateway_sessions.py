@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -41,6 +42,14 @@ class GatewaySessionsContract(GivenGateway):
         assert load.pending >= 2
         assert load.agents == len(gateway.agents())
         gateway.cancel(record.session_id, reason="the test is over")
+
+    def test_tells_what_agents_tell(self, gateway: Gateway) -> None:
+        """Since when each runs, and what it takes of memory where the system says so; by every way to the grid."""
+        for agent in eventually(gateway.agents, bool):
+            assert agent.started_at is not None
+            assert agent.started_at <= agent.beat_at
+            assert agent.memory_limit_bytes is not None
+            assert (agent.memory_bytes is not None) == (sys.platform == "linux")
 
     def test_comes_back_after_close(self, gateway: Gateway, work: Work) -> None:
         """Closing lets go of the connection, not of the grid."""

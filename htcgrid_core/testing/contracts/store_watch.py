@@ -17,11 +17,14 @@ from htcgrid_core.testing.contracts.facts import eventually
 from htcgrid_core.testing.contracts.given import NOW, SESSION
 
 BEGUN = (
-    BegunTask(SESSION, 3, NOW - 2.5, "printed", "said", attempt=2),
-    BegunTask(SESSION, 7, NOW, attempt=1),
+    BegunTask(SESSION, 3, NOW - 2.5, "printed", "said", attempt=2, slot=0, memory_bytes=3 << 30),
+    BegunTask(SESSION, 7, NOW, attempt=1, slot=11),
     BegunTask("s-other", 0, NOW),
 )
-AGENT = AgentRecord("agent-1", "default", "node-1", 4711, 8, 3, NOW, begun=BEGUN)
+AGENT = AgentRecord(
+    "agent-1", "default", "node-1", 4711, 8, 3, NOW, begun=BEGUN,
+    started_at=NOW - 3600.25, memory_bytes=7 << 30, memory_limit_bytes=1 << 44,
+)  # fmt: skip
 
 
 class WatchContract:
@@ -121,6 +124,22 @@ class WatchContract:
             return sorted(store.agents(NOW + 5), key=lambda agent: agent.agent_id)
 
         assert eventually(agents, lambda seen: seen == [newer, other]) == [newer, other]
+
+    def test_what_an_agent_does_not_tell_is_unknown(self, store: SessionStore) -> None:
+        """And not 0: it may be of a release that did not know of it. What it does tell stands beside that."""
+        silent = AgentRecord("agent-1", "default", "node-1", 4711, 8, 3, NOW)
+        knows = replace(silent, agent_id="agent-2", started_at=NOW, memory_limit_bytes=1 << 30)
+        store.beat(silent)
+        store.beat(knows)
+
+        def agents() -> list[AgentRecord]:
+            return sorted(store.agents(NOW), key=lambda agent: agent.agent_id)
+
+        assert eventually(agents, lambda seen: len(seen) == 2) == [silent, knows]
+        store.beat(replace(AGENT, beat_at=NOW + 1))
+        store.beat(replace(silent, beat_at=NOW + 2))
+        last = eventually(agents, lambda seen: seen[0].beat_at == NOW + 2)[0]
+        assert (last.started_at, last.memory_bytes, last.memory_limit_bytes) == (None, None, None)
 
     def test_agents_that_are_silent_are_not_listed(self, store: SessionStore) -> None:
         """Heard of within one lease time, or not there."""

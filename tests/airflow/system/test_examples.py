@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 
 from htcgrid_core import Grid
@@ -37,6 +38,7 @@ def runs(stack: Stack, out: Path) -> Stack:
         "cancel_and_retry": {"out": str(out / "curves")},
         "simulate_puts": {"paths": 5_000},
         "book": {},
+        "value_at_risk_day": {"lake": str(out / "lake")},
     }
     eventually(lambda: stack.api.known("check_puts"), "the DAG that an asset triggers is parsed")
     stack.api.call("PATCH", "dags/check_puts", {"is_paused": False}, update_mask="is_paused")
@@ -81,6 +83,21 @@ def test_value_at_risk(runs: Stack) -> None:
     succeeded(runs, "value_at_risk_backtest", "history", "forecast", "judge")
     violations = runs.api.xcom("value_at_risk_backtest", RUN, "judge")
     assert set(violations) >= {"historical", "normal", "garch"}
+
+
+def test_a_day_from_a_table_to_a_table(runs: Stack, out: Path) -> None:
+    """Its rows stand there once, however often it is run."""
+    tasks = ("books", "value", "largest")
+    for run in (RUN, "again"):
+        if run != RUN:
+            runs.api.trigger("value_at_risk_day", run, {"lake": str(out / "lake")})
+        succeeded(runs, "value_at_risk_day", *tasks, run=run)
+        found = pq.read_table(out / "lake" / "risk").to_pylist()  # with Hive's partitions, so with the day
+        assert sorted((str(row["session"]), row["book"]) for row in found) == [
+            ("2026-01-02", f"book-{book:02}") for book in range(24)
+        ]
+        assert runs.api.xcom("value_at_risk_day", run, "value")["written"]["session"] == "2026-01-02"
+        assert runs.api.xcom("value_at_risk_day", run, "largest").startswith("book-")
 
 
 def test_cancel_and_retry(runs: Stack, grid: Grid) -> None:

@@ -1,4 +1,4 @@
-"""``python -m tests.bench.dashboards``: the console's page of a session, Dask's and Ray's pages, of as many tasks.
+"""``make bench-dashboards``: the console's page of a session, Dask's and Ray's pages, of as many tasks.
 
 For each, in the same Chromium: milliseconds from navigation to the first useful paint, memory that the browser takes
 more than for an empty page, and CPU of what schedules (for the grid: of its server) without and with the page open.
@@ -32,6 +32,8 @@ from tests.served import serving
 HERE = Path(__file__).parent
 PAINT_SECONDS = 180.0
 MEGABYTE = 1 << 20
+# The browser is nobody's that has signed in there; and a machine may be busy.
+RAY = {"RAY_AUTH_MODE": "disabled", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600", "RAY_agent_register_timeout_ms": "600000"}
 Busy = dict[str, Any]  # url, pids of what schedules, and a script's expression that is true once the page is of use
 
 
@@ -63,7 +65,7 @@ def peer(python: Path, script: str, tasks: int) -> Iterator[Busy]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},  # as the browser is nobody's that has signed in there
+        env={**os.environ, **RAY},
     )
     assert process.stdout is not None
     assert process.stdin is not None

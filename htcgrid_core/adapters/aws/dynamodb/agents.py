@@ -41,7 +41,8 @@ class AgentRecords:
                 {
                     PARTITION: _partition(part), SORT: agent.agent_id, "pool": agent.pool, "host": agent.host,
                     "pid": agent.pid, "slots": agent.slots, "busy": agent.busy, "beat": agent.beat_at,
-                    "problem": agent.problem, "begun": begun_as_text(agent.begun),
+                    "problem": agent.problem, "begun": begun_as_text(agent.begun), "started": agent.started_at,
+                    "mem": agent.memory_bytes, "memmax": agent.memory_limit_bytes,
                     TTL: int(agent.beat_at + 10 * limits.LEASE_SECONDS),
                 },
                 *([] if size == self._size else size_items(size)),
@@ -67,7 +68,8 @@ class AgentRecords:
         agents = [
             AgentRecord(
                 item[SORT], item["pool"], item["host"], item["pid"], item["slots"], item["busy"], float(item["beat"]),
-                item["problem"], begun_of_text(item.get("begun")),
+                item["problem"], begun_of_text(item.get("begun")), _float(item.get("started")), item.get("mem"),
+                item.get("memmax"),
             )
             for _, item in sorted(newest.items())
             if item["beat"] > now - limits.LEASE_SECONDS
@@ -82,6 +84,11 @@ class AgentRecords:
 def part_of(agent_id: str, fleet: int) -> int:
     """Where an agent writes that knows of so many."""
     return zlib.crc32(agent_id.encode()) % PARTS if fleet > LARGE_FLEET else 0
+
+
+def _float(told: float | None) -> float | None:
+    """A number without a fraction is read as an int."""
+    return None if told is None else float(told)
 
 
 def _partition(part: int | None) -> str:

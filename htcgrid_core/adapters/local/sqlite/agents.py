@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 
 from htcgrid_core.adapters.local.sqlite.database import Database, reads, writes
 from htcgrid_core.adapters.local.sqlite.usage import keep_of_left, put_size, put_usage
@@ -13,6 +12,8 @@ from htcgrid_core.domain.agent import begun_as_text, begun_of_text
 from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.usage import FunctionUsage
 from htcgrid_core.ports.session_store import AgentRecord
+
+_COLUMNS = "id, pool, host, pid, slots, busy, beat_at, problem, begun, started_at, memory_bytes, memory_limit_bytes"
 
 
 class AgentRecords:
@@ -31,8 +32,7 @@ class AgentRecords:
         if usage:
             put_usage(db, agent.agent_id, usage, agent.beat_at)
         db.execute(
-            "INSERT OR REPLACE INTO agents (id, pool, host, pid, slots, busy, beat_at, problem, begun)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO agents ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 agent.agent_id,
                 agent.pool,
@@ -43,6 +43,9 @@ class AgentRecords:
                 agent.beat_at,
                 agent.problem,
                 begun_as_text(agent.begun),
+                agent.started_at,
+                agent.memory_bytes,
+                agent.memory_limit_bytes,
             ),
         )
         db.execute("DELETE FROM agents WHERE beat_at < ?", (agent.beat_at - 10 * limits.LEASE_SECONDS,))
@@ -57,8 +60,7 @@ class AgentRecords:
     def agents(self, db: sqlite3.Connection, now: float) -> list[AgentRecord]:
         """Agents heard of within one lease time."""
         found = db.execute(
-            "SELECT id, pool, host, pid, slots, busy, beat_at, problem, begun FROM agents"
-            " WHERE beat_at > ? ORDER BY id",
+            f"SELECT {_COLUMNS} FROM agents WHERE beat_at > ? ORDER BY id",
             (now - limits.LEASE_SECONDS,),
         ).fetchall()
-        return [replace(AgentRecord(*row[:8]), begun=begun_of_text(row[8])) for row in found]
+        return [AgentRecord(*(*row[:8], begun_of_text(row[8]), *row[9:])) for row in found]

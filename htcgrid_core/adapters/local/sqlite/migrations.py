@@ -70,7 +70,11 @@ STEPS: Mapping[int, str] = {
             PRIMARY KEY (function, agent)
         ) WITHOUT ROWID;
     """,
-    10: "",
+    10: """
+        ALTER TABLE agents ADD COLUMN started_at REAL;
+        ALTER TABLE agents ADD COLUMN memory_bytes INTEGER;
+        ALTER TABLE agents ADD COLUMN memory_limit_bytes INTEGER;
+    """,
     11: "ALTER TABLE sessions ADD COLUMN folder TEXT NOT NULL DEFAULT '';",
 }
 """What makes of each version the one after it."""

@@ -136,7 +136,7 @@ CREATE INDEX outcomes_failed ON outcomes(session_id, seq) WHERE failed > 0;
 CREATE TABLE agents (
     id TEXT PRIMARY KEY, pool TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
     slots INTEGER NOT NULL, busy INTEGER NOT NULL, beat_at REAL NOT NULL, problem TEXT NOT NULL,
-    begun TEXT
+    begun TEXT, started_at REAL, memory_bytes INTEGER, memory_limit_bytes INTEGER
 );
 
 CREATE TABLE pools (pool TEXT PRIMARY KEY, memory_mb INTEGER, cpus REAL) WITHOUT ROWID;

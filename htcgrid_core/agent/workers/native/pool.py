@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from htcgrid_core.agent.workers import captured_output
 from htcgrid_core.agent.workers.crashes import crash_of, how_it_ended
 from htcgrid_core.agent.workers.environment import python_of, surroundings
+from htcgrid_core.agent.workers.family import resident_bytes
 from htcgrid_core.agent.workers.launch import BAD_MACHINE, BAD_PACKAGE
 from htcgrid_core.agent.workers.native.process import TOO_SLOW, Process
 from htcgrid_core.codecs.outcomes import Outcome, encode_error
@@ -109,6 +110,11 @@ class NativeWorkers:
         """Of the slot's worker, if there is one."""
         process = self._processes.get(slot)
         return None if process is None else process.popen.pid
+
+    def resident_bytes(self, slot: int) -> int | None:
+        """The memory that the slot's worker and its children have now; None where nobody says."""
+        pid = self.process_id(slot)
+        return None if pid is None else resident_bytes(pid)
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun."""

@@ -44,6 +44,7 @@ from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.task_error import OUT_OF_MEMORY
 from htcgrid_core.domain.this_worker import become
+from htcgrid_core.telemetry.running import TASK
 
 FLUSH_SECONDS = 0.002  # after which an outcome is sent although more tasks wait
 TRACEBACK_CHARACTERS = 16_000
@@ -270,10 +271,10 @@ class Worker:
                 result = function(event, context)
                 if spec["encoding"] == "lambda":
                     as_lambda.check()
-            elif spec["call"] == "event":
-                result = function(event)
             else:
-                result = function(*event[0], **event[1])
+                submitted = spec["traceparent"], spec["tracestate"]
+                TASK.place = (self._session_id, *submitted, index, attempt, spec.get("traced_every"))
+                result = function(event) if spec["call"] == "event" else function(*event[0], **event[1])
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are the task's failure too
             self._end_if_child(error)
             if isinstance(error, MemoryError):

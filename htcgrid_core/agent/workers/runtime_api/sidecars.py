@@ -116,6 +116,9 @@ class Sidecars:
     def process_id(self, slot: int) -> None:
         """None: clients are others' processes."""
 
+    def resident_bytes(self, slot: int) -> None:
+        """None: it is memory of another container."""
+
     def printed(self, slot: int) -> tuple[str, str]:
         """Known when the task has ended: until then it may be what another one printed."""
         return "", ""

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Collection
 
+from htcgrid_core.agent.workers.family import resident_bytes
 from htcgrid_core.agent.workers.native.pool import CAPTURE_CHECK_SECONDS
 from htcgrid_core.agent.workers.native.process import TOO_SLOW
 from htcgrid_core.agent.workers.runtime_api import peers
@@ -119,6 +120,11 @@ class RuntimeApiWorkers:
         """Of the slot's worker, if there is one."""
         sandbox = self._sandboxes.get(slot)
         return None if sandbox is None else sandbox.started.popen.pid
+
+    def resident_bytes(self, slot: int) -> int | None:
+        """The memory that the slot's worker and its children have now; None where nobody says."""
+        pid = self.process_id(slot)
+        return None if pid is None else resident_bytes(pid)
 
     def revoke(self, slot: int) -> list[tuple[int, int]]:
         """Take back what the slot has not begun."""

@@ -26,7 +26,15 @@ export function duration(seconds) {
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const whole = Math.round(seconds);
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  const hours = Math.floor(whole / 3600);
+  return hours < 48 ? `${hours} h ${Math.floor((whole % 3600) / 60)} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+export function size(bytes) {
+  const units = [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
+  const [unit, each] = units.find(([, each]) => bytes >= each) || units.at(-1);
+  const number = bytes / each;
+  return `${number < 10 ? number.toFixed(1) : count(Math.round(number))} ${unit}`;
 }
 
 export function moment(seconds) {
