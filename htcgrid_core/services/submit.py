@@ -28,7 +28,7 @@ from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import Counters, SessionRecord, SessionSpec
 from htcgrid_core.ports.doorbell import WORK
 from htcgrid_core.ports.plane import Plane
-from htcgrid_core.ports.session_store import SUBMITTER, WHOLE_BUNDLES, Deleted
+from htcgrid_core.ports.session_store import SUBMITTER, WHOLE_BUNDLES
 from htcgrid_core.services.bundling import (
     ChainedDigest,
     Digest,
@@ -41,7 +41,6 @@ from htcgrid_core.services.bundling import (
     rebundle,
 )
 from htcgrid_core.services.call_retries import with_retries
-from htcgrid_core.services.deletion import delete_blobs
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.root_bundles import Front, Hints, put, root_bundles
@@ -241,7 +240,8 @@ def _write_whole(
     pairs = root_bundles(plane, draft, spec, 0, bundles, front)
     tolerated = spec.tolerated_failures(sum(len(encoded.events) for encoded in bundles))
     hints = Hints(plane, draft.session_id, spec, draft.generation)
-    record = plane.together(
+    # If the session is there already, what was stored above is nobody's, and is swept: submitters may not delete.
+    return plane.together(
         partial(
             with_retries,
             plane,
@@ -251,9 +251,6 @@ def _write_whole(
         ),
         lambda: hints.send(pairs),
     )
-    if record.folder != draft.folder and any(block.payload.key for _, block in pairs):
-        delete_blobs(plane, Deleted(draft.session_id, draft.folder))  # the session was there, with its own
-    return record
 
 
 def _write(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from htcgrid_core.domain.bundle import Block, Bundle
-from htcgrid_core.domain.errors import GridUnavailable, SessionNotFinished, SessionNotFound
+from htcgrid_core.domain.errors import AccessDenied, GridUnavailable, SessionNotFinished, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.ports.plane import Plane
@@ -93,13 +93,18 @@ def test_a_session_whose_blobs_are_there_before_its_row_keeps_them(
     assert len(events(plane)) == 2
 
 
-def test_a_repeated_submission_leaves_no_blobs_of_its_own(plane: Plane) -> None:
-    """The session that is there has them already."""
+def test_a_repeated_submission_deletes_nothing(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submitters may not; what it stored for nothing is swept, and what the session has stays."""
     first = send(plane)
-    before = blobs(plane)
-    assert before
-    assert send(plane).folder == first.folder
-    assert blobs(plane) == before
+    own = blobs(plane)
+    assert own
+    with monkeypatch.context() as denied:
+        denied.setattr(plane.blobs, "delete_prefix", _denied)
+        assert send(plane).folder == first.folder
+    extra = set(blobs(plane)) - set(own)
+    plane.clock.sleep(10_000 * 86400.0)  # files have the time of the machine
+    assert extra <= set(sweep(plane).deleted)
+    assert blobs(plane) == own
 
 
 def test_deleted_before_its_time(plane: Plane) -> None:
@@ -156,6 +161,10 @@ def test_what_a_crash_left_of_an_older_session_is_swept(plane: Plane, monkeypatc
     plane.clock.sleep(10_000 * 86400.0)  # files have the time of the machine
     assert old <= set(sweep(plane).deleted)
     assert set(blobs(plane)) == new
+
+
+def _denied(_: str) -> None:
+    raise AccessDenied("s3:DeleteObject is not allowed")
 
 
 def _fails(_: str) -> None:

@@ -165,20 +165,14 @@ def audit_of(session_id: str, text: str) -> AuditEntry:
 
 def new_block(bundle: Bundle, block: Block, ttl: int) -> Item:
     """A root bundle and its events."""
-    what = {"fi": block.first_index, "n": block.count, "crc": checksum(block), "rk": bundle.rank, TTL: ttl}
+    what = {"fi": block.first_index, "n": block.count, "crc": block.checksum, "rk": bundle.rank, TTL: ttl}
     return {**what, **payload_attributes(block.payload)}
-
-
-def checksum(block: Block) -> int:
-    """By which a repeated submit is told from one of other events."""
-    payload = block.payload
-    return zlib.crc32(payload.data if payload.data is not None else str(payload.key).encode())
 
 
 def same_block(item: Item, block: Block) -> bool:
     """Whether an item holds just this block."""
     known = (item["fi"], item["n"], item["crc"], item["sz"])
-    return known == (block.first_index, block.count, checksum(block), block.payload.size)
+    return known == (block.first_index, block.count, block.checksum, block.payload.size)
 
 
 def block_of(item: Item, *, events: bool = True) -> Block:
