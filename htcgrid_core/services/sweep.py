@@ -62,14 +62,17 @@ class _IsOfASession:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._folders: dict[str, str | None] = {}
+        self._folders: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, key: str) -> bool:
         session_id, _, rest = key.removeprefix(SESSIONS).partition("/")
+        folder = rest.partition("/")[0]
         if session_id not in self._folders:
             # Also if it has expired: then ``reconcile`` deletes them.
             found = self._plane.store.progress([session_id], float("-inf"))
-            self._folders[session_id] = found[0].folder if found else None
-        folder = self._folders[session_id]
-        # Beside its folder are outcomes that agents of a release without folders have written.
-        return folder is not None and rest.partition("/")[0] in (folder, *(each.rstrip("/") for each in UNFOLDED))
+            if found and found[0].damage:  # which is its folder cannot be told
+                return True
+            # Beside its folder are outcomes that agents of a release without folders have written.
+            beside = (each.rstrip("/") for each in UNFOLDED)
+            self._folders[session_id] = (found[0].folder, *beside) if found else ()
+        return folder in self._folders[session_id]

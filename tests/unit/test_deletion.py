@@ -11,7 +11,7 @@ import pytest
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import AccessDenied, GridUnavailable, SessionNotFinished, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
-from htcgrid_core.domain.session import SessionRecord
+from htcgrid_core.domain.session import SessionRecord, unreadable
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.deletion import delete
 from htcgrid_core.services.reconcile import reconcile
@@ -121,6 +121,21 @@ def test_deleted_before_its_time(plane: Plane) -> None:
     assert len(events(plane)) == 2
 
 
+def test_nothing_empty_is_left(plane: Plane) -> None:
+    """A grid lives long: not even a folder stays of a session that was deleted, and its neighbour keeps its own."""
+    done(plane)
+    plane.blobs.put("sessions/s-neighbour/f/events/0", b"0")
+    folder = plane.blobs.path(f"sessions/{ID}")
+    assert folder.is_dir()
+    delete(plane, ID, actor="alice")
+    assert [each.name for each in folder.parent.iterdir()] == ["s-neighbour"]
+    plane.blobs.delete_prefix("sessions/s-neighbour/")
+    assert list(folder.parent.parent.glob("sessions")) == []
+    assert blobs(plane) == []
+    assert send(plane).folder
+    assert blobs(plane)
+
+
 def test_what_runs_is_not_deleted(plane: Plane) -> None:
     """And keeps its blobs."""
     send(plane)
@@ -161,6 +176,17 @@ def test_what_a_crash_left_of_an_older_session_is_swept(plane: Plane, monkeypatc
     plane.clock.sleep(10_000 * 86400.0)  # files have the time of the machine
     assert old <= set(sweep(plane).deleted)
     assert set(blobs(plane)) == new
+
+
+def test_a_session_whose_row_cannot_be_read_keeps_its_blobs(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one in a state of a later release: nobody can say which folder is its own."""
+    done(plane)
+    before = blobs(plane)
+    damaged = unreadable(ID, "its state is not known", plane.clock.now())
+    monkeypatch.setattr(plane.store, "progress", lambda *_: [damaged])
+    plane.clock.sleep(10_000 * 86400.0)  # files have the time of the machine
+    assert not set(before) & set(sweep(plane).deleted)
+    assert blobs(plane) == before
 
 
 def _denied(_: str) -> None:
