@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from htcgrid_core.domain.session import SessionRecord, unreadable
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.deletion import delete
 from htcgrid_core.services.reconcile import reconcile
-from htcgrid_core.services.results import events_in_order
+from htcgrid_core.services.results import events_in_order, in_index_order
 from htcgrid_core.services.sweep import sweep
 from tests.manual_agent import finish, parse, submit
 from tests.planes import spec
@@ -187,6 +187,24 @@ def test_a_session_whose_row_cannot_be_read_keeps_its_blobs(plane: Plane, monkey
     plane.clock.sleep(10_000 * 86400.0)  # files have the time of the machine
     assert not set(before) & set(sweep(plane).deleted)
     assert blobs(plane) == before
+
+
+@pytest.mark.parametrize("read", [in_index_order, events_in_order])
+@pytest.mark.parametrize("bundle_size", [1, 40])
+def test_whoever_reads_it_is_told(plane: Plane, read: Callable[..., Iterator[Any]], bundle_size: int) -> None:
+    """What was half read when it was deleted does not merely end, as if there were no more; nor is it cancelled."""
+    object.__setattr__(plane, "inline_payload_bytes", 10_000)
+    asked = spec(retention_seconds=RETENTION, bundle_size=bundle_size)
+    submit(plane, ID, asked, [str(number) for number in range(80)], idempotent=True)
+    finish(plane, str.upper)
+    record = plane.store.session(ID, plane.clock.now())
+    assert len(list(read(plane, record, asked))) == 80
+    reading = read(plane, record, asked)
+    if bundle_size == 1:
+        next(reading)
+    delete(plane, ID, actor="alice")
+    with pytest.raises(SessionNotFound):
+        list(reading)
 
 
 def _denied(_: str) -> None:
