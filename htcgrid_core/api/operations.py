@@ -136,6 +136,10 @@ OPERATIONS: tuple[Operation, ...] = (
         SUBMIT, answer=models.Session, body=models.Cancel, raw=True, kinds=_SESSION,
     ),
     Operation(
+        "delete_session", "DELETE", "/v1/sessions/{id}", "Delete a session that has ended, before its time.", OPERATE,
+        query=models.DeleteQuery, status=204, kinds=(*_SESSION, KINDS["session-not-finished"]),
+    ),
+    Operation(
         "adopt_session", "POST", "/v1/sessions/{id}/adopt", "Become the one whose fenced cancel counts.", SUBMIT,
         answer=models.Session, body=models.Adopt, raw=True, kinds=(*_SESSION, *_INPUT),
     ),

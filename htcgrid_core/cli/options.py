@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from htcgrid_core.domain import limits
+
 if TYPE_CHECKING:
     from htcgrid_core.client.grid import Grid
     from htcgrid_core.cloud.address import Address
@@ -129,6 +131,27 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
         text = f"{value!r} is neither a day, like 2026-11-20, nor a time, like 2026-11-20T18:30Z, nor like 36h or 7d."
         raise click.BadParameter(text, context, option) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def retention_option(command: C) -> C:
+    """--retention: 30d, 12h, 90m or a number of seconds; the command gets seconds."""
+    return click.option(
+        "--retention",
+        metavar="TIME",
+        callback=_retention,
+        help="For how long it can be read once it has ended: 30d, 12h, 90m or seconds.  [default: 7d]",
+    )(command)
+
+
+def _retention(context: click.Context, option: click.Parameter, value: str | None) -> float:
+    if value is None:
+        return limits.RETENTION_SECONDS
+    units = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+    try:
+        return float(value[:-1]) * units[value[-1]] if value[-1:] in units else float(value)
+    except ValueError:
+        text = f"{value!r} is no time: it is like 30d, 12h, 90m or 3600."
+        raise click.BadParameter(text, context, option) from None
 
 
 def label_option(help_text: str) -> Callable[[C], C]:

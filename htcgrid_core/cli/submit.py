@@ -12,7 +12,7 @@ import click
 from htcgrid_core.cli.costs import show_estimate
 from htcgrid_core.cli.exits import Exit, Failure
 from htcgrid_core.cli.importing import make_cwd_importable
-from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option
+from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option, retention_option
 from htcgrid_core.cli.output import console, print_json, say
 from htcgrid_core.cli.reading import reading_of, reading_options
 from htcgrid_core.cli.sources import checked_by, source_of, source_options
@@ -73,6 +73,7 @@ Examples:
 @click.option(
     "--isolation", type=click.Choice(["session", "task"]), help="New workers for this session, or for each task."
 )
+@retention_option
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal", show_default=True)
 @click.option("--pool", default="default", show_default=True, help="Class of compute to queue for.")
 @click.option("--tenant", default="default", show_default=True, help="Whose share of the pool it counts towards.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,7 +84,7 @@ class Grid(CallGrid):
         pool: str = "default",
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
-        retention: float = limits.RETENTION_SECONDS,
+        retention: float | timedelta = limits.RETENTION_SECONDS,
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
@@ -114,7 +115,8 @@ class Grid(CallGrid):
                 a tenant together get the share of one, share no worker with others', and have ids that begin with its
                 name.
             labels: for finding it again.
-            retention: seconds for which the session and its results can be read once it has ended; 60 days at most.
+            retention: time, in seconds if it is a number, for which the session and its results can be read once it has
+                ended; 60 days at most.
             codec: "json" or "pickle", if not as said under ``events``.
             bundle_size: for benchmarks; the grid chooses well.
             on_progress: called with the number of tasks written so far.
@@ -148,7 +150,7 @@ class Grid(CallGrid):
                 "priority": priority,
                 "pool": pool,
                 "labels": dict(labels or {}),
-                "retention_seconds": retention,
+                "retention_seconds": retention.total_seconds() if isinstance(retention, timedelta) else retention,
                 "bundle_size": bundle_size,
             },
         )

@@ -382,6 +382,18 @@ class Session:
         self._record = self._gateway.cancel(self.id, reason=reason, owner=owner)
         return progress_of(self._record)
 
+    def delete(self, reason: str = "") -> None:
+        """Delete the session, with its events and results, before its retention time is over; its audit stays.
+
+        Args:
+            reason: for the audit.
+
+        Raises:
+            SessionNotFinished: it has not ended; nothing was deleted.
+            SessionNotFound: it is gone.
+        """
+        self._gateway.delete(self.id, reason=reason)
+
     def _refresh(self) -> SessionRecord:
         if not self._record.ended:
             self._record = self._gateway.session(self.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -73,6 +74,18 @@ class Block:
     first_index: int
     count: int
     payload: Payload
+
+    @property
+    def checksum(self) -> int:
+        """By which a repeated submit is told from one of other events: of these, or of the key with their digest.
+
+        Of a key without its session's folder: while a grid is updated, a release without folders may go on with what
+        one with them began, and the other way round.
+        """
+        if self.payload.data is not None:
+            return zlib.crc32(self.payload.data)
+        parts = str(self.payload.key).split("/")  # sessions, the session, its folder, what it is, its name
+        return zlib.crc32("/".join(parts if len(parts) != 5 else parts[:2] + parts[3:]).encode())
 
 
 @dataclass(frozen=True, slots=True)

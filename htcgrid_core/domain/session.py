@@ -46,6 +46,11 @@ def within_tenant(tenant: str, session_id: str) -> str:
     return session_id if tenant == DEFAULT_TENANT else f"{tenant}.{session_id}"
 
 
+def blobs_of(session_id: str, folder: str) -> str:
+    """What the keys of a session's blobs begin with."""
+    return f"sessions/{session_id}/{folder}/" if folder else f"sessions/{session_id}/"
+
+
 class SessionSpec(Stored):
     """What a submitter asks for, but for the events.
 
@@ -190,6 +195,8 @@ class SessionRecord:
         generation: a random name of this try of the submission, by which stores that keep sessions under it find a
             small one at once. Empty where nobody needs it.
         usage: what was counted beside its tasks; agents and clients from before it was counted add nothing.
+        folder: of its blobs, within that of its id: its own, so that whoever deletes it late deletes nothing of a
+            newer session under its id. Empty for one that a release without these has submitted.
     """
 
     session_id: str
@@ -212,6 +219,12 @@ class SessionRecord:
     damage: str = ""
     generation: str = field(default="", compare=False)
     usage: Usage = field(default=Usage(), compare=False)
+    folder: str = field(default="", compare=False)
+
+    @property
+    def blobs(self) -> str:
+        """What the keys of its blobs begin with: another submission under its id has another folder."""
+        return blobs_of(self.session_id, self.folder)
 
     @property
     def retrying(self) -> int:

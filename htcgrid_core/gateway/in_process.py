@@ -42,6 +42,7 @@ from htcgrid_core.services import (
     audit,
     cancel,
     costs,
+    deletion,
     find_task,
     functions,
     measure,
@@ -313,6 +314,10 @@ class InProcessGateway:
         record = cancel.cancel(self.plane, session_id, actor=self._audited(), reason=reason, owner=owner)
         self.deployment.wake()
         return record
+
+    def delete(self, session_id: str, *, reason: str = "") -> None:
+        """Delete a session that has ended."""
+        deletion.delete(self.plane, session_id, actor=self._audited(), reason=reason)
 
     def waiter(self) -> BellWaiter:
         """What waits for news of sessions."""

@@ -312,6 +312,14 @@ class Gateway(Protocol):
             SessionNotFound: there is none.
         """
 
+    def delete(self, session_id: str, *, reason: str = "") -> None:
+        """Delete a session that has ended, with its events and results, before its time; its audit stays.
+
+        Raises:
+            SessionNotFound: there is none.
+            SessionNotFinished: it has not ended; nothing was deleted.
+        """
+
     def waiter(self) -> Waiter:
         """What waits for news of sessions."""
 

@@ -12,6 +12,7 @@ from htcgrid_core.domain.agent import BegunTask as BegunTask
 from htcgrid_core.domain.audit import AuditEntry as AuditEntry
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.ended import EndedPage
+from htcgrid_core.domain.errors import SessionNotFinished
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.payload import Payload
@@ -149,6 +150,25 @@ class OpenBundle:
 
     bundle: Bundle
     lease: Lease | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A session whose row is gone.
+
+    Attributes:
+        folder: of its blobs, which are the caller's to delete; as in its row.
+    """
+
+    session_id: str
+    folder: str
+
+
+def not_finished(record: SessionRecord) -> SessionNotFinished:
+    """What is said to whoever would delete a session that has not ended."""
+    return SessionNotFinished(
+        f"session {record.session_id} is {record.state}, and was not deleted: cancel it, and delete it at its end"
+    )
 
 
 class SessionStore(Protocol):
@@ -323,8 +343,20 @@ class SessionStore(Protocol):
     def attempts_of_root(self, session_id: str, root: int, limit: int) -> list[bytes]:
         """The ``attempts`` of a root and its descendants, at most ``limit`` of them, in no order."""
 
-    def expire(self, now: float, limit: int) -> list[str]:
-        """Delete ended sessions whose retention has passed; return their ids (their blobs are the caller's)."""
+    def expire(self, now: float, limit: int) -> list[Deleted]:
+        """Delete ended sessions whose retention has passed; their blobs are the caller's."""
+
+    def delete(self, session_id: str, folder: str, now: float, *, actor: str, reason: str = "") -> None:
+        """Delete one that has ended, before its time; its blobs are the caller's.
+
+        Args:
+            folder: of its blobs, as in the row that was looked at: a newer session under its id is not deleted.
+            actor: who says so, for the audit, which keeps its entries.
+
+        Raises:
+            SessionNotFound: it is gone; of a call that is repeated, perhaps by the one before.
+            SessionNotFinished: it has not ended.
+        """
 
     def beat(self, agent: AgentRecord, *, size: PoolSize | None = None, usage: Sequence[FunctionUsage] = ()) -> None:
         """Write what an agent says of itself.

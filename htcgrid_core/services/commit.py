@@ -43,7 +43,7 @@ def commit(
     payload = None
     if outcomes:
         # The key holds epoch and token, so that a zombie never overwrites the winner's outcomes.
-        key = f"sessions/{bundle.session_id}/outcomes/{bundle.bundle_id}/{lease.epoch}-{lease.token}"
+        key = f"{work.session.blobs}outcomes/{bundle.bundle_id}/{lease.epoch}-{lease.token}"
         payload = payloads.store(plane, bundle.session_id, spec, payloads.OUTCOMES, codec.parts(outcomes), key)
     failed = outcomes.failures
     write = Commit(

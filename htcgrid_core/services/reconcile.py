@@ -27,6 +27,7 @@ from htcgrid_core.services import hints, uploads
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.cancel import end_if_free
 from htcgrid_core.services.costs import known_prices
+from htcgrid_core.services.deletion import delete_blobs
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.measure import busy_slots
 from htcgrid_core.services.unreadable import end_unreadable
@@ -69,8 +70,8 @@ def reconcile(plane: Plane, tick_seconds: float, *, thorough: bool = False) -> R
             _look_after(plane, record, float("inf") if thorough else tick_seconds, tick_seconds, done)
         except CorruptPayload as error:
             done.ended += end_unreadable(plane, record.session_id, error, "reconciler")
-    for session_id in with_retries(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
-        plane.blobs.delete_prefix(f"sessions/{session_id}/")
+    for gone in with_retries(plane, lambda: plane.store.expire(plane.clock.now(), EXPIRE_LIMIT)):
+        delete_blobs(plane, gone)
         done.expired += 1
     if done.ended or done.aborted or done.resent or done.expired:
         _log.info("reconciled", extra=asdict(done))

@@ -9,7 +9,7 @@ from itertools import islice
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
 from htcgrid_core.codecs.outcomes import Outcome
-from htcgrid_core.domain.errors import SessionNotFinished
+from htcgrid_core.domain.errors import SessionNotFinished, SessionNotFound
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.ports.session_store import SUBMITTER
@@ -17,6 +17,8 @@ from htcgrid_core.services import payloads
 from htcgrid_core.services.call_retries import patience_of, with_retries
 from htcgrid_core.services.results import in_index_order
 from htcgrid_core.services.submit import submit
+
+CLOCKS_APART_SECONDS = 60.0  # at most, of machines that submit
 
 
 def resubmit(
@@ -88,14 +90,28 @@ def merged_outcomes(
         start: the first task that is wanted; of a resubmitted session those before it are read too, to count the gaps.
 
     Raises:
-        SessionNotFound: the parent's retention time has passed.
+        SessionNotFound: the parent's retention time has passed, or it was deleted.
     """
     if spec.parent_id is None:
         return in_index_order(plane, record, spec, start)
     own = in_index_order(plane, record, spec)
     now = plane.clock.now()
-    parent = patience_of(plane).read(partial(plane.store.session, spec.parent_id, now))
+    parent = parent_of(record, patience_of(plane).read(partial(plane.store.session, spec.parent_id, now)))
     return islice(filled(merged_outcomes(plane, parent, parent.parsed_spec()), own), start, None)
+
+
+def parent_of(record: SessionRecord, found: SessionRecord) -> SessionRecord:
+    """The session under the parent's id, unless it is a newer one: then a child's outcomes belong in no gap of it.
+
+    Raises:
+        SessionNotFound: it is, and the parent is gone.
+    """
+    is_newer = not found.ended or found.submitted_at > record.submitted_at + CLOCKS_APART_SECONDS
+    if is_newer and not found.damage:
+        error = SessionNotFound(found.session_id)
+        error.add_note(f"It is gone, of which {record.session_id} ran tasks again: a newer session has its id.")
+        raise error
+    return found
 
 
 def filled(

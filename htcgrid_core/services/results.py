@@ -10,7 +10,7 @@ from htcgrid_core.codecs import frames
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.domain.bundle import Block
-from htcgrid_core.domain.errors import CorruptPayload
+from htcgrid_core.domain.errors import CorruptPayload, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.plane import Plane
@@ -74,11 +74,16 @@ def in_index_order(
 
     Args:
         start: the first task that is wanted; bundles before its own are not read.
+
+    Raises:
+        SessionNotFound: it was deleted while it was read.
     """
     patience = patience_of(plane)
     root = patience.read(partial(root_of_task, plane, record, start))
     while record.bundles < 0 or root < record.bundles:
         tasks = patience.read(partial(_tasks_of_roots, plane, record, root))
+        if not tasks and record.acknowledged:
+            raise SessionNotFound(record.session_id)
         if not tasks:
             return  # of a session that was never acknowledged, what was written
         last = max(tasks) + 1
@@ -90,6 +95,8 @@ def in_index_order(
                 for page in by_root.get(number, ())
                 for outcome in patience.read(partial(outcomes_of, plane, record.session_id, spec, page))
             }
+            if record.state is SessionState.COMPLETED and len(found) < len(indexes):
+                raise SessionNotFound(record.session_id)  # of one that is there, every task has an outcome
             for index in indexes[max(0, start - indexes.start) :]:
                 yield index, found.get(index)
         root = last
@@ -122,7 +129,11 @@ def _tasks_of_roots(plane: Plane, record: SessionRecord, first_root: int) -> dic
 
 
 def events_in_order(plane: Plane, record: SessionRecord, spec: SessionSpec, start: int = 0) -> Iterator[bytes]:
-    """Every event in index order, encoded as it was submitted; from ``start`` on."""
+    """Every event in index order, encoded as it was submitted; from ``start`` on.
+
+    Raises:
+        SessionNotFound: it was deleted while it was read.
+    """
     root = root_of_task(plane, record, start)
     while blocks := with_retries(plane, partial(plane.store.blocks, record.session_id, root, ROOTS_AT_ONCE)):
         for block in blocks:
@@ -130,6 +141,8 @@ def events_in_order(plane: Plane, record: SessionRecord, spec: SessionSpec, star
             found = frames.unpack(packed, is_whole=payloads.has_digests(block.payload))
             yield from found.payloads()[max(0, start - block.first_index) :]
         root = blocks[-1].root + 1
+    if root < record.bundles:  # it was deleted meanwhile
+        raise SessionNotFound(record.session_id)
 
 
 def root_of_task(plane: Plane, record: SessionRecord, index: int) -> int:

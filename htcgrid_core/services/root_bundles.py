@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from htcgrid_core.codecs import frames
 from htcgrid_core.domain.bundle import Block, Bundle, root_id
 from htcgrid_core.domain.errors import GridError
-from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.domain.session import SessionRecord, SessionSpec
 from htcgrid_core.ports.bundle_queue import Hint
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
@@ -71,11 +71,16 @@ def put(plane: Plane, hints: Hints, session_id: str, batch: list[tuple[Bundle, B
 
 
 def root_bundles(
-    plane: Plane, session_id: str, spec: SessionSpec, first_root: int, bundles: Sequence[EncodedBundle], front: Front
+    plane: Plane,
+    session: SessionRecord,
+    spec: SessionSpec,
+    first_root: int,
+    bundles: Sequence[EncodedBundle],
+    front: Front,
 ) -> list[tuple[Bundle, Block]]:
     """Root bundles and their blocks; of their events, those that are too large for rows are stored."""
     packed = [frames.parts(encoded.events, encoded.shared) for encoded in bundles]
-    key = f"sessions/{session_id}/events/{root_id(first_root)}"
+    session_id, key = session.session_id, f"{session.blobs}events/{root_id(first_root)}"
     stored = payloads.store_in_one_blob(plane, session_id, spec, payloads.EVENTS, packed, key)
     pairs = []
     for root, (encoded, payload) in enumerate(zip(bundles, stored, strict=True), first_root):

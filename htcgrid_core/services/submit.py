@@ -180,6 +180,7 @@ def submit(
 def _draft(plane: Plane, session_id: str, spec: SessionSpec) -> SessionRecord:
     """The row of a session of which nothing is written yet."""
     now = plane.clock.now()
+    generation = plane.token()[-8:]
     return SessionRecord(
         session_id=session_id,
         state=SESSION.initial,
@@ -191,7 +192,8 @@ def _draft(plane: Plane, session_id: str, spec: SessionSpec) -> SessionRecord:
         deadline_at=None if spec.timeout_seconds is None else now + spec.timeout_seconds,
         pool=spec.pool,
         retention_seconds=spec.retention_seconds,
-        generation=plane.token()[-8:],
+        generation=generation,
+        folder=generation,
     )
 
 
@@ -235,9 +237,10 @@ def _write_whole(
     if digest is not None:
         for encoded in bundles:
             digest.update(encoded.events)
-    pairs = root_bundles(plane, draft.session_id, spec, 0, bundles, front)
+    pairs = root_bundles(plane, draft, spec, 0, bundles, front)
     tolerated = spec.tolerated_failures(sum(len(encoded.events) for encoded in bundles))
     hints = Hints(plane, draft.session_id, spec, draft.generation)
+    # If the session is there already, what was stored above is nobody's, and is swept: submitters may not delete.
     return plane.together(
         partial(
             with_retries,
@@ -287,7 +290,7 @@ def _write(
                 if batch_bytes >= WRITE_BYTES or len(batch) >= WRITE_BUNDLES:
                     link = digest.link if isinstance(digest, ChainedDigest) else b""
                     steps.add(
-                        partial(root_bundles, plane, session_id, spec, roots, batch, front),
+                        partial(root_bundles, plane, record, spec, roots, batch, front),
                         Written(roots + len(batch), total, link),
                         is_large=has_blobs and batch_bytes >= WRITE_BYTES,
                     )
@@ -295,7 +298,7 @@ def _write(
                     batch, batch_bytes, has_blobs = [], 0, False
             steps.finish()
         if batch:
-            put(plane, hints, session_id, root_bundles(plane, session_id, spec, roots, batch, front))
+            put(plane, hints, session_id, root_bundles(plane, record, spec, roots, batch, front))
             roots += len(batch)
         if digest is not None:
             before = with_retries(plane, lambda: plane.store.session(session_id, plane.clock.now()))

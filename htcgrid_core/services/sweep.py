@@ -12,6 +12,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload, IncompatibleGrid
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import functions, invocations
+from htcgrid_core.services.deletion import UNFOLDED
 from htcgrid_core.services.direct_parts import INCOMING
 from htcgrid_core.services.ownership import OWNED
 from htcgrid_core.services.uploads import UPLOADS
@@ -52,21 +53,26 @@ def sweep(plane: Plane) -> Swept:
         done.problem = f"packages are kept, since it is not known which are deployed: {error}"
     else:
         done.deleted += blobs.delete_unused(PACKAGES, before, deployed.__contains__)
-    done.deleted += blobs.delete_unused(SESSIONS, before, _SessionExists(plane))
+    done.deleted += blobs.delete_unused(SESSIONS, before, _IsOfASession(plane))
     return done
 
 
-class _SessionExists:
-    """Whether the session of a blob exists: a crash may have left the blobs of one that does not."""
+class _IsOfASession:
+    """Whether a blob is of a session that exists: a crash may have left those of one that does not."""
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._answers: dict[str, bool] = {}
+        self._folders: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, key: str) -> bool:
-        session_id = key.removeprefix(SESSIONS).partition("/")[0]
-        if session_id not in self._answers:
+        session_id, _, rest = key.removeprefix(SESSIONS).partition("/")
+        folder = rest.partition("/")[0]
+        if session_id not in self._folders:
             # Also if it has expired: then ``reconcile`` deletes them.
             found = self._plane.store.progress([session_id], float("-inf"))
-            self._answers[session_id] = bool(found)
-        return self._answers[session_id]
+            if found and found[0].damage:  # which is its folder cannot be told
+                return True
+            # Beside its folder are outcomes that agents of a release without folders have written.
+            beside = (each.rstrip("/") for each in UNFOLDED)
+            self._folders[session_id] = (found[0].folder, *beside) if found else ()
+        return folder in self._folders[session_id]

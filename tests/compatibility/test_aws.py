@@ -35,8 +35,8 @@ from tests.e2e.support import ended
 # these. Whoever adds one says here what it means to a release that does not know it.
 ADDITIONS = {
     # Seconds of tasks, tasks that run again, and for what it costs commits, bytes and blobs: what older agents commit
-    # adds none.
-    "session": {"sec", "re", "nc", "bi", "bo", "no"},
+    # adds none. And the folder of its blobs: what does not know it writes results beside it, and they are read there.
+    "session": {"sec", "re", "nc", "bi", "bo", "no", "fo"},
     "counters": {"sec", "re", "nc", "bo", "no"},
     # Which tasks have begun, since when it runs and what it takes of memory: what it does not ask.
     "agent": {"begun", "started", "mem", "memmax"},

@@ -91,11 +91,11 @@ def test_a_deletion_that_two_agents_do_is_one(aws_account: Account, monkeypatch:
     delete = store.table.delete
 
     def late(key: Key) -> None:
-        assert other.expire(NOW + 60, 10) == [SESSION]
+        assert given.expired(other, NOW + 60, 10) == [SESSION]
         delete(key)
 
     monkeypatch.setattr(store.table, "delete", late)
-    eventually(lambda: store.expire(NOW + 50, 10), bool)
+    eventually(lambda: given.expired(store, NOW + 50, 10), bool)
     events = [(one.event, one.at) for one in DynamoAuditLog(store.table, AuditItems()).of_session(SESSION)]
     assert events[-2:] == [("fail", NOW), ("delete", NOW + 50)]
     assert [event for event, _ in events].count("delete") == 1
@@ -113,7 +113,7 @@ def test_entries_are_deleted_when_their_time_is_over_and_not_before(tmp_path: Pa
     database = Database(tmp_path / "grid.db")
     store, audit = _ended(database, NOW), SqliteAuditLog(database, kept_seconds=10 * DAY)
     assert audit.prune(NOW + 11 * DAY) == 0, "the session is there"
-    assert store.expire(NOW + 2 * DAY, 10) == [SESSION]
+    assert given.expired(store, NOW + 2 * DAY, 10) == [SESSION]
     assert audit.prune(NOW + 9 * DAY) == 0
     assert audit.prune(NOW + 11 * DAY) == 2
     assert [one.event for one in audit.of_session(SESSION)] == ["fail", "delete"], "the end, and what is younger"
@@ -131,7 +131,7 @@ def test_old_entries_among_those_that_stay(tmp_path: Path, monkeypatch: pytest.M
         given.running(store, session_id=name, retention_seconds=DAY, submitted_at=NOW)
         store.advance(name, SessionEvent.FAIL, now=NOW, actor="grid", reason="no time")
     audit.append(AuditEntry(NOW, "", "alice", "rotate-key", "", ""), "t")
-    assert store.expire(NOW + DAY, 4) == names[:4]
+    assert given.expired(store, NOW + DAY, 4) == names[:4]
     assert audit.prune(NOW + 1.5 * DAY) == 2 * 4 + 1
     left = [(one.session_id, one.event) for name in names for one in audit.of_session(name)]
     assert left[: 2 * 4] == [(name, event) for name in names[:4] for event in ("fail", "delete")]

@@ -103,8 +103,9 @@ def some(damaged: Iterator[bytes]) -> list[bytes]:
 def damage(stored: Stored, letter: str) -> Iterator[None]:
     """The payload of the bundle with one bit or another flipped, wherever it is stored; whole again at the end."""
     client, bucket = stored.account.s3(), bucket_of(stored.account)
-    folder = f"sessions/{SESSION}/{'events' if letter == 'R' else 'outcomes'}/"
-    for blob in client.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", []):
+    folder = "/events/" if letter == "R" else "/outcomes/"
+    every = client.list_objects_v2(Bucket=bucket, Prefix=f"sessions/{SESSION}/").get("Contents", [])
+    for blob in (each for each in every if folder in each["Key"]):
         whole = client.get_object(Bucket=bucket, Key=blob["Key"])
         good = whole["Body"].read()
         for data in [*some(flipped(good)), good]:

@@ -43,12 +43,12 @@ def test_who_deletes_late_deletes_no_newer_session(aws_account: Account, monkeyp
         row = find(rows, session_id)
         if row is not None and not found:
             found.append(session_id)
-            assert other.expire(past, 10) == [session_id]
+            assert given.expired(other, past, 10) == [session_id]
             other.create_session(again)
         return row
 
     monkeypatch.setattr(SessionRows, "find", find_late)
-    assert eventually(lambda: late.expire(past, 10), lambda gone: bool(gone or found)) == []
+    assert eventually(lambda: given.expired(late, past, 10), lambda gone: bool(gone or found)) == []
     assert late.session(given.SESSION, past) == again
     entries = DynamoAuditLog(late.table, AuditItems()).of_session(given.SESSION)
     assert [entry.event for entry in entries if entry.at == past].count("delete") == 1

@@ -36,7 +36,7 @@ def test_sessions_and_rows_do_not_meet_in_the_index_that_they_share(aws_account:
     row = given.running(store)
     outbox = DynamoOutbox(store.table)
     assert outbox.replace(None, Notification(row.session_id, "ends", "v1"))
-    assert store.expire(given.NOW + 10**8, given.FULL_PAGE) == []
+    assert given.expired(store, given.NOW + 10**8, given.FULL_PAGE) == []
     assert store.live_sessions() == [row]
     assert [record.session_id for record in store.sessions(given.NOW)] == [row.session_id]
 
@@ -52,6 +52,6 @@ def test_settled_rows_of_one_machine_go_with_their_session(tmp_path: Path) -> No
     other = Notification("s-other", "settled", "v1", NotificationState.DELIVERED)
     for one in (pending, settled, other):
         assert outbox.replace(None, one)
-    assert store.expire(given.NOW + 2, given.FULL_PAGE) == [row.session_id]
+    assert given.expired(store, given.NOW + 2, given.FULL_PAGE) == [row.session_id]
     assert outbox.of(row.session_id) == [pending]
     assert outbox.of("s-other") == [other]

@@ -72,7 +72,7 @@ def test_every_command_refuses_a_url_that_nobody_knows(shell: CommandLine, comma
     arguments = {
         "submit": ["mine.square", "--range", "1"], "logs": ["s-123456", "0"], "up": [], "down": [], "agent": [],
         "sessions": [], "load": [], "reconcile": [], "doctor": [], "events": ["--since", "1h"], "serve": [],
-        "costs": [], "top": [],
+        "costs": [], "top": [], "data": ["ls"],
     }.get(command, ["s-123456"])  # fmt: skip
     ran = shell.call(command, *arguments, "--url", "local://grid")
     assert (ran.code, ran.out) == (2, "")

@@ -130,6 +130,8 @@ def _own(call: Call, account: Account) -> Iterable[Need]:
         action = _S3.get(operation, operation)
         bucket = f"arn:aws:s3:::{named['Bucket']}"
         found = [Need(f"s3:{action}", f"{bucket}/*" if action in _OF_OBJECTS else bucket)]
+        if "Below" in named:
+            found = [Need(f"s3:{action}", f"{bucket}/{folder}/*") for folder in named["Below"]]
         return [*found, Need("s3:GetObject", f"{bucket}/*")] if operation == "CopyObject" else found
     assert call.service == "dynamodb", call
     if operation.startswith("Transact"):

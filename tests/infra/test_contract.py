@@ -133,6 +133,9 @@ def _live(grid: CloudUnderTest, file: Path, destinations: dict[str, str]) -> Non
     agents = [grid.start_agent("--pool", pool, *options, slots=2, **agent) for pool in ("default", *POOLS)]
     grid.call("tests.infra.submitting", HTCGRID_TEST_COMPONENT="submitter")
     _early_messages(grid, file)
+    kept = map(json.loads, grid.run("data", "ls", "--json", **operator).stdout.splitlines())
+    largest = next(each["session"] for each in kept if each["ended_at"] is not None)
+    assert grid.run("data", "rm", largest, "--yes", **operator).returncode == 0
     _dead_letters(grid)
     assert grid.run("reconcile", **agent).returncode == 0
     for process in agents:

@@ -183,6 +183,25 @@ OF_A_SESSION = [
 ]  # fmt: skip
 
 
+def test_only_who_operates_deletes_sessions_and_only_its_own(served: Served, session: str) -> None:
+    path = f"/v1/sessions/{session}"
+    assert _code(served.coder.ask("DELETE", path)) == FORBIDDEN
+    theirs, nobodys = (
+        served.deskhead.ask("DELETE", path),
+        served.deskhead.ask("DELETE", "/v1/sessions/acme.s-" + "0" * 24),
+    )
+    assert (theirs.status, nobodys.status) == (404, 404)
+    assert theirs.json.keys() == nobodys.json.keys()
+    made = served.submitter.post("/v1/sessions", {"function": "pricing", "events": [1]}).json["id"]
+    served.submitter.ended(made)
+    assert served.operator.ask("DELETE", f"/v1/sessions/{made}?reason=no+need").status == 204
+    assert served.operator.ask("DELETE", f"/v1/sessions/{made}").status == 404
+    assert served.submitter.get(f"/v1/sessions/{made}").status == 404
+    last = served.submitter.get(f"/v1/sessions/{made}/audit").json["entries"][-1]
+    assert (last["event"], last["actor"], last["detail"]) == ("delete", "operator", "no need")
+    assert served.submitter.get(path).status == 200
+
+
 @pytest.mark.parametrize(("method", "path", "body"), OF_A_SESSION, ids=lambda value: str(value))
 def test_anothers_session_is_a_missing_one_to_the_byte(
     served: Served, session: str, method: str, path: str, body: Any

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.bundle import Bundle, bundle_size, child_id, child_of, root_id, share_size, split
+from htcgrid_core.domain.bundle import Block, Bundle, bundle_size, child_id, child_of, root_id, share_size, split
+from htcgrid_core.domain.payload import Payload
 
 counts = st.integers(0, 10_000_000)
 agents = st.integers(0, 10_000)
@@ -69,3 +72,15 @@ def test_attempts_count_failures_and_crashes(failures: int, crashes: int) -> Non
     bundle = Bundle("s-1", root_id(0), 0, range(3), {1: failures} if failures else {}, crashes=crashes)
     assert bundle.attempt(1) == failures + crashes + 1
     assert bundle.attempt(0) == crashes + 1
+
+
+def test_a_folder_is_not_in_the_checksum() -> None:
+    """A release without folders may go on with a submission of one with them; other events are told all the same."""
+
+    def checksum(key: str) -> int:
+        return Block(0, 0, 1, Payload.blob(key, 10)).checksum
+
+    without = "sessions/s-1/events/00000000-aa"
+    assert checksum(without) == checksum("sessions/s-1/folder/events/00000000-aa") == zlib.crc32(without.encode())
+    assert checksum(without) != checksum("sessions/s-1/folder/events/00000000-bb")
+    assert Block(0, 0, 1, Payload.inline(b"[1]")).checksum == zlib.crc32(b"[1]")

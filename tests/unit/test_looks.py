@@ -49,7 +49,7 @@ def test_a_session_of_the_same_id_is_another_one(plane: Plane) -> None:
     ended = plane.store.advance(ID, SessionEvent.FAIL, now=plane.clock.now(), actor="tester")
     assert set(looks.look(plane, ended).codes) == {Code.COMPLETED, Code.CANCELLED}
     plane.clock.sleep(ended.retention_seconds + 1)
-    assert plane.store.expire(plane.clock.now(), 10) == [ID]
+    assert [gone.session_id for gone in plane.store.expire(plane.clock.now(), 10)] == [ID]
     send(plane, 4)
     assert looks.look(plane, now_of(plane)).codes == bytes((Code.WAITING,)) * 4
 

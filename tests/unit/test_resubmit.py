@@ -11,7 +11,7 @@ from htcgrid_core.client.grid import Grid
 from htcgrid_core.client.session import Session
 from htcgrid_core.codecs.shared import SharedInput
 from htcgrid_core.domain.bundle import root_id
-from htcgrid_core.domain.errors import SessionFailed, SessionNotFinished, TaskFailed
+from htcgrid_core.domain.errors import SessionFailed, SessionNotFinished, SessionNotFound, TaskFailed
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.ports.bundle_queue import Hint
@@ -148,3 +148,21 @@ def test_events_are_as_they_were_submitted(plane: Plane, grid: Grid) -> None:
     session = grid.submit(len, events, bundle_size=7)
     assert list(session.events()) == events
     assert list(grid.submit(len, []).events()) == []
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_newer_session_under_the_parents_id_is_no_parent(plane: Plane, grid: Grid, is_done: bool) -> None:
+    """The parent was deleted, and its step run again: no result of the child is put among those of the newer one."""
+    parent = grid.submit("math.sqrt", [1, 2, 3], token="step", retry=ONCE)
+    finish(plane, failing(2))
+    child = grid.resubmit(parent)
+    finish(plane, failing())
+    assert list(child.results()) == [10, 20, 30]
+    parent.delete()
+    plane.clock.sleep(3600.0)
+    again = grid.submit("math.sqrt", [4, 5, 6], token="step", retry=ONCE)
+    assert again.id == parent.id
+    if is_done:
+        finish(plane, failing(4))
+    with pytest.raises(SessionNotFound, match=parent.id):
+        list(grid.session(child.id).results())

@@ -201,7 +201,7 @@ class TestPages:
         large = "x" * limits.INLINE_PAYLOAD_BYTES
         commit(plane, work, run(plane, work, lambda _: large).outcomes, [], None)
         (page,) = plane.store.outcome_pages(ID, 0, 10)
-        assert page.payload.key == f"sessions/{ID}/outcomes/00000000/2-{work.lease.token}"
+        assert page.payload.key == f"{work.session.blobs}outcomes/00000000/2-{work.lease.token}"
         (outcome,) = results.page_outcomes(plane, ID, spec(), page)
         assert decode_json(outcome.payload) == large
 

@@ -394,13 +394,14 @@ class TestReconcile:
 
     def test_what_has_passed_its_retention_goes_with_its_blobs(self, plane: Plane) -> None:
         send(plane, retention_seconds=50)
-        plane.blobs.put(f"sessions/{ID}/outcomes/x", b"x")
+        mine = f"{plane.store.session(ID, plane.clock.now()).blobs}outcomes/x"
+        plane.blobs.put(mine, b"x")
         plane.blobs.put(f"sessions/{ID}-2/outcomes/x", b"x")
         finish(plane, lambda event: event)
         assert reconcile(plane, TICK).expired == 0
         plane.clock.sleep(51)
         assert reconcile(plane, TICK).expired == 1
-        assert not plane.blobs.exists(f"sessions/{ID}/outcomes/x")
+        assert not plane.blobs.exists(mine)
         assert plane.blobs.exists(f"sessions/{ID}-2/outcomes/x")
         assert reconcile(plane, TICK).expired == 0
 

@@ -135,8 +135,16 @@ class FileBlobs:
         return gone
 
     def delete_prefix(self, prefix: str) -> None:
-        """Delete the folder ``prefix`` (which ends with a slash)."""
-        shutil.rmtree(self.path(prefix.removesuffix("/")), ignore_errors=True)
+        """Delete the folder ``prefix`` (which ends with a slash), and those above it that are empty then."""
+        path = self.path(prefix.removesuffix("/"))
+        shutil.rmtree(path, ignore_errors=True)
+        for folder in path.parents:
+            if folder == self._folder:
+                return
+            try:
+                folder.rmdir()
+            except OSError:  # not empty
+                return
 
 
 def _write_parts(fd: int, parts: Sequence[Buffer]) -> None:

@@ -153,6 +153,11 @@ async def _cancel(call: Call) -> Response:
     return call.session(await call.run(cancel))
 
 
+async def _delete(call: Call) -> Response:
+    await call.run(call.gateway.delete, call.session_id, reason=call.query.reason)
+    return Response(status_code=204)
+
+
 async def _adopt(call: Call) -> Response:
     session_id, body = call.session_id, await call.model(models.Adopt)
     notify = asking.recipients(body.notify)
@@ -180,6 +185,7 @@ HANDLERS: Mapping[str, Handler] = {
     "history": _history,
     "notifications": _notifications,
     "cancel_session": _cancel,
+    "delete_session": _delete,
     "adopt_session": _adopt,
     "resubmit_session": _resubmit,
 }

@@ -222,6 +222,12 @@ class Cancel(Model):
     owner: str | None = Field(default=None, min_length=1, max_length=1024)
 
 
+class DeleteQuery(Query):
+    """Why a session is deleted, for the audit."""
+
+    reason: str = Field(default="", max_length=1024)
+
+
 class Adopt(Model):
     """The one whose fenced cancel counts from now on, and who is told of the session's end besides."""
 

@@ -216,6 +216,11 @@ def session(session_id: str) -> Ask[SessionRecord]:
     return _get(record_of, "sessions", session_id)
 
 
+def delete_session(session_id: str, reason: str) -> Ask[None]:
+    """Delete one that has ended."""
+    return Ask("DELETE", path("sessions", session_id, reason=reason or None), _nothing)
+
+
 def progress(session_ids: Sequence[str]) -> Ask[list[SessionRecord]]:
     """Rows of many sessions."""
     return _post(_rows, {"sessions": list(session_ids)}, "progress")

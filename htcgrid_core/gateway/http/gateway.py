@@ -301,6 +301,10 @@ class HttpGateway:
         """Ask for a session's end."""
         return self._noted(self._transport.ask(asks.cancel(_known_id(session_id), reason, owner)))
 
+    def delete(self, session_id: str, *, reason: str = "") -> None:
+        """Delete a session that has ended."""
+        self._transport.ask(asks.delete_session(_known_id(session_id), reason))
+
     def waiter(self) -> HttpWaiter:
         """What waits for news of sessions."""
         return HttpWaiter(self._transport, self._first_seen)

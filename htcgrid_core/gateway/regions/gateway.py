@@ -247,6 +247,10 @@ class RegionalGateway:
         """Ask for a session's end."""
         return self._rows.call(session_id, lambda gateway, there: gateway.cancel(there, reason=reason, owner=owner))
 
+    def delete(self, session_id: str, *, reason: str = "") -> None:
+        """Delete a session that has ended."""
+        self._rows.call(session_id, lambda gateway, there: gateway.delete(there, reason=reason))
+
     def waiter(self) -> RegionsWaiter:
         """What waits for news of sessions."""
         return RegionsWaiter(self._every)

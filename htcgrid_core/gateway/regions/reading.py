@@ -10,7 +10,7 @@ from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.gateway.regions.region import Region
 from htcgrid_core.gateway.regions.rows import Rows
-from htcgrid_core.services.resubmit import filled
+from htcgrid_core.services.resubmit import filled, parent_of
 
 
 def merged_outcomes(rows: Rows, record: SessionRecord, start: int) -> Iterator[tuple[int, Outcome | None]]:
@@ -29,11 +29,11 @@ def _parents(rows: Rows, record: SessionRecord) -> list[tuple[Region, SessionRec
     """The sessions that it runs again what is left of, the nearest first.
 
     Raises:
-        SessionNotFound: the retention time of one has passed.
+        SessionNotFound: the retention time of one has passed, or it was deleted.
     """
     found: list[tuple[Region, SessionRecord]] = []
     while (parent_id := record.parsed_spec().parent_id) is not None:
-        record = rows.session(parent_id)
+        record = parent_of(record, rows.session(parent_id))
         found.append((rows.at(parent_id)[0], record))
     return found
 

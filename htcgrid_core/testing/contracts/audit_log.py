@@ -106,7 +106,7 @@ class AuditLogContract:
         given.running(store, retention_seconds=1.0)
         store.advance(SESSION, SessionEvent.FAIL, now=NOW, actor="grid", reason="no time")
         later = NOW + 100
-        assert eventually(lambda: store.expire(later, 10), bool) == [SESSION]
+        assert eventually(lambda: given.expired(store, later, 10), bool) == [SESSION]
         audit.prune(later)
         assert [one.event for one in audit.of_session(SESSION)][-2:] == ["fail", "delete"]
         assert len(audit.of_session(SESSION)) >= 3

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import InvalidInput, SessionNotFound
+from htcgrid_core.domain.errors import InvalidInput, SessionNotFinished, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.gateway.protocol import Gateway
 from htcgrid_core.testing.contracts.facts import eventually
@@ -138,6 +138,22 @@ class GatewaySessionsContract(GivenGateway):
         assert asked.state in (SessionState.CANCELLING, SessionState.CANCELLED)
         with pytest.raises(SessionNotFound):
             gateway.adopt(UNKNOWN, "attempt 1")
+
+    def test_deleted_once_it_has_ended(self, gateway: Gateway, work: Work) -> None:
+        """Not before; and then nobody finds it, but for its audit."""
+        running = submitted(gateway, [FOR_EVER])
+        with pytest.raises(SessionNotFinished):
+            gateway.delete(running.session_id)
+        gateway.cancel(running.session_id, reason="the test is over")
+        record = done(gateway, [1, 2], work)
+        gateway.delete(record.session_id, reason="no need")
+        with pytest.raises(SessionNotFound):
+            gateway.session(record.session_id)
+        with pytest.raises(SessionNotFound):
+            gateway.delete(record.session_id)
+        assert [(one.event, one.detail) for one in gateway.audit(record.session_id)][-1] == ("delete", "no need")
+        with pytest.raises(SessionNotFound):
+            gateway.delete(UNKNOWN)
 
     # Waiting
 

@@ -226,3 +226,8 @@ def continuation(parent: Claimed, ordinal: int, indexes: Sequence[int], *, now: 
     """A child that stays with the agent that commits."""
     lease = Lease(parent.lease.epoch + 1, f"{parent.lease.token}-again", now + LEASE, parent.lease.owner)
     return child(parent, ordinal, indexes, lease=lease)
+
+
+def expired(store: SessionStore, now: float, limit: int) -> list[str]:
+    """The ids of what ``expire`` has deleted."""
+    return [gone.session_id for gone in store.expire(now, limit)]

@@ -17,6 +17,8 @@ KEPT = (
 def _named(parameters: dict[str, Any]) -> dict[str, Any]:
     """What a call names, and no payload."""
     found = {name: parameters[name] for name in KEPT if name in parameters}
+    if "Delete" in parameters:
+        found["Below"] = sorted({each["Key"].partition("/")[0] for each in parameters["Delete"]["Objects"]})
     if "RequestItems" in parameters:
         found["Tables"] = sorted(parameters["RequestItems"])
     if puts_or_changes := sorted(_audit(parameters)):

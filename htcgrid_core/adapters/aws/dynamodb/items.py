@@ -42,7 +42,7 @@ _SPEC_DICTIONARY = (
 COUNTED = ("nc", "bo", "no")  # commits, bytes of their outcomes, and objects of these: of rows, or of their lanes
 _COUNTS = ("lanes", "tot", "w", "pend", "ok", "bad", "re", "can", "ack", "tol", "cut", "bi", *COUNTED)
 _TIMES = ("sec", "at", "upd", "ret", "dead", "end", EXPIRES_AT)
-_TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending")
+_TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending", "fo")
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_COUNTS, (int,)), **dict.fromkeys(_TIMES, (int, float)), **dict.fromkeys(_TEXTS, (str,)),
     "spec": (bytes,), "hist": (list,), "log": (list,),
@@ -93,6 +93,7 @@ def new_session(record: SessionRecord, generation: str, lanes: int) -> Item:
         "ret": record.retention_seconds, "tot": record.counters.total, "pend": record.counters.total, "ok": 0, "bad": 0,
         "ack": record.bundles if record.acknowledged else None, "w": max(0, record.bundles),
         "dig": record.digest or None, "tol": record.tolerated, "bi": record.usage.input_bytes or None,
+        "fo": record.folder or None,
     }  # fmt: skip
     return {name: value for name, value in item.items() if value is not None}
 
@@ -143,6 +144,7 @@ def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionReco
         damage=item.get(DAMAGE, ""),
         generation=item["gen"] if item["lanes"] == 1 else "",
         usage=Usage(commits, item.get("bi", 0), output_bytes, output_blobs),
+        folder=item.get("fo", ""),
     )
 
 
@@ -163,20 +165,14 @@ def audit_of(session_id: str, text: str) -> AuditEntry:
 
 def new_block(bundle: Bundle, block: Block, ttl: int) -> Item:
     """A root bundle and its events."""
-    what = {"fi": block.first_index, "n": block.count, "crc": checksum(block), "rk": bundle.rank, TTL: ttl}
+    what = {"fi": block.first_index, "n": block.count, "crc": block.checksum, "rk": bundle.rank, TTL: ttl}
     return {**what, **payload_attributes(block.payload)}
-
-
-def checksum(block: Block) -> int:
-    """By which a repeated submit is told from one of other events."""
-    payload = block.payload
-    return zlib.crc32(payload.data if payload.data is not None else str(payload.key).encode())
 
 
 def same_block(item: Item, block: Block) -> bool:
     """Whether an item holds just this block."""
     known = (item["fi"], item["n"], item["crc"], item["sz"])
-    return known == (block.first_index, block.count, checksum(block), block.payload.size)
+    return known == (block.first_index, block.count, block.checksum, block.payload.size)
 
 
 def block_of(item: Item, *, events: bool = True) -> Block:

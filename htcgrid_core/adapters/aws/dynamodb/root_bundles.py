@@ -115,7 +115,7 @@ def _write(row: SessionRow, announced: bytes, update: str, arguments: Item) -> W
 
 
 def _digest(block: Block) -> bytes:
-    what = (block.first_index, block.count, items.checksum(block), block.payload.size)
+    what = (block.first_index, block.count, block.checksum, block.payload.size)
     return hashlib.blake2b(repr(what).encode(), digest_size=DIGEST_BYTES).digest()
 
 

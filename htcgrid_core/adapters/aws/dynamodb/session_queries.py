@@ -27,7 +27,7 @@ from htcgrid_core.domain.audit import DELETE
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.ports.session_store import AuditEntry
+from htcgrid_core.ports.session_store import AuditEntry, Deleted, not_finished
 
 PIECE = 100
 
@@ -77,28 +77,40 @@ class SessionQueries:
             found += [one for one in self._records(piece, float("-inf")) if one.damage or not one.ended]
         return found
 
-    def expire(self, now: float, limit: int) -> list[str]:
-        """Delete ended sessions whose retention has passed; return their ids (their blobs are the caller's).
+    def expire(self, now: float, limit: int) -> list[Deleted]:
+        """Delete ended sessions whose retention has passed; their blobs are the caller's.
 
         Only their rows: nothing leads to their other items any more, which DynamoDB deletes, for nothing, in time.
         """
-        gone: list[str] = []
+        gone: list[Deleted] = []
         for key in self._table.index(ENDED_INDEX, (ENDED_KEY, "E"), below=(EXPIRES_AT, now), piece=PIECE):
             row = self._rows.find(_session_id(key))  # the index lags, and so may say what was deleted already
+            if row is not None and _is_expired(row, now) and self._delete(row, now, "grid"):
+                gone.append(Deleted(row.session_id, row.record.folder))
             if row is not None and _is_expired(row, now):
-                if self._delete(row, now):
-                    gone.append(row.session_id)
                 self._rows.forget(row.session_id)
             if len(gone) >= limit:
                 break
         return gone
 
-    def _delete(self, row: SessionRow, now: float) -> bool:
+    def delete(self, session_id: str, folder: str, now: float, *, actor: str, reason: str = "") -> None:
+        """Delete one that has ended, before its time; only its row, as ``expire`` does."""
+        row = self._rows.get(session_id)
+        if row.record.folder != folder:
+            raise SessionNotFound(session_id)
+        if not row.ended:
+            raise not_finished(row.record)
+        is_mine = self._delete(row, now, actor, reason)
+        self._rows.forget(session_id)
+        if not is_mine:
+            raise SessionNotFound(session_id)
+
+    def _delete(self, row: SessionRow, now: float, actor: str, reason: str = "") -> bool:
         """Whether it was still there: another may have deleted it, and a new session may have its id by now."""
         arguments = {"gen": row.place.generation}
         gone = Write(session_key(row.session_id), "#gen = :gen", arguments=arguments, deletes=True)
         try:
-            self._table.transact([gone, self._audit.put(now, row.session_id, "grid", DELETE, row.state, "")])
+            self._table.transact([gone, self._audit.put(now, row.session_id, actor, DELETE, row.state, "", reason)])
         except ConditionFailed:
             return False
         return True

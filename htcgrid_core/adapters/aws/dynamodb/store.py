@@ -43,6 +43,7 @@ from htcgrid_core.ports.session_store import (
     Claimed,
     Commit,
     Committed,
+    Deleted,
     OpenBundle,
     OutcomePage,
     Refused,
@@ -165,9 +166,13 @@ class DynamoStore:
         """Sessions that have ended, from a cursor or a time on."""
         return ended(self.table, after, now, limit)
 
-    def expire(self, now: float, limit: int) -> list[str]:
-        """Delete ended sessions whose retention has passed; return their ids (their blobs are the caller's)."""
+    def expire(self, now: float, limit: int) -> list[Deleted]:
+        """Delete ended sessions whose retention has passed; their blobs are the caller's."""
         return self._session_queries.expire(now, limit)
+
+    def delete(self, session_id: str, folder: str, now: float, *, actor: str, reason: str = "") -> None:
+        """Delete one that has ended, before its time; its blobs are the caller's."""
+        self._session_queries.delete(session_id, folder, now, actor=actor, reason=reason)
 
     @of_one_session
     def history(self, session_id: str) -> list[AuditEntry]:

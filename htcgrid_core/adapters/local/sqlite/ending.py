@@ -7,9 +7,10 @@ import sqlite3
 from htcgrid_core.adapters.local.sqlite import statements
 from htcgrid_core.adapters.local.sqlite.database import Database, reads, writes
 from htcgrid_core.domain.audit import ADOPT, DELETE
+from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.ports.session_store import SUBMITTER
+from htcgrid_core.ports.session_store import SUBMITTER, Deleted, not_finished
 
 
 class Ending:
@@ -60,8 +61,8 @@ class Ending:
         statements.audit(db, now, session_id, actor, event, record.state, after, reason)
         return statements.session(db, session_id)
 
-    def expire(self, now: float, limit: int) -> list[str]:
-        """Delete ended sessions whose retention has passed; return their ids."""
+    def expire(self, now: float, limit: int) -> list[Deleted]:
+        """Delete ended sessions whose retention has passed; their blobs are the caller's."""
         return self._expire(now, limit) if self._has_expired(now) else []
 
     @reads
@@ -70,11 +71,26 @@ class Ending:
         return db.execute(first, (now,)).fetchone() is not None
 
     @writes
-    def _expire(self, db: sqlite3.Connection, now: float, limit: int) -> list[str]:
+    def _expire(self, db: sqlite3.Connection, now: float, limit: int) -> list[Deleted]:
         found = db.execute("SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?", (now, limit)).fetchall()
-        for (session_id,) in found:
-            state = statements.session(db, session_id).state
-            statements.audit(db, now, session_id, "grid", DELETE, state, "")
-            statements.delete(db, session_id)
-            db.execute("DELETE FROM notifications WHERE session_id = ? AND due_at IS NULL", (session_id,))
-        return [session_id for (session_id,) in found]
+        return [_delete(db, statements.session(db, session_id), now, "grid") for (session_id,) in found]
+
+    @writes
+    def delete(
+        self, db: sqlite3.Connection, session_id: str, folder: str, now: float, *, actor: str, reason: str = ""
+    ) -> None:
+        """Delete one that has ended, before its time; its blobs are the caller's."""
+        record = statements.session(db, session_id)
+        if record.folder != folder:
+            raise SessionNotFound(session_id)
+        if not record.ended:
+            raise not_finished(record)
+        _delete(db, record, now, actor, reason)
+
+
+def _delete(db: sqlite3.Connection, record: SessionRecord, now: float, actor: str, reason: str = "") -> Deleted:
+    session_id = record.session_id
+    statements.audit(db, now, session_id, actor, DELETE, record.state, "", reason)
+    statements.delete(db, session_id)
+    db.execute("DELETE FROM notifications WHERE session_id = ? AND due_at IS NULL", (session_id,))
+    return Deleted(session_id, record.folder)

@@ -75,6 +75,7 @@ STEPS: Mapping[int, str] = {
         ALTER TABLE agents ADD COLUMN memory_bytes INTEGER;
         ALTER TABLE agents ADD COLUMN memory_limit_bytes INTEGER;
     """,
+    11: "ALTER TABLE sessions ADD COLUMN folder TEXT NOT NULL DEFAULT '';",
 }
 """What makes of each version the one after it."""
 

@@ -7,7 +7,7 @@ indexes. Their statements name their columns, and so stay valid.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 OLDEST_MIGRATED = 4  # older databases are refused
 # The lowest schema whose release may still use a database of SCHEMA_VERSION. It stays while steps only add what such a
 # release need not know of; no release before schema 5 asks.
@@ -74,7 +74,8 @@ CREATE TABLE sessions (
     commits INTEGER NOT NULL DEFAULT 0,
     input_bytes INTEGER NOT NULL DEFAULT 0,
     output_bytes INTEGER NOT NULL DEFAULT 0,
-    output_blobs INTEGER NOT NULL DEFAULT 0
+    output_blobs INTEGER NOT NULL DEFAULT 0,
+    folder TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;
 CREATE INDEX sessions_submitted ON sessions(submitted_at);

@@ -25,6 +25,7 @@ from htcgrid_core.ports.session_store import (
     Claimed,
     Commit,
     Committed,
+    Deleted,
     OpenBundle,
     OutcomePage,
     Refused,
@@ -132,9 +133,13 @@ class SqliteStore:
         """Apply ``event`` if the lifecycle allows it in the state the row is in."""
         return self._ending.advance(session_id, event, now=now, actor=actor, reason=reason, owner=owner)
 
-    def expire(self, now: float, limit: int) -> list[str]:
-        """Delete ended sessions whose retention has passed; return their ids."""
+    def expire(self, now: float, limit: int) -> list[Deleted]:
+        """Delete ended sessions whose retention has passed; their blobs are the caller's."""
         return self._ending.expire(now, limit)
+
+    def delete(self, session_id: str, folder: str, now: float, *, actor: str, reason: str = "") -> None:
+        """Delete one that has ended, before its time; its blobs are the caller's."""
+        self._ending.delete(session_id, folder, now, actor=actor, reason=reason)
 
     # Queries
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Sequence
 
 from htcgrid_core.adapters.local.sqlite import statements
@@ -99,13 +98,13 @@ def _insert_session(db: sqlite3.Connection, record: SessionRecord) -> bool:
     """Write a session's row; False if the id is taken, but for one that ended before it was acknowledged."""
     statement = (
         "INSERT OR IGNORE INTO sessions (id, state, spec, name, total, submitted_at, updated_at, deadline_at,"
-        " retention_seconds, pool, bundles, digest, tolerated, input_bytes)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " retention_seconds, pool, bundles, digest, tolerated, input_bytes, folder)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
     values = (
         record.session_id, record.state, record.spec, record.name, record.counters.total, record.submitted_at,
         record.updated_at, record.deadline_at, record.retention_seconds, record.pool, record.bundles, record.digest,
-        record.tolerated, record.usage.input_bytes,
+        record.tolerated, record.usage.input_bytes, record.folder,
     )  # fmt: skip
     if db.execute(statement, values).rowcount:
         return True
@@ -119,12 +118,11 @@ def _insert_session(db: sqlite3.Connection, record: SessionRecord) -> bool:
 def _put_root(db: sqlite3.Connection, line: str, bundle: Bundle, block: Block) -> int:
     """Write one root; return how many tasks that adds (none if it exists already)."""
     payload = block.payload
-    checksum = zlib.crc32(payload.data if payload.data is not None else str(payload.key).encode())
     added = db.execute(
         "INSERT OR IGNORE INTO blocks (session_id, root, first_index, count, checksum, data, blob_key, blob_at, size)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            bundle.session_id, block.root, block.first_index, block.count, checksum, payload.data, payload.key,
+            bundle.session_id, block.root, block.first_index, block.count, block.checksum, payload.data, payload.key,
             payload.at, payload.size,
         ),
     ).rowcount  # fmt: skip
@@ -133,7 +131,7 @@ def _put_root(db: sqlite3.Connection, line: str, bundle: Bundle, block: Block) -
             "SELECT first_index, count, checksum, size FROM blocks WHERE session_id = ? AND root = ?",
             (bundle.session_id, block.root),
         ).fetchone()
-        if known != (block.first_index, block.count, checksum, payload.size):
+        if known != (block.first_index, block.count, block.checksum, payload.size):
             raise SessionConflict(
                 f"session {bundle.session_id} is being submitted under the same token with other events: "
                 "use another token for another body"

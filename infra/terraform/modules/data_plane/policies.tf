@@ -87,7 +87,7 @@ locals {
     ])
 
     # Who looks after the grid: `htcgrid doctor`, `htcgrid dlq`, `htcgrid destinations`, `htcgrid load`,
-    # `htcgrid fleet`, `htcgrid audit` and `htcgrid costs`.
+    # `htcgrid fleet`, `htcgrid audit`, `htcgrid costs` and `htcgrid data`, which deletes what sessions keep.
     operator = [
       local.found_by,
       local.keys,
@@ -112,6 +112,7 @@ locals {
         ]
         resources = [local.arns.bucket]
       },
+      { sid = "Sessions", actions = ["s3:DeleteObject"], resources = ["${aws_s3_bucket.this.arn}/sessions/*"] },
       { sid = "Queues", actions = ["sqs:GetQueueAttributes", "sqs:SendMessage"], resources = local.arns.queues },
       {
         sid       = "DeadLetters"
