@@ -60,7 +60,7 @@ def test_every_command_takes_a_url_and_json_and_explains_itself(shell: CommandLi
 
 @pytest.mark.parametrize(("group", "command"), SUBCOMMANDS)
 def test_every_command_of_a_group_does_so_too(shell: CommandLine, group: str, command: str) -> None:
-    """Those of ``aws`` name a grid that may not be there yet, of ``api-keys`` a file of keys, of ``stream`` a stream."""
+    """Those of ``aws`` name a grid that may not be there yet, of ``api-keys`` a file, of ``stream`` a stream."""
     ran = shell.call(group, command, "--help")
     assert ran.code == 0
     assert {"aws": "NAME", "api-keys": "--key-file", "stream": "STREAM_URL"}.get(group, "--url") in ran.out
