@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,13 +173,15 @@ def test_however_long_it_ran_and_however_many_ended_meanwhile(own_url: str, own_
 
 
 def test_in_one_instant_and_with_wrong_clocks(own_url: str, own_grid: Grid) -> None:
+    ahead = time.time() + 600
+
     async def scenario() -> None:
         async with Watching(watcher(own_url, States(AssetState()))) as watching:
             await begun(own_grid, watching)
-            done(own_grid, "s-ahead", at=given.NOW + 600)
+            done(own_grid, "s-ahead", at=ahead)
             await watching.hears("s-ahead")
-            done(own_grid, "s-behind", at=given.NOW - 600)
-            done(own_grid, "s-at-once", at=given.NOW + 600)
+            done(own_grid, "s-behind", at=time.time() - 600)
+            done(own_grid, "s-at-once", at=ahead)
             await watching.hears("s-behind", "s-at-once")
 
     asyncio.run(scenario())
@@ -340,7 +343,7 @@ def test_a_grid_that_is_away_at_first(own_url: str, own_grid: Grid, monkeypatch:
     async def scenario() -> None:
         async with Watching(watcher(own_url, States(AssetState()))) as watching:
             await watching.until(tried.is_set)
-            done(own_grid, "s-meanwhile", at=given.NOW + 600)
+            done(own_grid, "s-meanwhile", at=time.time() + 600)
             away.set()
             await watching.hears("s-meanwhile")
 
