@@ -8,6 +8,7 @@ in it. The agent is in this process, the worker is one of its own.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -71,6 +72,17 @@ class Stages:
 
 
 @contextmanager
+def silent_logs() -> Iterator[None]:
+    """As in a program that has not asked for any: whoever shares its process may have."""
+    level = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+@contextmanager
 def agent_here(directory: Directory, stages: Stages) -> Iterator[None]:
     """An agent of one slot in a thread of this process; what it does before it hands a task out is the claim."""
     directory.prepare()
@@ -109,6 +121,7 @@ def fewest_calls(folder: Path, budget: Mapping[str, int] | None = None) -> dict[
     """
     stages, found = Stages(), dict[str, Calls]()
     with (
+        silent_logs(),
         stages.profiled(),
         agent_here(Directory(folder), stages),
         connect(f"local://{folder}?slots=1") as grid,
