@@ -53,5 +53,5 @@ with DAG("value_at_risk_day", schedule=None, params=PARAMS, tags=["htcgrid"], do
         print(f"{manifest['written']['results']['rows']} rows in {manifest['written']['results']['to']}")
         return str(max(rows, key=lambda row: row["filtered"])["book"])
 
-    books() >> value  # type: ignore[call-arg,operator]  # Airflow passes params
+    books() >> value  # type: ignore[call-arg]  # Airflow passes params
     largest(manifest=value.output)  # type: ignore[call-arg,arg-type]  # and the manifest

@@ -20,6 +20,45 @@ Condition = (
     Annotated[str, Field(min_length=1, max_length=4096)] | Annotated[list[JsonValue], Field(min_length=3, max_length=3)]
 )
 Scalar = str | int | float | bool | None
+READING = ("separator", "decimal", "quote", "encoding", "decimals")
+
+
+def _absent(*names: str) -> dict[str, Any]:
+    """Of a JSON Schema: nothing is said in these."""
+    empty = {"parameters": "maxProperties", "partitions": "maxProperties", "order_by": "maxItems", "where": "maxItems"}
+    return {name: {empty[name]: 0} if name in empty else {"type": "null"} for name in names}
+
+
+# What ``_is_one`` checks, as the schema says it to those who write clients in other languages.
+_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {
+            "required": ["place"],
+            "properties": {
+                "place": {"type": "string"},
+                **_absent("connection", "table", "query", "parameters", "order_by"),
+            },
+        },
+        {
+            "required": ["connection", "table", "order_by"],
+            "properties": {
+                "connection": {"type": "string"},
+                "table": {"type": "string"},
+                "order_by": {"minItems": 1},
+                **_absent("place", "query", "parameters", "kind", "partitions", *READING),
+            },
+        },
+        {
+            "required": ["connection", "query", "order_by"],
+            "properties": {
+                "connection": {"type": "string"},
+                "query": {"type": "string"},
+                "order_by": {"minItems": 1},
+                **_absent("place", "table", "columns", "where", "kind", "partitions", *READING),
+            },
+        },
+    ]
+}
 
 
 class ServerSource(BaseModel):
@@ -41,7 +80,7 @@ class ServerSource(BaseModel):
             that the same input is the same session, and another one another.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_SCHEMA)
 
     place: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     kind: Literal["parquet", "arrow", "jsonl", "csv"] | None = None
@@ -89,6 +128,3 @@ class ServerSource(BaseModel):
 
     def __str__(self) -> str:
         return self.place or f"connection {self.connection!r}"
-
-
-READING = ("separator", "decimal", "quote", "encoding", "decimals")

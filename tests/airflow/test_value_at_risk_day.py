@@ -33,16 +33,16 @@ def test_a_day_run_twice_doubles_no_row(grid_url: str, tmp_path: Path) -> None:
     killed.parent.mkdir(parents=True)
     killed.write_bytes(b"PAR1")  # what a task that was killed has written
     for _ in range(2):
-        tasks = dag().task_dict
+        tasks: dict[str, Any] = dict(dag().task_dict)
         assert tasks["value"].upstream_task_ids == {"books"}
         assert tasks["largest"].upstream_task_ids == {"value"}
-        tasks["books"].python_callable(params)  # type: ignore[attr-defined]
+        tasks["books"].python_callable(params)
         value: Any = tasks["value"]
         value.render_template_fields({"params": params})
         value.grid = grid_url
         manifest = executed(value, Step("value"))
         assert manifest["written"]["session"] == "2026-01-02"
-        largest = tasks["largest"].python_callable(params=params, manifest=manifest)  # type: ignore[attr-defined]
+        largest = tasks["largest"].python_callable(params=params, manifest=manifest)
         rows = parquet.read_table(tmp_path / "risk").to_pylist()
         assert sorted(row["book"] for row in rows) == [f"book-{book:02}" for book in range(8)]
         assert largest == max(rows, key=lambda row: row["filtered"])["book"]

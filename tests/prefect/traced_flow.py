@@ -48,7 +48,7 @@ def main(grid_url: str, endpoint: str, engine: Any) -> None:
     trace.set_tracer_provider(provider)
     runner = HTCGridTaskRunner(grid_url, engine=engine)
     flow_run_id, results = book.with_options(task_runner=runner)(grid_url, endpoint)
-    labels = api_client().request("GET", f"/flow_runs/{flow_run_id}").json()["labels"]
+    labels = api_client().request("GET", "/flow_runs/{id}", path_params={"id": flow_run_id}).json()["labels"]
     print(json.dumps({"flow_run": flow_run_id, "results": results, "labels": labels}))
 
 
