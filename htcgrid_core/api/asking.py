@@ -61,14 +61,15 @@ def place_for_read(
     """The same for a session that is read from a source: no id where the source's identity makes it.
 
     Raises:
-        Failure: as for ``place_for``; or the session would be another one whenever it is asked for again.
+        Failure: as for ``place_for``.
+        InvalidInput: the session would be another one whenever it is asked for again, or has two names.
     """
     if said_id is None and _idempotency_key(call) is None:
         if source.once is None:
-            raise Failure(problems.INVALID, "from: name the session, by an Idempotency-Key, an id, or once")
+            raise InvalidInput("from: name the session, by an Idempotency-Key, an id, or once")
         return call.tenant(said_tenant), None
     if source.once is not None:
-        raise Failure(problems.INVALID, "from: once names the session, and so does its id or the Idempotency-Key")
+        raise InvalidInput("from: once names the session, and so does its id or the Idempotency-Key")
     return place_for(call, said_id, said_tenant)
 
 
