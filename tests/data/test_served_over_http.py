@@ -163,7 +163,7 @@ def test_any_client_may_ask(served: tuple[str, list[str], Path]) -> None:
     lines = rest.get(f"/v1/sessions/{answer.json['id']}/results").lines
     assert [line["result"] for line in lines] == [{"id": 0}, {"id": 1}]
     for wrong, status in (
-        ({"from": source}, 400), ({"from": {**source, "once": "x"}, "id": "rates.s-12"}, 400),
+        ({"from": source}, 422), ({"from": {**source, "once": "x"}, "id": "rates.s-12"}, 422),
         ({"from": source, "events": [1], "id": "rates.s-12"}, 400), ({"from": {"place": "x", "url": "y"}}, 400),
         ({"from": {**source, "connection": "other"}, "id": "rates.s-12"}, 422),
     ):  # fmt: skip
