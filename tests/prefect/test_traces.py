@@ -17,7 +17,8 @@ from tests.telemetry.collector import collecting
 
 
 @pytest.mark.timeout(600)  # a process of Prefect's and a worker's import all of it
-@pytest.mark.parametrize("engine", ["prefect", pytest.param("grid", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["prefect", "grid"])
 def test_one_trace_from_the_flow_run_to_the_task(engine: str, tmp_path: Path) -> None:
     with collecting() as collector, fresh_grid(tmp_path / "grid", slots=1) as url:
         environment = {
