@@ -99,10 +99,11 @@ def test_options_reach_the_session(url: str, grid: Grid) -> None:
 def test_calls_share_sessions(url: str, grid: Grid) -> None:
     others = {session.id for session in sessions_named(grid, "bundled")}
     with parallel_config(backend="htcgrid", url=url, name="bundled"):
-        assert sum(Parallel()(delayed(square)(n) for n in range(2000))) == sum(n * n for n in range(2000))
+        parallel = Parallel(pre_dispatch="all")  # so that on a busy machine calls do not come by ones and twos
+        assert sum(parallel(delayed(square)(n) for n in range(2000))) == sum(n * n for n in range(2000))
     sessions = [session for session in sessions_named(grid, "bundled") if session.id not in others]
     assert sum(session.progress().total for session in sessions) == 2000
-    assert len(sessions) < 500, "a call is not a session"
+    assert len(sessions) < 200, "a call is not a session"
 
 
 @pytest.mark.usefixtures("on_grid")
