@@ -85,6 +85,7 @@ def test_value_at_risk(runs: Stack) -> None:
     assert set(violations) >= {"historical", "normal", "garch"}
 
 
+@pytest.mark.slow  # as one process: tests/airflow/test_value_at_risk_day.py
 def test_a_day_from_a_table_to_a_table(runs: Stack, out: Path) -> None:
     """Its rows stand there once, however often it is run."""
     tasks = ("books", "value", "largest")
