@@ -1,7 +1,7 @@
-"""``python -m tests.aws.latency_proxy URL``: a way to an emulator that takes as long as AWS does within a region.
+"""``python -m tests.aws.latency_proxy URL [SQS_URL]``: a way to emulators that takes as long as AWS does in a region.
 
-Prints its own URL, and forwards whatever comes: half of a service's time before each call, half before its answer. It
-tells what it has forwarded to whoever asks for ``/_calls``.
+Prints its own URL, and forwards whatever comes: half of a service's time before each call, half before its answer.
+Queues may be another emulator's. It tells what it has forwarded to whoever asks for ``/_calls``.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Connection:
 
 
 class Proxy:
-    """Forwards to one emulator."""
+    """Forwards to one emulator, and to another what is for queues: each service's client has connections of its own."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
+    def __init__(self, url: str, sqs_url: str) -> None:
+        self._url = urlsplit(url)
+        self._sqs_url = urlsplit(sqs_url)
         self._calls: Counter[str] = Counter()
 
     async def serve(self) -> None:
@@ -66,7 +66,9 @@ class Proxy:
             writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             writer.close()
             return
-        far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
+        service, _ = called(first) or ("", "")
+        to = self._sqs_url if service == "sqs" else self._url
+        far_reader, far_writer = await asyncio.open_connection(to.hostname, to.port)
         asked: asyncio.Queue[Piece] = asyncio.Queue()
         answered: asyncio.Queue[Piece] = asyncio.Queue()
         connection = Connection()
@@ -129,9 +131,9 @@ class Away:
 
 
 @contextmanager
-def away(url: str) -> Iterator[Away]:
-    """A way to an emulator that takes its time."""
-    command = [sys.executable, "-m", "tests.aws.latency_proxy", url]
+def away(url: str, sqs_url: str | None = None) -> Iterator[Away]:
+    """A way to an emulator that takes its time; queues may be another one's."""
+    command = [sys.executable, "-m", "tests.aws.latency_proxy", url, sqs_url or url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         try:
@@ -142,8 +144,7 @@ def away(url: str) -> Iterator[Away]:
 
 def main() -> None:
     """Read the command line."""
-    where = urlsplit(sys.argv[1])
-    asyncio.run(Proxy(where.hostname or "", where.port or 80).serve())
+    asyncio.run(Proxy(*sys.argv[1:]).serve())
 
 
 if __name__ == "__main__":

@@ -52,10 +52,10 @@ class Bench:
     """A grid behind a proxy.
 
     Attributes:
-        near: the account, on the emulator itself.
+        queues: the account, on the queues' emulator itself.
     """
 
-    near: Account
+    queues: Account
     cloud: CloudUnderTest
     proxy: Away
     sizes: Sizes
@@ -144,15 +144,16 @@ class Bench:
 
     def _wakes(self) -> list[float]:
         """Seconds from a send to the end of the long poll that waits for it, on the emulator itself."""
-        sender, receiver = self.near.sqs(), self.near.sqs()
+        sender, receiver = self.queues.sqs(), self.queues.sqs()
         url = sender.create_queue(QueueName="wakes")["QueueUrl"]
         found = []
         for number in range(self.sizes.lone):
             came: list[float] = []
 
             def receive(came: list[float] = came) -> None:
-                receiver.receive_message(QueueUrl=url, WaitTimeSeconds=20)
+                answer = receiver.receive_message(QueueUrl=url, WaitTimeSeconds=20)
                 came.append(time.monotonic())
+                receiver.delete_message(QueueUrl=url, ReceiptHandle=answer["Messages"][0]["ReceiptHandle"])
 
             thread = threading.Thread(target=receive)
             thread.start()
@@ -160,7 +161,6 @@ class Bench:
             sent = time.monotonic()
             sender.send_message(QueueUrl=url, MessageBody="x")
             thread.join()
-            sender.purge_queue(QueueUrl=url)
             found.append(came[0] - sent)
         return found
 
