@@ -28,6 +28,11 @@ JOINED_BYTES = 1 << 16  # a payload; a part of its own costs a call wherever it 
 NOT_FRAMED = (struct.error, ValueError, LookupError, TypeError, RecursionError)
 
 
+def are_joined(size: int, count: int) -> bool:
+    """Whether so many payloads of ``size`` bytes in all are joined, rather than parts of their own."""
+    return size < count * JOINED_BYTES
+
+
 def checksummed(magic: bytes, body: Sequence[Buffer]) -> list[Buffer]:
     """The parts of a body behind its magic and CRC-32."""
     checksum = 0
@@ -90,7 +95,7 @@ def parts(payloads: Sequence[bytes], shared: Sequence[str] = ()) -> list[Buffer]
     header = json.dumps({"shared": list(shared)}).encode() if shared else b""
     lengths = array("I", map(len, payloads))
     begin = b"".join((_U32.pack(len(header)), header, _U32.pack(len(payloads)), lengths.tobytes()))
-    if sum(lengths) < len(lengths) * JOINED_BYTES:
+    if are_joined(sum(lengths), len(lengths)):
         return checksummed(MAGIC, [begin + b"".join(payloads)])
     return checksummed(MAGIC, [begin, *payloads])
 
@@ -204,8 +209,7 @@ def _framed(body: memoryview) -> Frames:
     if sum(lengths) != len(body) - at:
         raise CorruptPayload("a block of events: its lengths do not add up")
     events = body[at:]
-    is_large = len(events) >= count * JOINED_BYTES
-    return Frames(lengths, events if is_large else bytes(events), _shared_in(header))
+    return Frames(lengths, bytes(events) if are_joined(len(events), count) else events, _shared_in(header))
 
 
 def _shared_in(header: bytes) -> tuple[str, ...]:

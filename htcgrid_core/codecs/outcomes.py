@@ -17,7 +17,7 @@ from itertools import accumulate
 
 from htcgrid_core.codecs.buffers import Buffer
 from htcgrid_core.codecs.exceptions import decode_exception
-from htcgrid_core.codecs.frames import BODY_AT, JOINED_BYTES, NOT_FRAMED, Source, checksummed, verified
+from htcgrid_core.codecs.frames import BODY_AT, JOINED_BYTES, NOT_FRAMED, Source, are_joined, checksummed, verified
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 
@@ -141,7 +141,7 @@ def parts(outcomes: Outcomes) -> list[Buffer]:
         outcomes.seconds.tobytes(),
         outcomes.lengths.tobytes(),
     )
-    if outcomes.size < len(outcomes.data) * JOINED_BYTES:
+    if are_joined(outcomes.size, len(outcomes.data)):
         return checksummed(MAGIC, [b"".join((*columns, *outcomes.data, logs))])
     return checksummed(MAGIC, [b"".join(columns), *outcomes.data, logs])
 
@@ -270,7 +270,7 @@ def _framed(body: memoryview) -> Outcomes:
     if at + outcomes.size + logs_length != len(body):
         raise CorruptPayload("a page of outcomes: its lengths do not add up")
     payloads = body[at : at + outcomes.size]
-    outcomes.data.append(payloads if outcomes.size >= count * JOINED_BYTES else bytes(payloads))
+    outcomes.data.append(bytes(payloads) if are_joined(outcomes.size, count) else payloads)
     outcomes.logs = _logs(body[at + outcomes.size :])
     return outcomes
 

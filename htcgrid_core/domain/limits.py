@@ -31,6 +31,7 @@ MAX_SLICE_SECONDS: Final = 15.0
 MAX_BUNDLE_TASKS: Final = 256
 MAX_BUNDLE_BYTES: Final = 1 << 20
 INLINE_PAYLOAD_BYTES: Final = 4 << 20  # larger payloads go to the blob store
+LARGE_PARTS_BYTES: Final = 256 << 10  # of large payloads, from which on a file's fewer copies outweigh another fsync
 AWS_INLINE_PAYLOAD_BYTES: Final = 8 << 10  # from there on an S3 object costs less than DynamoDB's write units
 RANGE_PAYS_BYTES: Final = 1 << 20  # of an object that are not needed: about what S3 sends while another call begins
 COMMIT_BYTES: Final = 4 << 20  # results that an agent gathers before it commits them, whatever the time slice

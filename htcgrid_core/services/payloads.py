@@ -1,6 +1,7 @@
 """Packed bytes into rows or blobs and back, signed where the session's codec is pickle.
 
-What is too large for a row is a blob in pieces (codecs.pieces), of which a part can be read.
+What is too large for a row is a blob in pieces (codecs.pieces), of which a part can be read; so are some large payloads
+together that would fit, since a file is written and read in fewer copies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TypeVar
 from htcgrid_core.codecs import pieces
 from htcgrid_core.codecs.buffers import Buffer, Data, joined, parts_of, size_of
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES, seal, unseal
+from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.payload import Payload
 from htcgrid_core.domain.session import SessionSpec
@@ -19,6 +21,8 @@ from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.call_retries import with_retries
 
 T = TypeVar("T")
+
+JOINED_PARTS = 2  # of small payloads: what is before them, and all of them; codecs leave only large ones apart
 
 EVENTS, OUTCOMES = "events", "outcomes"
 READS = 3  # what was damaged on its way is whole the next time
@@ -64,7 +68,10 @@ def store_in_one_blob(
 
 def _is_small(plane: Plane, spec: SessionSpec, packed: Data) -> bool:
     """Whether packed bytes travel in the row."""
-    return size_of(packed) + SIGNATURE_BYTES * (spec.codec == "pickle") <= plane.inline_payload_bytes
+    size, parts = size_of(packed), len(parts_of(packed))
+    if parts > JOINED_PARTS and size >= limits.LARGE_PARTS_BYTES:
+        return False
+    return size + SIGNATURE_BYTES * (spec.codec == "pickle") <= plane.inline_payload_bytes
 
 
 def _inline(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Data) -> Payload:

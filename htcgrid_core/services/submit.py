@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Protocol
 
 from htcgrid_core.codecs.events import EncodedEvent
+from htcgrid_core.codecs.frames import are_joined
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import (
     ISOLATION_AGENT_VERSION,
@@ -253,6 +254,12 @@ def _write_whole(
     )
 
 
+def _is_blob(plane: Plane, size: int, count: int) -> bool:
+    """Whether so many events of ``size`` bytes in all will be a blob, or nearly one."""
+    limit = plane.inline_payload_bytes
+    return size >= (limit if are_joined(size, count) else min(limit, limits.LARGE_PARTS_BYTES))
+
+
 def _write(
     plane: Plane,
     record: SessionRecord,
@@ -283,7 +290,7 @@ def _write(
                     digest.update(encoded.events)
                 batch.append(encoded)
                 size = sum(map(len, encoded.events))
-                batch_bytes, has_blobs = batch_bytes + size, has_blobs or size >= plane.inline_payload_bytes
+                batch_bytes, has_blobs = batch_bytes + size, has_blobs or _is_blob(plane, size, len(encoded.events))
                 total += len(encoded.events)
                 if total > limits.MAX_SESSION_TASKS:
                     raise InvalidInput(f"a session has at most {limits.MAX_SESSION_TASKS:,} tasks: split the vector")

@@ -157,6 +157,17 @@ class TestWritten:
         assert len(keys) == 2
         assert {key.split("/")[3] for key in keys} == {"events"}
 
+    @pytest.mark.parametrize(
+        ("count", "event_bytes", "is_blob"), [(3, 100_000, True), (256, 3000, False), (2, 100_000, False)]
+    )
+    def test_some_large_events_are_a_blob_though_a_row_had_room(
+        self, plane: Plane, count: int, event_bytes: int, is_blob: bool
+    ) -> None:
+        events = [chr(ord("a") + n % 26) * event_bytes for n in range(count)]
+        send(plane, events, bundle_size=count)
+        assert stored(plane) == events
+        assert [bool(block.payload.key) for block in plane.store.blocks(ID, 0, 10)] == [is_blob]
+
     def test_progress_is_told_and_ends_at_the_total(self, plane: Plane) -> None:
         for number, count in enumerate((3, 1000)):
             told: list[int] = []
