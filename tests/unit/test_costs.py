@@ -34,6 +34,15 @@ class TestCost:
         spent = Spent(tasks=tasks, bundles=bundles, usage=usage)
         assert 0.6 <= cost_of(spent, PRICES).requests / tasks * 1e6 / counted <= 1.5
 
+    def test_a_kilobyte_and_what_is_around_it_are_one_write_unit(self) -> None:
+        """Events and outcomes of the bundles of one task that docs/aws.md has: their items are of 900 and 970 bytes."""
+
+        def of(events: int, outcomes: int) -> float:
+            return cost_of(Spent(tasks=15, bundles=15, usage=Usage(15, 15 * events, 15 * outcomes, 0)), PRICES).requests
+
+        assert of(1020, 1039) == of(100, 100)
+        assert of(1020, 1200) > of(1020, 1039)
+
     def test_an_hour_of_a_slot_is_its_pools_price(self) -> None:
         prices = replace(PRICES, slot_hour=2.0, pools={"spot": 0.5})
         assert cost_of(HOUR, prices).compute == pytest.approx(2.0)
