@@ -59,7 +59,8 @@ def check_what_is_of_the_grid(collector: Collector, by_id: dict[str, Received], 
 
     sent = collector.named("submit")
     submissions = {step_of[span.told["htcgrid.session.id"]]: span for span in sent}
-    assert (len(sent), submissions.keys()) == (len(STEPS), set(STEPS))
+    assert len(sent) == len(STEPS)
+    assert submissions.keys() == set(STEPS)
     for name, above in (("session", "submit"), ("process", "submit"), ("task", "process"), ("price", "task")):
         for span in collector.named(name):
             assert around(span).name.startswith(f"{above} "), span
