@@ -58,7 +58,7 @@ class Snapshot:
         load = self.load
         states = ", ".join(f"{count} {state}" for state, count in load.sessions.items()) or "no live sessions"
         return (
-            f"{states}; {load.pending:,} tasks pending; {self.tasks_per_second:,.1f} tasks/s; "
+            f"{states}; {counted(load.pending, 'task')} pending; {self.tasks_per_second:,.1f} tasks/s; "
             f"{counted(load.agents, 'agent')}, {load.busy} of {load.slots} slots busy at the last heartbeat"
         )
 

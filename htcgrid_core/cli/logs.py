@@ -19,6 +19,7 @@ from htcgrid_core.domain.outcome import TaskOutcome
 
 if TYPE_CHECKING:
     from htcgrid_core.client.session import Session
+    from htcgrid_core.codecs.tasks import TaskPage
 
 FOLLOW_SECONDS = 1.0
 
@@ -72,17 +73,22 @@ def logs(url: str, as_json: bool, session_id: str, index: int | None, follow: bo
 
 
 def ended_tasks(session: Session, *, follow: bool) -> Iterator[TaskOutcome]:
-    """Tasks that have ended and said something, as they were committed; with ``follow``, until the session's end.
+    """Tasks that have ended and said something, as they were committed; with ``follow``, until the session's end."""
+    pages = session.pages_until_end() if follow else session.encoded_pages(cursor=0)
+    for page in pages:
+        yield from spoken(session, page)
+
+
+def spoken(session: Session, page: TaskPage) -> Iterator[TaskOutcome]:
+    """Those tasks of a page that have said something.
 
     No result is loaded: pickled ones would run code of whoever may submit.
     """
     from htcgrid_core.codecs.tasks import decoded  # it would make every command start slowly
 
-    pages = session.pages_until_end() if follow else session.encoded_pages(cursor=0)
-    for page in pages:
-        for task in decoded(session.spec, page, values=False):
-            if task.stdout or task.stderr or task.error is not None:
-                yield task
+    for task in decoded(session.spec, page, values=False):
+        if task.stdout or task.stderr or task.error is not None:
+            yield task
 
 
 def tell_lines(task: TaskOutcome, write: Callable[..., None]) -> None:

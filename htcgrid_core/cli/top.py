@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from htcgrid_core.cli.live import Meter, Snapshot
-from htcgrid_core.cli.logs import ended_tasks, tell_lines
+from htcgrid_core.cli.logs import spoken, tell_lines
 from htcgrid_core.cli.options import connected, grid_options
 from htcgrid_core.cli.output import console, echo, print_json, say, show
 from htcgrid_core.cli.top_reader import Reader
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from htcgrid_core.cli.terminal_keys import Keys
     from htcgrid_core.client.grid import Grid
+    from htcgrid_core.client.session import Session
 
 REFRESH_SECONDS = 1.0
 DRAW_SECONDS = 0.5
+BACK = {"q", "escape"}  # keys that end what is followed
 REASON = "asked for in htcgrid top"
 
 
@@ -108,16 +110,35 @@ def _cancelled(grid: Grid, session_id: str) -> str:
 
 
 def _logs(grid: Grid, session_id: str, pressed: Keys) -> None:
-    """Follow what its tasks print, on the terminal itself, where one can scroll; until its end, or Ctrl-C."""
-    say(f"what tasks of session {session_id} have printed; Ctrl-C ends the following")
+    """Follow what its tasks print, on the terminal itself, where one can scroll, until its end or until q."""
+    say(f"what tasks of session {session_id} have printed; q goes back")
     try:
-        for task in ended_tasks(grid.session(session_id), follow=True):
-            tell_lines(task, echo)
+        if not _followed(grid.session(session_id), pressed):
+            return
         say(f"session {session_id} has ended")
     except KeyboardInterrupt:
-        pass  # that is how one goes back
+        return  # as q
     except GridError as error:
         say(str(error))
     say("press any key to go back")
     while not pressed.pressed(REFRESH_SECONDS):
         pass
+
+
+def _followed(session: Session, pressed: Keys) -> bool:
+    """Whether its end was seen: one may go back before."""
+    cursor = 0
+    with session.waiter() as waiter:
+        while True:
+            ended = session.progress().ended
+            for page in session.encoded_pages(cursor):
+                cursor = page.cursor
+                for task in spoken(session, page):
+                    tell_lines(task, echo)
+                if BACK.intersection(pressed.pressed(0.0)):
+                    return False
+            if ended:
+                return True
+            if BACK.intersection(pressed.pressed(0.0)):
+                return False
+            waiter.wait(DRAW_SECONDS, [session.id])

@@ -142,7 +142,7 @@ class Screen:
         parts.append(self.session_table(shown[first : first + rows], marked=self.session))
         if len(shown) > rows or self.filter:
             last = min(first + rows, len(shown))
-            which = f"{min(first + 1, last)}-{last} of {counted(len(shown), 'session')}"
+            which = f"{first + 1}-{last} of {counted(len(shown), 'session')}" if shown else "no session is like that"
             parts.append(sentence(which, "dim"))
         if agents:
             parts.append(self.agent_table(agents[:agent_rows]))

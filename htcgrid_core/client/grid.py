@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client import listing, shared_inputs, tracing
 from htcgrid_core.client.call_grid import CallGrid
+from htcgrid_core.client.cost_periods import summed_up
 from htcgrid_core.client.deploy import deploy
 from htcgrid_core.client.ended import EndedSessions
 from htcgrid_core.client.finding import find
@@ -427,9 +428,9 @@ class Grid(CallGrid):
             by: "tenant", or "label:NAME" for the values of a label.
 
         Raises:
-            InvalidInput: there is no such day, or costs are not summed up by this.
+            InvalidInput: there is no such day, costs are not summed up by this, or there are too many rows.
         """
-        return self.gateway.costs(since, until, by)
+        return summed_up(lambda first, last: self.gateway.costs(first, last, by), since, until)
 
     def estimate(self, function: str, tasks: int, *, pool: str = "default", tenant: str | None = None) -> Estimate:
         """What a session would cost, by earlier ones of its function: its ``cost`` is None if there are none.

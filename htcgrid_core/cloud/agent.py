@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from htcgrid_core.adapters.aws.parameter import read_parameter
 from htcgrid_core.adapters.embedded_metrics import WRITE_SECONDS, EmbeddedMetrics
 from htcgrid_core.adapters.kubernetes.own_pod import OwnPod
 from htcgrid_core.adapters.several_metrics import told_to
@@ -34,7 +35,7 @@ from htcgrid_core.cloud.plane import SYSTEM_CLOCK, CloudPlane, open_cloud
 from htcgrid_core.cloud.reconcile import tick
 from htcgrid_core.cloud.starting import PatientReading
 from htcgrid_core.domain import limits, metrics
-from htcgrid_core.domain.errors import GRID_FAILURES, UnknownGrid
+from htcgrid_core.domain.errors import GRID_FAILURES, GridError, UnknownGrid
 from htcgrid_core.domain.function import SidecarPort
 from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.local.metrics import prometheus
@@ -108,6 +109,7 @@ def serve(
                 agent.readiness.pass_over(session_id, every)
             if count is not NO_METRICS:
                 _show_depth(cloud, pool, count)
+                _show_most(cloud, address.name, count)
         if plane.clock.monotonic() - agent.worked_at > idle_seconds and not cutter.is_busy:
             agent.drain()
 
@@ -162,6 +164,16 @@ def _show_depth(cloud: CloudPlane, pool: str, count: Metrics) -> None:
         return
     for (queue, state), messages in depth.items():
         count.show(metrics.QUEUE_MESSAGES, messages, FRESH_SECONDS, queue=queue, state=state)
+
+
+def _show_most(cloud: CloudPlane, name: str, count: Metrics) -> None:
+    """Read anew, so that whoever scales a pool down on purpose need not start its agents again for it to be known."""
+    try:
+        most = read_parameter(cloud.clients, name).defaults.agents
+    except GridError as error:
+        _log.warning("how many agents there may be is not known: %s", error)
+        return
+    count.show(metrics.AGENTS_MOST, most, FRESH_SECONDS)
 
 
 def _drain_on_signals(agent: Agent, ring: Callable[[], None]) -> None:

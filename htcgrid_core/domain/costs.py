@@ -21,7 +21,7 @@ SESSION_WRITE_UNITS = 14.0  # its row with its index entries, and the audit of i
 SESSION_READ_UNITS = 12.0
 BUNDLE_READ_UNITS = 8.0  # its claim and its commit, and what heartbeats and polls take meanwhile
 ROW_WRITE_UNITS = 1.0  # a commit, of the session's row: two, which commits that come together share
-ITEM_BYTES = 250  # of a bundle's item beside its payload
+EVENTS_ITEM_BYTES, OUTCOMES_ITEM_BYTES = 135, 190  # of a bundle's items beside their payloads
 DEFLATED = 0.75  # of a payload in the table: that of texts which are badly compressible
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = 1024, 4096
 INPUT_OBJECT_BYTES = 4 << 20  # events of many bundles share an object
@@ -162,8 +162,12 @@ def _requests(spent: Spent, prices: Prices) -> float:
     bundles, commits = max(1, spent.bundles), max(usage.commits, 0)
     events, outcomes = usage.input_bytes / bundles, _inline_bytes(spent)
     events_inline = events if events <= limits.AWS_INLINE_PAYLOAD_BYTES else 0.0
-    write_units = SESSION_WRITE_UNITS + bundles * (_units(events_inline) + 1)  # its events, and its claim
-    write_units += commits * (2 * _units(outcomes) + ROW_WRITE_UNITS)  # of a transaction, which pays twice
+    write_units = SESSION_WRITE_UNITS + bundles * (
+        _units(events_inline, EVENTS_ITEM_BYTES) + 1
+    )  # its events, and its claim
+    write_units += commits * (
+        2 * _units(outcomes, OUTCOMES_ITEM_BYTES) + ROW_WRITE_UNITS
+    )  # of a transaction, which pays twice
     read_units = SESSION_READ_UNITS + bundles * BUNDLE_READ_UNITS
     read_units += bundles * (events_inline // READ_UNIT_BYTES) + commits * (outcomes // READ_UNIT_BYTES)
     objects = 0 if events_inline else math.ceil(usage.input_bytes / INPUT_OBJECT_BYTES)
@@ -183,8 +187,8 @@ def _inline_bytes(spent: Spent) -> float:
     return min(usage.output_bytes / usage.commits, limits.AWS_INLINE_PAYLOAD_BYTES)
 
 
-def _units(payload_bytes: float) -> int:
-    return math.ceil((payload_bytes * DEFLATED + ITEM_BYTES) / WRITE_UNIT_BYTES)
+def _units(payload_bytes: float, item_bytes: int) -> int:
+    return math.ceil((payload_bytes * DEFLATED + item_bytes) / WRITE_UNIT_BYTES)
 
 
 def _storage(spent: Spent, prices: Prices) -> float:

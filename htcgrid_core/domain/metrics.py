@@ -259,6 +259,12 @@ QUEUE_MESSAGES: Final = Metric(
     {"queue": ("high", "normal", "low", "dead"), "state": ("waiting", "hidden", "delayed")},
     of="pool",
 )
+AGENTS_MOST: Final = Metric(
+    "htcgrid_agents_most",
+    "gauge",
+    "Agents that the pool may be scaled to, likewise, as the grid's parameter says at that tick; on AWS",
+    of="pool",
+)
 
 # AWS
 AWS_OPERATIONS: Final = (  # of the grid's own parts; messages to recipients of sessions' ends go by the name of other

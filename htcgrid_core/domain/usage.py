@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+OTHERS = "(others)"  # functions of which an agent ran too many to tell apart; no function has such a name
 GROWTH = 1.1  # from one class of peaks to the next: a share is known to within 10 %
 
 

@@ -19,6 +19,8 @@ from htcgrid_core.ports.plane import Plane
 
 TENANT, LABEL = "tenant", "label:"
 DAYS = 30  # that are summed up where nobody says which
+DAYS_AT_ONCE = 31  # each session that ended in them is read
+ROWS_AT_ONCE = 10_000  # a label may have as many values as there are sessions
 LOOKED_AT = 10_000  # ends, for earlier sessions of a function: a hundred calls on AWS
 ESTIMATE_SECONDS = 90 * 86400.0  # how far back these are looked for
 
@@ -79,14 +81,10 @@ def report(
         serves: whose sessions count.
 
     Raises:
-        InvalidInput: they cannot be summed up by this, or there is no such day.
+        InvalidInput: they cannot be summed up by this, there is no such day, or it is too much at once.
     """
     check_by(by)
-    try:
-        until = day_after(last_day or rfc3339(plane.clock.now())[:10])
-        since = until - DAYS * 86400.0 if first_day is None else seconds_of_day(first_day)
-    except ValueError as error:
-        raise InvalidInput(f"{error}: a day is written YYYY-MM-DD") from None
+    since, until = _within(first_day, last_day or rfc3339(plane.clock.now())[:10])
     prices = plane.prices()
     sums: defaultdict[tuple[str, str], _Sum] = defaultdict(_Sum)
     for entry in plane.audit.ends(since, until):
@@ -95,6 +93,11 @@ def report(
             continue
         key = tenant if by == TENANT else spent.labels.get(by.removeprefix(LABEL), "")
         total = sums[rfc3339(entry.at)[:10], key]
+        if len(sums) > ROWS_AT_ONCE:
+            raise InvalidInput(
+                f"costs by {by!r} of these days have more than {ROWS_AT_ONCE:,} rows: ask for fewer days, or by a "
+                "label that sessions have in common"
+            )
         total.sessions += 1
         total.tasks += spent.tasks
         total.task_seconds += spent.task_seconds
@@ -102,6 +105,23 @@ def report(
     rows = (CostRow(day, key, one.sessions, one.tasks, one.task_seconds, one.cost) for (day, key), one in sums.items())
     newest_first = sorted(sorted(rows, key=lambda row: row.key), key=lambda row: row.day, reverse=True)
     return CostReport(by, tuple(newest_first), prices.name, prices.note)
+
+
+def _within(first_day: str | None, last_day: str) -> tuple[float, float]:
+    """When these days begin and end."""
+    try:
+        until = day_after(last_day)
+        since = until - DAYS * 86400.0 if first_day is None else seconds_of_day(first_day)
+    except ValueError as error:
+        raise InvalidInput(f"{error}: a day is written YYYY-MM-DD") from None
+    if since >= until:
+        raise InvalidInput(f"costs from {first_day} to {last_day}: the first day is after the last")
+    if until - since > DAYS_AT_ONCE * 86400.0:
+        days = round((until - since) / 86400.0)
+        raise InvalidInput(
+            f"costs from {first_day} to {last_day} are of {days:,} days: ask for at most {DAYS_AT_ONCE} at once"
+        )
+    return since, until
 
 
 def estimate(plane: Plane, function: str, tasks: int, pool: str, tenant: str) -> Estimate:

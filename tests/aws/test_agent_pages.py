@@ -10,11 +10,13 @@ import pytest
 
 from htcgrid_core import Grid, RetryPolicy
 from htcgrid_core.adapters.aws.dynamodb.schema import create_table
+from htcgrid_core.cloud.address import Address
+from htcgrid_core.cloud.bootstrap import bootstrap
 from htcgrid_core.domain import metrics
 from htcgrid_core.domain.metrics import CATALOGUE, OTHER
 from tests.aws.emulators import REGION
 from tests.aws.faulty_proxy import TroubledAws, troubled
-from tests.aws.grids import NAME, CloudUnderTest
+from tests.aws.grids import NAME, CloudUnderTest, settings_of
 from tests.aws.pages import Pages
 from tests.e2e.support import ended, eventually
 
@@ -75,6 +77,13 @@ def test_an_agent_that_works(aws_grid: Grid, pages: Pages) -> None:
     eventually(lambda: pages.value(metrics.RECONCILER_TICKS) >= 1, "the reconciler had a tick")
     eventually(lambda: pages.series().keys() >= SQS_COUNTS, "SQS's own counts are shown")
     assert pages.value(metrics.AWS_CALLS, operation="TransactWriteItems", answer="ok") >= 1
+
+
+def test_an_agent_hears_of_how_many_there_may_be(aws_cloud: CloudUnderTest, pages: Pages) -> None:
+    """By the grid's parameter, also when an operator has changed it while the agent runs."""
+    eventually(lambda: pages.value(metrics.AGENTS_MOST) == 1, "the parameter's number is shown")
+    bootstrap(Address(NAME, settings_of(aws_cloud.account)), ["default"], agents=7)
+    eventually(lambda: pages.value(metrics.AGENTS_MOST) == 7, "the new one is")
 
 
 def test_every_series_is_in_the_catalogue(aws_grid: Grid, pages: Pages) -> None:

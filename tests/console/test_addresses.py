@@ -25,6 +25,10 @@ def test_opening_a_task_leaves_the_map_as_it_is(console: Console, grid: Grid) ->
     session.wait()
     console.open(f"sessions/{session.id}")
     console.until("Slowest tasks", "Failed tasks: 30")
+    told = console.run("return [...document.querySelectorAll('tbody td.number.mono')].map((one) => one.innerText)")
+    assert told[:30] == [f"{index:,}" for index in range(7, 3000, 100)], (
+        "those that are shown are in order, whichever ended first"
+    )
     console.run("document.querySelector('canvas').focus()")
     console.browser.switch_to.active_element.send_keys("+++nn")
     console.until("Task 107: failed")

@@ -282,6 +282,11 @@ def test_costs_and_audit(console: Console, grid: Grid) -> None:
     console.find("input[name=label]").send_keys("desk", Keys.ENTER)
     console.until("rates")
     assert console.browser.current_url.endswith("costs?by=label%3Adesk")
+    console.open("costs?from=2026-01-01&to=2026-12-31&by=label%3Adesk")
+    console.until("are of 365 days: ask for at most 31 at once")
+    assert console.find("input[name=to]").get_attribute("value") == "2026-12-31", "they can be mended where they are"
+    (logged,) = console.complaints()  # Chromium's own, of every such answer
+    assert "422" in logged
     console.open("audit")
     assert "null" not in console.until(session.id, "SUBMITTED")
     console.run("window.saved = []; HTMLAnchorElement.prototype.click = function () { saved.push(this.download); }")

@@ -97,7 +97,11 @@ def test_costs(cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {key: row["tasks"] for key, row in rows.items()} == {"": 2, "rates": 3}
     assert rows["rates"]["cost"]["compute"] == pytest.approx(1000 * rows["rates"]["task_seconds"])
     assert "dollars" in cli.call("status", one).out
+    assert sum(row["tasks"] for row in cli.call("costs", "--since", "2020-01-01", "--json").objects) == 5
     assert cli.call("costs", "--since", "2026-02-30").code == 2
+    monkeypatch.setattr("htcgrid_core.services.costs.ROWS_AT_ONCE", 1)
+    refused = cli.call("costs", "--by", "label:desk")
+    assert (refused.code, "more than 1 rows" in refused.err) == (2, True)
     assert cli.call("costs", "--by", "colour").code == 2
     prices.write_text('{"slot_hours": 1}')
     refused = cli.call("costs")

@@ -85,10 +85,16 @@ def test_keys_cancel_and_open_logs(shell: CommandLine) -> None:
         screen.until("htcgrid top")
         screen.press("\x1b/waits\r")
         screen.until("filter: waits (Esc drops it)")
+        screen.press("l")
+        screen.until("q goes back")
+        screen.press("q")
+        screen.until("filter: waits (Esc drops it)")
         screen.press("c")
         screen.until(f"cancel? y/N  session {waits}; 1 task will not run")
         screen.press("y")
         screen.until(f"session {waits} is CANCELL")
+        screen.press("\x1b/nobody has this\r")
+        screen.until("no session is like that")
         screen.press("q")
         assert screen.process.wait(GUARD_SECONDS) == 0
     assert shell.call("watch", waits).code != 0

@@ -19,12 +19,14 @@ class Case:
         quiet: of two grids each that are not, though their sums would look as if.
         labels: which the alert has, besides those of whose it is.
         of_grid: whether it is one of the grid's as a whole, and not of a pool.
+        meant: of a grid that looks as if it were in trouble, and is as its operator wants it.
     """
 
     fires: Series
     quiet: Series
     labels: Mapping[str, str] = field(default_factory=dict)
     of_grid: bool = False
+    meant: Series = field(default_factory=dict)
 
 
 def always(value: float) -> str:
@@ -45,8 +47,22 @@ CASES: dict[str, Case] = {
         {'htcgrid_tasks_pending{priority="low"}': always(5), "htcgrid_slots_busy{}": always(1)},
     ),
     "slots-missing": Case(
-        {'htcgrid_slots_wanted{priority="high"}': always(30), "htcgrid_slots{}": always(8)},
-        {'htcgrid_slots_wanted{priority="high"}': always(15), "htcgrid_slots{}": always(8)},
+        {
+            'htcgrid_slots_wanted{priority="high"}': always(30),
+            "htcgrid_slots{}": always(8),
+            "htcgrid_agents_most{}": always(3),
+        },
+        {
+            'htcgrid_slots_wanted{priority="high"}': always(15),
+            "htcgrid_slots{}": always(8),
+            "htcgrid_agents_most{}": always(3),
+        },
+        # Scaled down on purpose in the middle of much work: it may have as many agents as there are, or twice as many.
+        meant={
+            'htcgrid_slots_wanted{priority="high"}': always(3000),
+            "htcgrid_slots{}": always(8),
+            "htcgrid_agents_most{}": always(2),
+        },
     ),
     "backlog-long": Case(
         {'htcgrid_work_seconds{priority="low"}': always(300_000), "htcgrid_slots{}": always(8)},

@@ -24,6 +24,7 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is missin
 # Pairs of grids whose series must not be added up: of two names, and of one name in two regions.
 WHOSE = [("book", "eu-west-1"), ("desk", "eu-west-1"), ("book", "us-east-1")]
 IN_TROUBLE = ("risk", "eu-west-1")
+AS_MEANT = ("night", "eu-west-1")
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -89,6 +90,7 @@ def _file(folder: Path, alert: Alert, text: str) -> str:
 
 def _tests(alert: Alert, case: Case) -> Iterator[dict[str, Any]]:
     quiet = [series for whose in WHOSE for series in _series(case.quiet, whose)]
+    quiet += _series(case.meant, AS_MEANT)
     at = MINUTES - 1
     yield _test(f"{alert.name} leaves in peace", quiet, alert, [(at, [])])
     told = [_expected(alert, case)]

@@ -241,6 +241,13 @@ def test_anothers_doings_and_costs_are_in_no_list(served: Served, session: str) 
     assert [row["key"] for row in served.reader.get("/v1/costs").json["rows"]] == ["acme"]
 
 
+def test_costs_of_more_than_a_month_are_not_read_at_once(served: Served) -> None:
+    within = served.reader.get("/v1/costs", **{"from": "2026-01-01", "to": "2026-01-31"})
+    assert (within.status, within.json["rows"]) == (200, [])
+    refused = served.reader.get("/v1/costs", **{"from": "2026-01-01", "to": "2026-02-01"})
+    assert (refused.status, b"at most 31" in refused.body) == (422, True)
+
+
 def test_a_page_of_the_audit_does_not_name_anothers_session_in_its_cursor(served: Served, session: str) -> None:
     """Those who act for everybody go on from it, entry by entry."""
     rest, cursor, pages = served.deskhead, None, 0

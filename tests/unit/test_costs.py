@@ -10,6 +10,7 @@ from statistics import median
 import pytest
 from hypothesis import given, strategies
 
+from htcgrid_core.client.cost_periods import periods
 from htcgrid_core.domain.costs import EARLIER, Cost, cost_of, estimate_of
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.lifecycle import SessionState
@@ -32,6 +33,15 @@ class TestCost:
         usage = Usage(bundles, packed, packed, bundles if size * 1000 > 8192 else 0)
         spent = Spent(tasks=tasks, bundles=bundles, usage=usage)
         assert 0.6 <= cost_of(spent, PRICES).requests / tasks * 1e6 / counted <= 1.5
+
+    def test_a_kilobyte_and_what_is_around_it_are_one_write_unit(self) -> None:
+        """Events and outcomes of the bundles of one task that docs/aws.md has: their items are of 900 and 970 bytes."""
+
+        def of(events: int, outcomes: int) -> float:
+            return cost_of(Spent(tasks=15, bundles=15, usage=Usage(15, 15 * events, 15 * outcomes, 0)), PRICES).requests
+
+        assert of(1020, 1039) == of(100, 100)
+        assert of(1020, 1200) > of(1020, 1039)
 
     def test_an_hour_of_a_slot_is_its_pools_price(self) -> None:
         prices = replace(PRICES, slot_hour=2.0, pools={"spot": 0.5})
@@ -111,6 +121,38 @@ class TestEstimate:
         found = estimate_of([HOUR], "pricing.handler", 3600, prices, "spot")
         assert found.cost is not None
         assert found.cost.compute == 0.0
+
+
+NOW = 1_796_000_000.0  # 2026-11-30
+
+
+class TestPeriods:
+    @pytest.mark.parametrize(
+        ("since", "until"), [(None, None), (None, "2026-11-03"), ("2026-11-03", "2026-11-03"), ("2026-11-03", None)]
+    )
+    def test_a_month_is_asked_for_as_it_is(self, since: str | None, until: str | None) -> None:
+        assert periods(since, until, NOW) == [(since, until)]
+
+    @given(strategies.integers(20_100, 20_400), strategies.integers(0, 200))
+    def test_each_day_is_asked_for_once_newest_first(self, first: int, days: int) -> None:
+        of_day = [rfc3339((first + day) * 86400.0)[:10] for day in range(days + 1)]
+        found = periods(of_day[0], of_day[-1], first * 86400.0)
+        asked: list[str] = []
+        for begin, end in found:
+            assert begin is not None
+            assert end is not None
+            within = [day for day in of_day if begin <= day <= end]
+            assert 1 <= len(within) <= 30
+            asked = within + asked
+        assert asked == of_day
+
+    def test_nobody_asks_for_days_that_are_forgotten(self) -> None:
+        assert periods("0001-01-01", None, NOW)[-1][0] == "2025-10-25"
+        assert periods("1990-01-01", "2000-01-01", NOW) == [("2000-01-01", "2000-01-01")]
+
+    @pytest.mark.parametrize("since", ["soon", "2026-02-30", "2026-12-24"])
+    def test_what_is_no_range_is_the_grids_to_refuse(self, since: str) -> None:
+        assert periods(since, None, NOW) == [(since, None)]
 
 
 class TestPrices:

@@ -23,7 +23,7 @@ from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import Counters, SessionRecord, SessionSpec
 from htcgrid_core.domain.task_error import OUT_OF_MEMORY, ran_out_of_memory
-from htcgrid_core.domain.usage import GROWTH, FunctionUsage, measured, usage_of_text
+from htcgrid_core.domain.usage import GROWTH, OTHERS, FunctionUsage, measured, usage_of_text
 from htcgrid_core.local.address import parse_local
 from htcgrid_core.local.fleet import read_size, size_text
 from htcgrid_core.ports.bundle_queue import Hint
@@ -164,18 +164,28 @@ def test_what_is_told_is_told_once_a_while_and_again_if_it_may_be_lost() -> None
     assert [usage.tasks for usage in tally.due(60.0)] == [30]
 
 
-def test_an_agent_keeps_no_more_functions_than_it_can_tell_of() -> None:
+def test_an_agent_forgets_nothing_of_however_many_functions(caplog: pytest.LogCaptureFixture) -> None:
+    """Beyond a number they are one, which the log says; those that it knew go on from what was told of them."""
     clock = ManualClock()
     tally = UsageTally(clock)
     told: dict[str, FunctionUsage] = {}
+
+    def tell() -> None:
+        while due := tally.due(0.0):
+            assert len(due) <= TOLD_AT_ONCE
+            told.update({usage.function: usage for usage in due})
+
     for number in range(FUNCTIONS + 50):
         tally.used(f"f{number}", Used(0, 1, 1, 100.0, 1.0, 2.0))
-        if number % TOLD_AT_ONCE == 0:
-            told |= {usage.function: usage for usage in tally.due(0.0)}
-    while due := tally.due(0.0):
-        assert len(due) <= TOLD_AT_ONCE
-        told |= {usage.function: usage for usage in due}
-    assert len(told) >= FUNCTIONS
+    tell()
+    tally.used("f0", Used(0, 1, 1, 100.0, 1.0, 2.0))
+    tally.ran_out(f"f{FUNCTIONS}", 512)
+    tell()
+    assert sum(usage.tasks for usage in told.values()) == FUNCTIONS + 50 + 1
+    assert told["f0"].tasks == 2
+    assert (told[OTHERS].tasks, told[OTHERS].out_of_memory) == (50, 1)
+    assert len(told) == FUNCTIONS + 1
+    assert caplog.text.count("measured together") == 1
 
 
 # What is recommended

@@ -21,7 +21,7 @@ from tools.monitoring.prometheus import Prometheus, installed, running
 AGENTS, SLOTS = 2, 2
 GUARD_SECONDS = 120.0
 # What no grid on one machine has: calls to AWS, and its queues.
-AWS_ALONE = re.compile("htcgrid_(aws|queue_messages)")
+AWS_ALONE = re.compile("htcgrid_(aws|queue_messages|agents_most)")
 
 
 def work(event: float) -> float:

@@ -59,10 +59,12 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         "slots-missing",
-        f"{backlog('htcgrid_slots_wanted')} > 2 * {_SLOTS}",
+        # A pool that is as large as its operator lets it be is not told of: more may be wanted of it for days.
+        f"{backlog('htcgrid_slots_wanted')} > 2 * {_SLOTS}"
+        f" and on ({OF_POOL}) {seen('htcgrid_agents_most')} > 2 * count by ({OF_POOL}) (htcgrid_slots)",
         15,
         "ticket",
-        "Fewer than half of the slots wanted in pool {{ $labels.pool }} are there",
+        "Pool {{ $labels.pool }} has fewer than half of the slots wanted, and of the agents that it may have",
     ),
     Alert(
         "backlog-long",

@@ -111,7 +111,7 @@ class Heartbeats:
     def tell_rest(self) -> None:
         """What has been measured and not told, by an agent that leaves."""
         state, who = self._state, self._state.identity
-        if usage := state.slots.usage.due(0.0):
+        while usage := state.slots.usage.due(0.0):
             record = AgentRecord(who.agent_id, who.pool, who.host, who.pid, 0, 0, state.plane.clock.now())
             state.plane.store.beat(record, usage=usage)
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from htcgrid_core.domain.usage import FunctionUsage, measured
+import logging
+from dataclasses import replace
+
+from htcgrid_core.domain.usage import OTHERS, FunctionUsage, measured
 from htcgrid_core.ports.clock import Clock
 from htcgrid_core.ports.worker import Used
 
-FUNCTIONS = 256  # that are kept; of further ones the first to fall silent are forgotten, their last sums told
+FUNCTIONS = 4096  # that have a sum each, of a kilobyte or two; further ones have one together
 TOLD_AT_ONCE = 20  # fit beside the agent's own record in one call of DynamoDB
+_log = logging.getLogger(__name__)
 
 
 class UsageTally:
     """One agent's.
 
     What is told is the whole sum each time, so that telling it twice, or never hearing that it arrived, does no harm.
+    So none may be forgotten: a sum that began anew would take the place of the one that was told before.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -43,18 +48,17 @@ class UsageTally:
     def not_told(self, usages: list[FunctionUsage]) -> None:
         """They may not have arrived."""
         for usage in usages:
-            if usage.function in self._sums:
-                self._changed.setdefault(usage.function)
-                self._told_at.pop(usage.function, None)
+            self._changed.setdefault(usage.function)
+            self._told_at.pop(usage.function, None)
 
     def _add(self, usage: FunctionUsage) -> None:
         name = usage.function
         if name not in self._sums and len(self._sums) >= FUNCTIONS:
-            quiet = next((each for each in self._sums if each not in self._changed), None)
-            if quiet is None:
-                return  # so many at once that nobody could read them
-            del self._sums[quiet]
-            self._told_at.pop(quiet, None)
-        before = self._sums.pop(name, None)
+            if OTHERS not in self._sums:
+                _log.warning(
+                    "more than %d functions ran here: %s and further ones are measured together", FUNCTIONS, name
+                )
+            name, usage = OTHERS, replace(usage, function=OTHERS)
+        before = self._sums.get(name)
         self._sums[name] = usage if before is None else before.plus(usage)
         self._changed.setdefault(name)

@@ -98,9 +98,18 @@ class GatewayAuditContract(GivenGateway):
         (none,) = {row.key for row in gateway.costs(by="label:nobody-has-this").rows}
         assert none == ""
 
-    @pytest.mark.parametrize("asked", [("2026-02-30", None, "tenant"), (None, None, "colour"), (None, None, "label:")])
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            ("2026-02-30", None, "tenant"),
+            ("2026-02-02", "2026-02-01", "tenant"),
+            ("2026-01-01", "2026-02-01", "tenant"),
+            (None, None, "colour"),
+            (None, None, "label:"),
+        ],
+    )
     def test_costs_that_cannot_be_told(self, gateway: Gateway, asked: tuple[str | None, str | None, str]) -> None:
-        """No such day, or nothing that they are summed up by."""
+        """No such day, days that end before they begin, too many, or nothing that they are summed up by."""
         with pytest.raises(InvalidInput):
             gateway.costs(*asked)
 

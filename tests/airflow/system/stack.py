@@ -19,7 +19,7 @@ AIRFLOW = Path(sys.executable).with_name("airflow")
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 HEALTH = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 USERS = ("admin", "viewer")
-LEFT_OUT = ("AIRFLOW_", "AIRFLOW__", "HTCGRID_", "PYTEST_")
+LEFT_OUT = ("AIRFLOW_", "HTCGRID_", "OTEL_", "PYTEST_", "TRACEPARENT")
 
 
 class Stack:

@@ -1,6 +1,6 @@
 // What days cost, by tenant or by a label.
 
-import { HOME, askJson, query } from "./api.js";
+import { HOME, Refused, askJson, query } from "./api.js";
 import { count, duration, el } from "./dom.js";
 import { costNote, dollars, madeOf, sum } from "./money.js";
 
@@ -8,8 +8,18 @@ const LABEL = "label:";
 
 export async function costsView({ page, go, signal, given }) {
   const values = Object.fromEntries(["from", "to", "by"].map((name) => [name, given.get(name) || ""]));
-  const found = await askJson(`/v1/costs${query(values)}`, { signal });
-  page.replaceChildren(el("h1", {}, "Costs"), filters(values, go), found.rows.length ? table(found) : el("p", { class: "empty" }, "No session has ended in these days."), costNote(found));
+  page.replaceChildren(el("h1", {}, "Costs"), filters(values, go), ...(await answer(values, signal)));
+}
+
+// Days that cannot be summed up are said so below the fields, where they are mended.
+async function answer(values, signal) {
+  try {
+    const found = await askJson(`/v1/costs${query(values)}`, { signal });
+    return [found.rows.length ? table(found) : el("p", { class: "empty" }, "No session has ended in these days."), costNote(found)];
+  } catch (error) {
+    if (error instanceof Refused && error.status === 422) return [el("p", { class: "note", role: "alert" }, error.message)];
+    throw error;
+  }
 }
 
 function filters(values, go) {

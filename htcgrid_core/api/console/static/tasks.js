@@ -65,7 +65,7 @@ function taskTable(session, title, tasks, number, isOpen, opened) {
     session.texts ? null : el("p", { class: "note plain" }, NOT_YOURS),
     el("div", { class: "scroll cards" }, el("table", {},
       el("thead", {}, el("tr", {}, heads.map(([head, kind]) => el("th", { class: kind }, head)))),
-      el("tbody", {}, tasks.map(row)))));
+      el("tbody", {}, [...tasks].sort((one, other) => one.index - other.index).map(row)))));
 }
 
 export function historyTable(history) {
