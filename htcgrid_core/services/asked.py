@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.notification import Recipient
 from htcgrid_core.domain.session import SessionSpec
 
@@ -18,18 +19,22 @@ class Asked:
         recipients: who is told of its end.
         actor: for the audit.
         tenants: whose shared inputs its events may name, beside those of the session's own; None for anybody's.
+        validate: how many of its events are checked by their function's schema.
     """
 
     spec: SessionSpec
     recipients: tuple[Recipient, ...] = ()
     actor: str = ""
     tenants: frozenset[str] | None = frozenset()
+    validate: Extent = "all"
 
     def write(self) -> str:
         """As text, for an upload."""
         told = [[one.to, one.secret, one.heartbeat_seconds] for one in self.recipients]
         tenants = None if self.tenants is None else sorted(self.tenants)
         said = {"spec": self.spec.text, "notify": told, "actor": self.actor, "tenants": tenants}
+        if self.validate != "all":
+            said["validate"] = self.validate
         return orjson.dumps(said).decode()
 
     @classmethod
@@ -43,4 +48,5 @@ class Asked:
         recipients = tuple(Recipient(*one) for one in found["notify"])
         tenants = found.get("tenants", ())  # the release before did not say
         spec = SessionSpec.stored(found["spec"])
-        return cls(spec, recipients, found["actor"], None if tenants is None else frozenset(tenants))
+        whose = None if tenants is None else frozenset(tenants)
+        return cls(spec, recipients, found["actor"], whose, found.get("validate", "all"))
