@@ -266,6 +266,8 @@ class HTCGridSubmitOperator(SessionOwner):
             self._events(),
             **self.options(grid, context, token),
             codec=self.codec,
+            validate=self.validate,
+            rejects=self.rejects if self.rejects is None or isinstance(self.rejects, str) else sink_of(self.rejects),
         )
 
     def _events(self) -> Iterable[Any]:
@@ -280,7 +282,7 @@ class HTCGridSubmitOperator(SessionOwner):
         )
 
     def options(self, grid: Grid, context: Context, token: str) -> dict[str, Any]:
-        """The options of ``Grid.submit`` but for its codec."""
+        """The options of ``Grid.submit`` but for its codec, and how events are checked."""
         ti: Any = context["ti"]
         target = self.hook.target
         tenant = self.tenant or target.tenant
@@ -310,8 +312,6 @@ class HTCGridSubmitOperator(SessionOwner):
             "labels": {name: value[:256] for name, value in where.items()} | parents | dict(self.labels or {}),
             "bundle_size": self.bundle_size,
             "notify": self.notify,
-            "validate": self.validate,
-            "rejects": self.rejects if self.rejects is None or isinstance(self.rejects, str) else sink_of(self.rejects),
             "on_progress": self._log_submission(),
             **kept,
         }

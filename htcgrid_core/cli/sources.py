@@ -75,8 +75,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["all", "sample", "off"]),
             default="all",
             show_default=True,
-            help="How many events are checked by --schema, and by a deployed function's: sample is the first 1,000, and "
-            "one in 100 of the rest.",
+            help="How many events are checked by --schema, and by a deployed function's: sample is the first 1,000 "
+            "and one in 100 of the rest.",
         ),
         click.option(
             "--rejects", metavar="FILE", help="JSON Lines of what the schema does not allow; the rest is submitted."

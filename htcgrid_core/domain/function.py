@@ -99,8 +99,8 @@ class Package(Stored):
 
     @property
     def obeyed_from(self) -> int:
-        """The first version of agents that obey all of it."""
-        if self.checks_results:
+        """The first version of agents that obey all of it; they also submit what clients have uploaded."""
+        if self.checks_events or self.checks_results:
             return SCHEMAS_AGENT_VERSION
         options = self.result_format, self.encoding, self.runtime_client, self.concurrency
         is_first = options == ("json", "grid", False, 1)

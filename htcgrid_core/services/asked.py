@@ -32,10 +32,17 @@ class Asked:
         """As text, for an upload."""
         told = [[one.to, one.secret, one.heartbeat_seconds] for one in self.recipients]
         tenants = None if self.tenants is None else sorted(self.tenants)
-        said = {"spec": self.spec.text, "notify": told, "actor": self.actor, "tenants": tenants}
+        said = {"spec": self._submitted_by_whom_checks().text, "notify": told, "actor": self.actor, "tenants": tenants}
         if self.validate != "all":
             said["validate"] = self.validate
         return orjson.dumps(said).decode()
+
+    def _submitted_by_whom_checks(self) -> SessionSpec:
+        """The spec as no release reads it that would make a session of an upload without a look at its events."""
+        package = self.spec.function.package
+        if package is None or not package.checks_events or self.spec.min_agent_version >= package.obeyed_from:
+            return self.spec
+        return self.spec.model_copy(update={"min_agent_version": package.obeyed_from})
 
     @classmethod
     def read(cls, text: str) -> Asked:

@@ -10,7 +10,7 @@ from typing import Literal
 from htcgrid_core.codecs.packages import Packed
 from htcgrid_core.codecs.schemas import Schema
 from htcgrid_core.codecs.signing import NAME_BYTES, PACKAGE_PURPOSE, named_key, seal, unseal
-from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, ISOLATION_AGENT_VERSION, SCHEMAS_AGENT_VERSION
+from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, ISOLATION_AGENT_VERSION
 from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid, InvalidInput
 from htcgrid_core.domain.function import (
     EXEC_WRAPPER,
@@ -50,8 +50,6 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
     checks = {"checks_events": draft.events_schema is not None, "checks_results": draft.results_schema is not None}
     draft = draft.model_copy(update={"encoding": PYTHON_ENCODING if draft.is_python else "grid", **checks})
     obeyed = max(draft.obeyed_from, ISOLATION_AGENT_VERSION if draft.isolation else FIRST_AGENT_VERSION)
-    if draft.checks_events:  # which a client that does not know of it would not do
-        obeyed = max(obeyed, SCHEMAS_AGENT_VERSION)
     draft = draft.model_copy(update={"content": package.content, "min_agent_version": obeyed, **sizes})
     sealed = seal(plane.keys.signer(), "", PACKAGE_PURPOSE, package.data)
     blob = f"packages/{hashlib.sha256(sealed).hexdigest()}"
