@@ -8,6 +8,7 @@ from htcgrid_core.codecs.event_checks import EventCheck
 from htcgrid_core.codecs.schemas import compiled
 from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.domain.tenant_names import owner_of
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services.functions import deployed
 
@@ -30,7 +31,8 @@ class Schemas:
         package = spec.function.package
         if extent == "off" or package is None or not package.checks_events:
             return None
-        return EventCheck(compiled(self._of(spec)[0]), extent, f"events of {spec.function.name}")
+        name = f"{owner_of(package.function)[1]}:{package.version}"
+        return EventCheck(compiled(self._of(spec)[0]), extent, f"events of {name}")
 
     def of_results(self, spec: SessionSpec) -> str:
         """The schema of a session's results as JSON text; empty for none.
