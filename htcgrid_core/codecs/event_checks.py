@@ -29,6 +29,11 @@ class EventCheck:
     Args:
         source: whose events they are, for people.
         rejected: told of each event that is no good: its row, the event, and what is wrong. None: that is an error.
+
+    Attributes:
+        rows: that have passed, or not; in whatever process.
+        checked: how many of them were looked at.
+        bad: how many of these were no good.
     """
 
     def __init__(self, schema: Checking, extent: Extent, source: str, rejected: Rejected | None = None) -> None:
@@ -37,14 +42,15 @@ class EventCheck:
         self._source = source
         self._rejected = rejected
         self._told: list[EventProblem] = []
-        self._bad = self._checked = 0
+        self.rows = self.checked = self.bad = 0
 
     def passed(self, events: Iterable[EncodedEvent]) -> Iterator[EncodedEvent]:
-        """Those that are good; all are read, so that all that are not are counted."""
+        """Those of the next events that are good; all are read, so that all that are not are counted."""
         problems, extent, is_all = self._problems, self._extent, self._extent == "all"
-        for row, event in enumerate(events):
+        for row, event in enumerate(events, self.rows):
+            self.rows += 1
             if is_all or is_looked_at(extent, row):
-                self._checked += 1
+                self.checked += 1
                 value = decode_json(data_of(event))
                 if found := problems(value):
                     self._note(row, value, found)
@@ -52,7 +58,7 @@ class EventCheck:
             yield event
 
     def _note(self, row: int, value: Any, found: Found) -> None:
-        self._bad += 1
+        self.bad += 1
         self._told += [EventProblem(row, *one) for one in found[: SHOWN - len(self._told)]]
         if self._rejected is not None:
             self._rejected(row, value, found)
@@ -63,5 +69,5 @@ class EventCheck:
         Raises:
             InvalidEvents: some were not good, and nobody was told of them.
         """
-        if self._bad and self._rejected is None:
-            raise InvalidEvents(self._source, self._told, self._bad, self._checked)
+        if self.bad and self._rejected is None:
+            raise InvalidEvents(self._source, self._told, self.bad, self.checked)

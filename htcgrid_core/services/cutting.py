@@ -154,20 +154,21 @@ def _submitted(
 def _check(plane: Plane, upload: Upload, asked: Asked, go_on: Callable[[], bool]) -> None:
     """Look at all events by their function's schema: in a pass of their own, since nothing is to be written before.
 
+    Which parts are good is noted, and whoever goes on begins behind them.
+
     Raises:
         InvalidEvents: some are not what it says.
     """
     check = Schemas(plane).event_check(asked.spec, asked.validate)
     if check is None:
         return
-
-    def everything() -> Iterator[EncodedEvent]:
-        for number in range(upload.parts or 0):
+    first, check.rows, check.checked = uploads.last_checked(plane, upload.session_id)
+    for number in range(first, upload.parts or 0):
+        deque(check.passed(uploads.events(plane, upload, number)), maxlen=0)
+        if not check.bad:
+            uploads.note_checked(plane, upload.session_id, number + 1, check.rows, check.checked)
             if not go_on():
-                raise _Paused(f"session {upload.session_id} is checked and submitted by others")
-            yield from uploads.events(plane, upload, number)
-
-    deque(check.passed(everything()), maxlen=0)
+                raise _Paused(f"session {upload.session_id} is checked by others from part {number + 1} on")
     check.conclude()
 
 
