@@ -47,5 +47,6 @@ class Asked(Stored):
 
     def arguments(self) -> dict[str, Any]:
         """For ``Grid.submit``, but for ``function`` and ``notify``."""
-        told = {name: getattr(self, name) for name in Asked.model_fields if name not in ("function", "notify")}
-        return {**told, "validate": told.pop("extent")}
+        aside = ("function", "notify", "extent")
+        told = {name: getattr(self, name) for name in Asked.model_fields if name not in aside}
+        return {**told, "validate": self.extent}
