@@ -62,7 +62,9 @@ class HTCGridSubmitOperator(SessionOwner):
         retry: when a failed task runs again: a RetryPolicy, its fields, or how many attempts a task has in all.
         max_failures: failed tasks that the grid tolerates before it ends the session at once, as a count or a share;
             ``failure_policy`` unless given, if that is a number.
-        memory_mb, isolation, priority, tenant, labels, retention, codec, bundle_size: as for ``Grid.submit``.
+        memory_mb, isolation, priority, tenant, labels, retention, codec, bundle_size, validate: as for ``Grid.submit``.
+        rejects: where events go that the function's schema does not allow, while the others are submitted: a file's
+            path, or as ``sink`` but for a URI, ``{"place": URI, ...}``.
         notify: destinations, registered on the grid, that are told of the session's end.
         grid_pool: the grid's pool (``pool`` is Airflow's).
         wait_for_completion: whether to wait for the session's end.
@@ -106,14 +108,17 @@ class HTCGridSubmitOperator(SessionOwner):
         "sink_key",
         "sink_failures",
         "sink_name",
+        "validate",
+        "rejects",
         "htcgrid_conn_id",
         "grid",
     )
     text_fields = frozenset(template_fields) - {
         "tasks", "tasks_options", "tasks_kwargs", "source", "sink", "sink_key", "sink_failures",
+        "rejects",
     }  # fmt: skip
     template_fields_renderers = dict.fromkeys(
-        ("tasks", "tasks_options", "tasks_kwargs", "source", "labels", "sink", "sink_failures"), "json"
+        ("tasks", "tasks_options", "tasks_kwargs", "source", "labels", "sink", "sink_failures", "rejects"), "json"
     )
 
     def __init__(
@@ -156,6 +161,8 @@ class HTCGridSubmitOperator(SessionOwner):
         sink_key: str | Sequence[str] = (),
         sink_failures: Place | Callable[[], Any] | None = None,
         sink_name: str | None = None,
+        validate: Literal["all", "sample", "off"] = "all",
+        rejects: Place | Callable[[], Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -198,6 +205,8 @@ class HTCGridSubmitOperator(SessionOwner):
         self.sink_key = sink_key
         self.sink_failures = held(sink_failures)
         self.sink_name = sink_name
+        self.validate = validate
+        self.rejects = held(rejects)
         self._manifest: dict[str, Any] | None = None
 
     # Running
@@ -257,6 +266,8 @@ class HTCGridSubmitOperator(SessionOwner):
             self._events(),
             **self.options(grid, context, token),
             codec=self.codec,
+            validate=self.validate,
+            rejects=self.rejects if self.rejects is None or isinstance(self.rejects, str) else sink_of(self.rejects),
         )
 
     def _events(self) -> Iterable[Any]:
@@ -271,7 +282,7 @@ class HTCGridSubmitOperator(SessionOwner):
         )
 
     def options(self, grid: Grid, context: Context, token: str) -> dict[str, Any]:
-        """The options of ``Grid.submit`` but for its codec."""
+        """The options of ``Grid.submit`` but for its codec, and how events are checked."""
         ti: Any = context["ti"]
         target = self.hook.target
         tenant = self.tenant or target.tenant

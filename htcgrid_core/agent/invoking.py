@@ -18,8 +18,9 @@ from htcgrid_core.agent.memory import available_mb
 from htcgrid_core.agent.workers.by_runtime import Workers
 from htcgrid_core.agent.workers.family import peak_mb
 from htcgrid_core.codecs.outcomes import Outcome, decode_error, encode_error
+from htcgrid_core.codecs.schemas import Schema, sentence
 from htcgrid_core.codecs.values import decode_json
-from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.errors import GridUnavailable, InvalidEvent
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionSpec
@@ -90,8 +91,10 @@ class Invoker:
         session_id = f"s-{os.urandom(12).hex()}"
         path = verifier.function(self._spec)
         self._function = FunctionRef(
-            self._spec.worker_key(session_id), session_id, self._spec, path, grid=verifier.grid
-        )
+            self._spec.worker_key(session_id), session_id, self._spec, path, grid=verifier.grid,
+            results_schema=verifier.results_schema(self._spec),
+        )  # fmt: skip
+        self._events_schema = None if self.version.events_schema is None else Schema(self.version.events_schema)
         self._workers = Workers(1, None, cache, cache_bytes)
         self._serial = 0
 
@@ -107,8 +110,11 @@ class Invoker:
         """Run the function with an encoded event, and wait for it.
 
         Raises:
+            InvalidEvent: it is not what the function's schema says.
             GridUnavailable: no worker can be started on this machine.
         """
+        if self._events_schema is not None and (found := self._events_schema.problems_in(event)):
+            raise InvalidEvent(self._serial, sentence(found))
         began = time.time()
         is_warm = self._workers.process_id(SLOT) is not None
         chunk = Chunk(self._serial + 1, self._function, [self._serial], [1], [len(event)], event, {})

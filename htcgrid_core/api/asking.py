@@ -138,7 +138,7 @@ def asked_for(call: Call, new: models.NewSession, tenant: str, session_id: str) 
     except ValidationError as error:
         raise Failure(KINDS["invalid-input"], told(error)) from None
     _check_texts(spec)
-    return Asked(spec, recipients(new.notify), call.principal.name, _inputs_of(call))
+    return Asked(spec, recipients(new.notify), call.principal.name, _inputs_of(call), new.extent)
 
 
 def asked_by_client(call: Call, submission: Submission) -> Asked:
@@ -161,7 +161,7 @@ def asked_by_client(call: Call, submission: Submission) -> Asked:
     spec = spec.model_copy(update=update)
     check_scope(call, spec)
     _check_texts(spec)
-    return Asked(spec, submission.recipients, call.principal.name, _inputs_of(call))
+    return Asked(spec, submission.recipients, call.principal.name, _inputs_of(call), submission.validate)
 
 
 def _function(call: Call, spec: SessionSpec) -> FunctionSpec:

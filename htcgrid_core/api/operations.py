@@ -88,8 +88,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=models.Session, body=models.NewSession, media=(RAW,), body_bytes=SUBMIT_BODY, status=201, raw=True,
         other_status=202, other_answer=models.Reading, idempotent=True,
         kinds=(
-            *_INPUT, *_FUNCTION, KINDS["session-conflict"], KINDS["invalid-event"], problems.CONFLICT,
-            KINDS["not-offered"],
+            *_INPUT, *_FUNCTION, KINDS["session-conflict"], KINDS["invalid-event"], KINDS["invalid-events"],
+            problems.CONFLICT, KINDS["not-offered"],
         ),
     ),
     Operation(
@@ -170,7 +170,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "seal_session", "POST", "/v1/sessions/{id}/seal", "All parts are there: submit the session.", SUBMIT,
         answer=models.Session, body=models.Seal, status=202, other_status=200, raw=True,
-        kinds=(*_SESSION, *_INPUT, KINDS["session-conflict"], KINDS["invalid-event"]),
+        kinds=(*_SESSION, *_INPUT, KINDS["session-conflict"], KINDS["invalid-event"], KINDS["invalid-events"]),
     ),
     # Tasks
     Operation(

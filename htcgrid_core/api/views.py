@@ -222,6 +222,8 @@ def function(version: FunctionVersion) -> models.FunctionVersion:
         cpus=version.cpus,
         isolation=version.isolation,
         description=version.description,
+        events_schema=version.events_schema,
+        results_schema=version.results_schema,
         deployed_at=version.deployed_at,
         deployed_by=version.deployed_by,
     )

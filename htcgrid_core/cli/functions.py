@@ -9,7 +9,7 @@ import click
 
 from htcgrid_core.cli.invoking import invoke, test
 from htcgrid_core.cli.options import connected, grid_options
-from htcgrid_core.cli.output import add_row, echo, moment, print_json, say, short_moment, show, table
+from htcgrid_core.cli.output import add_row, echo, json_bytes, moment, print_json, say, short_moment, show, table
 from htcgrid_core.cli.recommending import recommend
 
 if TYPE_CHECKING:
@@ -89,17 +89,37 @@ def _in_file(context: click.Context, option: click.Parameter, file: IO[str] | No
     "--concurrency", type=int, default=1, metavar="N",
     help="Invocations that one environment of a runtime client runs at once.",
 )  # fmt: skip
+@click.option(
+    "--events-schema",
+    metavar="FILE",
+    help="A JSON Schema of its events; `handler` for its first parameter's annotation.",
+)
+@click.option(
+    "--results-schema",
+    metavar="FILE",
+    help="A JSON Schema of its results; `handler` for the annotation of what it returns.",
+)
 @click.option("--description", default="", help="For people.")
 @grid_options
 def deploy(
-    url: str, as_json: bool, name: str, path: str, environment: dict[str, str], env_file: dict[str, str], **options: Any
+    url: str,
+    as_json: bool,
+    name: str,
+    path: str,
+    environment: dict[str, str],
+    env_file: dict[str, str],
+    events_schema: str | None,
+    results_schema: str | None,
+    **options: Any,
 ) -> None:
     """Package a folder or zip archive and register it as the next version of NAME.
 
-    The latest version is kept if it has the same files and options. Prints NAME:VERSION.
+    The latest version is kept if it has the same files and options. Prints NAME:VERSION. Events that are not as its
+    schema says are refused when they are submitted; a result that is not fails its task, which is not tried again.
     """
+    schemas = {"events_schema": _schema(events_schema), "results_schema": _schema(results_schema)}
     with connected(url, create=True) as grid:
-        version = grid.deploy(name, path, environment={**env_file, **environment}, **options)
+        version = grid.deploy(name, path, environment={**env_file, **environment}, **schemas, **options)
     if as_json:
         print_json(_view(version))
     else:
@@ -148,6 +168,8 @@ def describe(url: str, as_json: bool, function: str) -> None:
         return
     width = max(map(len, view))
     for key, value in view.items():
+        if isinstance(value, dict):
+            value = json_bytes(value).decode().rstrip()
         echo(f"{key:{width}}  {value if not key.endswith('_at') else moment(value)}")
 
 
@@ -178,6 +200,13 @@ functions.add_command(test)
 def _view(version: FunctionVersion) -> dict[str, Any]:
     """A version as a JSON object: the names that scripts rely on."""
     return {"name": version.name, **version.model_dump(mode="json")}
+
+
+def _schema(given: str | None) -> Any:
+    from htcgrid_core.client.function_schemas import HANDLER
+    from htcgrid_core.data.checking import schema_in
+
+    return given if given in (None, HANDLER) else schema_in(str(given))
 
 
 def _or_none(value: float | None, unit: str) -> str:

@@ -66,6 +66,13 @@ def rules() -> None:
 @click.option("--timeout", type=float, help="Seconds that a session may take.")
 @click.option("--task-timeout", type=float, help="Seconds that one attempt of a task may take.")
 @click.option("--max-failures", callback=count_or_share, help="Failed tasks to tolerate: a count, or a share like 1%.")
+@click.option(
+    "--validate",
+    type=click.Choice(["all", "sample", "off"]),
+    default="all",
+    show_default=True,
+    help="How many events are checked by their function's schema.",
+)
 @click.option("--notify", multiple=True, metavar="DESTINATION", help="Whom to tell of their ends. May be repeated.")
 @label_option("A label of the sessions.")
 @grid_options

@@ -65,11 +65,21 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--version", type=int, metavar="N", help="Delta: instead of the newest."),
         click.option("--snapshot", type=int, metavar="ID", help="Iceberg: instead of the current one."),
         click.option(
-            "--schema", metavar="FILE", help="A JSON Schema that every event is checked by before any is submitted."
+            "--schema",
+            metavar="FILE",
+            help="A JSON Schema that every event is checked by before any is submitted, beside the deployed function's "
+            "own.",
         ),
-        click.option("--validate", type=click.Choice(["all", "sample"]), help="With --schema.  [default: all]"),
         click.option(
-            "--rejects", metavar="FILE", help="With --schema: JSON Lines of what is wrong; the rest is submitted."
+            "--validate",
+            type=click.Choice(["all", "sample", "off"]),
+            default="all",
+            show_default=True,
+            help="How many events are checked by --schema, and by a deployed function's: sample is the first 1,000 "
+            "and one in 100 of the rest.",
+        ),
+        click.option(
+            "--rejects", metavar="FILE", help="JSON Lines of what the schema does not allow; the rest is submitted."
         ),
         click.option("--once", is_flag=True, help="The same input and function again give the same session."),
     )
@@ -120,19 +130,17 @@ def source_of(uri: str | None, options: dict[str, Any], kind: str | None, readin
 
 
 def checked_by(events: Any, options: dict[str, Any]) -> Any:
-    """Take what events are checked by out of a command's options; the events, checked if that is wanted.
+    """The events, checked by the schema that is given, if one is; else options leave it to the function's own.
 
     Raises:
         InvalidInput: there is no such schema.
     """
-    schema, validate, rejects = (options.pop(name) for name in ("schema", "validate", "rejects"))
+    schema = options.pop("schema")
     if schema is None:
-        if validate or rejects:
-            raise click.UsageError("--validate and --rejects belong to --schema.")
         return events
     from htcgrid_core.data.checking import checked, schema_in
 
-    return checked(events, schema_in(schema), validate=validate or "all", rejects=rejects)
+    return checked(events, schema_in(schema), validate=options["validate"], rejects=options.pop("rejects"))
 
 
 def sink_of(uri: str, table: str | None, partition_by: Sequence[str] = ()) -> ResultSink:

@@ -24,6 +24,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.audit import AuditEntry
 from htcgrid_core.domain.costs import CostReport, Estimate
 from htcgrid_core.domain.errors import GridUnavailable
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import FunctionVersion, Isolation, ResultFormat
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.measurement import Measurement
@@ -34,6 +35,7 @@ from htcgrid_core.gateway.in_tasks import check_not_importing
 
 if TYPE_CHECKING:
     from htcgrid_core.client.executor import GridExecutor
+    from htcgrid_core.client.rejects import Rejects
     from htcgrid_core.reducers.base import Reducer
 
 Priority = Literal["high", "normal", "low"]
@@ -90,6 +92,8 @@ class Grid(CallGrid):
         bundle_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
         notify: Notify = None,
+        validate: Extent = "all",
+        rejects: Rejects | None = None,
     ) -> Session:
         """Submit a session: one task for each event.
 
@@ -123,10 +127,16 @@ class Grid(CallGrid):
             on_progress: called with the number of tasks written so far.
             notify: who is told of its end: names of destinations that are registered (``htcgrid destinations``), and
                 a ``StepFunctionsTask``. The same submission with another task token replaces the one before.
+            validate: how many events are checked by the schema that the function was deployed with, if it was with
+                one: "all", "sample" (the first 1,000 and one in a hundred after them) or "off".
+            rejects: a file's path, or what ``sink`` returns, that gets what is not as the schema says, with its row
+                and reasons; the others are submitted. None: that is an error.
 
         Raises:
-            InvalidInput: an argument or event is no good; nothing was written. (Of a vector over 4 MB only the
-                first part is checked before; the session is then aborted.)
+            InvalidEvents: events are not as the schema says: the first twenty problems, and how many events have one.
+                Nothing was written.
+            InvalidInput: an argument or event is no good; nothing was written. (Of a vector over 4 MB without a schema
+                only the first part is checked before; the session is then aborted.)
             SessionConflict: the token belongs to a session with another body.
             GridUnavailable: the grid cannot be written to; try again with the same token.
         """
@@ -140,6 +150,8 @@ class Grid(CallGrid):
             codec=codec,
             on_progress=on_progress,
             notify=notify,
+            validate=validate,
+            rejects=rejects,
             options={
                 "name": name,
                 "task_timeout_seconds": task_timeout,
@@ -204,6 +216,8 @@ class Grid(CallGrid):
         runtime_client: bool = False,
         concurrency: int = 1,
         description: str = "",
+        events_schema: Any = None,
+        results_schema: Any = None,
     ) -> FunctionVersion:
         """Package a folder or zip archive and register it as the next version of a function.
 
@@ -224,6 +238,11 @@ class Grid(CallGrid):
                 that client's own modules, or wraps its start.
             concurrency: invocations that one environment of a runtime client runs at once, for slots that are to share
                 what it has in memory.
+            events_schema: what its events must be, which ``submit`` checks before anything is written: a JSON Schema
+                (a dict), a pydantic model, a TypedDict or another type that pydantic knows, a function, whose first
+                parameter's annotation it is, or ``"handler"`` for that of the package's handler.
+            results_schema: what its results must be, likewise; of a function what it returns. A task with another
+                result fails, and is not tried again.
 
         Raises:
             InvalidInput: the name, an option or the package is no good (InvalidPackage), or the package does not hold
@@ -244,6 +263,8 @@ class Grid(CallGrid):
             runtime_client=runtime_client,
             concurrency=concurrency,
             description=description,
+            events_schema=events_schema,
+            results_schema=results_schema,
         )
 
     def functions(self, name: str | None = None) -> list[FunctionVersion]:

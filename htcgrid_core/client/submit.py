@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import TYPE_CHECKING, Any
 
 from htcgrid_core.client import tracing
 from htcgrid_core.client.event_source import events_as
@@ -14,10 +14,14 @@ from htcgrid_core.client.specs import Specs
 from htcgrid_core.client.vectors import check_vector
 from htcgrid_core.codecs.events import EncodedEvent, encoded
 from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.extent import Extent, check_extent
 from htcgrid_core.domain.notification import Notify, Recipient, recipients_of
 from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import Codec, SessionSpec, tenant_of
 from htcgrid_core.gateway.protocol import Gateway
+
+if TYPE_CHECKING:
+    from htcgrid_core.client.rejects import Rejects
 
 
 def submit_events(
@@ -31,6 +35,8 @@ def submit_events(
     codec: Codec | None,
     on_progress: Callable[[int], None] | None,
     notify: Notify,
+    validate: Extent,
+    rejects: Rejects | None,
     options: Mapping[str, Any],
 ) -> Session:
     """See ``Grid.submit``.
@@ -40,6 +46,7 @@ def submit_events(
     """
     if not isinstance(function, str) and not callable(function):
         raise InvalidInput(f"a function is a name or a callable, not a {type(function).__name__}")
+    check_extent(validate)
     by_name = isinstance(function, str)
     if not isinstance(events, ServerSource):
         check_vector(events)
@@ -58,17 +65,47 @@ def submit_events(
     wanted = {**options, "codec": codec or ("json" if by_name else "pickle"), "tenant": tenant}
     spec = specs.of(function, wanted, session_id if token is not None else None)
     if isinstance(events, ServerSource):
-        return _submit_from(gateway, session_id, spec, events, on_progress, recipients)
+        if rejects is not None:
+            raise InvalidInput(f"rejects= is written where events are read, and {events} is read by the server")
+        return _submit_from(gateway, session_id, spec, events, on_progress, recipients, validate)
+    found, total = (
+        encoded(spec.codec, events_as(spec.codec, events)),
+        len(events) if isinstance(events, Sized) else None,
+    )
+    if rejects is not None:
+        found, total, validate = _without_rejects(gateway, session_id, spec, found, rejects, validate), None, "off"
     return submit(
         gateway,
         session_id,
         spec,
-        encoded(spec.codec, events_as(spec.codec, events)),
-        total=len(events) if isinstance(events, Sized) else None,
+        found,
+        total=total,
         idempotent=token is not None,
         on_progress=on_progress,
         notify=recipients,
+        validate=validate,
     )
+
+
+def _without_rejects(
+    gateway: Gateway,
+    session_id: str,
+    spec: SessionSpec,
+    events: Iterator[EncodedEvent],
+    rejects: Rejects,
+    validate: Extent,
+) -> Iterator[EncodedEvent]:
+    from htcgrid_core.client.rejects import check_rejects, good_ones  # few have any
+
+    package = spec.function.package
+    version = None
+    if package is not None:  # the one that a session under this token runs may be out of use for others
+        version = gateway.function(package.function, session_id=session_id)
+        if version.version != package.version:
+            version = gateway.function(package.function, package.version)
+    check_rejects(rejects, validate, version)
+    assert version is not None
+    return good_ones(version, session_id, events, rejects)
 
 
 def submit(
@@ -82,6 +119,7 @@ def submit(
     durable: bool = True,
     on_progress: Callable[[int], None] | None = None,
     notify: Sequence[Recipient] = (),
+    validate: Extent = "all",
 ) -> Session:
     """See ``Gateway.submit``."""
     told = {"htcgrid.session.id": session_id, "htcgrid.session.name": spec.name, "htcgrid.pool": spec.pool}
@@ -99,6 +137,7 @@ def submit(
             durable=durable,
             on_progress=on_progress,
             notify=notify,
+            validate=validate,
         )
     # A session whose results are not loaded if they are pickled is what its grid says, and not what was asked for.
     is_known = not (idempotent or notify) and gateway.describe().allows_pickle
@@ -112,12 +151,15 @@ def _submit_from(
     source: ServerSource,
     on_progress: Callable[[int], None] | None,
     notify: Sequence[Recipient],
+    validate: Extent,
 ) -> Session:
     with tracing.sending(f"submit {spec.function.name}", {"htcgrid.session.name": spec.name}) as trace:
         if trace is not None or spec.traceparent:
             traced = {"traceparent": trace.parent if trace else "", "tracestate": trace.state if trace else ""}
             spec = spec.model_copy(update=traced)
-        record = gateway.submit_from(session_id, spec, source, on_progress=on_progress, notify=notify)
+        record = gateway.submit_from(
+            session_id, spec, source, on_progress=on_progress, notify=notify, validate=validate
+        )
     return Session(gateway, record)
 
 

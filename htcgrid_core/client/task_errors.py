@@ -9,6 +9,7 @@ from htcgrid_core.codecs.outcomes import Outcome, decode_error
 from htcgrid_core.domain.errors import TaskFailed
 from htcgrid_core.domain.outcome import TaskError, TaskOutcome
 from htcgrid_core.domain.session import Codec
+from htcgrid_core.domain.task_error import RESULT_MISFIT
 
 # As Python does itself: the exception's own class may forbid it, or raise anything.
 _set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a descriptor, of the class
@@ -20,7 +21,7 @@ class WorkerCrashed(TaskFailed, BrokenExecutor):
 
 
 class InvalidResult(TaskFailed, PicklingError):
-    """A task whose result cannot be encoded, or is too large."""
+    """A task whose result cannot be encoded, is too large, or is not what its function's schema says."""
 
 
 class OutOfMemory(TaskFailed, MemoryError):
@@ -31,6 +32,7 @@ _KINDS: dict[str, type[TaskFailed]] = {
     "WorkerCrashed": WorkerCrashed,
     "AgentLost": WorkerCrashed,
     "InvalidResult": InvalidResult,
+    RESULT_MISFIT: InvalidResult,
 }
 
 

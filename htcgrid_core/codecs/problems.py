@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,16 @@ _OF_EXCEPTIONS: tuple[tuple[type[errors.GridError], Kind], ...] = (
     (
         errors.InvalidEvent,
         Kind("invalid-event", 422, "An event of the vector is no good.", errors.InvalidInput, ("index",)),
+    ),
+    (
+        errors.InvalidEvents,
+        Kind(
+            "invalid-events",
+            422,
+            "Events are not what their schema says.",
+            errors.InvalidInput,
+            ("source", "problems", "bad", "checked"),
+        ),
     ),
     (errors.InvalidPackage, Kind("invalid-package", 422, "A function's package is no good.", errors.InvalidPackage)),
     (errors.FunctionNotFound, Kind("function-not-found", 404, "There is no such function.", errors.FunctionNotFound)),
@@ -113,6 +124,10 @@ def problem_of(error: errors.GridError) -> Problem:
     kind = next(kind for raised, kind in _OF_EXCEPTIONS if isinstance(error, raised))
     if isinstance(error, errors.InvalidEvent):
         return Problem(kind, error.reason, {"index": error.index})
+    if isinstance(error, errors.InvalidEvents):
+        rows = [one._asdict() for one in error.problems]
+        told = {"source": error.source, "problems": rows, "bad": error.bad, "checked": error.checked}
+        return Problem(kind, str(error), told)
     if isinstance(error, errors.SessionNotFound):
         return Problem(kind, str(error), {"session": error.session_id})
     return Problem(kind, str(error))
@@ -129,6 +144,12 @@ def error_of(status: int, body: Mapping[str, Any]) -> errors.GridError:
     code = body.get("code")
     if code == "invalid-event" and isinstance(body.get("index"), int):
         return errors.InvalidEvent(body["index"], detail)
+    if code == "invalid-events":
+        with suppress(LookupError, TypeError, ValueError):  # a problem of somebody else's
+            rows = [
+                errors.EventProblem(int(one["row"]), str(one["path"]), str(one["reason"])) for one in body["problems"]
+            ]
+            return errors.InvalidEvents(str(body["source"]), rows, int(body["bad"]), int(body["checked"]))
     if code == "session-not-found" and isinstance(body.get("session"), str):
         return errors.SessionNotFound(body["session"])
     kind = KINDS.get(str(code))

@@ -8,6 +8,7 @@ import orjson
 from pydantic import ValidationError
 
 from htcgrid_core.domain.errors import InvalidInput
+from htcgrid_core.domain.extent import Extent, check_extent
 from htcgrid_core.domain.notification import Recipient
 from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SessionSpec
@@ -27,6 +28,7 @@ class Submission:
         recipients: who is told of its end.
         source: what the server reads the events from; None if they come from the client. If the source's ``once`` is
             set, the server makes the id, and this one is empty.
+        validate: how many of the events are checked by their function's schema.
     """
 
     session_id: str
@@ -36,13 +38,15 @@ class Submission:
     upload: bool = False
     recipients: tuple[Recipient, ...] = ()
     source: ServerSource | None = None
+    validate: Extent = "all"
 
     def write(self) -> bytes:
         """As the body of a HEAD frame."""
         notify = [[one.to, one.secret, one.heartbeat_seconds] for one in self.recipients]
         told = {"id": self.session_id, "spec": self.spec.text, "total": self.total, "notify": notify}
         source = {} if self.source is None else {"source": self.source.model_dump(mode="json", exclude_defaults=True)}
-        return orjson.dumps({**told, "durable": self.durable, "upload": self.upload, **source})
+        extent = {} if self.validate == "all" else {"validate": self.validate}
+        return orjson.dumps({**told, "durable": self.durable, "upload": self.upload, **source, **extent})
 
     @classmethod
     def read(cls, body: bytes) -> Submission:
@@ -57,9 +61,13 @@ class Submission:
             recipients = tuple(Recipient(str(to), str(secret), float(beat)) for to, secret, beat in found["notify"])
             total = None if found["total"] is None else int(found["total"])
             source = None if found.get("source") is None else ServerSource.model_validate(found["source"])
-            return cls(str(found["id"]), spec, total, bool(found["durable"]), bool(found["upload"]), recipients, source)
+            check_extent(validate := found.get("validate", "all"))
+            durable, upload = bool(found["durable"]), bool(found["upload"])
+            return cls(str(found["id"]), spec, total, durable, upload, recipients, source, validate)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             raise InvalidInput(f"the session was not submitted: {wrong}") from None
+        except InvalidInput:
+            raise
         except _DAMAGED:
             raise InvalidInput("the session was not submitted: its first frame is no submission") from None

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
 import json
 import os
 import pickle
-import secrets
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any
 
 from htcgrid_core.client.event_source import EventSource, events_as
 from htcgrid_core.client.files.spool import Spool
 from htcgrid_core.client.files.typed_events import TypedEvents
+from htcgrid_core.client.files.whole_file import whole
+from htcgrid_core.client.function_schemas import annotation
+from htcgrid_core.client.rejects import reject_line
 from htcgrid_core.client.vectors import check_vector
+from htcgrid_core.codecs.event_checks import SHOWN
+from htcgrid_core.codecs.schemas import Found, Schema, cut_reason, path_text
 from htcgrid_core.codecs.values import encode_json
-from htcgrid_core.data.base import Source, missing
+from htcgrid_core.data.base import Source
 from htcgrid_core.data.plain import json_value
 from htcgrid_core.domain.errors import EventProblem, InvalidEvents, InvalidInput
-from htcgrid_core.domain.printable import printable_line
+from htcgrid_core.domain.extent import Extent, check_extent, is_looked_at
 
-Extent = Literal["all", "sample", "off"]
-SHOWN = 20
-SAMPLE_ROWS = 1_000  # the first ones, and of those after them
-SAMPLE_STEP = 100  # one in so many
-REASON_CHARACTERS = 200
-Check = Callable[[Any], list[tuple[str, str]]]  # of a row: where in it, and what is wrong there
+Check = Callable[[Any], Found]  # of a row
 
 
 def checked(
@@ -39,7 +38,7 @@ def checked(
 
     Args:
         events: a source, which is read twice; or any iterable, which is put on this machine's disk meanwhile.
-        schema: a JSON Schema (a dict; needs jsonschema-rs), a pydantic model, a TypedDict or another type that pydantic
+        schema: a JSON Schema (a dict), a pydantic model, a TypedDict or another type that pydantic
             knows, or a handler, whose first parameter's annotation it is. What is checked is the event as JSON has it.
         validate: "sample" checks the first 1,000 rows and one in a hundred after them; "off" none.
         rejects: a file of JSON Lines that gets what is wrong, with its row and reasons, instead of an error; the others
@@ -49,8 +48,7 @@ def checked(
         InvalidInput: the schema is none. When the events are taken, InvalidEvents: the first twenty problems, and how
             many rows have one.
     """
-    if validate not in get_args(Extent):
-        raise InvalidInput(f"validate={validate!r}: {', '.join(get_args(Extent))}")
+    check_extent(validate)
     if rejects is not None and validate != "all":
         raise InvalidInput("rejects= needs validate='all': what is not looked at cannot be put aside")
     check_vector(events)
@@ -106,9 +104,9 @@ class _Checked(Source):
             return bad
         problems: list[EventProblem] = []
         looked = 0
-        with whole(self._rejects) as file:
+        with nullcontext() if self._rejects is None else whole(self._rejects) as file:
             for number, row in rows:
-                if self._validate == "sample" and number >= SAMPLE_ROWS and number % SAMPLE_STEP:
+                if not is_looked_at(self._validate, number):
                     continue
                 looked += 1
                 found = self._check(row)
@@ -118,8 +116,7 @@ class _Checked(Source):
                 told = [EventProblem(number, path, reason) for path, reason in found]
                 problems += told[: SHOWN - len(problems)]
                 if file is not None:
-                    errors = [{"path": one.path, "reason": one.reason} for one in told]
-                    file.write(encode_json({"row": number, "errors": errors, "event": row}).strip() + b"\n")
+                    file.write(reject_line(number, row, found))
         if bad and self._rejects is None:
             raise InvalidEvents(self.name, problems, len(bad), looked)
         return bad
@@ -151,26 +148,6 @@ def _without(bad: array[int], rows: Iterator[Any]) -> Iterator[Any]:
             yield row
 
 
-@contextlib.contextmanager
-def whole(path: Path | None) -> Iterator[Any]:
-    """A file that takes its name once it is complete; None for none."""
-    if path is None:
-        yield None
-        return
-    beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
-    try:
-        with open(beside, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
 def check_of(schema: Any) -> Check:
     """What checks a row.
 
@@ -178,31 +155,10 @@ def check_of(schema: Any) -> Check:
         InvalidInput: the schema is none, or its library is not installed.
     """
     if isinstance(schema, Mapping):
-        return _by_json_schema(dict(schema))
+        return Schema(schema).problems
     if inspect.isfunction(schema) or inspect.ismethod(schema):
-        schema = _annotation(schema)
+        schema = annotation(schema, "events")
     return _by_type(schema)
-
-
-def _by_json_schema(schema: dict[str, Any]) -> Check:
-    try:
-        import jsonschema_rs
-    except ImportError as error:
-        raise missing("checking by a JSON Schema", "jsonschema-rs", error) from error
-    try:
-        validator = jsonschema_rs.validator_for(schema, validate_formats=True)
-    except (ValueError, jsonschema_rs.ValidationError) as error:
-        raise InvalidInput(f"the schema is no JSON Schema: {error}") from error
-
-    def check(row: Any) -> list[tuple[str, str]]:
-        try:
-            if validator.is_valid(row):
-                return []
-            return [(_path(error.instance_path), _reason(error.message)) for error in validator.iter_errors(row)]
-        except ValueError as error:  # what JSON has not
-            return [("", _reason(str(error)))]
-
-    return check
 
 
 def _by_type(kind: Any) -> Check:
@@ -217,30 +173,12 @@ def _by_type(kind: Any) -> Check:
         try:
             adapter.validate_json(encode_json(row), strict=True)
         except ValidationError as error:
-            return [(_path(one["loc"]), _reason(one["msg"])) for one in error.errors(include_url=False)]
+            return [(path_text(one["loc"]), cut_reason(one["msg"])) for one in error.errors(include_url=False)]
         except (TypeError, ValueError) as error:
-            return [("", _reason(f"it is not JSON: {error}"))]
+            return [("", cut_reason(f"it is not JSON: {error}"))]
         return []
 
     return check
-
-
-def _annotation(handler: Callable[..., Any]) -> Any:
-    try:
-        name = next(iter(inspect.signature(handler).parameters))
-        return get_type_hints(handler)[name]
-    except (StopIteration, KeyError, NameError, TypeError) as error:
-        called = getattr(handler, "__qualname__", repr(handler))
-        raise InvalidInput(f"{called} says of no type what its events are: annotate its first parameter") from error
-
-
-def _path(parts: Iterable[Any]) -> str:
-    """As in ``legs[2].notional``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
-
-
-def _reason(text: str) -> str:
-    return printable_line(text if len(text) <= REASON_CHARACTERS else f"{text[:REASON_CHARACTERS]}...")
 
 
 def schema_in(path: str) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import Isolation
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import Label, Priority
@@ -21,6 +22,7 @@ class Asked(Stored):
         task_timeout, timeout, retention: seconds.
         retry: a policy, or how many attempts a task has in all.
         notify: destinations that are told of its end.
+        extent: how many events are checked by their function's schema, called ``validate``.
     """
 
     function: str = Field(min_length=1, max_length=512)
@@ -36,6 +38,7 @@ class Asked(Stored):
     labels: dict[Label, Label] = Field(default_factory=dict)
     retention: float = limits.RETENTION_SECONDS
     notify: tuple[str, ...] = ()
+    extent: Extent = Field(default="all", validation_alias=AliasChoices("validate", "extent"))
 
     @field_validator("retry", mode="before")
     @classmethod
@@ -44,4 +47,6 @@ class Asked(Stored):
 
     def arguments(self) -> dict[str, Any]:
         """For ``Grid.submit``, but for ``function`` and ``notify``."""
-        return {name: getattr(self, name) for name in Asked.model_fields if name not in ("function", "notify")}
+        aside = ("function", "notify", "extent")
+        told = {name: getattr(self, name) for name in Asked.model_fields if name not in aside}
+        return {**told, "validate": self.extent}

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, FUNCTION_OPTIONS_AGENT_VERSION
+from htcgrid_core.domain.agent_version import (
+    FIRST_AGENT_VERSION,
+    FUNCTION_OPTIONS_AGENT_VERSION,
+    SCHEMAS_AGENT_VERSION,
+)
 from htcgrid_core.domain.stored import Stored
 
 REGISTERED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -32,6 +37,17 @@ MOST_AT_ONCE = 64  # invocations in one environment; AWS has as many
 ResultFormat = Literal["json", "text"]  # what a runtime client posts
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4096)]
+MAX_SCHEMA_BYTES = 16 << 10  # it travels in a request's query
+
+
+def _of_a_schemas_size(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(orjson.dumps(schema))
+    if size > MAX_SCHEMA_BYTES:
+        raise ValueError(f"a schema has at most {MAX_SCHEMA_BYTES:,} bytes as JSON, not {size:,}")
+    return schema
+
+
+JsonSchema = Annotated[dict[str, JsonValue], AfterValidator(_of_a_schemas_size)]
 
 
 class Environment(Stored):
@@ -61,6 +77,7 @@ class Package(Stored):
             that are not deployed know it, which is that of versions from before it could be said.
         runtime_client: whether AWS's client runs it even where a native worker could.
         concurrency: invocations that one environment of a runtime client has at once.
+        checks_events, checks_results: whether the version has a schema for them, which the registry keeps.
     """
 
     function: str = Field(pattern=f"^{REGISTERED_NAME.pattern}$")
@@ -72,6 +89,8 @@ class Package(Stored):
     encoding: Literal["grid", "lambda"] = "grid"
     runtime_client: bool = False
     concurrency: int = Field(default=1, ge=1, le=MOST_AT_ONCE)
+    checks_events: bool = False
+    checks_results: bool = False
 
     @property
     def is_python(self) -> bool:
@@ -80,7 +99,9 @@ class Package(Stored):
 
     @property
     def obeyed_from(self) -> int:
-        """The first version of agents that obey all of it."""
+        """The first version of agents that obey all of it; they also submit what clients have uploaded."""
+        if self.checks_events or self.checks_results:
+            return SCHEMAS_AGENT_VERSION
         options = self.result_format, self.encoding, self.runtime_client, self.concurrency
         is_first = options == ("json", "grid", False, 1)
         return FIRST_AGENT_VERSION if is_first else FUNCTION_OPTIONS_AGENT_VERSION
@@ -117,6 +138,8 @@ class FunctionVersion(Package):
         deployed_at: wall clock, seconds.
         deployed_by: who did it, by the name that the client gives.
         min_agent_version: the lowest version of a client that has its sessions ask for all of it (agent_version.py).
+        events_schema, results_schema: JSON Schemas of what its sessions are submitted with, and of what it returns;
+            None for whatever it is.
     """
 
     blob: str
@@ -132,6 +155,8 @@ class FunctionVersion(Package):
     cpus: float | None = Field(default=None, gt=0, le=1024, allow_inf_nan=False)
     isolation: Isolation | None = None
     min_agent_version: int = Field(default=FIRST_AGENT_VERSION, ge=FIRST_AGENT_VERSION)
+    events_schema: JsonSchema | None = None
+    results_schema: JsonSchema | None = None
 
     @property
     def name(self) -> str:
@@ -143,7 +168,8 @@ class FunctionVersion(Package):
         told = {
             "function", "handler", "runtime", "variables", "content", "timeout_seconds", "memory_mb", "cpus",
             "isolation",
-            "description", "result_format", "encoding", "runtime_client", "concurrency",
+            "description", "result_format", "encoding", "runtime_client", "concurrency", "events_schema",
+            "results_schema",
         }  # fmt: skip
         return self.model_dump(include=told) == other.model_dump(include=told)
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.stored import Stored
-from htcgrid_core.domain.task_error import ran_out_of_memory
+from htcgrid_core.domain.task_error import RESULT_MISFIT, ran_out_of_memory
 
 MOST_ATTEMPTS = 1000
 POOL = r"^[a-z0-9][a-z0-9-]{0,31}$"  # names of pools
@@ -62,7 +62,7 @@ class RetryPolicy(Stored):
 
     def allows(self, failures: int, error_type: str) -> bool:
         """Whether a task that has failed ``failures`` times, last with ``error_type``, may run again."""
-        return failures < self.max_attempts and error_type not in self.never_retry
+        return failures < self.max_attempts and error_type not in (*self.never_retry, RESULT_MISFIT)
 
     def moves_from(self, pool: str, error_type: str) -> bool:
         """Whether a task that failed in ``pool`` goes on in ``on_out_of_memory``."""

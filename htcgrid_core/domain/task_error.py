@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 OUT_OF_MEMORY = "OutOfMemory"  # of a worker that was killed for memory, or had too little for all but the handler
 
+RESULT_MISFIT = "ResultMisfit"  # of a task that returned what its function's schema does not allow: never tried again
+
 
 def ran_out_of_memory(error_type: str) -> bool:
     """Whether an error's type says so: ours, or an exception's, such as Python's, NumPy's or Java's."""
@@ -19,7 +21,7 @@ class TaskError:
 
     Attributes:
         type: the exception's class name, or one of ours: TaskTimeout, WorkerCrashed, InitError, AgentLost,
-            InvalidResult, CorruptPayload, OutOfMemory, Cancelled.
+            InvalidResult, ResultMisfit, CorruptPayload, OutOfMemory, Cancelled.
         message: one sentence.
         traceback: the handler's traceback, or an empty string.
         exception: what a Python callable raised, where it could be pickled.

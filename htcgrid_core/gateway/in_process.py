@@ -22,6 +22,7 @@ from htcgrid_core.domain.costs import CostReport, Estimate, SessionCost
 from htcgrid_core.domain.destination import Destination, check_destination
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.errors import FunctionNotFound, GridUnavailable, InvalidInput, SessionNotFound
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import REGISTERED_NAME, FunctionVersion, Package
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
@@ -31,6 +32,7 @@ from htcgrid_core.domain.pool import PoolSize
 from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import DEFAULT_TENANT, SessionRecord, SessionSpec, tenant_of
 from htcgrid_core.gateway.bell_waiter import BellWaiter
+from htcgrid_core.gateway.checked_events import checked_first
 from htcgrid_core.gateway.checks import check_no_region, check_session_id, no_server
 from htcgrid_core.gateway.deployment import Deployment
 from htcgrid_core.gateway.description import GridDescription
@@ -53,6 +55,7 @@ from htcgrid_core.services import (
     telling,
 )
 from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.event_schemas import Schemas
 from htcgrid_core.services.sizes import asks_for_size, check_sizes
 
 SHARED_CODECS = ("bytes", "json", "pickle")
@@ -73,6 +76,7 @@ class InProcessGateway:
         self._actor = actor
         self._address = address
         self._specs = StoredSpecs()
+        self._schemas = Schemas(self.plane)
         self._paces = None if deployment.same_machine else Paces(self.plane.clock)
         self._sizes: Sequence[PoolSize] = ()
         self._sizes_until = float("-inf")  # monotonic time
@@ -81,7 +85,7 @@ class InProcessGateway:
     def acting(self, actor: str, address: str = "") -> InProcessGateway:
         """The same grid for somebody else."""
         other = InProcessGateway(self.deployment, actor, address)
-        other._specs, other._paces = self._specs, self._paces
+        other._specs, other._paces, other._schemas = self._specs, self._paces, self._schemas
         return other
 
     # The grid
@@ -126,11 +130,15 @@ class InProcessGateway:
         durable: bool = True,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Submit a session, and make sure that agents run."""
         check_not_importing()
         check_session_id(session_id, spec.tenant)
         self.check_pools(spec)
+        check = self._schemas.event_check(spec, validate)
+        if check is not None:
+            events = checked_first(events, check)
         if notify:
             spec = spec.model_copy(update={"notify": tuple(recipient.to for recipient in notify)})
         self._specs.add(spec)
@@ -168,6 +176,7 @@ class InProcessGateway:
         *,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Nobody but this process could read it."""
         raise no_server(self.url, source)

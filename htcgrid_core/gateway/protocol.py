@@ -27,6 +27,7 @@ from htcgrid_core.domain.audit import AuditEntry, AuditPage
 from htcgrid_core.domain.costs import CostReport, Estimate, SessionCost
 from htcgrid_core.domain.destination import Destination
 from htcgrid_core.domain.ended import EndedPage
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
@@ -119,6 +120,7 @@ class Gateway(Protocol):
         durable: bool = True,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Submit a session, make sure that agents run, and return the acknowledged row.
 
@@ -134,8 +136,11 @@ class Gateway(Protocol):
             on_progress: called with the number of events written so far.
             notify: who is told of its end. It is not of the body: the same submission with another task token
                 replaces the one before, which is told nothing.
+            validate: how many of the events are checked by their schema, if the function was deployed with one. All
+                that are, are before anything is written.
 
         Raises:
+            InvalidEvents: some are not what the schema says.
             InvalidInput: the id, the pool, the function's package or callable, or a shared input is no good; or a
                 destination is not registered, or the task of Step Functions does not wait.
             InvalidEvent: an event is too large.
@@ -152,12 +157,14 @@ class Gateway(Protocol):
         *,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Submit a session whose events the grid's server reads, and return the acknowledged row.
 
         Args:
             session_id: counts unless the source's ``once`` names the session.
             on_progress: called with the number of rows that the server has read.
+            validate: as for ``submit``.
 
         Raises:
             NotOffered: the grid has no server between it and its clients, or one that reads nothing.

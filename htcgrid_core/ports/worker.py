@@ -45,6 +45,7 @@ class FunctionRef:
         grid: whose function it is.
         traced_every: each how manieth task is recorded in its session's trace, 0 for none; None where nobody traces
             here, and its submitter decides.
+        results_schema: JSON Schema, as text, that its results must fit; empty for none.
     """
 
     key: str
@@ -55,6 +56,7 @@ class FunctionRef:
     launcher: tuple[str, ...] = ()
     grid: OwnGrid = NO_GRID
     traced_every: int | None = None
+    results_schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)

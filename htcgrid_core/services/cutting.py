@@ -32,6 +32,7 @@ from htcgrid_core.services import ownership, uploads
 from htcgrid_core.services.asked import Asked
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.cancel import cancel
+from htcgrid_core.services.event_schemas import Schemas
 from htcgrid_core.services.submit import Written, announce, submit
 from htcgrid_core.services.telling import submit_and_tell
 from htcgrid_core.services.uploads import Upload
@@ -133,6 +134,8 @@ def _submitted(
         stored = record.parsed_spec()
         if stored.identity() == spec.identity():
             spec, begin = stored, _begin(plane, record)  # whose bundles are cut as they were
+    if not begin.written.roots:  # whoever has written one had looked at all events
+        _check(plane, upload, asked, go_on)
     events = _Events(plane, upload, asked, begin)
     submit_it = partial(
         submit,
@@ -146,6 +149,27 @@ def _submitted(
         journal=_Journal(plane, events, record, begin.written, go_on),
     )
     return submit_and_tell(plane, session_id, asked.recipients, submit_it)
+
+
+def _check(plane: Plane, upload: Upload, asked: Asked, go_on: Callable[[], bool]) -> None:
+    """Look at all events by their function's schema: in a pass of their own, since nothing is to be written before.
+
+    Which parts are good is noted, and whoever goes on begins behind them.
+
+    Raises:
+        InvalidEvents: some are not what it says.
+    """
+    check = Schemas(plane).event_check(asked.spec, asked.validate)
+    if check is None:
+        return
+    first, check.rows, check.checked = uploads.last_checked(plane, upload.session_id)
+    for number in range(first, upload.parts or 0):
+        deque(check.passed(uploads.events(plane, upload, number)), maxlen=0)
+        if not check.bad:
+            uploads.note_checked(plane, upload.session_id, number + 1, check.rows, check.checked)
+            if not go_on():
+                raise _Paused(f"session {upload.session_id} is checked by others from part {number + 1} on")
+    check.conclude()
 
 
 def _notifying(asked: Asked) -> SessionSpec:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from htcgrid_core.codecs.packages import Packed
+from htcgrid_core.codecs.schemas import Schema
 from htcgrid_core.codecs.signing import NAME_BYTES, PACKAGE_PURPOSE, named_key, seal, unseal
 from htcgrid_core.domain.agent_version import FIRST_AGENT_VERSION, ISOLATION_AGENT_VERSION
 from htcgrid_core.domain.errors import FunctionNotFound, IncompatibleGrid, InvalidInput
@@ -41,12 +42,13 @@ def deploy(plane: Plane, draft: FunctionVersion, package: Packed) -> FunctionVer
 
     Raises:
         InvalidInput: it sets a variable that the runtime sets, or one of AWS's to what means nothing, its description
-            would do something to terminals, or its package does not fit its memory.
+            would do something to terminals, its package does not fit its memory, or a schema is none.
     """
     if wrong := _wrong_with(draft, package):
         raise InvalidInput(f"function {draft.function!r} was not deployed: {wrong}")
     sizes = {"files": len(package.names), "unpacked_bytes": package.unpacked_bytes, "package_bytes": len(package.data)}
-    draft = draft.model_copy(update={"encoding": PYTHON_ENCODING if draft.is_python else "grid"})
+    checks = {"checks_events": draft.events_schema is not None, "checks_results": draft.results_schema is not None}
+    draft = draft.model_copy(update={"encoding": PYTHON_ENCODING if draft.is_python else "grid", **checks})
     obeyed = max(draft.obeyed_from, ISOLATION_AGENT_VERSION if draft.isolation else FIRST_AGENT_VERSION)
     draft = draft.model_copy(update={"content": package.content, "min_agent_version": obeyed, **sizes})
     sealed = seal(plane.keys.signer(), "", PACKAGE_PURPOSE, package.data)
@@ -77,6 +79,12 @@ def _wrong_with(draft: FunctionVersion, package: Packed) -> str:
             f"{EXEC_WRAPPER} names a program that starts AWS's client, and native workers have none: deploy it with "
             "runtime_client=True (--runtime-client)"
         )
+    for whose, schema in (("events", draft.events_schema), ("results", draft.results_schema)):
+        try:
+            if schema is not None:
+                Schema(schema)
+        except InvalidInput as error:
+            return f"of its {whose}, {error}"
     if found := CONTROL.search(draft.description):
         return f"its description has a control character: {found[0]!r}"
     if draft.concurrency > 1 and draft.is_python and not draft.runtime_client:

@@ -227,6 +227,21 @@ def last_written(plane: Plane, session_id: str) -> dict[str, Any] | None:
     return _read(plane, session_id, f"written/{keys[-1].rpartition('/')[2]}") if keys else None
 
 
+def note_checked(plane: Plane, session_id: str, parts: int, rows: int, checked: int) -> None:
+    """So many parts have so many rows, of which so many were looked at, and nothing was found."""
+    body = orjson.dumps([parts, rows, checked])
+    with_retries(plane, lambda: plane.blobs.put(_key(session_id, f"checked/{parts:06d}"), body))
+
+
+def last_checked(plane: Plane, session_id: str) -> tuple[int, int, int]:
+    """What was noted of the most parts."""
+    keys = with_retries(plane, lambda: plane.blobs.keys(_key(session_id, "checked/")))
+    if not keys:
+        return 0, 0, 0
+    parts, rows, checked = orjson.loads(with_retries(plane, lambda: plane.blobs.get(keys[-1])))
+    return parts, rows, checked
+
+
 def sealed(plane: Plane) -> list[str]:
     """Uploads that are sealed and were not submitted: what a server that died has left."""
     keys = with_retries(plane, lambda: plane.blobs.keys(UPLOADS))

@@ -13,7 +13,7 @@ import sqlalchemy
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from htcgrid_airflow.operators import HTCGridSubmitOperator
-from htcgrid_core import InvalidInput, sink, source
+from htcgrid_core import InvalidEvents, InvalidInput, connect, sink, source
 from tests.airflow.handlers import priced
 from tests.airflow.steps import Step
 
@@ -113,3 +113,23 @@ def test_templates(tmp_path: Path) -> None:
     made = operator("local://", source={"place": "trades/{{ ds }}"}, sink_name="{{ ds }}")
     made.render_template_fields({"ds": "2026-01-02"})
     assert (made.source, made.sink_name) == ({"place": "trades/2026-01-02"}, "2026-01-02")
+
+
+def test_events_that_are_not_as_the_functions_schema_says(grid_url: str, tmp_path: Path) -> None:
+    """They fail the step before anything is written, or are put aside."""
+    (tmp_path / "priced").mkdir()
+    (tmp_path / "priced" / "app.py").write_text("def handler(event, context): return event['id']\n")
+    with connect(grid_url) as grid:
+        grid.deploy("priced", tmp_path / "priced", handler="app.handler", events_schema={"required": ["id"]})
+        before = len(grid.sessions())
+        with pytest.raises(InvalidEvents, match="1 of 2 events"):
+            executed(operator(grid_url, function="priced", tasks=[{"id": 1}, {}]), Step())
+        assert len(grid.sessions()) == before
+    for number, rejects in enumerate((str(tmp_path / "no.jsonl"), {"place": str(tmp_path / "aside"), "kind": "jsonl"})):
+        made = operator(grid_url, function="priced", tasks=[{"id": 1}, {}], rejects=rejects, token=f"aside {number}")
+        assert executed(made, Step())["completed"] == 1
+    assert '"row":1' in (tmp_path / "no.jsonl").read_text()
+    (file,) = (tmp_path / "aside").rglob("*.jsonl")
+    assert '"reason":' in file.read_text()
+    unchecked = operator(grid_url, function="priced", tasks=[{}], validate="off", failure_policy="never", retry=1)
+    assert executed(unchecked, Step())["failed"] == 1

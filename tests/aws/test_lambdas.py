@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from htcgrid_core import Grid, InvalidInput, SessionNotFinished, SessionNotFound
+from htcgrid_core import Grid, InvalidEvents, InvalidInput, SessionNotFinished, SessionNotFound
 from htcgrid_core.adapters.aws.clients import Clients
 from htcgrid_core.adapters.aws.messenger import AwsMessenger
 from htcgrid_core.adapters.aws.settings import AwsSettings
@@ -101,6 +101,22 @@ class TestSubmit:
         assert (answer["statusCode"], problem["status"]) == (status, status)
         assert answer["headers"]["content-type"] == "application/problem+json"
         assert says in problem["detail"]
+
+    def test_events_that_do_not_fit_their_functions_schema(self, here: CloudPlane, grid: Grid, tmp_path: Path) -> None:
+        """Directly, over HTTP with what is wrong of which row, and by a message, which comes again."""
+        (tmp_path / "app.py").write_text("def handler(event, context): return event\n")
+        grid.deploy("fitting", tmp_path, handler="app.handler", events_schema={"required": ["id"]})
+        asked, before = {"function": "fitting", "events": [{"id": 1}, {}]}, live(here)
+        with pytest.raises(InvalidEvents, match="1 of 2 events"):
+            submit_tasks.handler(asked, None)
+        answer = submit_tasks.handler(lambda_events.http(asked), None)
+        problem = json.loads(answer["body"])
+        assert (answer["statusCode"], problem["code"], problem["bad"]) == (422, "invalid-events", 1)
+        assert [one["row"] for one in problem["problems"]] == [1]
+        event = lambda_events.sqs([json.dumps(asked)])
+        assert len(submit_tasks.handler(event, None)["batchItemFailures"]) == 1
+        assert live(here) == before
+        assert submit_tasks.handler({**asked, "validate": "off"}, None)["total"] == 2
 
     def test_nobody_submits_unauthenticated(self, untouched: None) -> None:
         event = lambda_events.http({"function": SQUARE, "events": [1]})

@@ -14,6 +14,7 @@ from tests.bench.sections import (
     payloads,
     roundtrip,
     runtimes,
+    schemas,
     shared,
     sustained,
     throughput,
@@ -30,6 +31,7 @@ SECTIONS: dict[str, ModuleType] = {
     "shared": shared,
     "arrays": arrays,
     "runtimes": runtimes,
+    "schemas": schemas,
 }
 
 

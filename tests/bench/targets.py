@@ -10,6 +10,7 @@ from tests.bench.sections import arrays as arrays_section
 from tests.bench.sections import efficiency as efficiency_section
 from tests.bench.sections import payloads as payloads_section
 from tests.bench.sections import runtimes as runtimes_section
+from tests.bench.sections import schemas as schemas_section
 from tests.bench.sections import shared as shared_section
 
 HEARTBEAT_S = 5.0
@@ -60,6 +61,7 @@ STREAMED_PAYLOADS = Target("at most", 3)
 DISK_SHARE = Target("at most", 1.1)
 SHARED_VERSUS_RAY = Target("at most", 2.0)
 SHARED_ARRAYS = Target("at most", 1.2)
+CHECKED = Target("at most", 2.0)  # times the same submission without
 EFFICIENCY = {"constant 1 s": 0.95, "lognormal, mean 1 s": 0.90, "1 s, 1% take 10 s": 0.90}
 
 PEERS = tuple(RATE)
@@ -83,7 +85,18 @@ def comparisons() -> list[Comparison]:
         *shared(),
         *arrays(),
         *runtimes(),
+        *schemas(),
     ]
+
+
+def schemas() -> Iterator[Comparison]:
+    """A check may take as long as a plain loop that decodes and checks, and the submission twice as long as without."""
+    case = Case("schemas", schemas_section.SUBMIT)
+    unchecked = Source(case, "off_s", label="unchecked")
+    yield Comparison("a million checked events submitted, s", Source(case, "all_s"), unchecked, CHECKED)
+    yield Comparison("a sample of them checked, s", Source(case, "sample_s"), unchecked)
+    for peer in schemas_section.PEERS:
+        yield _versus("the check alone, s", "check_s", case, peer)
 
 
 def runtimes() -> Iterator[Comparison]:

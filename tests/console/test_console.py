@@ -218,7 +218,7 @@ def test_two_tabs(console: Console, grid: Grid, gate: Path) -> None:
     console.until("2 of 2 tasks")
 
 
-def test_agents_and_functions(console: Console, grid: Grid) -> None:
+def test_agents_and_functions(console: Console, grid: Grid, tmp_path: Path) -> None:
     grid.wake()
     console.open("agents")
     console.until("Agents: 1", "default", "of 2 busy")
@@ -228,6 +228,13 @@ def test_agents_and_functions(console: Console, grid: Grid) -> None:
     assert "Dead letters" not in text_of(console.browser), "a local grid has none"
     console.open("functions")
     console.until("No function is deployed here.")
+    (tmp_path / "app.py").write_text("def handler(event, context): return event\n")
+    grid.deploy("checked", tmp_path, handler="app.handler", events_schema={"required": ["notional"]})
+    console.open("functions")
+    console.until("checked", "What its events are")
+    console.browser.find_element("tag name", "summary").click()
+    console.until('"notional"')
+    grid.gateway.remove_function("checked")
 
 
 def test_what_agents_use_and_what_their_slots_run(console: Console, grid: Grid, url: str, gate: Path) -> None:

@@ -21,7 +21,16 @@ from prefect import flow, task
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 
-from htcgrid_core import RetryPolicy, Session, SessionConflict, SessionFailed, SessionState, TaskFailed, connect
+from htcgrid_core import (
+    InvalidEvents,
+    RetryPolicy,
+    Session,
+    SessionConflict,
+    SessionFailed,
+    SessionState,
+    TaskFailed,
+    connect,
+)
 from htcgrid_prefect import HTCGrid, arun_session, run_session
 from tests.e2e.support import GUARD_SECONDS, REPOSITORY, ended, eventually
 from tests.prefect.api import api, artifacts, session_events
@@ -64,6 +73,24 @@ def test_results_come_in_order(shared_grid_url: str) -> None:
         return list(run_session(square, range(1000), grid=shared_grid_url))
 
     assert squares() == [n * n for n in range(1000)]
+
+
+def test_events_are_checked_by_their_functions_schema(shared_grid_url: str, tmp_path: Path) -> None:
+    (tmp_path / "doubled").mkdir()
+    (tmp_path / "doubled" / "app.py").write_text("def handler(event, context): return 2 * event\n")
+    with connect(shared_grid_url) as grid:
+        grid.deploy("doubled", tmp_path / "doubled", handler="app.handler", events_schema={"type": "integer"})
+    aside = tmp_path / "rejects.jsonl"
+
+    @flow
+    def doubled(**options: Any) -> list[int]:
+        return list(run_session("doubled", [1, "two", 3], grid=shared_grid_url, **options))
+
+    with pytest.raises(InvalidEvents, match="1 of 3 events"):
+        doubled()
+    assert doubled(rejects=aside) == [2, 6]
+    assert json.loads(aside.read_text())["event"] == "two"
+    assert doubled(validate="off") == [2, "twotwo", 6]
 
 
 def test_results_know_their_session(shared_grid_url: str) -> None:

@@ -15,8 +15,8 @@ import pytest
 from htcgrid_core.codecs import frames
 from htcgrid_core.codecs.event_parts import events_of_lines
 from htcgrid_core.codecs.tasks import task_of
-from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import InvalidInput, SessionConflict, SessionNotFound
+from htcgrid_core.domain import agent_version, limits
+from htcgrid_core.domain.errors import IncompatibleGrid, InvalidInput, SessionConflict, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.session import SessionRecord
 from htcgrid_core.gateway.in_process import InProcessGateway
@@ -28,10 +28,12 @@ from htcgrid_core.services.asked import Asked
 from htcgrid_core.services.cancel import cancel
 from htcgrid_core.services.cutting import announce_upload, cut
 from htcgrid_core.services.direct_parts import INCOMING, LISTED_ALONE, DirectPart, listed
+from htcgrid_core.services.functions import deploy
 from htcgrid_core.services.reconcile import reconcile
 from htcgrid_core.services.submit import submit
 from htcgrid_core.services.sweep import sweep
 from htcgrid_core.testing.contracts.facts import assert_counters_exact, assert_history_chains
+from htcgrid_core.testing.contracts.gateway_functions import draft, package
 from tests.faults import Crash, calls_of, failing_at
 from tests.manual_agent import finish, parse
 from tests.planes import ManualClock, StillDeployment, memory_plane, spec
@@ -161,6 +163,58 @@ def test_who_goes_on_reads_no_part_that_is_written(plane: Plane, monkeypatch: py
     assert read == [1, 2]
     assert_whole_and_once(plane)
     assert plane.blobs.keys(INCOMING) == []
+
+
+def priced(plane: Plane, schema: dict[str, object]) -> None:
+    """The parts, sealed for a function whose events are as this schema says."""
+    version = deploy(plane, draft("priced", events_schema=schema), package())
+    uploads.start(plane, ID, Asked(SPEC.model_copy(update={"function": version.spec()}), actor="acme").write())
+    for number, body in enumerate(PARTS):
+        put(plane, number, body)
+    announce_upload(plane, uploads.seal(plane, ID, len(PARTS)))
+
+
+def test_what_is_not_as_its_functions_schema_says_is_refused_before_a_task_is_written(plane: Plane) -> None:
+    priced(plane, {"maximum": 200})
+    assert_refused(plane, "4 of 15 events are not what they should be\n  row 11: ")
+    assert row(plane).counters.total == 0
+    assert plane.blobs.keys("sessions/") == []
+    failed = uploads.read(plane, ID).failed
+    assert failed is not None
+    assert [one["row"] for one in failed["problems"]] == [11, 12, 13, 14]
+    assert (failed["code"], failed["bad"], failed["checked"]) == ("invalid-events", 4, 15)
+
+
+def test_parts_that_were_found_good_are_not_looked_at_again(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever checks may be stopped behind each part, and later whoever cuts after each step."""
+    priced(plane, {"maximum": 1000})
+    read: list[int] = []
+    events = uploads.events
+
+    def noted(plane: Plane, upload: uploads.Upload, number: int) -> Iterator[object]:
+        read.append(number)
+        return events(plane, upload, number)
+
+    monkeypatch.setattr(uploads, "events", noted)
+    for number in range(3):
+        assert cut(plane, ID, lambda: False) is None
+        assert (read, row(plane).counters.total) == (list(range(number + 1)), 0)
+    assert cut(plane, ID, lambda: False) is None
+    assert (read[:4], row(plane).counters.total) == ([0, 1, 2, 0], STEP)
+    assert cut(plane, ID) is not None
+    assert read.count(0) == 2, "once to look at it, and once to write it"
+    assert_whole_and_once(plane)
+
+
+def test_an_upload_for_a_function_with_a_schema_is_nothing_for_releases_that_do_not_check(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    priced(plane, {"maximum": 200})
+    monkeypatch.setattr(agent_version, "AGENT_VERSION", agent_version.SCHEMAS_AGENT_VERSION - 1)
+    with pytest.raises(IncompatibleGrid):
+        cut(plane, ID)
+    monkeypatch.undo()
+    assert_refused(plane, "4 of 15 events")
 
 
 def test_pauses_at_every_step_end_in_the_same_session(plane: Plane) -> None:

@@ -22,6 +22,7 @@ from htcgrid_core.ports.traces import LeaseTimes
 from htcgrid_core.ports.worker import FunctionRef, OwnGrid
 from htcgrid_core.services.call_retries import with_retries
 from htcgrid_core.services.claim import Work
+from htcgrid_core.services.event_schemas import Schemas
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ class BlobVerifier:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
+        self._schemas = Schemas(plane)
         self.grid = OwnGrid(plane.url, plane.identity, plane.region)
         self._verified_paths: SharedLruCache[str, str] = SharedLruCache(BLOBS_VERIFIED)
         self._touched_at: SharedLruCache[str, float] = SharedLruCache(BLOBS_VERIFIED)
@@ -56,6 +58,10 @@ class BlobVerifier:
         with contextlib.suppress(CorruptPayload):
             return self._verified(f"shared/{digest}", "")
         return ""
+
+    def results_schema(self, spec: SessionSpec) -> str:
+        """What the results of a deployed function must fit, as JSON text; empty for whatever they are."""
+        return self._schemas.of_results(spec)
 
     def shared(self, references: tuple[str, ...]) -> dict[str, str]:
         """Each ``digest.codec`` reference's file; those that are pickles are signed."""
@@ -136,11 +142,11 @@ def prepare(
         traced_every: each how manieth task is recorded in its session's trace; see ``FunctionRef``.
     """
     spec, events = work.spec, work.events
-    callable_path, sources_path, shared, corrupt, failure = "", "", {}, work.corrupt, work.failure
+    callable_path, sources_path, schema, shared, corrupt, failure = "", "", "", {}, work.corrupt, work.failure
     if events is not None:
         try:
             callable_path, shared = verifier.function(spec), verifier.shared(events.shared)
-            sources_path = verifier.sources(spec)
+            sources_path, schema = verifier.sources(spec), verifier.results_schema(spec)
         except CorruptPayload as error:
             corrupt = str(error)
         except GRID_FAILURES as error:
@@ -155,6 +161,7 @@ def prepare(
             sources_path,
             grid=verifier.grid,
             traced_every=traced_every,
+            results_schema=schema,
         ),
         clock=clock,
         times=times,

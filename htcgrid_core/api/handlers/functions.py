@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -76,6 +77,8 @@ async def _deploy(call: Call) -> Response:
         "handler": query.handler or ("bootstrap" if query.runtime.startswith("provided") else ""),
         "runtime": query.runtime,
         "variables": _variables(query.variables),
+        "events_schema": _schema("events_schema", query.events_schema),
+        "results_schema": _schema("results_schema", query.results_schema),
         "timeout_seconds": query.timeout,
         "memory_mb": query.memory_mb,
         "cpus": query.cpus,
@@ -114,6 +117,15 @@ def _variables(text: str) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise Failure(KINDS["invalid-input"], "variables: a JSON object of texts is wanted")
     return found
+
+
+def _schema(name: str, text: str) -> Any:
+    if not text:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Failure(KINDS["invalid-input"], f"{name}: no JSON: {error}") from None
 
 
 async def _remove(call: Call) -> Response:

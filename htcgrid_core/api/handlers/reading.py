@@ -63,8 +63,9 @@ async def create_from_source(
         if codec == "json":
             events = _sharing(call, tenant, events)
         return call.gateway.submit(
-            named, asked.spec, events, total=None, idempotent=True, durable=True, notify=asked.recipients
-        )
+            named, asked.spec, events, total=None, idempotent=True, durable=True, notify=asked.recipients,
+            validate=asked.validate,
+        )  # fmt: skip
 
     key = (call.principal.name, tenant, session_id, hashlib.sha256(body).digest())
     read = service.reads.of(key, tenant, submit)

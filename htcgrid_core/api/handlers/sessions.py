@@ -86,6 +86,7 @@ def _submit(
         idempotent=True,
         durable=durable,
         notify=asked.recipients,
+        validate=asked.validate,
     )
 
 

@@ -18,6 +18,7 @@ from htcgrid_core.api.lambda_api.placing import Invocation, Placing, own_session
 from htcgrid_core.api.lambda_api.running import Ended
 from htcgrid_core.api.views import public_json
 from htcgrid_core.codecs.outcomes import Outcome, decode_error
+from htcgrid_core.codecs.schemas import compiled, sentence
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.outcome import TaskError
 from htcgrid_core.domain.session import SessionSpec
@@ -42,6 +43,7 @@ async def invoke(placing: Placing, call: LambdaCall) -> Response:
         raise LambdaError("RequestTooLargeException", f"{len(call.body)} byte payload is too large for the Event type")
     payload = _checked(call.body)
     version = await call.run(_version, call, name, qualifier)
+    _check_by_schema(version, payload)
     told = {"x-amzn-RequestId": call.request_id, "X-Amz-Executed-Version": str(version.version)}
     if kind == "DryRun":
         return Response(status_code=204, headers=told)
@@ -67,6 +69,18 @@ def _checked(body: bytes) -> bytes:
     except orjson.JSONDecodeError as error:
         raise not_json(error) from None
     return b" " + body  # read exactly, however large its numbers are
+
+
+def _check_by_schema(version: FunctionVersion, payload: bytes) -> None:
+    """Look at a payload before it is submitted beside those of others.
+
+    Raises:
+        LambdaError: it is not what its function's schema says.
+    """
+    if version.events_schema is not None:
+        found = compiled(orjson.dumps(version.events_schema).decode()).problems_in(payload)
+        if found:
+            raise LambdaError("InvalidRequestContentException", f"The payload is no event: {sentence(found)}")
 
 
 def _version(call: LambdaCall, name: str, qualifier: str) -> FunctionVersion:

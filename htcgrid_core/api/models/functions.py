@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, JsonValue
 
 from htcgrid_core.api.models.fields import Count, Digest, Model, Query, SessionId, Tenant, number, whole
 from htcgrid_core.domain.alias import ALIAS_NAME
-from htcgrid_core.domain.function import Isolation
+from htcgrid_core.domain.function import MAX_SCHEMA_BYTES, Isolation
 
 
 class SharedInput(Model):
@@ -31,13 +31,15 @@ class Tenanted(Query):
 
 
 class NewVersion(Query):
-    """How a package is run. ``variables`` is a JSON object of texts.
+    """How a package is run. ``variables`` is a JSON object of texts; schemas are JSON Schemas, empty for none.
 
     Attributes:
         handler: what the runtime calls, as in ``module.function``.
         runtime: in AWS Lambda's names.
         result_format: what a ``provided`` runtime posts: JSON, or text, of which the result is the string.
         runtime_client: whether AWS's client for Python runs it even where a native worker could.
+        events_schema: by which its sessions' events are checked before anything is written.
+        results_schema: by which its results are: a task whose result is no good fails, and is not tried again.
     """
 
     tenant: Tenant | None = None
@@ -51,6 +53,8 @@ class NewVersion(Query):
     result_format: Literal["json", "text"] = "json"
     runtime_client: bool = False
     variables: str = Field(default="{}", max_length=16384)
+    events_schema: str = Field(default="", max_length=MAX_SCHEMA_BYTES)
+    results_schema: str = Field(default="", max_length=MAX_SCHEMA_BYTES)
 
 
 class FunctionVersion(Model):
@@ -72,6 +76,8 @@ class FunctionVersion(Model):
     cpus: float | None
     isolation: Isolation | None
     description: str
+    events_schema: dict[str, JsonValue] | None
+    results_schema: dict[str, JsonValue] | None
     deployed_at: float
     deployed_by: str
 

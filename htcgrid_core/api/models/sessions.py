@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from htcgrid_core.api.models.fields import Count, Limit, Model, Query, SessionId, Tenant, number, whole
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import Isolation
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.notification import HEARTBEAT_SECONDS, MAX_TASK_TOKEN, MIN_HEARTBEAT_SECONDS
@@ -55,6 +56,8 @@ class NewSession(Model):
         max_failures: failed tasks tolerated, as a count, or below 1 as a share.
         isolation: whether the session, or each of its tasks, has worker processes of its own.
         notify: destinations that are told of its end, by name, and at most one task of Step Functions.
+        extent: how many of the events are checked by the schema that the function was deployed with, called
+            ``validate``: all of them, the first 1,000 and one in a hundred after them, or none.
     """
 
     function: str = Field(min_length=1, max_length=512)
@@ -74,6 +77,7 @@ class NewSession(Model):
     retention: Annotated[float, Field(gt=0, le=limits.MAX_RETENTION_SECONDS)] = limits.RETENTION_SECONDS
     isolation: Isolation | None = None
     notify: Notify = Field(default_factory=list)
+    extent: Extent = Field(default="all", alias="validate")
 
 
 class Reading(Model):

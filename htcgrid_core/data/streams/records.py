@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
+from htcgrid_core.client.files.whole_file import whole
 from htcgrid_core.codecs.values import encode_json
-from htcgrid_core.data.checking import check_of, whole
+from htcgrid_core.data.checking import check_of
 from htcgrid_core.data.streams.journal import Range
 from htcgrid_core.domain.errors import EventProblem, InvalidEvents, InvalidInput
 from htcgrid_core.ports.stream import StreamRecord

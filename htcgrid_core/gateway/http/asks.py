@@ -403,8 +403,14 @@ def deploy(draft: FunctionVersion, package: Packed, tenant: str) -> Ask[Function
         "result_format": draft.result_format,
         "runtime_client": draft.runtime_client,
         "variables": orjson.dumps(draft.variables).decode(),
+        "events_schema": _text(draft.events_schema),
+        "results_schema": _text(draft.results_schema),
     }
     return Ask("POST", path("functions", draft.function, **query), _function, package.data, ZIP)
+
+
+def _text(schema: Mapping[str, Any] | None) -> str | None:
+    return None if schema is None else orjson.dumps(schema).decode()
 
 
 def function(name: str, version: int | str | None, session_id: str | None, tenant: str) -> Ask[FunctionVersion]:

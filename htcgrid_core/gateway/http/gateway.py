@@ -21,6 +21,7 @@ from htcgrid_core.domain.costs import CostReport, Estimate, SessionCost
 from htcgrid_core.domain.destination import Destination, check_destination
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.errors import FunctionNotFound, GridError, InvalidInput, SessionNotFound
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import REGISTERED_NAME, FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
@@ -124,11 +125,12 @@ class HttpGateway:
         durable: bool = True,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Submit a session. Its id makes every submission idempotent, and so it is tried again."""
         check_not_importing()
         check_session_id(session_id, spec.tenant)
-        submission = Submission(session_id, spec, total, durable, False, tuple(notify))
+        submission = Submission(session_id, spec, total, durable, False, tuple(notify), validate=validate)
         taken = steps(
             submission, events, on_progress, self._transport.request_bytes, takes_parts=self.describe().takes_parts
         )
@@ -150,13 +152,15 @@ class HttpGateway:
         *,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Submit a session whose events the server reads: it is asked again until it has."""
         check_not_importing()
         if source.once is None:
             check_session_id(session_id, spec.tenant)
         named = session_id if source.once is None else ""
-        ask = asks.submit_from(Submission(named, spec, recipients=tuple(notify), source=source))
+        submission = Submission(named, spec, recipients=tuple(notify), source=source, validate=validate)
+        ask = asks.submit_from(submission)
         while True:
             told = self._transport.ask(ask, BEAR_SECONDS)
             if isinstance(told, SessionRecord):

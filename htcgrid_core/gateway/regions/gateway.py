@@ -21,6 +21,7 @@ from htcgrid_core.domain.costs import CostReport, Estimate, SessionCost
 from htcgrid_core.domain.destination import Destination
 from htcgrid_core.domain.ended import EndedPage
 from htcgrid_core.domain.errors import GridUnavailable, SessionNotFound
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.measurement import Measurement
@@ -156,11 +157,12 @@ class RegionalGateway:
         durable: bool = True,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Submit a session to one of the regions, which the id of the row that is returned names."""
         return self._submitting.submit(
             session_id, spec, events, total=total, idempotent=idempotent, durable=durable, on_progress=on_progress,
-            notify=notify,
+            notify=notify, validate=validate,
         )  # fmt: skip
 
     def submit_from(
@@ -171,6 +173,7 @@ class RegionalGateway:
         *,
         on_progress: Callable[[int], None] | None = None,
         notify: Sequence[Recipient] = (),
+        validate: Extent = "all",
     ) -> SessionRecord:
         """Nobody but this process could read it."""
         raise no_server(self.url, source)

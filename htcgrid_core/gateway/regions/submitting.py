@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.domain.errors import FunctionNotFound, GridError, GridUnavailable, InvalidInput, SessionNotFinished
+from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.notification import Recipient
 from htcgrid_core.domain.session import SessionRecord, SessionSpec, tenant_of
 from htcgrid_core.gateway.checks import check_session_id
@@ -39,6 +40,7 @@ class Submitting:
         durable: bool,
         on_progress: Callable[[int], None] | None,
         notify: Sequence[Recipient],
+        validate: Extent,
     ) -> SessionRecord:
         """See ``Gateway.submit``; the id of the row that is returned names its region."""
         check_not_importing()
@@ -50,7 +52,7 @@ class Submitting:
             taken = self._copies.events(events, region)
             return gateway.submit(
                 there, own, taken, total=total, idempotent=idempotent, durable=durable, on_progress=on_progress,
-                notify=notify,
+                notify=notify, validate=validate,
             )  # fmt: skip
 
         return region.call(submit)
@@ -136,7 +138,8 @@ class Submitting:
         def submit(gateway: InProcessGateway) -> SessionRecord:
             own = spec.model_copy(update={"agents": gateway.describe().agents})
             taken = self._copies.events(events, target)
-            return gateway.submit(there, own, taken, total=None, idempotent=idempotent, notify=notify)
+            # They were checked when their parent was submitted.
+            return gateway.submit(there, own, taken, total=None, idempotent=idempotent, notify=notify, validate="off")
 
         return target.call(submit)
 

@@ -17,12 +17,14 @@ from htcgrid_core.gateway.protocol import Gateway
 from htcgrid_core.testing.contracts.gateway_given import UNKNOWN, GivenGateway, spec, submitted
 
 
-def _package(text: str = "return 2 * event") -> Packed:
+def package(text: str = "return 2 * event") -> Packed:
+    """A package of one handler."""
     source = f"def handler(event, context):\n    {text}\n".encode()
     return pack([Entry("app.py", False, iter([source]))])
 
 
-def _draft(name: str, **options: object) -> FunctionVersion:
+def draft(name: str, **options: object) -> FunctionVersion:
+    """A version of it that is to be deployed."""
     sizes = {"files": 0, "unpacked_bytes": 0, "package_bytes": 0}
     drafted = {"function": name, "version": 1, "handler": "app.handler", "runtime": "python3.11", **sizes, **options}
     return FunctionVersion.model_validate({"blob": "", "content": "", **drafted})
@@ -66,13 +68,13 @@ class GatewayFunctionsContract(GivenGateway):
 
     def test_versions(self, gateway: Gateway, name: str) -> None:
         """Numbered as they come; the latest again if it asks for the same."""
-        first = gateway.deploy(_draft(name), _package())
+        first = gateway.deploy(draft(name), package())
         assert (first.function, first.version, first.files) == (name, 1, 1)
         assert first.deployed_at
         assert first.deployed_by
-        assert gateway.deploy(_draft(name), _package()) == first
-        second = gateway.deploy(_draft(name), _package("return event"))
-        third = gateway.deploy(_draft(name, memory_mb=256), _package("return event"))
+        assert gateway.deploy(draft(name), package()) == first
+        second = gateway.deploy(draft(name), package("return event"))
+        third = gateway.deploy(draft(name, memory_mb=256), package("return event"))
         assert [second.version, third.version] == [2, 3]
         assert gateway.functions(name) == [first, second, third]
         assert third in gateway.functions()
@@ -81,11 +83,11 @@ class GatewayFunctionsContract(GivenGateway):
 
     def test_a_session_keeps_its_version(self, gateway: Gateway, name: str) -> None:
         """Whoever submits under its token again means the version that it has."""
-        first = gateway.deploy(_draft(name), _package())
+        first = gateway.deploy(draft(name), package())
         token = uuid.uuid4().hex
         assert gateway.function(name, session_id=session_id_of(token)) == first, "not submitted yet"
         record = submitted(gateway, [1], token=token, of=spec(first.spec()))
-        second = gateway.deploy(_draft(name), _package("return event"))
+        second = gateway.deploy(draft(name), package("return event"))
         assert gateway.function(name, session_id=record.session_id) == first
         assert gateway.function(name, 2, session_id=record.session_id) == second
         assert gateway.function(name, session_id=UNKNOWN) == second
@@ -93,12 +95,12 @@ class GatewayFunctionsContract(GivenGateway):
     def test_removed_versions(self, gateway: Gateway, name: str) -> None:
         """One of them or all, and their numbers are not given again."""
         for text in ("return 1", "return 2", "return 3"):
-            gateway.deploy(_draft(name), _package(text))
+            gateway.deploy(draft(name), package(text))
         assert gateway.remove_function(name, 2) == [2]
         assert [version.version for version in gateway.functions(name)] == [1, 3]
         assert gateway.remove_function(name) == [1, 3]
         assert gateway.functions(name) == []
-        assert gateway.deploy(_draft(name), _package()).version == 4
+        assert gateway.deploy(draft(name), package()).version == 4
 
     def test_functions_that_are_not_there(self, gateway: Gateway, name: str) -> None:
         """Not at all, or not in this version."""
@@ -107,7 +109,7 @@ class GatewayFunctionsContract(GivenGateway):
                 gateway.function(missing)
         with pytest.raises(FunctionNotFound):
             gateway.remove_function(name)
-        gateway.deploy(_draft(name), _package())
+        gateway.deploy(draft(name), package())
         for call in (gateway.function, gateway.remove_function):
             with pytest.raises(FunctionNotFound):
                 call(name, 7)
@@ -115,5 +117,5 @@ class GatewayFunctionsContract(GivenGateway):
     def test_variables_that_the_runtime_sets(self, gateway: Gateway, name: str) -> None:
         """Nothing is registered."""
         with pytest.raises(InvalidInput, match="AWS_LAMBDA_RUNTIME_API"):
-            gateway.deploy(_draft(name, variables={"AWS_LAMBDA_RUNTIME_API": "mine"}), _package())
+            gateway.deploy(draft(name, variables={"AWS_LAMBDA_RUNTIME_API": "mine"}), package())
         assert gateway.functions(name) == []

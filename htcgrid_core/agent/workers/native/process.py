@@ -307,6 +307,7 @@ class Process:
             "grid": function.grid.identity,
             "memory": sealed_memory.IS_AVAILABLE,
             "usage": True,
+            **({"results_schema": function.results_schema} if function.results_schema else {}),
             **(_of_lambda(function, package) if package else {}),
         }
 

@@ -35,6 +35,7 @@ from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.buffers import Buffer, Data, joined, parts_of, size_of
 from htcgrid_core.codecs.exceptions import encode_exception
 from htcgrid_core.codecs.outcomes import Outcomes
+from htcgrid_core.codecs.schemas import Schema, compiled, misfit
 from htcgrid_core.codecs.shared import NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.codecs.stored_part import StoredPart
@@ -77,6 +78,7 @@ class Worker:
         self._spec = self._asked  # the one that is loaded
         self._function: Callable[..., Any] | None = None
         self._encode: Encoder = encode_json
+        self._results: Schema | None = None  # what they must fit
         self._lock = threading.Lock()  # the buffer and the sending end of the connection
         self._buffer = Outcomes()  # of the chunk that is run
         self._unsent = b""  # messages
@@ -133,6 +135,7 @@ class Worker:
                 function = load(spec)
                 if spec["encoding"] == "lambda":  # what was deployed before ran, and goes on
                     as_lambda.check()
+                _schema_of(spec)
             except BaseException as error:  # noqa: BLE001 - a module may even call sys.exit when imported
                 if isinstance(error, MemoryError) and not self._is_new:
                     self._send(wire.message(Kind.STALE))  # of all that this process has run before: a new one has not
@@ -153,6 +156,7 @@ class Worker:
             self._send(wire.message(Kind.LOADED))
         self._sources.note()
         self._spec, self._function, self._encode = spec, function, encoder_of(spec)
+        self._results = _schema_of(spec)
         self._this.grid = spec.get("grid", "")  # an agent of the release before says none, and is told of no waits
         return True
 
@@ -291,6 +295,8 @@ class Worker:
         if size > limits.MAX_RESULT_BYTES:
             text = f"the result has {size:,} bytes, over {limits.MAX_RESULT_BYTES:,}: store it, return its place"
             return True, codec.encode_error(TaskError("InvalidResult", text))
+        if self._results is not None and (found := self._results.problems_in(joined(encoded))):
+            return True, codec.encode_error(misfit(found))
         return False, encoded
 
     def _encode_error(self, error: BaseException) -> bytes:
@@ -370,6 +376,12 @@ class Worker:
     def _send(self, data: bytes) -> None:
         with self._lock:
             self._connection.sendall(data)
+
+
+def _schema_of(spec: dict[str, Any]) -> Schema | None:
+    """What the results of the function that a FUNCTION message names must fit."""
+    text = spec.get("results_schema")  # that of an agent of the release before has none
+    return compiled(text) if text else None
 
 
 def _function_in(body: bytes) -> dict[str, Any]:

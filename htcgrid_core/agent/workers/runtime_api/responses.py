@@ -10,6 +10,7 @@ from typing import Any
 
 from htcgrid_core.agent.workers.runtime_api.http import Request
 from htcgrid_core.codecs.outcomes import encode_error
+from htcgrid_core.codecs.schemas import compiled, misfit
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.outcome import TaskError
@@ -49,10 +50,14 @@ def posted(request: Request, function: FunctionRef) -> Posted:
         told = failure(_decoded(request.trailers.get(ERROR_BODY, "")), kind)
         return Posted(encode_error(told), failed=True)
     try:
-        return Posted(result(request.body, request.length, _format(function)))
+        data = result(request.body, request.length, _format(function))
     except ValueError as error:
         status, kind = (413, "RequestEntityTooLarge") if request.length > limits.MAX_RESULT_BYTES else (400, "")
         return _refused(status, kind or "InvalidResult", TaskError("InvalidResult", str(error)))
+    schema = function.results_schema
+    if schema and (found := compiled(schema).problems_in(data)):
+        return Posted(encode_error(misfit(found)), failed=True)
+    return Posted(data)
 
 
 def _refused(status: int, kind: str, error: TaskError) -> Posted:

@@ -22,12 +22,19 @@ export async function functionsView({ page, go, signal, given }) {
       : el("p", { class: "empty" }, "No function is deployed here. See htcgrid functions deploy."));
 }
 
+// Long ones are opened where somebody wants to read them.
+function schema(title, found) {
+  return found && el("details", {}, el("summary", {}, title), el("pre", {}, JSON.stringify(found, null, 2)));
+}
+
 function table(functions, name, tenant) {
   const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
   const row = (one) => el("tr", {},
     el("td", { class: "main" }, name ? el("b", {}, String(one.version))
       : el("a", { class: "name", href: `${HOME}functions${query({ name: one.function, tenant })}` }, one.function),
     el("div", { class: "quiet" }, one.description),
+    schema("What its events are", one.events_schema),
+    schema("What its results are", one.results_schema),
     el("div", {}, el("a", { href: `${HOME}${query({ function: name ? `${one.function}:${one.version}` : one.function, tenant })}` }, "its sessions"))),
     name ? null : el("td", { class: "number" }, String(one.version)),
     el("td", { class: "mono" }, one.handler),
