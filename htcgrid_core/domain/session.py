@@ -195,6 +195,7 @@ class SessionRecord:
         generation: a random name of this try of the submission, by which stores that keep sessions under it find a
             small one at once. Empty where nobody needs it.
         usage: what was counted beside its tasks; agents and clients from before it was counted add nothing.
+        held: why nothing may delete it until it is released; empty where something may.
         folder: of its blobs, within that of its id: its own, so that whoever deletes it late deletes nothing of a
             newer session under its id. Empty for one that a release without these has submitted.
     """
@@ -220,6 +221,7 @@ class SessionRecord:
     generation: str = field(default="", compare=False)
     usage: Usage = field(default=Usage(), compare=False)
     folder: str = field(default="", compare=False)
+    held: str = ""
 
     @property
     def blobs(self) -> str:

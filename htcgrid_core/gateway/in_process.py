@@ -45,6 +45,7 @@ from htcgrid_core.services import (
     deletion,
     find_task,
     functions,
+    holds,
     measure,
     resubmit,
     results,
@@ -318,6 +319,14 @@ class InProcessGateway:
     def delete(self, session_id: str, *, reason: str = "") -> None:
         """Delete a session that has ended."""
         deletion.delete(self.plane, session_id, actor=self._audited(), reason=reason)
+
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended until it is released."""
+        return holds.hold(self.plane, session_id, actor=self._audited(), reason=reason)
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on."""
+        return holds.release(self.plane, session_id, actor=self._audited(), reason=reason)
 
     def waiter(self) -> BellWaiter:
         """What waits for news of sessions."""

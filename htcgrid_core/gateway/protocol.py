@@ -318,6 +318,26 @@ class Gateway(Protocol):
         Raises:
             SessionNotFound: there is none.
             SessionNotFinished: it has not ended; nothing was deleted.
+            SessionHeld: it is on legal hold.
+        """
+
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended, and those whose tasks it ran again, until it is released.
+
+        Nothing deletes it then, whatever its retention says. It is held once this returns; the same call goes on with
+        one that was interrupted.
+
+        Raises:
+            SessionNotFound: there is none, or its retention time has passed.
+            SessionNotFinished: it has not ended.
+            InvalidInput: there is no reason.
+        """
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on as if it had never been held: if that has passed, the session is gone.
+
+        Raises:
+            SessionNotFound: there is none.
         """
 
     def waiter(self) -> Waiter:

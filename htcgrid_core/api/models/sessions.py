@@ -117,6 +117,7 @@ class Session(Model):
     expires_at: float | None
     reason: str
     owner: str
+    held: str
 
 
 class Sessions(Model):
@@ -224,6 +225,18 @@ class Cancel(Model):
 
 class DeleteQuery(Query):
     """Why a session is deleted, for the audit."""
+
+    reason: str = Field(default="", max_length=1024)
+
+
+class Hold(Model):
+    """Why a session is put on legal hold, for whoever finds it."""
+
+    reason: str = Field(min_length=1, max_length=1024, pattern=r"\S")
+
+
+class Release(Model):
+    """Why a legal hold is ended, for the audit."""
 
     reason: str = Field(default="", max_length=1024)
 

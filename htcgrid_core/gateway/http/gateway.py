@@ -305,6 +305,14 @@ class HttpGateway:
         """Delete a session that has ended."""
         self._transport.ask(asks.delete_session(_known_id(session_id), reason))
 
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended until it is released."""
+        return self._transport.ask(asks.hold(_known_id(session_id), reason))
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on."""
+        return self._transport.ask(asks.release(_known_id(session_id), reason))
+
     def waiter(self) -> HttpWaiter:
         """What waits for news of sessions."""
         return HttpWaiter(self._transport, self._first_seen)

@@ -251,6 +251,14 @@ class RegionalGateway:
         """Delete a session that has ended."""
         self._rows.call(session_id, lambda gateway, there: gateway.delete(there, reason=reason))
 
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended until it is released, where it ran."""
+        return self._rows.call(session_id, lambda gateway, there: gateway.hold(there, reason=reason))
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on."""
+        return self._rows.call(session_id, lambda gateway, there: gateway.release(there, reason=reason))
+
     def waiter(self) -> RegionsWaiter:
         """What waits for news of sessions."""
         return RegionsWaiter(self._every)

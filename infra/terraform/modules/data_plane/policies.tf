@@ -87,7 +87,7 @@ locals {
     ])
 
     # Who looks after the grid: `htcgrid doctor`, `htcgrid dlq`, `htcgrid destinations`, `htcgrid load`,
-    # `htcgrid fleet`, `htcgrid audit`, `htcgrid costs` and `htcgrid data`, which deletes what sessions keep.
+    # `htcgrid fleet`, `htcgrid audit`, `htcgrid costs` and `htcgrid data`, which deletes what sessions keep, or holds it.
     operator = [
       local.found_by,
       local.keys,
@@ -95,7 +95,7 @@ locals {
         sid = "Table"
         actions = [
           "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive",
-          "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+          "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
         resources = [local.arns.table]
       },
