@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from htcgrid_core.cli.archives import export_command, import_command
 from htcgrid_core.cli.exits import failure_of
 from htcgrid_core.cli.options import connected, grid_options, since_option
 from htcgrid_core.cli.output import add_row, print_json, say, short_moment, show, table
@@ -30,7 +31,11 @@ Examples:
 
 @click.group(short_help="Show what sessions keep, delete it, or keep it from being deleted.", epilog=EXAMPLES)
 def data() -> None:
-    """Show what sessions keep on the grid, delete sessions before their time, and put them on legal hold."""
+    """Show what sessions keep on the grid; delete them before their time, hold them, or take them to another grid."""
+
+
+data.add_command(export_command)
+data.add_command(import_command)
 
 
 @data.command("ls", short_help="List sessions by what they keep, largest first.")
