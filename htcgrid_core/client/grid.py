@@ -84,7 +84,7 @@ class Grid(CallGrid):
         pool: str = "default",
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
-        retention: float | timedelta = limits.RETENTION_SECONDS,
+        retention: float | timedelta | None = None,
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
@@ -116,7 +116,8 @@ class Grid(CallGrid):
                 name.
             labels: for finding it again.
             retention: time, in seconds if it is a number, for which the session and its results can be read once it has
-                ended; 60 days at most.
+                ended; 60 days at most, unless the tenant's operator permits more. None for the tenant's default, as a
+                rule 7 days.
             codec: "json" or "pickle", if not as said under ``events``.
             bundle_size: for benchmarks; the grid chooses well.
             on_progress: called with the number of tasks written so far.
@@ -150,7 +151,7 @@ class Grid(CallGrid):
                 "priority": priority,
                 "pool": pool,
                 "labels": dict(labels or {}),
-                "retention_seconds": retention.total_seconds() if isinstance(retention, timedelta) else retention,
+                **({} if retention is None else {"retention_seconds": _seconds(retention)}),
                 "bundle_size": bundle_size,
             },
         )
@@ -453,3 +454,7 @@ class Grid(CallGrid):
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return self.gateway.measure()
+
+
+def _seconds(time: float | timedelta) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else time

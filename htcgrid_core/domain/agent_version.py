@@ -11,7 +11,8 @@ SIGNING_KEYS_AGENT_VERSION = 2  # verifies what later keys than the grid's first
 ISOLATION_AGENT_VERSION = 3  # begins a new worker for each session or task that asks for one
 FUNCTION_OPTIONS_AGENT_VERSION = 4  # runs deployed functions as their options of this release say
 MOVING_AGENT_VERSION = 5  # moves tasks that ran out of memory to the pool that their session names
-AGENT_VERSION = 5
+LONG_RETENTION_AGENT_VERSION = 6  # reads sessions that are kept for over 60 days
+AGENT_VERSION = 6
 """What the agents of this release obey.
 
 Whoever adds a field to a session's spec that changes how its tasks are run raises it, and has specs that use the field

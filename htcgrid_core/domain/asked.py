@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from htcgrid_core.domain import limits
 from htcgrid_core.domain.function import Isolation
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.domain.session import Label, Priority
@@ -34,7 +33,7 @@ class Asked(Stored):
     priority: Priority = "normal"
     pool: str = "default"
     labels: dict[Label, Label] = Field(default_factory=dict)
-    retention: float = limits.RETENTION_SECONDS
+    retention: float | None = None
     notify: tuple[str, ...] = ()
 
     @field_validator("retry", mode="before")

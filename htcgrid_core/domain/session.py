@@ -69,7 +69,7 @@ class SessionSpec(Stored):
         tenant: on whose behalf; what all of a tenant's sessions get is one tenant's share.
         labels: for finding it again.
         parent_id: the session whose failed tasks this one runs again.
-        retention_seconds: how long after its end it can be read.
+        retention_seconds: how long after its end it can be read; if it is not set, for as long as its tenant's default.
         bundle_size: tasks a bundle, for benchmarks; None lets the grid choose.
         agents: how many the pool could reach at submit; with it a repeated submit cuts the same bundles.
         traceparent, tracestate: where in a trace it was submitted, as W3C writes it; empty for nowhere.
@@ -98,7 +98,7 @@ class SessionSpec(Stored):
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
     parent_id: str | None = None
     retention_seconds: float = Field(
-        default=limits.RETENTION_SECONDS, gt=0, le=limits.MAX_RETENTION_SECONDS, allow_inf_nan=False
+        default=limits.RETENTION_SECONDS, gt=0, le=limits.LONGEST_RETENTION_SECONDS, allow_inf_nan=False
     )
     bundle_size: int | None = Field(default=None, ge=1, le=limits.MAX_BUNDLE_TASKS)
     agents: int = Field(default=1, ge=1)

@@ -132,6 +132,7 @@ class InProcessGateway:
         check_not_importing()
         check_session_id(session_id, spec.tenant)
         self.check_pools(spec)
+        spec = self.plane.retention().applied(spec)
         if notify:
             spec = spec.model_copy(update={"notify": tuple(recipient.to for recipient in notify)})
         self._specs.add(spec)

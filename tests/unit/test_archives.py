@@ -109,7 +109,7 @@ def test_another_grid_has_the_same(make: Make, codec: str) -> None:
     assert imported(there, exported(here)) == [(ID, True)]
     found, original = record_of(there), record_of(here)
     assert seen(there) == seen(here)
-    assert [DECODERS[codec](event) for event, _ in seen(there)] == EVENTS  # type: ignore[index]
+    assert [DECODERS[codec](event) for event, _ in seen(there)] == EVENTS
     assert (found.state, found.digest, found.labels) == (SessionState.COMPLETED, original.digest, original.labels)
     assert (found.submitted_at, found.counters.completed) == (original.submitted_at, 10)
     assert found.expires_at is not None

@@ -71,7 +71,7 @@ class NewSession(Model):
     priority: Priority = "normal"
     pool: str = Field(default="default", pattern=POOL)
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
-    retention: Annotated[float, Field(gt=0, le=limits.MAX_RETENTION_SECONDS)] = limits.RETENTION_SECONDS
+    retention: Annotated[float, Field(gt=0, le=limits.LONGEST_RETENTION_SECONDS)] | None = None
     isolation: Isolation | None = None
     notify: Notify = Field(default_factory=list)
 
