@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +26,7 @@ Examples:
   htcgrid data ls --tenant rates
   htcgrid data ls --since 30d --json
   htcgrid data rm s-9c1e47ab30f2d5586b7790c1 --reason "asked for by the desk"
+  htcgrid data put model.onnx
   htcgrid data hold s-9c1e47ab30f2d5586b7790c1 --reason "case 2026-17"
 """
 
@@ -36,6 +38,19 @@ def data() -> None:
 
 data.add_command(export_command)
 data.add_command(import_command)
+
+
+@data.command("put", short_help="Store a file for many tasks.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@grid_options
+def put(url: str, as_json: bool, path: Path) -> None:
+    """Store a file once for its bytes, and print what stands for it in events.
+
+    Put that anywhere in an event: where the task runs, it is the path of a file with these bytes, to be read only. What
+    nobody uses for 30 days is deleted.
+    """
+    with connected(url, create=True) as grid:
+        print_json(grid.put(path).to_json())
 
 
 @data.command("ls", short_help="List sessions by what they keep, largest first.")

@@ -13,6 +13,7 @@ who wait do so themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -400,6 +401,13 @@ class Gateway(Protocol):
 
         Raises:
             InvalidInput: another codec.
+        """
+
+    def put_file(self, path: Path) -> SharedInput:
+        """Store a file, of whatever size, for many tasks, which have it as a file of their machine; once for its bytes.
+
+        Raises:
+            InvalidInput: it cannot be read, changed while it was, or is larger than the grid takes.
         """
 
     def put_callable(self, pickled: bytes) -> str:

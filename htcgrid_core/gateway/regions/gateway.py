@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from htcgrid_core.codecs.buffers import Data
@@ -324,6 +325,10 @@ class RegionalGateway:
     def put(self, data: Data, codec: str) -> SharedInput:
         """Store an encoded value for many tasks, in every region that answers."""
         return self._copies.put(data, codec)
+
+    def put_file(self, path: Path) -> SharedInput:
+        """Store a file in every region that answers."""
+        return self._copies.put_file(path)
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a pickled callable likewise."""

@@ -126,9 +126,10 @@ def outcome_of(line: bytes) -> tuple[int, Outcome | None]:
 
 def shared_in(event: bytes, shared: Iterable[str]) -> set[str]:
     """Which of some shared inputs (``digest.codec``) an event names."""
-    by_digest = {name.partition(".")[0]: name for name in shared}
-    found = {digest.decode() for digest in _DIGEST.findall(event)} if by_digest else set[str]()
-    return {by_digest[digest] for digest in found if digest in by_digest}
+    if not (names := set(shared)):
+        return set()
+    found = {digest.decode() for digest in _DIGEST.findall(event)}
+    return {name for name in names if name.partition(".")[0] in found}
 
 
 def _one_line(encoded: Buffer) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import os
 import re
 import time
 import zlib
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
 from htcgrid_core.codecs.buffers import Data, joined
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 RANGE_BYTES = 8 << 20  # more than that is read in several calls at once, for S3 sends some 80 MB/s in each
 RANGES_AT_ONCE = 4
 DELETE_BATCH = 1000
+COPY_BYTES = 1 << 20
+LARGEST_FILE_BYTES = 5 << 30  # that S3 takes in one call
 CHECKSUM = "crc32"  # in the object's metadata: emulators accept a wrong checksum of the request, and so we look
 TRIES = 3
 
@@ -66,12 +70,34 @@ class S3Blobs:
         """
         return data if self._write(key, data) else self.get(key)
 
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a file's bytes unless the key exists: S3 compares the checksum of what came with that of the file."""
+        if self.touch(key):
+            return
+        try:
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > LARGEST_FILE_BYTES:
+                    raise InvalidInput(f"{path} has {size:,} bytes, and S3 takes {LARGEST_FILE_BYTES:,} at once")
+                checksum, digest = 0, hashlib.sha256()
+                while piece := file.read(COPY_BYTES):
+                    checksum = zlib.crc32(piece, checksum)
+                    digest.update(piece)
+                if digest.hexdigest() != key.rpartition("/")[2]:
+                    raise InvalidInput(f"{path} changed while it was read")
+                file.seek(0)
+                self._write_body(key, file, checksum)
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be read: {error}") from error
+
     def _write(self, key: str, data: Data) -> bool:
         """Write a blob; False if there is one, which stays."""
+        body = joined(data)
+        return self._write_body(key, body, zlib.crc32(body))
+
+    def _write_body(self, key: str, body: bytes | BinaryIO, checksum: int) -> bool:
         from botocore.exceptions import ClientError
 
-        body = joined(data)
-        checksum = zlib.crc32(body)
         with aws_errors(self._resource):
             try:
                 self._clients.s3.put_object(
@@ -171,8 +197,33 @@ class S3Blobs:
                 raise
 
     def path(self, key: str) -> Path:
-        """A file with the blob's bytes, fetched unless it was before."""
-        return self._cache.file(_checked(key), lambda: self.get(key))
+        """A file with the blob's bytes, fetched unless it was before, in pieces."""
+        return self._cache.file(_checked(key), lambda path: self._fetch(key, path))
+
+    def _fetch(self, key: str, path: Path) -> None:
+        """Write a blob into a new file, as ``get`` reads it.
+
+        Raises:
+            CorruptPayload: there is no such blob, or its bytes are not those that were written.
+        """
+        for _ in range(TRIES):
+            found, at = zlib.crc32(b""), 0
+            with open(path, "wb") as file:
+                first = self._read_range(key, 0, RANGE_BYTES, {})
+                part = first
+                while True:
+                    found = zlib.crc32(part["data"], found)
+                    file.write(part["data"])
+                    at += len(part["data"])
+                    if at >= first["size"]:
+                        break
+                    part = self._read_range(key, at, RANGE_BYTES, {"IfMatch": first["etag"]})
+                    if not part["data"]:
+                        raise GridUnavailable(f"blob {key}: it ends at {at} of {first['size']} bytes; try again")
+            if not first["checksum"] or first["checksum"] == f"{found:08x}":
+                path.chmod(0o400)  # nobody writes to it by mistake
+                return
+        raise CorruptPayload(f"blob {key} does not match its checksum")
 
     def touch(self, key: str) -> bool:
         """Note that a blob is used now, once a day; False if there is none.
