@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import os
 import re
 import time
 import zlib
@@ -12,9 +10,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
+from htcgrid_core.adapters.aws.s3.uploads import CHECKSUM, Body, body_of, body_of_file, upload
 from htcgrid_core.codecs.buffers import Data, joined
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 RANGE_BYTES = 8 << 20  # more than that is read in several calls at once, for S3 sends some 80 MB/s in each
 RANGES_AT_ONCE = 4
 DELETE_BATCH = 1000
-COPY_BYTES = 1 << 20
-LARGEST_FILE_BYTES = 5 << 30  # that S3 takes in one call
-CHECKSUM = "crc32"  # in the object's metadata: emulators accept a wrong checksum of the request, and so we look
 TRIES = 3
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -74,40 +70,26 @@ class S3Blobs:
         """Store a file's bytes unless the key exists: S3 compares the checksum of what came with that of the file."""
         if self.touch(key):
             return
+        digest = hashlib.sha256()
         try:
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > LARGEST_FILE_BYTES:
-                    raise InvalidInput(f"{path} has {size:,} bytes, and S3 takes {LARGEST_FILE_BYTES:,} at once")
-                checksum, digest = 0, hashlib.sha256()
-                while piece := file.read(COPY_BYTES):
-                    checksum = zlib.crc32(piece, checksum)
-                    digest.update(piece)
+            with open(path, "rb", buffering=0) as file:
+                body = body_of_file(file, digest.update)
                 if digest.hexdigest() != key.rpartition("/")[2]:
                     raise InvalidInput(f"{path} changed while it was read")
-                file.seek(0)
-                self._write_body(key, file, checksum)
+                self._upload(key, body)
         except OSError as error:
             raise InvalidInput(f"{path} cannot be read: {error}") from error
 
     def _write(self, key: str, data: Data) -> bool:
         """Write a blob; False if there is one, which stays."""
-        body = joined(data)
-        return self._write_body(key, body, zlib.crc32(body))
+        return self._upload(key, body_of(joined(data)))
 
-    def _write_body(self, key: str, body: bytes | BinaryIO, checksum: int) -> bool:
+    def _upload(self, key: str, body: Body) -> bool:
         from botocore.exceptions import ClientError
 
         with aws_errors(self._resource):
             try:
-                self._clients.s3.put_object(
-                    **self._where,
-                    Key=_checked(key),
-                    Body=body,
-                    IfNoneMatch="*",
-                    ChecksumCRC32=base64.b64encode(checksum.to_bytes(4)).decode(),
-                    Metadata={CHECKSUM: f"{checksum:08x}"},
-                )
+                upload(self._clients.s3, {**self._where, "Key": _checked(key)}, body)
             except ClientError as error:
                 if code_of(error) in _AT_ONCE:
                     raise GridUnavailable(f"blob {key} is being written by another; try again") from error

@@ -49,7 +49,11 @@ locals {
         actions   = ["dynamodb:Query"]
         resources = [for index in ["sessions-ended", "sessions-live"] : "${local.arns.table}/index/${index}"]
       },
-      { sid = "Objects", actions = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
+      {
+        sid       = "Objects"
+        actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+        resources = [local.arns.objects]
+      },
       {
         sid = "Work"
         actions = [
@@ -82,7 +86,11 @@ locals {
         actions   = ["dynamodb:Query"]
         resources = [for index in ["sessions-by-end", "sessions-by-time", "sessions-live"] : "${local.arns.table}/index/${index}"]
       },
-      { sid = "Objects", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
+      {
+        sid       = "Objects"
+        actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+        resources = [local.arns.objects]
+      },
       { sid = "Announce", actions = ["sqs:SendMessage"], resources = local.arns.queues },
     ])
 
