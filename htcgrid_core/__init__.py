@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from htcgrid_core.domain.errors import NotTabular as NotTabular
     from htcgrid_core.domain.errors import SessionConflict as SessionConflict
     from htcgrid_core.domain.errors import SessionFailed as SessionFailed
+    from htcgrid_core.domain.errors import SessionHeld as SessionHeld
     from htcgrid_core.domain.errors import SessionNotFinished as SessionNotFinished
     from htcgrid_core.domain.errors import SessionNotFound as SessionNotFound
     from htcgrid_core.domain.errors import SignatureInvalid as SignatureInvalid
@@ -77,8 +78,8 @@ if TYPE_CHECKING:
 _ERRORS = (
     "AccessDenied", "CorruptPayload", "CredentialsExpired", "FunctionNotFound", "GridError", "GridUnavailable",
     "IllegalTransition", "IncompatibleGrid", "InvalidEvent", "InvalidEvents", "InvalidInput", "InvalidPackage",
-    "NotTabular", "SessionConflict", "SessionFailed", "SessionNotFinished", "SessionNotFound", "SignatureInvalid",
-    "TaskFailed", "UnknownGrid", "WaitTimeout", "WouldDeadlock",
+    "NotTabular", "SessionConflict", "SessionFailed", "SessionHeld", "SessionNotFinished", "SessionNotFound",
+    "SignatureInvalid", "TaskFailed", "UnknownGrid", "WaitTimeout", "WouldDeadlock",
 )  # fmt: skip
 _HOMES = {
     "Context": "htcgrid_core.agent.workers.context",

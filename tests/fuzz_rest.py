@@ -21,12 +21,13 @@ from tests.rest import Rest
 from tests.served import key, serving
 
 KEYS = [
-    key("everything", "read submit code operate"),
+    key("everything", "read submit code operate hold"),
     key("two-tenants", "read submit code", "acme other"),
     key("reader", "read", "acme"),
     key("submitter", "submit", "acme"),
     key("coder", "code", "acme"),
     key("operator", "operate", "acme"),
+    key("keeper", "hold", "acme"),
 ]
 # What fits the document is taken, or 422: a function is not there, a destination nowhere. What does not fit is 400.
 CONFIG = """

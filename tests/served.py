@@ -43,7 +43,7 @@ class Server:
         self.process.wait()
 
 
-def key(name: str, scopes: str = "read submit code operate", tenants: str = ALL_TENANTS, **options: Any) -> Key:
+def key(name: str, scopes: str = "read submit code operate hold", tenants: str = ALL_TENANTS, **options: Any) -> Key:
     """A key, with scopes and tenants by name."""
     return new_key(name, frozenset(map(Scope, scopes.split())), frozenset(tenants.split()), **options)
 

@@ -108,7 +108,7 @@ def asked_for(call: Call, new: models.NewSession, tenant: str, session_id: str) 
         "pool": new.pool,
         "tenant": tenant,
         "labels": new.labels,
-        "retention_seconds": new.retention,
+        **({} if new.retention is None else {"retention_seconds": new.retention}),
         **trace_of(call),
         "agents": call.gateway.describe().agents,
     }

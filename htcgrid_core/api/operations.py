@@ -16,7 +16,7 @@ from htcgrid_core.services.direct_parts import MAX_PART_BYTES
 
 JSON, NDJSON, SSE = "application/json", "application/x-ndjson", "text/event-stream"
 BYTES, ZIP = "application/octet-stream", "application/zip"
-READ, SUBMIT, CODE, OPERATE = Scope.READ, Scope.SUBMIT, Scope.CODE, Scope.OPERATE
+READ, SUBMIT, CODE, OPERATE, HOLD = Scope.READ, Scope.SUBMIT, Scope.CODE, Scope.OPERATE, Scope.HOLD
 
 SMALL_BODY = 1 << 20
 SUBMIT_BODY = 8 << 20  # of a session with its events
@@ -137,7 +137,19 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "delete_session", "DELETE", "/v1/sessions/{id}", "Delete a session that has ended, before its time.", OPERATE,
-        query=models.DeleteQuery, status=204, kinds=(*_SESSION, KINDS["session-not-finished"]),
+        query=models.DeleteQuery, status=204,
+        kinds=(*_SESSION, KINDS["session-not-finished"], KINDS["session-held"]),
+    ),
+    Operation(
+        "hold_session", "POST", "/v1/sessions/{id}/hold",
+        "Put a session that has ended on legal hold: nothing deletes it until it is released.", HOLD,
+        answer=models.Session, body=models.Hold, raw=True,
+        kinds=(*_SESSION, *_INPUT, KINDS["session-not-finished"]),
+    ),
+    Operation(
+        "release_session", "POST", "/v1/sessions/{id}/release",
+        "End a legal hold; the session's retention goes on as if there had been none.", HOLD,
+        answer=models.Session, body=models.Release, raw=True, kinds=_SESSION,
     ),
     Operation(
         "adopt_session", "POST", "/v1/sessions/{id}/adopt", "Become the one whose fenced cancel counts.", SUBMIT,

@@ -51,6 +51,7 @@ def session(record: SessionRecord) -> models.Session:
         expires_at=record.expires_at,
         reason=record.reason,
         owner=record.owner,
+        held=record.held,
     )
 
 

@@ -15,7 +15,7 @@ from htcgrid_core.cli.output import echo, print_json, say
 if TYPE_CHECKING:
     from htcgrid_core.api.auth.keys import Key
 
-SCOPES = ("read", "submit", "code", "operate")
+SCOPES = ("read", "submit", "code", "operate", "hold")
 DAY_SECONDS = 86400.0
 
 
@@ -24,7 +24,8 @@ def api_keys() -> None:
     """Keys of those who may ask a server of ``htcgrid serve``: a file that it reads again when it has changed.
 
     Scopes: read (sessions, results, functions, load), submit (sessions of deployed functions), code (whatever chooses
-    the code that runs: import paths, deployments, pickles), operate (agents, destinations). None includes another.
+    the code that runs: import paths, deployments, pickles), operate (agents, destinations),
+    hold (legal holds). None includes another.
     """
 
 

@@ -45,6 +45,7 @@ _CODES: tuple[tuple[type[errors.GridError], Exit], ...] = (  # the first that fi
     (errors.InvalidInput, Exit.BAD_INPUT),
     (errors.SessionConflict, Exit.BAD_INPUT),
     (errors.SessionNotFinished, Exit.BAD_INPUT),
+    (errors.SessionHeld, Exit.BAD_INPUT),
     (errors.GridError, Exit.UNAVAILABLE),  # GridUnavailable, IncompatibleGrid, CorruptPayload
 )
 

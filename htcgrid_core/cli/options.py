@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from htcgrid_core.domain import limits
-
 if TYPE_CHECKING:
     from htcgrid_core.client.grid import Grid
     from htcgrid_core.cloud.address import Address
@@ -134,18 +132,18 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 def retention_option(command: C) -> C:
-    """--retention: 30d, 12h, 90m or a number of seconds; the command gets seconds."""
+    """--retention: 30d, 12h, 90m or a number of seconds; the command gets seconds, or None."""
     return click.option(
         "--retention",
         metavar="TIME",
         callback=_retention,
-        help="For how long it can be read once it has ended: 30d, 12h, 90m or seconds.  [default: 7d]",
+        help="For how long it can be read once it has ended: 30d, 12h, 90m or seconds.  [default: the tenant's, or 7d]",
     )(command)
 
 
-def _retention(context: click.Context, option: click.Parameter, value: str | None) -> float:
+def _retention(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
     if value is None:
-        return limits.RETENTION_SECONDS
+        return None
     units = {"m": 60.0, "h": 3600.0, "d": 86400.0}
     try:
         return float(value[:-1]) * units[value[-1]] if value[-1:] in units else float(value)

@@ -30,8 +30,11 @@ class OpenGrid:
 
 
 @contextlib.contextmanager
-def opened(url: str) -> Iterator[OpenGrid]:
+def opened(url: str, *, make: bool = False) -> Iterator[OpenGrid]:
     """The planes of the grid at a URL.
+
+    Args:
+        make: make an embedded grid that is not there.
 
     Raises:
         UnknownGrid, AccessDenied, GridUnavailable, IncompatibleGrid: as for ``connect``.
@@ -52,6 +55,7 @@ def opened(url: str) -> Iterator[OpenGrid]:
         from htcgrid_core.local.settings import AgentTimes
 
         directory, _ = parse_local(url)
-        directory.require()
+        if not make:
+            directory.require()
         times = AgentTimes.from_environment(os.environ)
         yield OpenGrid(open_plane(directory), directory.packages, times.cache_bytes)

@@ -65,8 +65,9 @@ def serve(
     Whoever asks needs a key: Authorization: Bearer KEY. If the key file is not there, it is made, with a key that has
     every scope; only its owner can read it. See ``htcgrid api-keys``.
 
-    With --jwt-issuer, its access tokens are good too: their scopes are htcgrid/read, htcgrid/submit, htcgrid/code and
-    htcgrid/operate. Tokens of Amazon Cognito have no audience: name the clients that they are made for.
+    With --jwt-issuer, its access tokens are good too: their scopes are htcgrid/read, htcgrid/submit, htcgrid/code,
+    htcgrid/operate and htcgrid/hold. Tokens of Amazon Cognito have no audience: name the clients that they are made
+    for.
     """
     from htcgrid_core.api.links import Link
     from htcgrid_core.api.serving import Serve, serve

@@ -87,7 +87,7 @@ class Grid(CallGrid):
         pool: str = "default",
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
-        retention: float | timedelta = limits.RETENTION_SECONDS,
+        retention: float | timedelta | None = None,
         codec: Literal["json", "pickle"] | None = None,
         bundle_size: int | None = None,
         on_progress: Callable[[int], None] | None = None,
@@ -121,7 +121,8 @@ class Grid(CallGrid):
                 name.
             labels: for finding it again.
             retention: time, in seconds if it is a number, for which the session and its results can be read once it has
-                ended; 60 days at most.
+                ended; 60 days at most, unless the tenant's operator permits more. None for the tenant's default, as a
+                rule 7 days.
             codec: "json" or "pickle", if not as said under ``events``.
             bundle_size: for benchmarks; the grid chooses well.
             on_progress: called with the number of tasks written so far.
@@ -163,7 +164,7 @@ class Grid(CallGrid):
                 "priority": priority,
                 "pool": pool,
                 "labels": dict(labels or {}),
-                "retention_seconds": retention.total_seconds() if isinstance(retention, timedelta) else retention,
+                **({} if retention is None else {"retention_seconds": _seconds(retention)}),
                 "bundle_size": bundle_size,
             },
         )
@@ -189,7 +190,8 @@ class Grid(CallGrid):
         """Store an input once for many tasks; every event it is put into gets the value where the task runs.
 
         Args:
-            value: bytes, which are stored as they are; what JSON gives back as it was: dicts with texts as keys, lists,
+            value: a path, of a file: tasks get the path of one with the same bytes on their machine, to be read only;
+                bytes, which are stored as they are; what JSON gives back as it was: dicts with texts as keys, lists,
                 texts, numbers, true, false and None; or else any object, pickled.
             codec: "json" or "pickle", if not as the value is.
 
@@ -475,3 +477,7 @@ class Grid(CallGrid):
     def measure(self) -> Measurement:
         """The grid's load: live sessions, pending tasks, agents and their slots."""
         return self.gateway.measure()
+
+
+def _seconds(time: float | timedelta) -> float:
+    return time.total_seconds() if isinstance(time, timedelta) else time

@@ -390,9 +390,32 @@ class Session:
 
         Raises:
             SessionNotFinished: it has not ended; nothing was deleted.
+            SessionHeld: it is on legal hold.
             SessionNotFound: it is gone.
         """
         self._gateway.delete(self.id, reason=reason)
+
+    def hold(self, reason: str) -> None:
+        """Put the session, which has ended, on legal hold: nothing deletes it until it is released.
+
+        The sessions whose failed tasks it ran again are held with it. Once this returns it is held; until then, as
+        after an error, the same call goes on.
+
+        Args:
+            reason: for whoever finds it, and for the audit.
+
+        Raises:
+            SessionNotFinished: it has not ended.
+            InvalidInput: there is no reason.
+        """
+        self._record = self._gateway.hold(self.id, reason=reason)
+
+    def release(self, reason: str = "") -> None:
+        """End the legal hold: the session's retention goes on as if it had never been held.
+
+        If its time has passed, the session is gone. Those whose failed tasks it ran again stay held.
+        """
+        self._record = self._gateway.release(self.id, reason=reason)
 
     def _refresh(self) -> SessionRecord:
         if not self._record.ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from htcgrid_core.codecs.buffers import Data
@@ -14,6 +15,8 @@ from htcgrid_core.gateway.protocol import Gateway
 
 def put(gateway: Gateway, value: Any, codec: Literal["json", "pickle"] | None) -> SharedInput:
     """Encode and store; see ``Grid.put``."""
+    if isinstance(value, PurePath) and codec is None:
+        return gateway.put_file(Path(value))
     if isinstance(value, bytes) and codec is None:
         return gateway.put(value, "bytes")
     if codec is None and _is_json(value):

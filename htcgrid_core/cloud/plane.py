@@ -36,6 +36,7 @@ from htcgrid_core.disk.private import make_private
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
 from htcgrid_core.domain.prices import PRICES
+from htcgrid_core.domain.retention import Retention
 from htcgrid_core.local import kept, this_process
 from htcgrid_core.local.settings import PREFIX, AgentTimes
 from htcgrid_core.ports.clock import Clock
@@ -156,6 +157,7 @@ def open_cloud(
         audit=DynamoAuditLog(store.table, audit),
         actor=this_process.actor,
         prices=partial(kept.prices, os.environ, PRICES),
+        retention=partial(kept.retention, os.environ, Retention(parameter.defaults.retention)),
         messenger=WorldMessenger(lambda: AwsMessenger(clients)),
         together=at_once,
         one_bundle_tasks=limits.AWS_ONE_BUNDLE_TASKS,

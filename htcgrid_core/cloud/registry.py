@@ -122,6 +122,8 @@ def _check_options(rule: Rule) -> None:
     asked = rule.arguments()
     for name in ("task_timeout", "timeout", "retention"):
         asked[f"{name}_seconds"] = asked.pop(name)
+    if asked["retention_seconds"] is None:
+        del asked["retention_seconds"]
     made(SessionSpec, function=FunctionSpec(name=rule.function), tenant=rule.tenant, **asked)
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import orjson
 
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
-from htcgrid_core.codecs.shared import MARK
+from htcgrid_core.codecs.shared import MARK, shared_names
 from htcgrid_core.codecs.wire import END, EVENTS, Frame, unframed, unpacked_events
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
 
 mark = MARK.encode()
 has_long_number = re.compile(rb"[0-9]{19}").search  # of which orjson would make a float
-_CODECS = frozenset(("json", "pickle", "bytes"))
-_DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 class BadLine(ValueError):
@@ -72,26 +69,6 @@ def _lines(body: bytes) -> Iterator[bytes]:
 def exactly(text: bytes) -> bytes:
     """JSON text as one whose numbers are read as they are: it begins with a space, see ``codecs.values``."""
     return b" " + text
-
-
-def shared_names(value: Any) -> tuple[str, ...]:
-    """The shared inputs that a JSON value refers to, each once."""
-    return tuple(sorted(set(_references(value))))
-
-
-def _references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if set(value) == {MARK, "codec"}:
-            digest, codec = value[MARK], value["codec"]
-            if isinstance(digest, str) and codec in _CODECS and _DIGEST(digest):
-                yield f"{digest}.{codec}"
-            return
-        value = value.values()
-    elif not isinstance(value, list):
-        return
-    for item in value:
-        if isinstance(item, dict | list):
-            yield from _references(item)
 
 
 def events_of_body(body: bytes) -> Iterator[EncodedEvent]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from htcgrid_core.codecs.shared import note_into, noting, stop_noting
+from htcgrid_core.codecs.shared import MARK, note_into, noting, shared_names, stop_noting
 from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain.errors import InvalidEvent
+
+_MARK = MARK.encode()
 
 
 class SharingEvent(NamedTuple):
@@ -37,6 +39,8 @@ def encoded(codec: str, events: Iterable[Any]) -> Iterator[EncodedEvent]:
         token = note_into(shared)
         try:
             data = encode(event)
+            if codec == "json" and _MARK in data:  # written out, as `htcgrid data put` prints a reference
+                shared.update(shared_names(event))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever the event's own encoding raises is the caller's to mend

@@ -63,6 +63,7 @@ _OF_EXCEPTIONS: tuple[tuple[type[errors.GridError], Kind], ...] = (
         errors.SessionNotFinished,
         Kind("session-not-finished", 409, "The session still runs.", errors.SessionNotFinished),
     ),
+    (errors.SessionHeld, Kind("session-held", 409, "The session is on legal hold.", errors.SessionHeld)),
     (
         errors.IllegalTransition,
         Kind("illegal-transition", 409, "The session's state forbids it.", errors.IllegalTransition),

@@ -1,8 +1,9 @@
-"""References to shared inputs: stored once with ``grid.put``, replaced by the value where a task runs."""
+"""References to shared inputs, stored once with ``grid.put``: where a task runs, values or files stand for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ class SharedInput:
 
     Attributes:
         digest: SHA-256 of the stored bytes, which is also their name.
-        codec: how they are encoded: json, pickle (signed) or bytes.
+        codec: how they are encoded: json, pickle (signed) or bytes; or file, for the path of a file with them.
     """
 
     digest: str
@@ -38,6 +39,9 @@ class SharedInput:
         return {MARK: self.digest, "codec": self.codec}
 
 
+FILE = "file"  # of an input that tasks have as a path
+_CODECS = frozenset(("json", "pickle", "bytes", FILE))
+_DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
 _noted: ContextVar[set[str] | None] = ContextVar("htcgrid_shared_inputs", default=None)
 _resolver: Callable[[SharedInput], Any] | None = None
 
@@ -87,3 +91,23 @@ def resolved(value: Any) -> Any:
     if isinstance(value, list):
         return [resolved(item) for item in value]
     return value
+
+
+def shared_names(value: Any) -> tuple[str, ...]:
+    """The shared inputs that a JSON value refers to, each once."""
+    return tuple(sorted(set(_references(value))))
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if set(value) == {MARK, "codec"}:
+            digest, codec = value[MARK], value["codec"]
+            if isinstance(digest, str) and codec in _CODECS and _DIGEST(digest):
+                yield f"{digest}.{codec}"
+            return
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for item in value:
+        if isinstance(item, dict | list):
+            yield from _references(item)

@@ -43,7 +43,7 @@ class Submission:
     def write(self) -> bytes:
         """As the body of a HEAD frame."""
         notify = [[one.to, one.secret, one.heartbeat_seconds] for one in self.recipients]
-        told = {"id": self.session_id, "spec": self.spec.text, "total": self.total, "notify": notify}
+        told = {"id": self.session_id, "spec": _spec_text(self.spec), "total": self.total, "notify": notify}
         source = {} if self.source is None else {"source": self.source.model_dump(mode="json", exclude_defaults=True)}
         extent = {} if self.validate == "all" else {"validate": self.validate}
         return orjson.dumps({**told, "durable": self.durable, "upload": self.upload, **source, **extent})
@@ -71,3 +71,10 @@ class Submission:
             raise
         except _DAMAGED:
             raise InvalidInput("the session was not submitted: its first frame is no submission") from None
+
+
+def _spec_text(spec: SessionSpec) -> str:
+    """As JSON; how long it is kept is left to the server, whose tenant's default it is, unless somebody has said so."""
+    if "retention_seconds" in spec.model_fields_set:
+        return spec.text
+    return spec.model_dump_json(exclude={"retention_seconds"})

@@ -12,6 +12,7 @@ ISOLATION_AGENT_VERSION = 3  # begins a new worker for each session or task that
 FUNCTION_OPTIONS_AGENT_VERSION = 4  # runs deployed functions as their options of this release say
 MOVING_AGENT_VERSION = 5  # moves tasks that ran out of memory to the pool that their session names
 SCHEMAS_AGENT_VERSION = 6  # checks events and results by the schemas that their function was deployed with
+LONG_RETENTION_AGENT_VERSION = 6  # reads sessions that are kept for over 60 days
 AGENT_VERSION = 6
 """What the agents of this release obey.
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, field_validator
 
-from htcgrid_core.domain import limits
 from htcgrid_core.domain.extent import Extent
 from htcgrid_core.domain.function import Isolation
 from htcgrid_core.domain.retry import RetryPolicy
@@ -36,7 +35,7 @@ class Asked(Stored):
     priority: Priority = "normal"
     pool: str = "default"
     labels: dict[Label, Label] = Field(default_factory=dict)
-    retention: float = limits.RETENTION_SECONDS
+    retention: float | None = None
     notify: tuple[str, ...] = ()
     extent: Extent = Field(default="all", validation_alias=AliasChoices("validate", "extent"))
 

@@ -130,6 +130,10 @@ class SessionNotFinished(GridError):
     """What was asked for needs a session that has ended."""
 
 
+class SessionHeld(GridError):
+    """The session is on legal hold, and was not deleted."""
+
+
 class IllegalTransition(GridError):
     """An event that the lifecycle does not allow in this state; nothing was changed."""
 

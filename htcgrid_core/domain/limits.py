@@ -112,7 +112,8 @@ AUDIT_SECONDS: Final = 400 * 24 * 3600.0  # who did what; an operator may say an
 COSTS_SECONDS: Final = 400 * 24 * 3600.0  # what sessions took
 
 RETENTION_SECONDS: Final = 7 * 24 * 3600.0
-MAX_RETENTION_SECONDS: Final = 60 * 24 * 3600.0  # the lifecycle rule of a bucket on AWS gives sessions 90 days in all
+MAX_RETENTION_SECONDS: Final = 60 * 24 * 3600.0  # unless the operator permits a tenant more
+LONGEST_RETENTION_SECONDS: Final = 36_500 * 24 * 3600.0  # that an operator can permit
 PROGRESS_BATCH: Final = 100  # sessions in one progress call
 FIRST_ERRORS: Final = 5  # how many failed tasks a SessionFailed shows
 

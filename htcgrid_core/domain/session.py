@@ -69,7 +69,7 @@ class SessionSpec(Stored):
         tenant: on whose behalf; what all of a tenant's sessions get is one tenant's share.
         labels: for finding it again.
         parent_id: the session whose failed tasks this one runs again.
-        retention_seconds: how long after its end it can be read.
+        retention_seconds: how long after its end it can be read; if it is not set, for as long as its tenant's default.
         bundle_size: tasks a bundle, for benchmarks; None lets the grid choose.
         agents: how many the pool could reach at submit; with it a repeated submit cuts the same bundles.
         traceparent, tracestate: where in a trace it was submitted, as W3C writes it; empty for nowhere.
@@ -98,7 +98,7 @@ class SessionSpec(Stored):
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
     parent_id: str | None = None
     retention_seconds: float = Field(
-        default=limits.RETENTION_SECONDS, gt=0, le=limits.MAX_RETENTION_SECONDS, allow_inf_nan=False
+        default=limits.RETENTION_SECONDS, gt=0, le=limits.LONGEST_RETENTION_SECONDS, allow_inf_nan=False
     )
     bundle_size: int | None = Field(default=None, ge=1, le=limits.MAX_BUNDLE_TASKS)
     agents: int = Field(default=1, ge=1)
@@ -195,6 +195,7 @@ class SessionRecord:
         generation: a random name of this try of the submission, by which stores that keep sessions under it find a
             small one at once. Empty where nobody needs it.
         usage: what was counted beside its tasks; agents and clients from before it was counted add nothing.
+        held: why nothing may delete it until it is released; empty where something may.
         folder: of its blobs, within that of its id: its own, so that whoever deletes it late deletes nothing of a
             newer session under its id. Empty for one that a release without these has submitted.
     """
@@ -220,6 +221,7 @@ class SessionRecord:
     generation: str = field(default="", compare=False)
     usage: Usage = field(default=Usage(), compare=False)
     folder: str = field(default="", compare=False)
+    held: str = ""
 
     @property
     def blobs(self) -> str:

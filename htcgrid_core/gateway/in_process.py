@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from htcgrid_core.codecs.buffers import Buffer, Data, parts_of
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.codecs.packages import Packed
-from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.shared import FILE, SharedInput
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, SHARED_PURPOSE
 from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.domain import limits
@@ -36,6 +37,7 @@ from htcgrid_core.gateway.checked_events import checked_first
 from htcgrid_core.gateway.checks import check_no_region, check_session_id, no_server
 from htcgrid_core.gateway.deployment import Deployment
 from htcgrid_core.gateway.description import GridDescription
+from htcgrid_core.gateway.file_digest import digest_of
 from htcgrid_core.gateway.in_tasks import check_not_importing, looked_at
 from htcgrid_core.gateway.paces import Paces
 from htcgrid_core.gateway.stored_specs import StoredSpecs
@@ -47,6 +49,7 @@ from htcgrid_core.services import (
     deletion,
     find_task,
     functions,
+    holds,
     measure,
     resubmit,
     results,
@@ -136,6 +139,7 @@ class InProcessGateway:
         check_not_importing()
         check_session_id(session_id, spec.tenant)
         self.check_pools(spec)
+        spec = self.plane.retention().applied(spec)
         check = self._schemas.event_check(spec, validate)
         if check is not None:
             events = checked_first(events, check)
@@ -328,6 +332,14 @@ class InProcessGateway:
         """Delete a session that has ended."""
         deletion.delete(self.plane, session_id, actor=self._audited(), reason=reason)
 
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended until it is released."""
+        return holds.hold(self.plane, session_id, actor=self._audited(), reason=reason)
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on."""
+        return holds.release(self.plane, session_id, actor=self._audited(), reason=reason)
+
     def waiter(self) -> BellWaiter:
         """What waits for news of sessions."""
         return BellWaiter(self.deployment, self._paces)
@@ -369,6 +381,14 @@ class InProcessGateway:
         if codec == "pickle":
             return SharedInput(self._put_signed("shared", SHARED_PURPOSE, data), codec)
         return SharedInput(self._put_under_digest("shared", data), codec)
+
+    def put_file(self, path: Path) -> SharedInput:
+        """Store a file for many tasks."""
+        digest = digest_of(path)
+        key = f"shared/{digest}"
+        if not with_retries(self.plane, lambda: self.plane.blobs.touch(key)):
+            with_retries(self.plane, lambda: self.plane.blobs.put_file(key, path))
+        return SharedInput(digest, FILE)
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a pickled callable."""

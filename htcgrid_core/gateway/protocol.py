@@ -13,6 +13,7 @@ who wait do so themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -325,6 +326,26 @@ class Gateway(Protocol):
         Raises:
             SessionNotFound: there is none.
             SessionNotFinished: it has not ended; nothing was deleted.
+            SessionHeld: it is on legal hold.
+        """
+
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended, and those whose tasks it ran again, until it is released.
+
+        Nothing deletes it then, whatever its retention says. It is held once this returns; the same call goes on with
+        one that was interrupted.
+
+        Raises:
+            SessionNotFound: there is none, or its retention time has passed.
+            SessionNotFinished: it has not ended.
+            InvalidInput: there is no reason.
+        """
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on as if it had never been held: if that has passed, the session is gone.
+
+        Raises:
+            SessionNotFound: there is none.
         """
 
     def waiter(self) -> Waiter:
@@ -387,6 +408,13 @@ class Gateway(Protocol):
 
         Raises:
             InvalidInput: another codec.
+        """
+
+    def put_file(self, path: Path) -> SharedInput:
+        """Store a file, of whatever size, for many tasks, which have it as a file of their machine; once for its bytes.
+
+        Raises:
+            InvalidInput: it cannot be read, changed while it was, or is larger than the grid takes.
         """
 
     def put_callable(self, pickled: bytes) -> str:

@@ -15,7 +15,7 @@ from htcgrid_core.domain.costs import CostReport
 from htcgrid_core.domain.errors import NotOffered, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState, TaskState
 from htcgrid_core.domain.outcome import TaskOutcome
-from htcgrid_core.domain.session import Counters, SessionRecord
+from htcgrid_core.domain.session import Counters, SessionRecord, SessionSpec
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.gateway.looks import Looks, Seen
 from htcgrid_core.gateway.protocol import Gateway
@@ -46,6 +46,14 @@ class ServedGrid:
     def acting(self, actor: str, address: str = "") -> Gateway:
         """The gateway for one who acts, as the audit names him, from an address."""
         return self._gateway.acting(actor, address)
+
+    def permitted(self, spec: SessionSpec) -> SessionSpec:
+        """A spec that says how long its session is kept, as its tenant may.
+
+        Raises:
+            InvalidInput: it asks for longer.
+        """
+        return self._plane.retention().applied(spec)
 
     # The audit and the costs, of those for whom who asks acts
 

@@ -24,6 +24,7 @@ from htcgrid_core.disk.private import make_private
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, UnknownGrid
 from htcgrid_core.domain.prices import FREE
+from htcgrid_core.domain.retention import STANDARD
 from htcgrid_core.local import kept, this_process
 from htcgrid_core.ports.keyring import Keyring
 from htcgrid_core.ports.messenger import Messenger
@@ -171,6 +172,7 @@ def open_local(directory: Directory) -> LocalPlane:
         audit=SqliteAuditLog(database, kept.audit_seconds(os.environ)),
         actor=this_process.actor,
         prices=partial(kept.prices, os.environ, FREE),
+        retention=partial(kept.retention, os.environ, STANDARD),
     )
     return LocalPlane(plane, doorbell, database)
 

@@ -1,4 +1,4 @@
-"""What an operator sets through the environment of audit and costs: how long entries are kept, and prices."""
+"""What an operator sets through the environment: how long the audit and sessions are kept, and prices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.prices import VARIABLE as PRICES_VARIABLE
 from htcgrid_core.domain.prices import Prices
+from htcgrid_core.domain.retention import VARIABLE as RETENTION_VARIABLE
+from htcgrid_core.domain.retention import Retention
 
 AUDIT_VARIABLE = "HTCGRID_AUDIT_DAYS"
 DAY_SECONDS = 86400.0
@@ -37,14 +39,40 @@ def prices(environment: Mapping[str, str], default: Prices) -> Prices:
     Raises:
         InvalidInput: the file cannot be read, or is no file of prices.
     """
-    path = environment.get(PRICES_VARIABLE, "")
-    if not path:
+    text = _file(environment, PRICES_VARIABLE)
+    if text is None:
         return default
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{PRICES_VARIABLE}: {path} cannot be read: {error}") from None
     try:
         return default.corrected(text)
     except InvalidInput as error:
-        raise InvalidInput(f"{PRICES_VARIABLE}, {path}: {error}") from None
+        raise _wrong(environment, PRICES_VARIABLE, error) from None
+
+
+def retention(environment: Mapping[str, str], default: Retention) -> Retention:
+    """How long tenants' sessions may be kept, as the file says that the variable names; else the default.
+
+    Raises:
+        InvalidInput: the file cannot be read, or says something else.
+    """
+    text = _file(environment, RETENTION_VARIABLE)
+    if text is None:
+        return default
+    try:
+        return Retention.read(text)
+    except InvalidInput as error:
+        raise _wrong(environment, RETENTION_VARIABLE, error) from None
+
+
+def _file(environment: Mapping[str, str], variable: str) -> str | None:
+    """What is in the file that a variable names; None if it names none."""
+    path = environment.get(variable, "")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{variable}: {path} cannot be read: {error}") from None
+
+
+def _wrong(environment: Mapping[str, str], variable: str, error: InvalidInput) -> InvalidInput:
+    return InvalidInput(f"{variable}, {environment[variable]}: {error}")

@@ -15,6 +15,16 @@ class BlobStore(Protocol):
     def put(self, key: str, data: Data) -> None:
         """Store ``data``; a key that exists keeps its bytes, and counts as used now."""
 
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a file's bytes as ``put`` does; they are read in pieces.
+
+        Args:
+            key: ends with their SHA-256.
+
+        Raises:
+            InvalidInput: the file cannot be read, changed while it was, or is larger than the store takes.
+        """
+
     def claim(self, key: str, data: bytes) -> bytes:
         """Store ``data`` unless the key exists, and return what is stored: the same for all who claim it.
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.prices import FREE, Prices
+from htcgrid_core.domain.retention import STANDARD, Retention
 from htcgrid_core.ports.audit_log import NO_AUDIT, AuditLog
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.ports.bundle_queue import BundleQueue
@@ -62,6 +63,7 @@ class Plane:
         audit: who did what; by nobody, unless somebody keeps it.
         actor: who acts where nobody has signed in, for the audit: this process.
         prices: of what its sessions take, as they are now; it may raise InvalidInput.
+        retention: how long tenants' sessions may be kept, as it is now; it may raise InvalidInput.
         url: by which the tasks that it runs reach it; empty for not at all.
         identity: what tells this grid from others, however it is named; empty where there is no other.
         region: of AWS, in which it is; empty for none.
@@ -88,6 +90,7 @@ class Plane:
     audit: AuditLog = NO_AUDIT
     actor: Callable[[], str] = lambda: SUBMITTER
     prices: Callable[[], Prices] = lambda: FREE
+    retention: Callable[[], Retention] = lambda: STANDARD
     url: str = ""
     identity: str = ""
     region: str = ""

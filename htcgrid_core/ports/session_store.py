@@ -12,7 +12,7 @@ from htcgrid_core.domain.agent import BegunTask as BegunTask
 from htcgrid_core.domain.audit import AuditEntry as AuditEntry
 from htcgrid_core.domain.bundle import Block, Bundle, Child
 from htcgrid_core.domain.ended import EndedPage
-from htcgrid_core.domain.errors import SessionNotFinished
+from htcgrid_core.domain.errors import InvalidInput, SessionHeld, SessionNotFinished
 from htcgrid_core.domain.lease import Lease
 from htcgrid_core.domain.lifecycle import SessionEvent, SessionState
 from htcgrid_core.domain.payload import Payload
@@ -169,6 +169,30 @@ def not_finished(record: SessionRecord) -> SessionNotFinished:
     return SessionNotFinished(
         f"session {record.session_id} is {record.state}, and was not deleted: cancel it, and delete it at its end"
     )
+
+
+def on_hold(session_id: str, why: str) -> SessionHeld:
+    """What is said to whoever would delete a session that is held, or of which a hold is begun or half released."""
+    return SessionHeld(
+        f"session {session_id} is on legal hold ({why or 'begun, or not wholly released'}), and was not deleted: "
+        f"`htcgrid data release {session_id}` ends that"
+    )
+
+
+def check_holdable(record: SessionRecord) -> None:
+    """Whether a hold would keep anything.
+
+    Raises:
+        SessionNotFinished: it has not ended; nothing deletes it before.
+        InvalidInput: it was never submitted whole, and makes way for another try.
+    """
+    if not record.ended:
+        raise SessionNotFinished(
+            f"session {record.session_id} is {record.state}, and was not held: nothing deletes it before its end; "
+            "hold it then"
+        )
+    if not record.acknowledged and not record.damage:
+        raise InvalidInput(f"session {record.session_id} was never submitted whole: there is nothing to hold")
 
 
 class SessionStore(Protocol):
@@ -356,6 +380,32 @@ class SessionStore(Protocol):
         Raises:
             SessionNotFound: it is gone; of a call that is repeated, perhaps by the one before.
             SessionNotFinished: it has not ended.
+            SessionHeld: it is on hold.
+        """
+
+    def hold(self, session_id: str, now: float, *, actor: str, reason: str) -> SessionRecord:
+        """Keep one that has ended, whatever its retention says, until it is released; the row as it then is.
+
+        It returns once nothing deletes any of the session any more; the row says so from then on, and not before.
+        One that is held already is returned as it is. If a caller dies halfway, the session is not deleted, and the
+        same call goes on.
+
+        Args:
+            actor, reason: for the audit; the reason is not empty.
+
+        Raises:
+            SessionNotFound: there is none, or it has expired.
+            SessionNotFinished, InvalidInput: see ``check_holdable``.
+        """
+
+    def release(self, session_id: str, now: float, *, actor: str, reason: str = "") -> SessionRecord:
+        """Let the retention of a session go on as if it had never been held; the row as it then is.
+
+        One that is not held is returned as it is. If a caller dies halfway, the session is neither held nor deleted,
+        and the same call goes on.
+
+        Raises:
+            SessionNotFound: there is none.
         """
 
     def beat(self, agent: AgentRecord, *, size: PoolSize | None = None, usage: Sequence[FunctionUsage] = ()) -> None:

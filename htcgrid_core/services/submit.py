@@ -14,6 +14,7 @@ from htcgrid_core.codecs.frames import are_joined
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import (
     ISOLATION_AGENT_VERSION,
+    LONG_RETENTION_AGENT_VERSION,
     MOVING_AGENT_VERSION,
     SIGNING_KEYS_AGENT_VERSION,
 )
@@ -207,6 +208,8 @@ def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
         version = max(version, ISOLATION_AGENT_VERSION)
     if spec.retry.on_out_of_memory is not None:
         version = max(version, MOVING_AGENT_VERSION)
+    if spec.retention_seconds > limits.MAX_RETENTION_SECONDS:
+        version = max(version, LONG_RETENTION_AGENT_VERSION)
     if spec.function.package is not None:
         version = max(version, spec.function.package.obeyed_from)
     if (spec.signing_key, spec.min_agent_version) == (name, version):

@@ -78,7 +78,7 @@ def test_a_healthy_grid(account: Account, grid: Any) -> None:
     assert said["clock"].startswith("as AWS's, within ")
     assert said["key"] == f"{key_name('desk')}, 32 bytes"
     assert said["queues"].endswith("high, normal, low, dead are there; received messages hide for 30 s")
-    assert said["bucket lifecycle"] == "sessions/ goes after 90 days"
+    assert said["bucket lifecycle"] == "no rule expires sessions/, functions/, packages/, shared/"
     ran = CliRunner().invoke(cli, ["doctor", "--url", url_of(account, "desk")])
     assert ran.stdout.endswith("0 problems, 0 warnings\n")
 
@@ -111,7 +111,7 @@ def test_everything_that_can_be_wrong_with_what_is_there(account: Account, grid:
         ("key", "problem", "/htcgrid/desk/key is not 32 bytes"),
         ("expiry", "warning", "TTL of htcgrid-desk is DISABLED"),
         ("bucket access", "warning", "is not blocked altogether"),
-        ("bucket lifecycle", "problem", "begins with 'sessions/' after 7 days, and results may be kept for 60"),
+        ("bucket lifecycle", "problem", "begins with 'sessions/' after 7 days, also what is on legal hold"),
         ("bucket lifecycle", "problem", "begins with '' after 365 days, though it may be used"),
         ("bucket lifecycle", "warning", "keeps a version of all that is deleted"),
         ("queues", "problem", "low of pool 'default', does not exist"),

@@ -83,7 +83,7 @@ class TestBootstrap:
         assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
         assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-        assert [rule["Filter"]["Prefix"] for rule in rules] == ["sessions/", "incoming/"]
+        assert [rule["Filter"]["Prefix"] for rule in rules] == ["incoming/"]
         ssm: Any = account.session().client("ssm", endpoint_url=account.url)
         assert ssm.get_parameter(Name=key_name(NAME))["Parameter"]["Type"] == "SecureString"
         assert ssm.get_parameter(Name=parameter_name(NAME))["Parameter"]["Type"] == "String"

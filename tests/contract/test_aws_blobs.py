@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from htcgrid_core.adapters.aws.s3.blobs import RANGE_BYTES, S3Blobs
 from htcgrid_core.adapters.aws.s3.cache import BlobCache
+from htcgrid_core.adapters.aws.s3.uploads import IN_ONE_CALL_BYTES
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import CorruptPayload, InvalidInput
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.testing.contracts import BlobStoreContract
 from htcgrid_core.testing.contracts.facts import eventually
@@ -108,3 +111,91 @@ class TestOnAws:
         monkeypatch.setattr(limits, "BLOB_TOUCH_SECONDS", -1.0)
         eventually(lambda: blobs.touch("shared/x") and written_at() > first, bool)
         assert blobs.get("shared/x") == b"used"
+
+
+class TestInParts:
+    """Large blobs are sent in parts at the same time, and are there all at once or not at all."""
+
+    DATA = bytes(range(251)) * (IN_ONE_CALL_BYTES // 251 + 2)
+
+    @pytest.fixture
+    def blobs(self, aws_account: Account, tmp_path: Path) -> S3Blobs:
+        return blobs_in(aws_account, tmp_path)
+
+    def calls(self, monkeypatch: pytest.MonkeyPatch, blobs: S3Blobs, **broken: Exception) -> list[str]:
+        """The names of the calls of S3 from now on, of which some fail."""
+        made: list[str] = []
+        s3: Any = blobs._clients.s3
+        call = s3._make_api_call
+
+        def make(name: str, arguments: dict[str, Any]) -> Any:
+            made.append(name)
+            if name in broken:
+                raise broken[name]
+            return call(name, arguments)
+
+        monkeypatch.setattr(s3, "_make_api_call", make)
+        return made
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_from_which_size_on(self, blobs: S3Blobs, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+        data = self.DATA[: IN_ONE_CALL_BYTES + more]
+        made = self.calls(monkeypatch, blobs)
+        blobs.put("shared/large", data)
+        in_parts = ["CreateMultipartUpload", "UploadPart", "UploadPart", "UploadPart", "CompleteMultipartUpload"]
+        assert made == (in_parts if more else ["PutObject"])
+        assert blobs.get("shared/large") == data
+
+    def test_the_first_stays(self, blobs: S3Blobs, aws_account: Account) -> None:
+        blobs.put("shared/large", b"first")
+        blobs.put("shared/large", self.DATA)
+        assert blobs.get("shared/large") == b"first"
+        self.nothing_is_left(aws_account)
+
+    @pytest.mark.parametrize("name", ["UploadPart", "CompleteMultipartUpload"])
+    def test_a_call_that_fails(
+        self, blobs: S3Blobs, aws_account: Account, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        error = ClientError({"Error": {"Code": "SlowDown", "Message": "less"}}, name)
+        with monkeypatch.context() as patch:
+            made = self.calls(patch, blobs, **{name: error})
+            with pytest.raises(GridUnavailable):
+                blobs.put("shared/large", self.DATA)
+        assert made[-1] == "AbortMultipartUpload"
+        assert not blobs.exists("shared/large")
+        self.nothing_is_left(aws_account)
+        blobs.put("shared/large", self.DATA)
+        assert blobs.get("shared/large") == self.DATA
+
+    def test_parts_that_stay_are_told_of(
+        self, blobs: S3Blobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What is raised is why the upload failed."""
+        failed, denied = (ClientError({"Error": {"Code": code}}, "S3") for code in ("SlowDown", "AccessDenied"))
+        self.calls(monkeypatch, blobs, UploadPart=failed, AbortMultipartUpload=denied)
+        with pytest.raises(GridUnavailable, match="SlowDown"):
+            blobs.put("shared/large", self.DATA)
+        assert "shared/large stay until the bucket's lifecycle rule" in caplog.text
+
+    def test_a_file_that_changes_while_it_is_sent(
+        self, blobs: S3Blobs, aws_account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, key = tmp_path / "given", f"shared/{hashlib.sha256(self.DATA).hexdigest()}"
+        path.write_bytes(self.DATA)
+        s3: Any = blobs._clients.s3
+        begin = s3.create_multipart_upload
+
+        def changed(**arguments: Any) -> Any:
+            with open(path, "r+b") as file:
+                file.write(b"other")
+            return begin(**arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(s3, "create_multipart_upload", changed)
+            with pytest.raises(InvalidInput, match="changed"):
+                blobs.put_file(key, path)
+        assert not blobs.exists(key)
+        self.nothing_is_left(aws_account)
+
+    def nothing_is_left(self, account: Account) -> None:
+        assert not account.s3().list_multipart_uploads(Bucket=bucket_of(account)).get("Uploads")

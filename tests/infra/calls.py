@@ -23,7 +23,9 @@ _SQS = {
     "SendMessageBatch": "SendMessage",
 }
 _S3 = {
+    "CompleteMultipartUpload": "PutObject",
     "CopyObject": "PutObject",
+    "CreateMultipartUpload": "PutObject",
     "DeleteObjects": "DeleteObject",
     "GetBucketEncryption": "GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
@@ -32,8 +34,9 @@ _S3 = {
     "HeadObject": "GetObject",
     "ListObjectVersions": "ListBucketVersions",
     "ListObjectsV2": "ListBucket",
+    "UploadPart": "PutObject",
 }
-_OF_OBJECTS = {"DeleteObject", "GetObject", "PutObject"}
+_OF_OBJECTS = {"AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject"}
 # What a service asks of KMS in its caller's name where the grid has a key of its own, by the services' documentation.
 _OF_KMS: dict[str, dict[str, tuple[str, ...]]] = {
     "dynamodb": {"": ("Decrypt",)},
@@ -103,7 +106,10 @@ def _of_key(call: Call, need: Need, key_arn: str, region: str) -> Iterator[Need]
     if call.service == "ssm" and not call.named.get("WithDecryption"):
         return
     of_service = _OF_KMS.get(call.service, {})
-    for action in of_service.get(need.action.partition(":")[2], of_service.get("", ())):
+    actions = of_service.get(need.action.partition(":")[2], of_service.get("", ()))
+    if "Multipart" in call.operation or call.operation == "UploadPart":
+        actions = ("Decrypt", "GenerateDataKey")  # S3 reads the parts when it puts them together
+    for action in actions:
         if "Bucket" not in call.named or need.resource.endswith("/*"):
             yield Need(f"kms:{action}", key_arn, f"{call.service}.{region}.amazonaws.com")
 

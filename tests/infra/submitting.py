@@ -63,6 +63,7 @@ def _large(grid: Grid) -> None:
     session = grid.submit("tests.e2e.handlers.echo", [f"{number}{text}" for number in range(8)], bundle_size=2)
     assert ended(session).completed == 8
     assert sum(map(len, session.results())) > 8 * len(text)
+    assert list(grid.submit("tests.e2e.handlers.echo", ["y" * (20 << 20)]).results()) == ["y" * (20 << 20)]
     many = grid.submit("tests.e2e.handlers.double", range(200), bundle_size=2)
     assert ended(many).completed == 200
     market = grid.put(list(range(50_000)))

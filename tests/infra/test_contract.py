@@ -40,6 +40,9 @@ COMPONENTS = ("agent", "operator", "submitter")
 # What no day needs: a commit with more children than a transaction takes reads its bundle before it writes them.
 RARE = {
     ("agent", "dynamodb:GetItem"),
+    # Of a large upload that failed.
+    ("agent", "s3:AbortMultipartUpload"),
+    ("submitter", "s3:AbortMultipartUpload"),
     # The doctor compares it with what a cluster's pods ask for; no emulator has the service, and tests/fleet plays it.
     ("operator", "servicequotas:GetServiceQuota"),
 }

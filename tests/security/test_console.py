@@ -48,7 +48,7 @@ def test_who_is_signed_in_is_its_key(application: Application) -> None:
     both = halves(answered)
     grid = application.ask("GET", "/v1/grid", headers=both)
     assert grid.status == 200
-    assert grid.json["scopes"] == ["code", "operate", "read", "submit"]
+    assert grid.json["scopes"] == ["code", "hold", "operate", "read", "submit"]
     made = application.ask("POST", "/v1/sessions", {"function": "a.b", "events": []}, headers=both)
     assert made.status == 201, made.body
     history = application.ask("GET", f"/v1/sessions/{made.json['id']}/history", headers=both).json

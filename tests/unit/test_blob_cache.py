@@ -13,5 +13,7 @@ def test_a_file_that_vanishes_while_room_is_made_is_no_failure(tmp_path: Path) -
     """Several claims of one agent fetch at the same time: each writes beside, and renames."""
     cache = BlobCache(DiskCache(tmp_path, 1 << 30))
     with ThreadPoolExecutor(4) as pool:
-        files = list(pool.map(lambda number: cache.add(f"shared/{number}", b"x"), range(400)))
+        files = list(
+            pool.map(lambda number: cache.add(f"shared/{number}", lambda path: path.write_bytes(b"x")), range(400))
+        )
     assert all(file.read_bytes() == b"x" for file in files)

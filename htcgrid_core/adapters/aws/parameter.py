@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from htcgrid_core.adapters.aws.errors import aws_errors, code_of
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import IncompatibleGrid, InvalidInput, UnknownGrid
+from htcgrid_core.domain.retention import TenantRetention
 
 if TYPE_CHECKING:
     from htcgrid_core.adapters.aws.clients import Clients
@@ -36,6 +37,7 @@ class Defaults(BaseModel):
         lease_seconds: of agents.
         agents: that each pool can be scaled to, so that bundles are cut small enough before they are there.
         cache_bytes: of blobs and unpacked packages that the agents of a machine keep on its disk.
+        retention: how long tenants' sessions may be kept; ``*`` is of those that are not named.
         audit_days: for which entries of the audit are kept.
     """
 
@@ -44,6 +46,7 @@ class Defaults(BaseModel):
     lease_seconds: float = Field(default=limits.LEASE_SECONDS, ge=1, le=3600)
     agents: int = Field(default=1, ge=1)
     cache_bytes: int = Field(default=limits.CACHE_BYTES, ge=0)
+    retention: dict[str, TenantRetention] = Field(default_factory=dict)
     audit_days: float = Field(default=limits.AUDIT_SECONDS / 86400, ge=1, le=36_500)
 
 

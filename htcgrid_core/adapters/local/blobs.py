@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import mmap
 import os
 import re
@@ -15,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 
 from htcgrid_core.codecs.buffers import Buffer, Data, parts_of
-from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
 
 PAGES_BYTES = 1 << 20
+COPY_BYTES = 1 << 20
 PARTS_AT_ONCE = 512  # POSIX lets a system take no more than 16 in one call; Linux and macOS take 1,024
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
@@ -46,6 +48,27 @@ class FileBlobs:
         if not self.touch(key):
             self._write(key, data, synced=True)
 
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a file's bytes unless the key exists; nobody writes to the copy by mistake."""
+        if self.touch(key):
+            return
+
+        def copy(fd: int) -> None:
+            try:
+                file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; errors of the copy are others
+            except OSError as error:
+                raise InvalidInput(f"{path} cannot be read: {error}") from error
+            digest = hashlib.sha256()
+            with file:
+                while piece := file.read(COPY_BYTES):
+                    digest.update(piece)
+                    _write_parts(fd, (piece,))
+            if digest.hexdigest() != key.rpartition("/")[2]:
+                raise InvalidInput(f"{path} changed while it was read")
+            os.fchmod(fd, 0o400)
+
+        self._write_by(key, copy, synced=True)
+
     def claim(self, key: str, data: bytes) -> bytes:
         """Store ``data`` unless the key exists, and return what is stored."""
         if self._write(key, data, synced=False):
@@ -54,12 +77,15 @@ class FileBlobs:
 
     def _write(self, key: str, data: Data, *, synced: bool) -> bool:
         """Write a blob; False if there is one, which stays."""
+        return self._write_by(key, lambda fd: _write_parts(fd, parts_of(data)), synced=synced)
+
+    def _write_by(self, key: str, write: Callable[[int], None], *, synced: bool) -> bool:
         path = self.path(key)
         beside = path.with_name(f".{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with open(beside, "xb", buffering=0) as file:
-                _write_parts(file.fileno(), parts_of(data))
+                write(file.fileno())
                 if synced:
                     os.fsync(file.fileno())
             try:

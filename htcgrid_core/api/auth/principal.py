@@ -17,6 +17,7 @@ class Scope(StrEnum):
     SUBMIT = "submit"  # sessions of deployed functions, their ends, JSON shared inputs
     CODE = "code"  # what chooses the code that runs: import paths, callables, deployments, pickles
     OPERATE = "operate"  # agents, destinations
+    HOLD = "hold"  # legal holds: to put sessions on them, and to release these
 
 
 @dataclass(frozen=True, slots=True)

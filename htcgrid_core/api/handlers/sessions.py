@@ -159,6 +159,16 @@ async def _delete(call: Call) -> Response:
     return Response(status_code=204)
 
 
+async def _hold(call: Call) -> Response:
+    session_id, body = call.session_id, await call.model(models.Hold)
+    return call.session(await call.run(call.gateway.hold, session_id, reason=body.reason))
+
+
+async def _release(call: Call) -> Response:
+    session_id, body = call.session_id, await call.model(models.Release)
+    return call.session(await call.run(call.gateway.release, session_id, reason=body.reason))
+
+
 async def _adopt(call: Call) -> Response:
     session_id, body = call.session_id, await call.model(models.Adopt)
     notify = asking.recipients(body.notify)
@@ -187,6 +197,8 @@ HANDLERS: Mapping[str, Handler] = {
     "notifications": _notifications,
     "cancel_session": _cancel,
     "delete_session": _delete,
+    "hold_session": _hold,
+    "release_session": _release,
     "adopt_session": _adopt,
     "resubmit_session": _resubmit,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from starlette.responses import Response
 
@@ -35,8 +36,10 @@ def open_upload(call: Call, session_id: str, asked: Asked) -> SessionRecord:
 
     Raises:
         SessionConflict: the session was asked for with something else.
+        InvalidInput: it is to be kept for longer than its tenant may.
     """
     grid = call.service.grid
+    asked = replace(asked, spec=grid.permitted(asked.spec))
     upload = grid.start_upload(session_id, asked)
     try:
         record = grid.gateway.session(session_id)

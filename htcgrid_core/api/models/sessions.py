@@ -74,7 +74,7 @@ class NewSession(Model):
     priority: Priority = "normal"
     pool: str = Field(default="default", pattern=POOL)
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=32)
-    retention: Annotated[float, Field(gt=0, le=limits.MAX_RETENTION_SECONDS)] = limits.RETENTION_SECONDS
+    retention: Annotated[float, Field(gt=0, le=limits.LONGEST_RETENTION_SECONDS)] | None = None
     isolation: Isolation | None = None
     notify: Notify = Field(default_factory=list)
     extent: Extent = Field(default="all", alias="validate")
@@ -121,6 +121,7 @@ class Session(Model):
     expires_at: float | None
     reason: str
     owner: str
+    held: str
 
 
 class Sessions(Model):
@@ -228,6 +229,18 @@ class Cancel(Model):
 
 class DeleteQuery(Query):
     """Why a session is deleted, for the audit."""
+
+    reason: str = Field(default="", max_length=1024)
+
+
+class Hold(Model):
+    """Why a session is put on legal hold, for whoever finds it."""
+
+    reason: str = Field(min_length=1, max_length=1024, pattern=r"\S")
+
+
+class Release(Model):
+    """Why a legal hold is ended, for the audit."""
 
     reason: str = Field(default="", max_length=1024)
 

@@ -1,4 +1,4 @@
-"""The bucket: reachable, private, encrypted, and emptied of what is old, but of nothing else."""
+"""The bucket: reachable, private, encrypted, and with no rule that deletes what is in use or on hold."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from htcgrid_core.adapters.aws.resources.bucket_settings import BucketSettings
-from htcgrid_core.adapters.aws.resources.buckets import SESSION_BLOB_DAYS, SESSION_PREFIX
-from htcgrid_core.domain import limits
+from htcgrid_core.adapters.aws.resources.buckets import SESSION_PREFIX
 from htcgrid_core.local.doctor.finding import Findings, ok, problem, warning
 from htcgrid_core.services.sweep import CALLABLES, PACKAGES, SHARED
 
 ANEW = "`htcgrid aws bootstrap` or Terraform makes it"
-RETENTION_DAYS = limits.MAX_RETENTION_SECONDS / 86400
 LASTING = (CALLABLES, PACKAGES, SHARED)  # blobs that no session owns
 
 
@@ -49,26 +47,25 @@ def versioning(bucket: BucketSettings) -> Findings:
 
 
 def lifecycle(bucket: BucketSettings) -> Findings:
-    """Rules that delete: sessions in the end, and neither before their time nor what no session owns."""
+    """Rules that delete: none what no session owns, nor sessions, of which the bucket knows not what is on hold."""
     rules = [rule for rule in bucket.lifecycle() if rule.get("Status") == "Enabled" and not _is_about_tags(rule)]
     expiring = [(_prefix(rule), rule["Expiration"]["Days"]) for rule in rules if "Days" in rule.get("Expiration", {})]
+    found = list(_wrong(bucket, expiring))
+    yield from found or [ok("bucket lifecycle", f"no rule expires {', '.join((SESSION_PREFIX, *LASTING))}")]
+    if bucket.keeps_versions and not any("NoncurrentVersionExpiration" in rule for rule in rules):
+        text = f"{bucket.name} keeps a version of all that is deleted, and no rule expires those"
+        yield warning("bucket lifecycle", text, "suspend versioning, or expire noncurrent versions")
+
+
+def _wrong(bucket: BucketSettings, expiring: Sequence[tuple[str, int]]) -> Findings:
     for prefix, days in expiring:
         text = f"a rule of {bucket.name} deletes what begins with {prefix!r} after {days} days"
         if any(_overlap(prefix, blobs) for blobs in LASTING):
             advice = f"let no rule expire {', '.join(LASTING)}"
             yield problem("bucket lifecycle", f"{text}, though it may be used", advice)
-        elif days <= RETENTION_DAYS and _overlap(prefix, SESSION_PREFIX):
-            advice = f"let it wait {SESSION_BLOB_DAYS} days"
-            yield problem("bucket lifecycle", f"{text}, and results may be kept for {RETENTION_DAYS:.0f}", advice)
-    ends = [days for prefix, days in expiring if SESSION_PREFIX.startswith(prefix)]
-    if ends:
-        yield ok("bucket lifecycle", f"{SESSION_PREFIX} goes after {min(ends)} days")
-    else:
-        text = f"no rule of {bucket.name} expires {SESSION_PREFIX}: what a lost session leaves stays"
-        yield warning("bucket lifecycle", text, f"expire {SESSION_PREFIX} after {SESSION_BLOB_DAYS} days")
-    if bucket.keeps_versions and not any("NoncurrentVersionExpiration" in rule for rule in rules):
-        text = f"{bucket.name} keeps a version of all that is deleted, and no rule expires those"
-        yield warning("bucket lifecycle", text, "suspend versioning, or expire noncurrent versions")
+        elif _overlap(prefix, SESSION_PREFIX):
+            advice = "let agents delete it: `htcgrid aws bootstrap` and Terraform make no such rule any more"
+            yield problem("bucket lifecycle", f"{text}, also what is on legal hold or kept for longer", advice)
 
 
 def _is_about_tags(rule: Any) -> bool:

@@ -221,6 +221,16 @@ def delete_session(session_id: str, reason: str) -> Ask[None]:
     return Ask("DELETE", path("sessions", session_id, reason=reason or None), _nothing)
 
 
+def hold(session_id: str, reason: str) -> Ask[SessionRecord]:
+    """Keep one that has ended."""
+    return _post(record_of, {"reason": reason}, "sessions", session_id, "hold")
+
+
+def release(session_id: str, reason: str) -> Ask[SessionRecord]:
+    """Keep it no longer than its retention says."""
+    return _post(record_of, {"reason": reason}, "sessions", session_id, "release")
+
+
 def progress(session_ids: Sequence[str]) -> Ask[list[SessionRecord]]:
     """Rows of many sessions."""
     return _post(_rows, {"sessions": list(session_ids)}, "progress")

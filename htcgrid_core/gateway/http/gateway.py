@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from htcgrid_core.codecs.buffers import Data, joined
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.codecs.outcomes import Outcome
 from htcgrid_core.codecs.packages import Packed
-from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.shared import FILE, SharedInput
 from htcgrid_core.codecs.submission import Submission
 from htcgrid_core.codecs.tasks import TaskPage
 from htcgrid_core.codecs.wire import results_of
@@ -31,6 +32,7 @@ from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SESSION_ID, SessionRecord, SessionSpec, tenant_of
 from htcgrid_core.gateway.checks import check_no_region, check_session_id
 from htcgrid_core.gateway.description import GridDescription
+from htcgrid_core.gateway.file_digest import digest_of
 from htcgrid_core.gateway.http import asks, reading
 from htcgrid_core.gateway.http.address import Address, ApiToken
 from htcgrid_core.gateway.http.asks import Ask
@@ -49,6 +51,8 @@ T = TypeVar("T")
 
 LISTED_AT_ONCE = 1000
 SHARED_CODECS = ("bytes", "json", "pickle")
+
+SHARED_BYTES = 64 << 20  # of a shared input, that servers take
 
 
 class HttpGateway:
@@ -309,6 +313,14 @@ class HttpGateway:
         """Delete a session that has ended."""
         self._transport.ask(asks.delete_session(_known_id(session_id), reason))
 
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended until it is released."""
+        return self._transport.ask(asks.hold(_known_id(session_id), reason))
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on."""
+        return self._transport.ask(asks.release(_known_id(session_id), reason))
+
     def waiter(self) -> HttpWaiter:
         """What waits for news of sessions."""
         return HttpWaiter(self._transport, self._first_seen)
@@ -358,6 +370,18 @@ class HttpGateway:
         if codec not in SHARED_CODECS:
             raise InvalidInput(f"{codec!r} is not how a shared input is encoded: {', '.join(SHARED_CODECS)}")
         return self._transport.ask(asks.put_shared(joined(data), codec, self.describe().tenant))
+
+    def put_file(self, path: Path) -> SharedInput:
+        """Store a file for many tasks: in one request, and so up to what the server takes."""
+        size = path.stat().st_size if path.is_file() else 0
+        if size > SHARED_BYTES:
+            text = f"{path} has {size:,} bytes, and a server takes {SHARED_BYTES:,}"
+            raise InvalidInput(f"{text}: put it as aws:// or local://, or leave it in storage that tasks read")
+        digest = digest_of(path)
+        stored = self.put(path.read_bytes(), "bytes")
+        if stored.digest != digest:
+            raise InvalidInput(f"{path} changed while it was read")
+        return SharedInput(digest, FILE)
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a pickled callable."""

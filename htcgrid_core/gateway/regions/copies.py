@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from htcgrid_core.codecs.buffers import Data
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
-from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.shared import FILE, SharedInput
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, SHARED_PURPOSE, unseal
 from htcgrid_core.domain.errors import CorruptPayload, FunctionNotFound, GridUnavailable
 from htcgrid_core.domain.function import FunctionSpec, FunctionVersion
@@ -49,6 +50,12 @@ class Copies:
         stored = self._ask(self._usable(), lambda _, gateway: gateway.put(data, codec)).some()
         names = {region: shared.digest for region, shared in stored.items()}
         return SharedInput(self._known_as(names), codec)
+
+    def put_file(self, path: Path) -> SharedInput:
+        """Store a file likewise."""
+        stored = self._ask(self._usable(), lambda _, gateway: gateway.put_file(path)).some()
+        names = {region: shared.digest for region, shared in stored.items()}
+        return SharedInput(self._known_as(names), FILE)
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a callable likewise."""

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from htcgrid_core.codecs.buffers import Data
@@ -254,6 +255,14 @@ class RegionalGateway:
         """Delete a session that has ended."""
         self._rows.call(session_id, lambda gateway, there: gateway.delete(there, reason=reason))
 
+    def hold(self, session_id: str, *, reason: str) -> SessionRecord:
+        """Keep a session that has ended until it is released, where it ran."""
+        return self._rows.call(session_id, lambda gateway, there: gateway.hold(there, reason=reason))
+
+    def release(self, session_id: str, *, reason: str = "") -> SessionRecord:
+        """Let a session's retention go on."""
+        return self._rows.call(session_id, lambda gateway, there: gateway.release(there, reason=reason))
+
     def waiter(self) -> RegionsWaiter:
         """What waits for news of sessions."""
         return RegionsWaiter(self._every)
@@ -319,6 +328,10 @@ class RegionalGateway:
     def put(self, data: Data, codec: str) -> SharedInput:
         """Store an encoded value for many tasks, in every region that answers."""
         return self._copies.put(data, codec)
+
+    def put_file(self, path: Path) -> SharedInput:
+        """Store a file in every region that answers."""
+        return self._copies.put_file(path)
 
     def put_callable(self, pickled: bytes) -> str:
         """Store a pickled callable likewise."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable
+from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.testing.contracts.facts import together
 
@@ -30,6 +32,32 @@ class BlobStoreContract:
         assert blobs.exists(KEY)
         assert blobs.get(KEY) == data
         assert blobs.path(KEY).read_bytes() == data
+
+    @pytest.mark.parametrize("data", [b"", b"x", b"block" * (5 << 20)], ids=len)
+    def test_a_file(self, blobs: BlobStore, tmp_path: Path, data: bytes) -> None:
+        """Its bytes, under their digest, of which there is one; nobody writes to where tasks read it by mistake."""
+        path, key = tmp_path / "given", f"shared/{hashlib.sha256(data).hexdigest()}"
+        path.write_bytes(data)
+        for _ in range(2):
+            blobs.put_file(key, path)
+            assert blobs.get(key) == data
+        stored = blobs.path(key)
+        assert stored.read_bytes() == data
+        assert stored.stat().st_mode & 0o222 == 0
+        assert path.stat().st_mode & 0o200
+        path.write_bytes(b"other")
+        blobs.put_file(key, path)  # it is there: nothing is read
+        assert blobs.get(key) == data
+
+    def test_a_file_that_cannot_be_stored(self, blobs: BlobStore, tmp_path: Path) -> None:
+        """One that has changed since its digest was made, or is not there: there is no blob."""
+        key = f"shared/{hashlib.sha256(b'before').hexdigest()}"
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            blobs.put_file(key, tmp_path / "given")
+        (tmp_path / "given").write_bytes(b"after!")
+        with pytest.raises(InvalidInput, match="changed"):
+            blobs.put_file(key, tmp_path / "given")
+        assert blobs.keys("shared/") == []
 
     @pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 5000), (4096, 1), (1, 4096), (4000, 96), (4000, 9999)])
     def test_a_part(self, blobs: BlobStore, start: int, length: int) -> None:

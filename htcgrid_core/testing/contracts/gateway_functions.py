@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,20 @@ class GatewayFunctionsContract(GivenGateway):
         assert shared.codec == codec
         assert gateway.put(data, codec) == shared
         assert gateway.put(data + b" ", codec) != shared
+
+    def test_shared_files(self, gateway: Gateway, tmp_path: Path) -> None:
+        """The same bytes are the same file; of a folder that is told."""
+        path = tmp_path / "model"
+        path.write_bytes(b"x" * 100_000)
+        staged = gateway.put_file(path)
+        assert staged.codec == "file"
+        assert gateway.put_file(path) == staged
+        assert gateway.put(path.read_bytes(), "bytes").digest == staged.digest
+        event = encode_json({"model": staged})
+        record = submitted(gateway, [event], sent=[SharingEvent(event, (staged.name,))])
+        assert decode_json(next(gateway.events(record)))["model"] == staged.to_json()
+        with pytest.raises(InvalidInput, match="is a folder"):
+            gateway.put_file(tmp_path)
 
     def test_shared_inputs_in_another_codec(self, gateway: Gateway) -> None:
         """Nobody could read them."""

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from htcgrid_core.domain import limits
-from htcgrid_core.domain.errors import InvalidInput, SessionNotFinished, SessionNotFound
+from htcgrid_core.domain.errors import InvalidInput, SessionHeld, SessionNotFinished, SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.gateway.protocol import Gateway
 from htcgrid_core.testing.contracts.facts import eventually
@@ -154,6 +154,26 @@ class GatewaySessionsContract(GivenGateway):
         assert [(one.event, one.detail) for one in gateway.audit(record.session_id)][-1] == ("delete", "no need")
         with pytest.raises(SessionNotFound):
             gateway.delete(UNKNOWN)
+
+    def test_held_until_it_is_released(self, gateway: Gateway, work: Work) -> None:
+        """Whoever would delete it is told why not; who held it, and who released it, is in its audit."""
+        record = done(gateway, [1, 2], work)
+        with pytest.raises(InvalidInput):
+            gateway.hold(record.session_id, reason="")
+        held = gateway.hold(record.session_id, reason="case 2026-17")
+        assert (held.held, held.expires_at) == ("case 2026-17", None)
+        with pytest.raises(SessionHeld, match="case 2026-17"):
+            gateway.delete(record.session_id)
+        assert gateway.session(record.session_id).held == "case 2026-17"
+        released = gateway.release(record.session_id, reason="closed")
+        assert (released.held, released.expires_at) == ("", record.expires_at)
+        told = [(one.event, one.detail) for one in gateway.audit(record.session_id)][-2:]
+        assert told == [("hold", "case 2026-17"), ("release", "closed")]
+        gateway.delete(record.session_id)
+        with pytest.raises(SessionNotFound):
+            gateway.hold(UNKNOWN, reason="none")
+        with pytest.raises(SessionNotFound):
+            gateway.release(UNKNOWN)
 
     # Waiting
 

@@ -12,6 +12,7 @@ from htcgrid_core.testing.contracts.store_claim import ClaimContract
 from htcgrid_core.testing.contracts.store_commit import CommitContract
 from htcgrid_core.testing.contracts.store_ends import EndsContract
 from htcgrid_core.testing.contracts.store_expiry import ExpiryContract
+from htcgrid_core.testing.contracts.store_holds import HoldsContract
 from htcgrid_core.testing.contracts.store_lifecycle import LifecycleContract
 from htcgrid_core.testing.contracts.store_pages import PagesContract
 from htcgrid_core.testing.contracts.store_races import RacesContract
@@ -32,6 +33,7 @@ class SessionStoreContract(
     WatchContract,
     EndsContract,
     ExpiryContract,
+    HoldsContract,
     RacesContract,
     SizesContract,
 ):

@@ -93,6 +93,10 @@ class MemoryBlobs:
         """Store ``data`` unless the key exists."""
         self.blobs.setdefault(key, joined(data))
 
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a file's bytes unless the key exists."""
+        self.put(key, path.read_bytes())
+
     def claim(self, key: str, data: bytes) -> bytes:
         """What the first who claimed the key has stored."""
         return self.blobs.setdefault(key, data)

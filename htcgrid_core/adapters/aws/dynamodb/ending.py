@@ -32,6 +32,7 @@ from htcgrid_core.domain.session import SessionRecord
 AT_ONCE = 1000  # threads that write the same transition
 TRIES = 20
 EXACT_TRIES = 10  # after which an end is written whatever is committed meanwhile, and its entry may lack that
+_IS_THERE = f"attribute_exists(#pk) AND attribute_not_exists(#{items.HOLD_STEP})"
 _UNCHANGED = "#gen = :gen AND #st = :before AND attribute_not_exists(#ending)"
 
 
@@ -119,7 +120,7 @@ class Ending:
         del item[items.DAMAGE]
         entry = self._entry(row, now, actor, SessionEvent.FAIL, row.state, row.item["why"], before="")
         with contextlib.suppress(ConditionFailed):  # another has done so at the same moment
-            self._table.transact([Write(session_key(row.session_id), "attribute_exists(#pk)", item=item), entry])
+            self._table.transact([Write(session_key(row.session_id), _IS_THERE, item=item), entry])
         return self._rows.get(row.session_id).record
 
     def _entry(

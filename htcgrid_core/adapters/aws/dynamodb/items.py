@@ -42,7 +42,7 @@ _SPEC_DICTIONARY = (
 COUNTED = ("nc", "bo", "no")  # commits, bytes of their outcomes, and objects of these: of rows, or of their lanes
 _COUNTS = ("lanes", "tot", "w", "pend", "ok", "bad", "re", "can", "ack", "tol", "cut", "bi", *COUNTED)
 _TIMES = ("sec", "at", "upd", "ret", "dead", "end", EXPIRES_AT)
-_TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending", "fo")
+_TEXTS = ("gen", "st", "pool", "nm", "dig", "why", "own", "ending", "fo", "hs", "held")
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_COUNTS, (int,)), **dict.fromkeys(_TIMES, (int, float)), **dict.fromkeys(_TEXTS, (str,)),
     "spec": (bytes,), "hist": (list,), "log": (list,),
@@ -50,6 +50,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 _ALWAYS = ("gen", "lanes", "st", "pool", "at", "upd", "ret", "spec", "tot", "w", "hist")
 _STATES = frozenset(SessionState)
 DAMAGE = "damage"
+HOLD_STEP = "hs"  # how far a hold or its release is; of a session that is held, "held" has the reason
 
 
 def readable(session_id: str, item: Item) -> Item:
@@ -145,6 +146,7 @@ def record_of(session_id: str, item: Item, lanes: Sequence[Item]) -> SessionReco
         generation=item["gen"] if item["lanes"] == 1 else "",
         usage=Usage(commits, item.get("bi", 0), output_bytes, output_blobs),
         folder=item.get("fo", ""),
+        held=item.get("held", ""),
     )
 
 

@@ -27,7 +27,7 @@ from htcgrid_core.domain.audit import DELETE
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.ports.session_store import AuditEntry, Deleted, not_finished
+from htcgrid_core.ports.session_store import AuditEntry, Deleted, not_finished, on_hold
 
 PIECE = 100
 
@@ -103,12 +103,19 @@ class SessionQueries:
         is_mine = self._delete(row, now, actor, reason)
         self._rows.forget(session_id)
         if not is_mine:
+            there = self._rows.find(session_id)
+            if there is not None and items.HOLD_STEP in there.item:
+                raise on_hold(session_id, there.record.held)
             raise SessionNotFound(session_id)
 
     def _delete(self, row: SessionRow, now: float, actor: str, reason: str = "") -> bool:
-        """Whether it was still there: another may have deleted it, and a new session may have its id by now."""
+        """Whether it was still there: another may have deleted it, and a new session may have its id by now.
+
+        One that another has held meanwhile is not deleted either.
+        """
         arguments = {"gen": row.place.generation}
-        gone = Write(session_key(row.session_id), "#gen = :gen", arguments=arguments, deletes=True)
+        condition = f"#gen = :gen AND attribute_not_exists(#{items.HOLD_STEP})"
+        gone = Write(session_key(row.session_id), condition, arguments=arguments, deletes=True)
         try:
             self._table.transact([gone, self._audit.put(now, row.session_id, actor, DELETE, row.state, "", reason)])
         except ConditionFailed:

@@ -16,6 +16,7 @@ from htcgrid_core.adapters.aws.dynamodb.early_children import EarlyChildren
 from htcgrid_core.adapters.aws.dynamodb.ended_sessions import ended
 from htcgrid_core.adapters.aws.dynamodb.ending import Ending
 from htcgrid_core.adapters.aws.dynamodb.held_leases import HeldLeases
+from htcgrid_core.adapters.aws.dynamodb.holding import Holding
 from htcgrid_core.adapters.aws.dynamodb.leasing import Leasing, Wish
 from htcgrid_core.adapters.aws.dynamodb.page_order import PageOrder
 from htcgrid_core.adapters.aws.dynamodb.page_queries import PageQueries
@@ -96,6 +97,7 @@ class DynamoStore:
             self.table, rows, row_cache, held_leases, page_order, early_children, audit, own_lane=secrets.randbits(32)
         )
         self._ending = Ending(self.table, rows, sealing, audit)
+        self._holding = Holding(self.table, rows, page_order, audit)
         self._session_queries = SessionQueries(self.table, rows, audit)
         self._bundle_queries = BundleQueries(self.table, rows, roots, early_children)
         self._page_queries = PageQueries(self.table, rows, roots, page_order)
@@ -173,6 +175,14 @@ class DynamoStore:
     def delete(self, session_id: str, folder: str, now: float, *, actor: str, reason: str = "") -> None:
         """Delete one that has ended, before its time; its blobs are the caller's."""
         self._session_queries.delete(session_id, folder, now, actor=actor, reason=reason)
+
+    def hold(self, session_id: str, now: float, *, actor: str, reason: str) -> SessionRecord:
+        """Keep one that has ended until it is released."""
+        return self._holding.hold(session_id, now, actor, reason)
+
+    def release(self, session_id: str, now: float, *, actor: str, reason: str = "") -> SessionRecord:
+        """Let its retention go on."""
+        return self._holding.release(session_id, now, actor, reason)
 
     @of_one_session
     def history(self, session_id: str) -> list[AuditEntry]:

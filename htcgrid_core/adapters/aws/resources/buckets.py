@@ -15,8 +15,7 @@ from htcgrid_core.adapters.aws.resources.patience import Patience
 from htcgrid_core.adapters.aws.resources.tags import TAG, owner_in, where_there_are_tags
 from htcgrid_core.domain.errors import AccessDenied, GridError
 
-SESSION_BLOB_DAYS = 90  # the reconciler deletes them much earlier; this is for those of a grid that has none
-SESSION_PREFIX = "sessions/"
+SESSION_PREFIX = "sessions/"  # which no rule expires: the reconciler and the sweep know what is on legal hold
 PART_DAYS = 7  # in which an upload whose client puts its parts itself must be sealed, and made a session
 PART_PREFIX = "incoming/"
 DELETE_BATCH = 1000
@@ -77,7 +76,7 @@ class Bucket:
         return re.search(rf'"bucket"\s*:\s*"{re.escape(self.name)}"', parameter) is not None
 
     def make(self, grid: str) -> None:
-        """Make it unless it is there: private, encrypted, emptied of forgotten sessions."""
+        """Make it unless it is there: private, encrypted, emptied of forgotten uploads."""
         self._call(self._create)
         if not self.owner():
             self.claim(grid)
@@ -106,12 +105,7 @@ class Bucket:
         self._call(
             lambda: s3.put_bucket_lifecycle_configuration(
                 **self._where,
-                LifecycleConfiguration={
-                    "Rules": [
-                        _expiring("sessions", SESSION_PREFIX, SESSION_BLOB_DAYS),
-                        _expiring("incoming-parts", PART_PREFIX, PART_DAYS),
-                    ]
-                },
+                LifecycleConfiguration={"Rules": [_expiring("incoming-parts", PART_PREFIX, PART_DAYS)]},
             )
         )
 

@@ -31,10 +31,14 @@ class BlobCache:
         self._locks = [new_lock() for _ in range(LOCKS)]
         self._seen: dict[str, tuple[int, int, float]] = {}  # inode, size, and when it was found to be whole
 
-    def file(self, key: str, fetch: Callable[[], bytes]) -> Path:
-        """The blob's file, fetched unless it is here; once, however many threads want it."""
+    def file(self, key: str, fetch: Callable[[Path], object]) -> Path:
+        """The blob's file, fetched unless it is here; once, however many threads want it.
+
+        Args:
+            fetch: writes it to the path that it is given.
+        """
         lock = self._locks[zlib.crc32(key.encode()) % len(self._locks)]
-        return holding(lock, lambda: self.find(key) or self.add(key, fetch()))
+        return holding(lock, lambda: self.find(key) or self.add(key, fetch))
 
     def find(self, key: str) -> Path | None:
         """The blob's file, if it is here and whole.
@@ -63,10 +67,10 @@ class BlobCache:
         self._seen[key] = status.st_ino, status.st_size, now
         return path
 
-    def add(self, key: str, data: bytes) -> Path:
+    def add(self, key: str, fetch: Callable[[Path], object]) -> Path:
         """Keep a blob; its file, also if there is no room for it."""
         try:
-            return self._disk.add(_name(key), lambda path: path.write_bytes(data))
+            return self._disk.add(_name(key), fetch)
         except OSError as error:
             raise GridUnavailable(f"blob {key} cannot be kept in {self._disk.folder}: {error}") from error
 

@@ -10,7 +10,7 @@ from htcgrid_core.domain.audit import ADOPT, DELETE
 from htcgrid_core.domain.errors import SessionNotFound
 from htcgrid_core.domain.lifecycle import SESSION, SessionEvent
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.ports.session_store import SUBMITTER, Deleted, not_finished
+from htcgrid_core.ports.session_store import SUBMITTER, Deleted, not_finished, on_hold
 
 
 class Ending:
@@ -72,7 +72,9 @@ class Ending:
 
     @writes
     def _expire(self, db: sqlite3.Connection, now: float, limit: int) -> list[Deleted]:
-        found = db.execute("SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?", (now, limit)).fetchall()
+        found = db.execute(
+            "SELECT id FROM sessions WHERE expires_at <= ? AND held = '' LIMIT ?", (now, limit)
+        ).fetchall()
         return [_delete(db, statements.session(db, session_id), now, "grid") for (session_id,) in found]
 
     @writes
@@ -85,6 +87,8 @@ class Ending:
             raise SessionNotFound(session_id)
         if not record.ended:
             raise not_finished(record)
+        if record.held:
+            raise on_hold(session_id, record.held)
         _delete(db, record, now, actor, reason)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from htcgrid_core.adapters.local.sqlite.connection import transaction
 from htcgrid_core.adapters.local.sqlite.schema import (
     AUDIT_KEPT,
+    HELD_STAY,
     NUMBERED_ENDS,
     OLDEST_MIGRATED,
     OLDEST_READER,
@@ -76,6 +77,10 @@ STEPS: Mapping[int, str] = {
         ALTER TABLE agents ADD COLUMN memory_limit_bytes INTEGER;
     """,
     11: "ALTER TABLE sessions ADD COLUMN folder TEXT NOT NULL DEFAULT '';",
+    12: f"""
+        ALTER TABLE sessions ADD COLUMN held TEXT NOT NULL DEFAULT '';
+        {HELD_STAY}
+    """,
 }
 """What makes of each version the one after it."""
 

@@ -20,7 +20,7 @@ from htcgrid_core.ports.session_store import OutcomePage
 SESSION_COLUMNS = (
     "id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at, deadline_at,"
     " expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,"
-    " task_seconds, retrying, commits, input_bytes, output_bytes, output_blobs, folder"
+    " task_seconds, retrying, commits, input_bytes, output_bytes, output_blobs, folder, held"
 )
 AUDIT_COLUMNS = "at, session_id, actor, event, before, after, detail, spent"
 BUNDLE_COLUMNS = "session_id, id, root, tasks, crashes, not_before, rank"
@@ -36,7 +36,7 @@ _SESSION_KINDS = tuple(
         [
             _TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _COUNT, _COUNT, _COUNT, _TIME, _TIME, _MAYBE, _MAYBE, _MAYBE, _MAYBE,
             _COUNT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _TIME, _COUNT, _COUNT, _COUNT, _COUNT, _COUNT,
-            _TEXT,
+            _TEXT, _TEXT,
         ],
         strict=True,
     )
@@ -61,7 +61,7 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
     (
         session_id, state, spec, name, total, completed, failed, cancelled, submitted_at, updated_at, ended_at,
         deadline_at, expires_at, tolerated, bundles, digest, reason, owner, pool, retention_seconds,
-        task_seconds, retrying, commits, input_bytes, output_bytes, output_blobs, folder,
+        task_seconds, retrying, commits, input_bytes, output_bytes, output_blobs, folder, held,
     ) = row  # fmt: skip
     return SessionRecord(
         session_id=session_id,
@@ -83,6 +83,7 @@ def session_of(row: tuple[Any, ...]) -> SessionRecord:
         retention_seconds=retention_seconds,
         usage=Usage(commits, input_bytes, output_bytes, output_blobs),
         folder=folder,
+        held=held,
     )
 
 

@@ -7,7 +7,7 @@ indexes. Their statements name their columns, and so stay valid.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 OLDEST_MIGRATED = 4  # older databases are refused
 # The lowest schema whose release may still use a database of SCHEMA_VERSION. It stays while steps only add what such a
 # release need not know of; no release before schema 5 asks.
@@ -39,6 +39,13 @@ CREATE TABLE audit_kept (since REAL NOT NULL);
 INSERT INTO audit_kept (since) VALUES (0);
 CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit WHEN OLD.at >= (SELECT since FROM audit_kept) BEGIN
     SELECT RAISE(IGNORE);
+END;
+"""
+
+# Whoever deletes a session that is held is refused, those of releases that know no holds included.
+HELD_STAY = """
+CREATE TRIGGER held_stay BEFORE DELETE ON sessions WHEN OLD.held <> '' BEGIN
+    SELECT RAISE(ABORT, 'the session is on legal hold');
 END;
 """
 
@@ -75,7 +82,8 @@ CREATE TABLE sessions (
     input_bytes INTEGER NOT NULL DEFAULT 0,
     output_bytes INTEGER NOT NULL DEFAULT 0,
     output_blobs INTEGER NOT NULL DEFAULT 0,
-    folder TEXT NOT NULL DEFAULT ''
+    folder TEXT NOT NULL DEFAULT '',
+    held TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE INDEX sessions_live ON sessions(id) WHERE live = 1;
 CREATE INDEX sessions_submitted ON sessions(submitted_at);
@@ -175,4 +183,5 @@ CREATE TABLE migrations (
 """
     + NUMBERED_ENDS
     + AUDIT_KEPT
+    + HELD_STAY
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from htcgrid_core.adapters.local.sqlite.agents import AgentRecords
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.ending import Ending
+from htcgrid_core.adapters.local.sqlite.holding import Holding
 from htcgrid_core.adapters.local.sqlite.leasing import Leasing
 from htcgrid_core.adapters.local.sqlite.queries import Queries
 from htcgrid_core.adapters.local.sqlite.submitting import Submitting
@@ -45,6 +46,7 @@ class SqliteStore:
         self._submitting = Submitting(database)
         self._leasing = Leasing(database)
         self._ending = Ending(database)
+        self._holding = Holding(database)
         self._queries = Queries(database)
         self._agent_records = AgentRecords(database)
         self._usage_rows = UsageRows(database)
@@ -140,6 +142,14 @@ class SqliteStore:
     def delete(self, session_id: str, folder: str, now: float, *, actor: str, reason: str = "") -> None:
         """Delete one that has ended, before its time; its blobs are the caller's."""
         self._ending.delete(session_id, folder, now, actor=actor, reason=reason)
+
+    def hold(self, session_id: str, now: float, *, actor: str, reason: str) -> SessionRecord:
+        """Keep one that has ended until it is released."""
+        return self._holding.hold(session_id, now, actor=actor, reason=reason)
+
+    def release(self, session_id: str, now: float, *, actor: str, reason: str = "") -> SessionRecord:
+        """Let its retention go on."""
+        return self._holding.release(session_id, now, actor=actor, reason=reason)
 
     # Queries
 

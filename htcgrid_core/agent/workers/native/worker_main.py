@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from htcgrid_core.agent.workers import captured_output, verified_files
@@ -36,7 +37,7 @@ from htcgrid_core.codecs.buffers import Buffer, Data, joined, parts_of, size_of
 from htcgrid_core.codecs.exceptions import encode_exception
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.codecs.schemas import Schema, compiled, misfit
-from htcgrid_core.codecs.shared import NOT_SUBMITTED, SharedInput, resolve_with, resolved
+from htcgrid_core.codecs.shared import FILE, NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.codecs.stored_part import StoredPart
 from htcgrid_core.codecs.values import DECODERS, encode_json
@@ -173,6 +174,9 @@ class Worker:
         return value
 
     def _loaded_shared(self, reference: SharedInput, path: str, size: int) -> Any:
+        if reference.codec == FILE:
+            verified_files.mapped(path, reference.digest, "shared file")
+            return Path(path)
         if reference.codec == "pickle" and size > MAPPED_BYTES:
             return mapped.load(verified_files.mapped(path, reference.digest, "shared input")[SIGNATURE_BYTES:])
         self._make_room(size)

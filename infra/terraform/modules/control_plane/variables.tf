@@ -169,8 +169,8 @@ variable "rest_api" {
     error_message = "A secret of keys goes with authorization KEYS, and is named by its whole ARN, with the six characters at its end."
   }
   validation {
-    condition     = alltrue([for caller in try(var.rest_api.callers, []) : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(root|role/.+|user/.+)$", caller.arn)) && length(setsubtract(caller.scopes, ["read", "submit", "code", "operate"])) == 0 && length(caller.scopes) > 0 && length(caller.tenants) > 0])
-    error_message = "A caller is a role, a user, or an account's root, with scopes (read, submit, code, operate) and tenants."
+    condition     = alltrue([for caller in try(var.rest_api.callers, []) : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(root|role/.+|user/.+)$", caller.arn)) && length(setsubtract(caller.scopes, ["read", "submit", "code", "operate", "hold"])) == 0 && length(caller.scopes) > 0 && length(caller.tenants) > 0])
+    error_message = "A caller is a role, a user, or an account's root, with scopes (read, submit, code, operate, hold) and tenants."
   }
 }
 

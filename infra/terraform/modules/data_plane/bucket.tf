@@ -40,17 +40,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   region = var.region
   bucket = aws_s3_bucket.this.id
 
-  # The reconciler deletes a session's blobs much earlier; this is for a grid that has none for long.
-  rule {
-    id     = "sessions"
-    status = "Enabled"
-    filter {
-      prefix = "sessions/"
-    }
-    expiration {
-      days = 90
-    }
-  }
+  # None for sessions/: agents delete what has expired, and sweep what crashes left; they know what is on legal hold.
 
   # Parts that clients have put by URLs, of uploads that were never sealed; agents delete those of the others.
   rule {

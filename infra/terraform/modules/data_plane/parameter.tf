@@ -11,7 +11,7 @@ locals {
       { dead = aws_sqs_queue.dead[pool].id }
     ) }
     key      = aws_ssm_parameter.key.name
-    defaults = { lease_seconds = var.lease_seconds, agents = var.agents, cache_bytes = var.cache_bytes, audit_days = var.audit_days }
+    defaults = { lease_seconds = var.lease_seconds, agents = var.agents, cache_bytes = var.cache_bytes, audit_days = var.audit_days, retention = var.retention }
   })
   high_throughput = "arn:${data.aws_partition.this.partition}:ssm:${var.region}:${local.account}:servicesetting/ssm/parameter-store/high-throughput-enabled"
 }

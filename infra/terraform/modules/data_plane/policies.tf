@@ -49,7 +49,11 @@ locals {
         actions   = ["dynamodb:Query"]
         resources = [for index in ["sessions-ended", "sessions-live"] : "${local.arns.table}/index/${index}"]
       },
-      { sid = "Objects", actions = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
+      {
+        sid       = "Objects"
+        actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+        resources = [local.arns.objects]
+      },
       {
         sid = "Work"
         actions = [
@@ -82,12 +86,16 @@ locals {
         actions   = ["dynamodb:Query"]
         resources = [for index in ["sessions-by-end", "sessions-by-time", "sessions-live"] : "${local.arns.table}/index/${index}"]
       },
-      { sid = "Objects", actions = ["s3:GetObject", "s3:PutObject"], resources = [local.arns.objects] },
+      {
+        sid       = "Objects"
+        actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+        resources = [local.arns.objects]
+      },
       { sid = "Announce", actions = ["sqs:SendMessage"], resources = local.arns.queues },
     ])
 
     # Who looks after the grid: `htcgrid doctor`, `htcgrid dlq`, `htcgrid destinations`, `htcgrid load`,
-    # `htcgrid fleet`, `htcgrid audit`, `htcgrid costs` and `htcgrid data`, which deletes what sessions keep.
+    # `htcgrid fleet`, `htcgrid audit`, `htcgrid costs` and `htcgrid data`, which deletes what sessions keep, or holds it.
     operator = [
       local.found_by,
       local.keys,
@@ -95,7 +103,7 @@ locals {
         sid = "Table"
         actions = [
           "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive",
-          "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+          "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         ]
         resources = [local.arns.table]
       },

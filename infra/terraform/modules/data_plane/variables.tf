@@ -86,6 +86,17 @@ variable "destinations" {
   default = {}
 }
 
+variable "retention" {
+  description = "For how many days tenants' sessions are kept after their ends: of those that do not say, and at most; * is of tenants that are not named."
+  type        = map(object({ default_days = optional(number), max_days = optional(number) }))
+  default     = {}
+  nullable    = false
+  validation {
+    condition     = alltrue(flatten([for rule in values(var.retention) : [for days in [rule.default_days, rule.max_days] : days == null ? true : days > 0 && days <= 36500]]))
+    error_message = "Days are above 0, and 36,500 at most."
+  }
+}
+
 variable "audit_days" {
   description = "Days for which entries of the audit are kept; longer, if their session is."
   type        = number

@@ -1,0 +1,1 @@
+"""Archives: sessions that have ended, whole, in a file that another grid reads."""
