@@ -76,8 +76,8 @@ def stream() -> None:
 def run(url: str, as_json: bool, stream_url: str, function: str, schema: str | None, **options: Any) -> None:
     """Make sessions of a stream's records, each record in one of them.
 
-    STREAM_URL is kinesis://NAME?region=R. What is read of a shard becomes a session at --max-records, --max-seconds or
-    --max-bytes, whichever comes first. Killed at any moment and run again, it goes on where it was; SIGTERM and Ctrl-C
+    STREAM_URL is kinesis://NAME?region=R or kafka://HOST:PORT,HOST:PORT/TOPIC. What is read of a shard or partition
+    becomes a session at --max-records, --max-seconds or --max-bytes, whichever comes first. Killed at any moment and run again, it goes on where it was; SIGTERM and Ctrl-C
     end it at once: what was read and not submitted is read again.
 
     Prints the id of each session.
@@ -130,12 +130,13 @@ def status(as_json: bool, stream_url: str, consumer: str, state: str | None) -> 
                     "position": one.reached.position,
                     "records": one.reached.records,
                     "ended": one.reached.ended,
-                    "behind_seconds": one.behind_seconds,
+                    "behind_seconds": None if one.is_gone else one.behind_seconds,
+                    "gone": one.is_gone,
                     "sessions": [part.session for part in one.open_ranges],
                 }
             )
             continue
-        behind = "ended" if one.behind_seconds is None else f"{one.behind_seconds:.0f} s"
+        behind = "ended" if one.behind_seconds is None else "gone" if one.is_gone else f"{one.behind_seconds:.0f} s"
         rows.add(one.partition, one.reached.position or "-", f"{one.reached.records:,}", len(one.open_ranges), behind)
     if not as_json:
         show(rows)

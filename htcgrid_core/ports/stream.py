@@ -38,7 +38,8 @@ class StreamPage:
     Attributes:
         records: in their order; there may be none though more follow.
         cursor: where to read on; None at the end of a partition that gets no more records.
-        behind_seconds: how old the page is beside the newest record; 0 where all has been read.
+        behind_seconds: how old the page is beside the newest record, or beside now; 0 where all has been read, infinity
+            where nobody knows yet.
     """
 
     records: Sequence[StreamRecord]
@@ -69,6 +70,9 @@ class StreamReader(Protocol):
 
         Args:
             since: seconds since the epoch; of no account where a position is given.
+
+        Raises:
+            RecordsGone: the position, or what is after it, is not there any more, as far as the stream tells.
         """
 
     def read(self, cursor: Any, limit: int) -> StreamPage:
@@ -76,6 +80,7 @@ class StreamReader(Protocol):
 
         Raises:
             CursorExpired: it is too old; make another.
+            RecordsGone: what was to be read has left the stream, as far as that tells.
         """
 
     def close(self) -> None:
@@ -84,3 +89,16 @@ class StreamReader(Protocol):
 
 class CursorExpired(Exception):
     """A cursor that is too old to be read from."""
+
+
+class RecordsGone(Exception):
+    """Records that were still to be read have left the stream.
+
+    Attributes:
+        first: the position that is not there.
+        oldest: of what is there, or where that will be.
+    """
+
+    def __init__(self, partition: str, first: str, oldest: str) -> None:
+        super().__init__(f"partition {partition} begins at {oldest}, after {first}")
+        self.partition, self.first, self.oldest = partition, first, oldest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from htcgrid_core.data.streams.windows import Bounds
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.extras import what_is_missing
 from htcgrid_core.local.directory import Directory
-from htcgrid_core.ports.stream import StreamReader
+from htcgrid_core.ports.stream import RecordsGone, StreamReader
 
 _NOT_TAKEN = ("token", "name", "on_progress")
 
@@ -54,7 +55,7 @@ def run_stream(
     """Make sessions of a stream's records, each record in one of them, until it is stopped.
 
     Args:
-        stream: ``kinesis://NAME?region=R``.
+        stream: ``kinesis://NAME?region=R``, or ``kafka://HOST:PORT/TOPIC``.
         function: as for ``Grid.submit``; called with each record.
         consumer: who reads: another one has all records a second time. The function's name, unless given.
         start: with which record a new consumer begins.
@@ -123,13 +124,19 @@ class PartitionStatus:
     Attributes:
         reached: what was cut.
         open_ranges: what was cut and is not settled.
-        behind_seconds: how old the next record is beside the newest; None where the partition has ended.
+        behind_seconds: how old the next record is beside the newest, or beside now; None where the partition has ended,
+            infinity where the next record has left the stream.
     """
 
     partition: str
     reached: Reached
     open_ranges: list[Range]
     behind_seconds: float | None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether what is to be read next has left the stream."""
+        return self.behind_seconds is not None and math.isinf(self.behind_seconds)
 
 
 def stream_status(
@@ -143,15 +150,21 @@ def stream_status(
     with contextlib.closing(open_stream(stream)) as reader:
         reached, ranges, since = look_into(journal_path(_folder(state), reader.name, consumer))
         there = {one.name for one in reader.partitions()}
-        for name in sorted(there | {name for name, one in reached.items() if not one.ended}):
+        for name in sorted(there | {name for name, one in reached.items() if not one.ended}, key=lambda name: (len(name), name)):
             one = reached.get(name, Reached())
             behind = _behind(reader, name, one, since) if name in there and not one.ended else None
             yield PartitionStatus(name, one, [part for part in ranges if part.partition == name], behind)
 
 
 def _behind(reader: StreamReader, partition: str, reached: Reached, since: float | None) -> float:
-    cursor = reader.cursor(partition, after=reached.position, since=since)
-    return reader.read(cursor, 1).behind_seconds
+    try:
+        cursor = reader.cursor(partition, after=reached.position, since=since)
+        while math.isinf((page := reader.read(cursor, 1)).behind_seconds):
+            cursor = page.cursor
+            time.sleep(reader.pause_seconds)
+    except RecordsGone:
+        return math.inf
+    return page.behind_seconds
 
 
 def consumer_of(function: str | Callable[..., Any]) -> str:
@@ -167,13 +180,19 @@ def open_stream(url: str) -> StreamReader:
     Raises:
         InvalidInput: it names none.
     """
-    if not url.startswith("kinesis://"):
-        raise InvalidInput(f"{shown(url)!r} is no stream: kinesis://NAME?region=eu-west-1")
     try:
-        from htcgrid_core.cloud.streams import open_kinesis
+        if url.startswith("kinesis://"):
+            from htcgrid_core.cloud.streams import open_kinesis
+
+            return open_kinesis(url)
+        if url.startswith("kafka://"):
+            from htcgrid_core.adapters.kafka.reader import KafkaReader
+            from htcgrid_core.adapters.kafka.topic import topic_of
+
+            return KafkaReader(topic_of(url))
     except ModuleNotFoundError as error:
         raise InvalidInput(f"{shown(url)} {what_is_missing(error) or error}") from error
-    return open_kinesis(url)
+    raise InvalidInput(f"{shown(url)!r} is no stream: kinesis://NAME?region=eu-west-1 or kafka://HOST:PORT/TOPIC")
 
 
 def _folder(state: str | os.PathLike[str] | None) -> Path:
