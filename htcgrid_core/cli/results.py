@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
 @sink_options
+@click.option("--as", "row_name", metavar="NAME", help="In the column session, instead of the session's id.")
 @grid_options
 def results(
     url: str,

@@ -56,17 +56,7 @@ def write(
     Args:
         first: the session that was submitted first, whose tasks this one may run again; the same if it was.
     """
-    for one in (sink, failures):
-        if one is not None:
-            _check_sink(one)
-    if failures is not None and _place_of(failures) == _place_of(sink):
-        raise InvalidInput(
-            f"{sink.name}: failures there would replace the results, as both are the rows of one session: "
-            "give failures= another place"
-        )
-    for one in (sink, failures):
-        if one is not None:
-            one.check()
+    check_sinks(sink, failures)
     called = name or first.id
     for one in (sink, failures):
         if isinstance(one, NamedSink):
@@ -93,6 +83,25 @@ def write(
             failures.replace(failed)
             told = Written(failures.name, len(failed), failed.digest())
         return Manifest(session.id, called, Written(sink.name, len(results), results.digest()), told)
+
+
+def check_sinks(sink: ResultSink, failures: ResultSink | None) -> None:
+    """Look whether results and failures can be written there, before there are any.
+
+    Raises:
+        InvalidInput: they cannot.
+    """
+    for one in (sink, failures):
+        if one is not None:
+            _check_sink(one)
+    if failures is not None and _place_of(failures) == _place_of(sink):
+        raise InvalidInput(
+            f"{sink.name}: failures there would replace the results, as both are the rows of one session: "
+            "give failures= another place"
+        )
+    for one in (sink, failures):
+        if one is not None:
+            one.check()
 
 
 def _place_of(sink: ResultSink) -> str:

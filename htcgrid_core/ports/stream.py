@@ -1,8 +1,8 @@
-"""Streams: partitions of records that keep their positions, and are read again from any of them."""
+"""Streams: partitions of records that keep their positions and are read again from any of them; and rows into them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -102,3 +102,51 @@ class RecordsGone(Exception):
     def __init__(self, partition: str, first: str, oldest: str) -> None:
         super().__init__(f"partition {partition} begins at {oldest}, after {first}")
         self.partition, self.first, self.oldest = partition, first, oldest
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """A row of a session, as a stream gets it.
+
+    Attributes:
+        index: its task's.
+        data: the row as JSON.
+    """
+
+    index: int
+    data: bytes
+
+
+class StreamWriter(Protocol):
+    """A stream to which sessions are appended.
+
+    Attributes:
+        name: for messages and manifests, without secrets.
+    """
+
+    name: str
+
+    def check(self) -> None:
+        """Look whether it can be written to.
+
+        Raises:
+            InvalidInput, AccessDenied, GridUnavailable: it cannot.
+        """
+
+    def check_session(self, session: str) -> None:
+        """Look whether rows can stand under this name.
+
+        Raises:
+            InvalidInput: they cannot.
+        """
+
+    def append(self, session: str, digest: str, rows: Iterable[StreamRow]) -> None:
+        """Append a session's rows, so that a reader can tell those that are appended again.
+
+        Args:
+            digest: of the rows.
+
+        Raises:
+            InvalidInput: they do not fit.
+            GridUnavailable: nobody knows whether all was written; do it again.
+        """

@@ -183,19 +183,19 @@ class KafkaReader:
         with kafka_errors(self._topic):
             messages = self._consumer.consume(MOST_RECORDS, 0)
         for message in messages:
-            error, number = message.error(), message.partition()
+            error, number, offset = message.error(), message.partition(), message.offset()
             fetched = None if number is None else self._fetched.get(number)
-            if fetched is None:
+            if number is None or fetched is None or offset is None:
                 self._trouble = error or self._trouble
                 continue
             fetched.heard = time.monotonic()
             if error is None:
                 data = message.value() or b""
-                fetched.records.append((message.offset(), data, message.timestamp()[1] / 1000))
+                fetched.records.append((offset, data, message.timestamp()[1] / 1000))
                 fetched.size += len(data)
-                fetched.position, fetched.is_at_end = message.offset() + 1, False
+                fetched.position, fetched.is_at_end = offset + 1, False
             elif error.code() == KafkaError._PARTITION_EOF:
-                fetched.position, fetched.is_at_end = message.offset(), True
+                fetched.position, fetched.is_at_end = offset, True
             else:
                 fetched.error = error
             self._steer(number, fetched)
