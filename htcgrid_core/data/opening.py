@@ -128,13 +128,13 @@ def _sink(place: Any, options: dict[str, Any]) -> ResultSink:
 
 
 def _sink_by_uri(uri: str, options: dict[str, Any]) -> ResultSink:
-    if is_database(uri) or ("://" in uri and "table" in options):
-        return _sink_of_database(uri, options)
     if is_stream(uri):
         from htcgrid_core.data.streams.opening import open_writer
         from htcgrid_core.data.streams.sink import StreamSink
 
         return StreamSink(open_writer(uri), **options)
+    if is_database(uri) or ("://" in uri and "table" in options):
+        return _sink_of_database(uri, options)
     if uri.startswith("iceberg://"):
         from htcgrid_core.data.iceberg_source import iceberg_table
         from htcgrid_core.data.lake_sinks import IcebergSink

@@ -66,6 +66,8 @@ class Brokers:
 
     def grow(self, topic: str, partitions: int) -> None:
         self._admin(AdminClient.create_partitions, [NewPartitions(topic, partitions)])
+        while len(self.producer.list_topics(topic, timeout=10).topics[topic].partitions) < partitions:
+            pass  # each asks a broker
 
     def consumer(self) -> Any:
         return Consumer(
@@ -83,7 +85,7 @@ class Brokers:
         found: list[Any] = []
         ended: set[int] = set()
         while len(ended) < len(partitions):
-            for message in consumer.consume(1000, 1.0):
+            for message in consumer.consume(100, 0.05):
                 if message.error() is None:
                     found.append(message)
                 else:

@@ -170,7 +170,7 @@ def test_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert topic.name == "kafka://one:1,two:2/ticks"
     assert "hush" not in repr(topic)
     assert topic.without_secrets("wrong: hush=1!") == "wrong: ***!"
-    with pytest.raises(InvalidInput, match="stands in .* too"):
+    with pytest.raises(InvalidInput, match=r"stands in .* too"):
         topic_of("kafka://three:3/ticks")
     for line, why in (("isolation.level=none", "not yours to set"), ("hush", "line 1: it is not KEY=VALUE")):
         file.write_text(line)

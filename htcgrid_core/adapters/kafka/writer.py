@@ -85,8 +85,7 @@ class KafkaWriter:
         try:
             producer.begin_transaction()
             count = sum(self._produce(producer, session, row) for row in rows)
-            note = TopicPartition(self._topic.topic, 0, count, digest)
-            producer.send_offsets_to_transaction([note], notes.consumer_group_metadata(), CALL_SECONDS)
+            self._note(producer, notes, count, digest)
             producer.commit_transaction()  # within transaction.timeout.ms
         except BaseException as error:
             self._abort(producer)
@@ -96,6 +95,10 @@ class KafkaWriter:
             if failure.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
                 raise GridUnavailable(f"{self.name}: another writer of session {session} has taken over") from None
             raise grid_error(failure, self._topic, f"writing session {session}") from None
+
+    def _note(self, producer: Any, notes: Any, count: int, digest: str) -> None:
+        note = TopicPartition(self._topic.topic, 0, count, digest)
+        producer.send_offsets_to_transaction([note], notes.consumer_group_metadata(), CALL_SECONDS)
 
     def _produce(self, producer: Any, session: str, row: StreamRow) -> int:
         """Hand over a row; how many that were."""
