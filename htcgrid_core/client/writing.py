@@ -48,6 +48,7 @@ def write(
     key: str | Sequence[str],
     failures: ResultSink | None,
     name: str | None,
+    concat: bool = False,
     timeout: float | None,
     progress: bool,
 ) -> Manifest:
@@ -56,6 +57,8 @@ def write(
     Args:
         first: the session that was submitted first, whose tasks this one may run again; the same if it was.
     """
+    if concat and key:
+        raise InvalidInput("concat=True makes rows of items, which have no event, and so no key")
     check_sinks(sink, failures)
     called = name or first.id
     for one in (sink, failures):
@@ -70,10 +73,11 @@ def write(
         stack.callback(failed.close)
         sorted_out = _Sorted(session, failed)
         outcomes = in_pages(session, timeout, progress=progress)
-        if session is not first:
+        if session is not first or concat:  # as only then they come in the order of their events
             session.wait(timeout, progress=progress)
             outcomes = session.encoded_outcomes()
-        results.put(sorted_out.results(outcomes))
+        completed = sorted_out.completed(outcomes)
+        results.put(_item_rows(completed) if concat else (_result_row(*pair) for pair in completed))
         if failures is None and sorted_out.failure is not None:
             session.raise_for_state()
             raise sorted_out.failure  # a tolerated one
@@ -121,14 +125,14 @@ class _Sorted:
         self._session, self._codec, self._failed = session, session.spec.codec, failed
         self.failure: TaskFailed | None = None
 
-    def results(self, outcomes: Iterator[tuple[int, Outcome | None]]) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-        """The rows of tasks that completed."""
+    def completed(self, outcomes: Iterator[tuple[int, Outcome | None]]) -> Iterator[tuple[int, Any]]:
+        """What tasks that completed have returned."""
         decode = DECODERS[self._codec]
         for index, outcome in outcomes:
             if outcome is None or outcome.failed:
                 self._fail(index, outcome)
             else:
-                yield _result_row(index, decode(outcome.payload))
+                yield index, decode(outcome.payload)
 
     def _fail(self, index: int, outcome: Outcome | None) -> None:
         failure = gap_of(self._session.id, self._codec, index, outcome)
@@ -136,6 +140,12 @@ class _Sorted:
         row = {"error_type": failure.error.type, "error_message": failure.error.message, "attempts": attempts}
         self._failed.put(iter([(index, row, as_typed_json(row, index))]))
         self.failure = self.failure or failure
+
+
+def _item_rows(results: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    """Rows of the items of lists among the results, and of the others as they are, numbered."""
+    items = (item for _, result in results for item in (result if isinstance(result, list) else [result]))
+    return (_result_row(number, item) for number, item in enumerate(items))
 
 
 def _result_row(index: int, result: Any) -> tuple[int, dict[str, Any], bytes]:
