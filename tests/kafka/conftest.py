@@ -1,10 +1,11 @@
-"""A grid and brokers for a module."""
+"""One grid and one cluster of brokers for all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Producer
 
 from htcgrid_core import Grid, connect
 from tests.e2e.support import fresh_grid
@@ -30,17 +31,17 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> None:
     if not REAL:
         from htcgrid_core.adapters.kafka import writer
 
-        monkeypatch.setattr(writer, "Producer", writer.Producer)  # to be put back
+        monkeypatch.setitem(vars(writer), "Producer", Producer)  # to be put back
         note_as_brokers_do()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grid_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with fresh_grid(tmp_path_factory.mktemp("grid") / "home") as url:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grid(grid_url: str) -> Iterator[Grid]:
     with connect(grid_url) as grid:
         yield grid

@@ -123,7 +123,7 @@ def test_where_results_cannot_go(grid: Grid, kafka: Brokers, tmp_path: Path) -> 
         ({"to": to, "failures": to}, "failures there would replace the results"),
     ):
         with pytest.raises(InvalidInput, match=why):
-            run_stream(grid, stream, ECHO, state=tmp_path / "s", **wrong)  # type: ignore[arg-type]
+            run_stream(grid, stream, ECHO, state=tmp_path / "s", **wrong)
     assert not (tmp_path / "s").exists()
 
 
