@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from htcgrid_core.adapters.kafka.errors import grid_error, kafka_errors
-from htcgrid_core.adapters.kafka.topic import KafkaTopic
+from htcgrid_core.adapters.kafka.topic import PREFERRED, KafkaTopic
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.ports.stream import Partition, RecordsGone, StreamPage, StreamRecord
 
@@ -30,8 +30,8 @@ _OURS = {
     "enable.partition.eof": True,
     "isolation.level": "read_committed",
 }
-_PREFERRED = {  # but for what the configuration says
-    "client.id": "htcgrid",
+_PREFERRED = {
+    **PREFERRED,
     "group.id": "htcgrid",  # the client wants a group, though nothing is kept there
     "fetch.wait.max.ms": 100,  # so long a partition may wait to be begun
 }

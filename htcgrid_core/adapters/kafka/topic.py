@@ -12,6 +12,10 @@ from urllib.parse import parse_qsl, urlsplit
 from htcgrid_core.domain.errors import InvalidInput
 
 VARIABLE = "HTCGRID_KAFKA_CONFIG"
+PREFERRED = {  # but for what the configuration says
+    "client.id": "htcgrid",
+    "log_level": "2",  # what fails, our own errors tell, and not at each try to connect
+}
 _BROKERS = "bootstrap.servers"
 _OURS = frozenset(  # on which it depends that a record is read, and a result written, once
     {

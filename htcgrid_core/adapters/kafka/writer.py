@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from htcgrid_core.adapters.kafka.errors import grid_error, kafka_errors
-from htcgrid_core.adapters.kafka.topic import KafkaTopic
+from htcgrid_core.adapters.kafka.topic import PREFERRED, KafkaTopic
 from htcgrid_core.domain.errors import GridUnavailable, InvalidInput
 from htcgrid_core.ports.stream import StreamRow
 
@@ -31,14 +31,17 @@ class KafkaWriter:
 
     def __init__(self, topic: KafkaTopic) -> None:
         self._topic = topic
+        self._trouble: KafkaError | None = None  # what a client told last, of none of its calls
         self.name = topic.name
 
     def check(self) -> None:
         """See ``StreamWriter``."""
         consumer = self._client(Consumer, {"group.id": PREFIX, **_READING})
         try:
-            with kafka_errors(self._topic, "asking for the topic"):
-                found = consumer.list_topics(self._topic.topic, timeout=CALL_SECONDS).topics[self._topic.topic]
+            found = consumer.list_topics(self._topic.topic, timeout=CALL_SECONDS).topics[self._topic.topic]
+        except KafkaException as error:
+            consumer.poll(0)  # in which the client tells why
+            raise grid_error(self._trouble or error.args[0], self._topic, "asking for the topic") from None
         finally:
             consumer.close()
         if found.error is not None:
@@ -67,7 +70,11 @@ class KafkaWriter:
 
     def _client(self, kind: Any, settings: dict[str, Any]) -> Any:
         with kafka_errors(self._topic, "Kafka's client"):
-            return kind({"client.id": "htcgrid", **self._topic.settings, **settings}, logger=_log)
+            told = {"error_cb": self._hear}
+            return kind({**PREFERRED, **self._topic.settings, **settings, **told}, logger=_log)
+
+    def _hear(self, error: KafkaError) -> None:
+        self._trouble = error
 
     def _noted(self, notes: Any) -> str | None:
         """The digest of what was written of the session last."""
