@@ -128,7 +128,7 @@ types: $(VENV)/ready $(AIRFLOW)/ready $(PREFECT)/ready
 	$(PREFECT)/bin/mypy $$(find htcgrid_prefect tests/prefect example_dags/prefect_flows -name '*.py')
 
 # The core's tests: two parts with real agents, servers, browsers and processes, and the rest.
-E2E := tests/aws tests/e2e tests/image tests/runtimes
+E2E := tests/aws tests/e2e tests/image tests/kafka tests/runtimes
 SYSTEM := tests/compatibility tests/console tests/docs tests/fleet tests/monitoring tests/regions tests/security tests/telemetry
 
 # A suite of dozens of real processes, on two cores that others use too: what failed is asked once more at its end, and named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import time
 from decimal import Decimal
 from functools import partial
@@ -13,6 +14,8 @@ from htcgrid_airflow.policy import Counts
 from htcgrid_airflow.settings import max_inline_bytes
 from htcgrid_airflow.storage import remove_file, whole_file
 from htcgrid_core import Grid, InvalidInput, NotTabular, Session, result_format_of, results_as_json, write_results
+from htcgrid_core.reducers import Reducer
+from htcgrid_core.reducers.named import plain, reducer_named
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,24 @@ def collect(session: Session, result: str, manifest: dict[str, Any], conn_id: st
         return [changed_within(value, partial(_kept_by_xcom, index)) for index, value in enumerate(values)]
     manifest["results"] = _written(session, result, conn_id)
     return manifest
+
+
+def reducer_of(names: str | Sequence[str] | None, of: str | None) -> Reducer[Any, Any] | None:
+    """The reducer that an operator was given by name, if it was.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    if not names:
+        if of is not None:
+            raise InvalidInput(f"reduce_of={of!r} belongs to reduce=")
+        return None
+    return reducer_named(names, of)
+
+
+def reduced(session: Session, reducer: Reducer[Any, Any]) -> Any:
+    """What a session's results come to, as XCom keeps it; without failures that ``max_failures`` tolerates."""
+    return changed_within(plain(session.reduce(reducer, errors="skip")), partial(_kept_by_xcom, 0))
 
 
 def _kept_by_xcom(index: int, value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from htcgrid_airflow import settings
 from htcgrid_airflow.attempt import Opened
 from htcgrid_airflow.callables import Held, held, send_dag_files_along
-from htcgrid_airflow.collect import MANIFEST_KEY, check_result, collect, manifest_of
+from htcgrid_airflow.collect import MANIFEST_KEY, check_result, collect, manifest_of, reduced, reducer_of
 from htcgrid_airflow.hooks import Priority
 from htcgrid_airflow.lineage import lineage_of, parents_of
 from htcgrid_airflow.links import HTCGridSessionLink
@@ -79,6 +79,9 @@ class HTCGridSubmitOperator(SessionOwner):
             .jsonl or .parquet file that they are written to. What no table holds unchanged is written to
             ``NAME.parquet.jsonl`` instead, which the manifest then names.
         result_conn_id: the Airflow connection of the object storage, if the URL does not name it.
+        reduce: names of reducers, such as "mean" or ["mean", "quantiles:0.01,0.99"]: what they make of the results goes
+            to XCom in the place of ``result``; of several, by their names.
+        reduce_of: the key in each result of what is reduced.
         sink: where the results go as well, as ``source``: a URI; ``{"place": URI, ...}``; ``{"conn_id": CONNECTION,
             "table": NAME}``; or a callable that returns a sink. The manifest names it under ``written``.
         sink_key: names in the events whose values stand beside the results there.
@@ -104,6 +107,8 @@ class HTCGridSubmitOperator(SessionOwner):
         "tenant",
         "result",
         "result_conn_id",
+        "reduce",
+        "reduce_of",
         "sink",
         "sink_key",
         "sink_failures",
@@ -114,7 +119,7 @@ class HTCGridSubmitOperator(SessionOwner):
         "grid",
     )
     text_fields = frozenset(template_fields) - {
-        "tasks", "tasks_options", "tasks_kwargs", "source", "sink", "sink_key", "sink_failures",
+        "tasks", "tasks_options", "tasks_kwargs", "source", "reduce", "sink", "sink_key", "sink_failures",
         "rejects",
     }  # fmt: skip
     template_fields_renderers = dict.fromkeys(
@@ -157,6 +162,8 @@ class HTCGridSubmitOperator(SessionOwner):
         retry_failed_only: bool = True,
         result: str = "manifest",
         result_conn_id: str | None = None,
+        reduce: str | Sequence[str] | None = None,
+        reduce_of: str | None = None,
         sink: Place | Callable[[], Any] | None = None,
         sink_key: str | Sequence[str] = (),
         sink_failures: Place | Callable[[], Any] | None = None,
@@ -201,6 +208,8 @@ class HTCGridSubmitOperator(SessionOwner):
         self.failure_policy = failure_policy
         self.result = result
         self.result_conn_id = result_conn_id
+        self.reduce = reduce
+        self.reduce_of = reduce_of
         self.sink = held(sink)
         self.sink_key = sink_key
         self.sink_failures = held(sink_failures)
@@ -220,6 +229,7 @@ class HTCGridSubmitOperator(SessionOwner):
         """
         check_policy(self.failure_policy)
         check_result(self.result)
+        reducer_of(self.reduce, self.reduce_of)
         if (self.tasks is None) == (self.source is None):
             raise InvalidInput("either tasks= or source= says what the tasks are")
         with self.hook.get_conn() as grid, self._no_orphans(context):
@@ -372,6 +382,9 @@ class HTCGridSubmitOperator(SessionOwner):
             raise SessionFailed(session.id, progress.state, reason, failures[:5], [self._advice()])
         if self.sink is not None:
             manifest["written"] = self._write(session, context)
+        reducer = reducer_of(self.reduce, self.reduce_of)
+        if reducer is not None:
+            return reduced(session, reducer)
         return collect(session, self.result, manifest, self.result_conn_id)
 
     def _write(self, session: Session, context: Context) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from htcgrid_core.cli.exits import Exit, Failure
 from htcgrid_core.cli.importing import make_importable_for
 from htcgrid_core.cli.options import connected, grid_options
 from htcgrid_core.cli.output import json_bytes, print_json, say
+from htcgrid_core.cli.reducing import CONCAT, print_reduced, reduce_options, reducer_of
 from htcgrid_core.cli.sources import sink_of, sink_options
 from htcgrid_core.cli.views import error_view, not_loadable, progress_view
 from htcgrid_core.domain.errors import GridError, NotTabular, TaskFailed
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 )
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
 @sink_options
+@click.option("--as", "row_name", metavar="NAME", help="In the column session, instead of the session's id.")
+@reduce_options
 @grid_options
 def results(
     url: str,
@@ -51,6 +54,8 @@ def results(
     errors: Literal["raise", "return"],
     timeout: float | None,
     to: str | None,
+    reduce: tuple[str, ...],
+    of: str | None,
     **place: Any,
 ) -> None:
     """Wait for a session, then write what its handler returned: one JSON value a line, in index order.
@@ -60,14 +65,22 @@ def results(
     instead of NAME.parquet. --json makes a difference only with --output: a summary on stdout.
 
     With --to they go to a table, a folder or a file, in the place of what an earlier try has written there, and a
-    manifest to stdout.
+    manifest to stdout; with --reduce concat, too, a row for each item of the lists that tasks returned.
     """
     _check(to, output, place)
+    reducer = reducer_of(reduce, of)
+    concat = to is not None and reduce == (CONCAT,)
+    if reducer is not None and (output is not None or (to is not None and not concat)):
+        raise click.UsageError("--reduce prints one value: leave --output and --to out, but for --reduce concat --to.")
     with connected(url) as grid:
         session = grid.session(session_id)
         make_importable_for(session)
         if to is not None:
-            _write_to(session, to, timeout, **place)
+            _write_to(session, to, timeout, concat=concat, **place)
+            return
+        if reducer is not None:
+            with _told(session):
+                print_reduced(session, reducer, "raise" if errors == "raise" else "skip", timeout=timeout)
             return
         if not session.done():
             session.wait(timeout, progress=sys.stderr.isatty())
@@ -104,6 +117,7 @@ def _write_to(
     failures_to: str | None,
     failures_table: str | None,
     row_name: str | None,
+    concat: bool,
 ) -> None:
     failures = None if failures_to is None else sink_of(failures_to, failures_table)
     with _told(session):
@@ -112,6 +126,7 @@ def _write_to(
             key=key,
             failures=failures,
             name=row_name,
+            concat=concat,
             timeout=timeout,
             progress=sys.stderr.isatty(),
         )

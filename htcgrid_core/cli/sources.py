@@ -92,8 +92,9 @@ def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--to",
             metavar="URI",
-            help="A folder, a .jsonl or .parquet file, delta:PATH, iceberg://CATALOG/NAMESPACE.TABLE, or a database's "
-            "URL: the session's rows there are replaced.",
+            help="For results: a folder, a .jsonl or .parquet file, delta:PATH, iceberg://CATALOG/NAMESPACE.TABLE, a "
+            "database's URL, where the session's rows are replaced; or kafka://HOST:PORT/TOPIC, kinesis://NAME, to "
+            "which they are appended.",
         ),
         click.option("--table", metavar="NAME", help="Database: of the results."),
         click.option("--partition-by", callback=_names, metavar="COLUMNS", help="Of a folder, or a new Delta table."),
@@ -102,7 +103,6 @@ def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--failures-to", metavar="URI", help="As --to, for tasks that failed; without it they are errors."
         ),
         click.option("--failures-table", metavar="NAME", help="Database: of the failures."),
-        click.option("--as", "row_name", metavar="NAME", help="In the column session, instead of the session's id."),
     )
     return _with(command, options)
 

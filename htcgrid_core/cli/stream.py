@@ -11,6 +11,7 @@ from htcgrid_core.cli.importing import make_cwd_importable
 from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option
 from htcgrid_core.cli.output import print_json, say, show
 from htcgrid_core.cli.rows import Rows
+from htcgrid_core.cli.sources import sink_of, sink_options
 
 if TYPE_CHECKING:
     from htcgrid_core.client.session import Session
@@ -52,6 +53,7 @@ def stream() -> None:
     show_default=True,
     help="Submit while fewer slots are wanted than so many times those there.",
 )
+@sink_options
 @click.option("--in-order", is_flag=True, help="One session of a partition after the other.")
 @click.option("--checkpoint", type=click.Choice(["ended", "submitted"]), default="ended", show_default=True)
 @click.option(
@@ -73,12 +75,27 @@ def stream() -> None:
 @click.option("--tenant", default="default", show_default=True, help="Whose share of the pool it counts towards.")
 @label_option("For finding the sessions.")
 @grid_options
-def run(url: str, as_json: bool, stream_url: str, function: str, schema: str | None, **options: Any) -> None:
+def run(
+    url: str,
+    as_json: bool,
+    stream_url: str,
+    function: str,
+    schema: str | None,
+    to: str | None,
+    table: str | None,
+    partition_by: list[str],
+    failures_to: str | None,
+    failures_table: str | None,
+    **options: Any,
+) -> None:
     """Make sessions of a stream's records, each record in one of them.
 
-    STREAM_URL is kinesis://NAME?region=R. What is read of a shard becomes a session at --max-records, --max-seconds or
-    --max-bytes, whichever comes first. Killed at any moment and run again, it goes on where it was; SIGTERM and Ctrl-C
-    end it at once: what was read and not submitted is read again.
+    STREAM_URL is kinesis://NAME?region=R or kafka://HOST:PORT,HOST:PORT/TOPIC. What is read of a shard or partition
+    becomes a session at --max-records, --max-seconds or --max-bytes, whichever comes first. Killed at any moment and
+    run again, it goes on where it was; SIGTERM and Ctrl-C end it at once: what was read and not submitted is read
+    again.
+
+    With --to the results of each session are written there before its records are done.
 
     Prints the id of each session.
     """
@@ -102,9 +119,15 @@ def run(url: str, as_json: bool, stream_url: str, function: str, schema: str | N
 
     if "." in function:
         make_cwd_importable()
-    checked_by = None if schema is None else schema_in(schema)
+    if to is None and (failures_to or options["key"] or table or partition_by or failures_table):
+        raise click.UsageError("--key, --table, --partition-by and --failures-to belong to --to.")
+    places: dict[str, Any] = {
+        "schema": None if schema is None else schema_in(schema),
+        "to": None if to is None else sink_of(to, table, partition_by),
+        "failures": None if failures_to is None else sink_of(failures_to, failures_table),
+    }
     with connected(url, create=True) as grid:
-        done = run_stream(grid, stream_url, function, schema=checked_by, on_start=begun, on_session=tell, **options)
+        done = run_stream(grid, stream_url, function, on_start=begun, on_session=tell, **places, **options)
     aside = f", {done.rejected:,} put aside" if done.rejected else ""
     failed = f", {len(done.failed):,} sessions failed" if done.failed else ""
     say(f"{done.records:,} records in {done.sessions:,} sessions{aside}{failed}")
@@ -130,12 +153,13 @@ def status(as_json: bool, stream_url: str, consumer: str, state: str | None) -> 
                     "position": one.reached.position,
                     "records": one.reached.records,
                     "ended": one.reached.ended,
-                    "behind_seconds": one.behind_seconds,
+                    "behind_seconds": None if one.is_gone else one.behind_seconds,
+                    "gone": one.is_gone,
                     "sessions": [part.session for part in one.open_ranges],
                 }
             )
             continue
-        behind = "ended" if one.behind_seconds is None else f"{one.behind_seconds:.0f} s"
+        behind = "ended" if one.behind_seconds is None else "gone" if one.is_gone else f"{one.behind_seconds:.0f} s"
         rows.add(one.partition, one.reached.position or "-", f"{one.reached.records:,}", len(one.open_ranges), behind)
     if not as_json:
         show(rows)

@@ -15,6 +15,7 @@ from htcgrid_core.cli.importing import make_cwd_importable
 from htcgrid_core.cli.options import connected, count_or_share, grid_options, label_option, retention_option
 from htcgrid_core.cli.output import console, print_json, say
 from htcgrid_core.cli.reading import reading_of, reading_options
+from htcgrid_core.cli.reducing import print_reduced, reduce_options, reducer_of
 from htcgrid_core.cli.sources import checked_by, source_of, source_options
 from htcgrid_core.cli.views import progress_view
 
@@ -33,6 +34,8 @@ Examples:
   htcgrid submit pricing.handler --range 1000 \\
     --task-timeout 30 --max-failures 1%
   htcgrid submit pricing.handler --events book.jsonl --estimate
+  htcgrid submit pricing.handler --events book.jsonl \\
+    --reduce mean --reduce quantiles:0.01,0.99 --of value
 """
 
 
@@ -81,6 +84,7 @@ Examples:
 @label_option("For finding the session again.")
 @click.option("--bundle-size", type=int, hidden=True, help="For benchmarks; the grid chooses well.")
 @click.option("--estimate", is_flag=True, help="Submit nothing: say what it would cost, by earlier sessions.")
+@reduce_options
 @click.option("--wait", is_flag=True, help="Wait for the session's end.")
 @click.option("--progress/--no-progress", default=None, help="Show progress.  [default: on a terminal]")
 @grid_options
@@ -95,6 +99,8 @@ def submit(
     once: bool,
     estimate: bool,
     wait: bool,
+    reduce: tuple[str, ...],
+    of: str | None,
     progress: bool | None,
     **options: Any,
 ) -> None:
@@ -106,8 +112,10 @@ def submit(
     with one JSON value on each line. Each row of a .csv file becomes an object whose values are strings; each row of a
     .parquet file one with ISO 8601 texts for dates and times.
 
-    Prints the session's id, which watch, status, results, tasks, logs, cancel and resubmit take.
+    Prints the session's id, which watch, status, results, tasks, logs, cancel and resubmit take. With --reduce it waits
+    for the session, and prints what its results come to instead; without failures that --max-failures tolerates.
     """
+    reducer = reducer_of(reduce, of)
     reading = reading_of(options)
     opened = source_of(source_uri, options, kind, cast("dict[str, Any]", reading))
     if opened is not None and (events is not None or count is not None):
@@ -134,6 +142,10 @@ def submit(
     )
     with grid, _written(progress) as on_progress:
         session = grid.submit(function, vector, retry=retry, labels=labels, on_progress=on_progress, **options)
+    if reducer is not None:
+        say(f"session {session.id}")
+        print_reduced(session, reducer, "raise" if options["max_failures"] is None else "skip", progress=progress)
+        return
     report_submitted(session, as_json=as_json, wait=wait, progress=progress)
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from htcgrid_core.client.callables import call_of
 from htcgrid_core.client.event_source import events_as
-from htcgrid_core.client.session import Session
 from htcgrid_core.codecs.events import data_of, encoded_by
 from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain.errors import InvalidEvent, InvalidInput, SessionFailed, TaskFailed
 from htcgrid_core.domain.printable import printable
 from htcgrid_core.domain.retry import RetryPolicy
 from htcgrid_core.reducers.base import Reducer
+
+if TYPE_CHECKING:
+    from htcgrid_core.client.session import Session
 
 MAX_EVENTS = 1024  # of one task
 SEEN_SHARE = 1024  # a task has this share of the events before it, so that agents have even work whatever they number

@@ -32,6 +32,7 @@ from htcgrid_core.gateway.protocol import Gateway, Waiter
 
 if TYPE_CHECKING:
     from htcgrid_core.client.result_sink import Manifest, ResultSink
+    from htcgrid_core.reducers.base import Reducer
 
 
 class Session:
@@ -211,6 +212,24 @@ class Session:
         """Every task's outcome in index order, a resubmitted session's merged with its parent's; for an ended one."""
         return self._gateway.outcomes(self._record)
 
+    def reduce(self, reducer: Reducer[Any, Any], *, errors: Literal["raise", "skip"] = "raise") -> Any:
+        """Wait for the session, then make one value of its results, which are all combined here.
+
+        ``Grid.map_reduce`` combines what a callable returns where its tasks run.
+
+        Args:
+            reducer: of ``htcgrid_core.reducers``.
+            errors: "raise" if a task failed, "skip" to leave out failures that ``max_failures`` tolerates.
+
+        Raises:
+            SessionFailed, TaskFailed: as ``results`` does.
+            InvalidInput: a result is none that the reducer takes.
+        """
+        from htcgrid_core.client.combining import reduced
+
+        self._wait()
+        return reduced(self, reducer, None, errors)
+
     def write(
         self,
         to: ResultSink,
@@ -218,6 +237,7 @@ class Session:
         key: str | Sequence[str] = (),
         failures: ResultSink | None = None,
         name: str | None = None,
+        concat: bool = False,
         timeout: float | None = None,
         progress: bool = False,
     ) -> Manifest:
@@ -234,6 +254,8 @@ class Session:
                 they are raised and nothing is written.
             name: what stands in the column ``session``, and whose rows are replaced, in the place of the session's id:
                 such as a day, whose rows another session is to replace.
+            concat: a row for each item of the lists that tasks returned, as ``Concat`` puts them end to end; rows are
+                then numbered in ``task_index``, and have no keys.
             timeout: seconds to wait for the session's end.
             progress: show a progress bar meanwhile.
 
@@ -248,7 +270,9 @@ class Session:
         first = self
         while parent := first.spec.parent_id:
             first = Session(self._gateway, self._gateway.session(parent))
-        return write(self, first, to, key=key, failures=failures, name=name, timeout=timeout, progress=progress)
+        return write(
+            self, first, to, key=key, failures=failures, name=name, concat=concat, timeout=timeout, progress=progress
+        )
 
     def _failure(self) -> SessionFailed:
         failed = self._patience.read(lambda: list(islice(self._tasks(TaskState.FAILED), limits.FIRST_ERRORS)))

@@ -48,6 +48,7 @@ def write(
     key: str | Sequence[str],
     failures: ResultSink | None,
     name: str | None,
+    concat: bool = False,
     timeout: float | None,
     progress: bool,
 ) -> Manifest:
@@ -56,17 +57,9 @@ def write(
     Args:
         first: the session that was submitted first, whose tasks this one may run again; the same if it was.
     """
-    for one in (sink, failures):
-        if one is not None:
-            _check_sink(one)
-    if failures is not None and _place_of(failures) == _place_of(sink):
-        raise InvalidInput(
-            f"{sink.name}: failures there would replace the results, as both are the rows of one session: "
-            "give failures= another place"
-        )
-    for one in (sink, failures):
-        if one is not None:
-            one.check()
+    if concat and key:
+        raise InvalidInput("concat=True makes rows of items, which have no event, and so no key")
+    check_sinks(sink, failures)
     called = name or first.id
     for one in (sink, failures):
         if isinstance(one, NamedSink):
@@ -80,10 +73,11 @@ def write(
         stack.callback(failed.close)
         sorted_out = _Sorted(session, failed)
         outcomes = in_pages(session, timeout, progress=progress)
-        if session is not first:
+        if session is not first or concat:  # as only then they come in the order of their events
             session.wait(timeout, progress=progress)
             outcomes = session.encoded_outcomes()
-        results.put(sorted_out.results(outcomes))
+        completed = sorted_out.completed(outcomes)
+        results.put(_item_rows(completed) if concat else (_result_row(*pair) for pair in completed))
         if failures is None and sorted_out.failure is not None:
             session.raise_for_state()
             raise sorted_out.failure  # a tolerated one
@@ -93,6 +87,25 @@ def write(
             failures.replace(failed)
             told = Written(failures.name, len(failed), failed.digest())
         return Manifest(session.id, called, Written(sink.name, len(results), results.digest()), told)
+
+
+def check_sinks(sink: ResultSink, failures: ResultSink | None) -> None:
+    """Look whether results and failures can be written there, before there are any.
+
+    Raises:
+        InvalidInput: they cannot.
+    """
+    for one in (sink, failures):
+        if one is not None:
+            _check_sink(one)
+    if failures is not None and _place_of(failures) == _place_of(sink):
+        raise InvalidInput(
+            f"{sink.name}: failures there would replace the results, as both are the rows of one session: "
+            "give failures= another place"
+        )
+    for one in (sink, failures):
+        if one is not None:
+            one.check()
 
 
 def _place_of(sink: ResultSink) -> str:
@@ -112,14 +125,14 @@ class _Sorted:
         self._session, self._codec, self._failed = session, session.spec.codec, failed
         self.failure: TaskFailed | None = None
 
-    def results(self, outcomes: Iterator[tuple[int, Outcome | None]]) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-        """The rows of tasks that completed."""
+    def completed(self, outcomes: Iterator[tuple[int, Outcome | None]]) -> Iterator[tuple[int, Any]]:
+        """What tasks that completed have returned."""
         decode = DECODERS[self._codec]
         for index, outcome in outcomes:
             if outcome is None or outcome.failed:
                 self._fail(index, outcome)
             else:
-                yield _result_row(index, decode(outcome.payload))
+                yield index, decode(outcome.payload)
 
     def _fail(self, index: int, outcome: Outcome | None) -> None:
         failure = gap_of(self._session.id, self._codec, index, outcome)
@@ -127,6 +140,12 @@ class _Sorted:
         row = {"error_type": failure.error.type, "error_message": failure.error.message, "attempts": attempts}
         self._failed.put(iter([(index, row, as_typed_json(row, index))]))
         self.failure = self.failure or failure
+
+
+def _item_rows(results: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    """Rows of the items of lists among the results, and of the others as they are, numbered."""
+    items = (item for _, result in results for item in (result if isinstance(result, list) else [result]))
+    return (_result_row(number, item) for number, item in enumerate(items))
 
 
 def _result_row(index: int, result: Any) -> tuple[int, dict[str, Any], bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from htcgrid_core.client.result_sink import ResultSink
 from htcgrid_core.data.base import Source, shown
+from htcgrid_core.data.streams.opening import is_stream
 from htcgrid_core.domain.errors import InvalidInput
 
 SQL = ("sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle", "snowflake", "redshift", "duckdb")
@@ -103,7 +104,9 @@ def sink(place: Any, **options: Any) -> ResultSink:
             - a Delta table, which is made if there is none: ``delta:PATH``, or a folder that is one: ``partition_by``,
               ``storage_options``;
             - an Iceberg table, which exists: ``iceberg://CATALOG/NAMESPACE.TABLE``, or pyiceberg's;
-            - a database, as for ``source``: ``table``, which is made if there is none.
+            - a database, as for ``source``: ``table``, which is made if there is none;
+            - a stream, to which records are appended: ``kafka://HOST:PORT/TOPIC``, once for each session, or
+              ``kinesis://NAME?region=R``, at least once.
 
     Raises:
         InvalidInput: it is none of these, or has no such option.
@@ -125,6 +128,11 @@ def _sink(place: Any, options: dict[str, Any]) -> ResultSink:
 
 
 def _sink_by_uri(uri: str, options: dict[str, Any]) -> ResultSink:
+    if is_stream(uri):
+        from htcgrid_core.data.streams.opening import open_writer
+        from htcgrid_core.data.streams.sink import StreamSink
+
+        return StreamSink(open_writer(uri), **options)
     if is_database(uri) or ("://" in uri and "table" in options):
         return _sink_of_database(uri, options)
     if uri.startswith("iceberg://"):

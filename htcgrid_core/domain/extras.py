@@ -5,6 +5,7 @@ from __future__ import annotations
 _EXTRAS = {
     **dict.fromkeys(("boto3", "botocore", "prometheus_client", "structlog"), "aws"),
     **dict.fromkeys(("httptools", "jwt", "starlette", "uvicorn", "uvloop"), "api"),
+    "confluent_kafka": "kafka",
     "kubernetes": "k8s",
     "opentelemetry": "otel",
 }

@@ -1,8 +1,8 @@
-"""Streams: partitions of records that keep their positions, and are read again from any of them."""
+"""Streams: partitions of records that keep their positions and are read again from any of them; and rows into them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,7 +38,8 @@ class StreamPage:
     Attributes:
         records: in their order; there may be none though more follow.
         cursor: where to read on; None at the end of a partition that gets no more records.
-        behind_seconds: how old the page is beside the newest record; 0 where all has been read.
+        behind_seconds: how old the page is beside the newest record, or beside now; 0 where all has been read, infinity
+            where nobody knows yet.
     """
 
     records: Sequence[StreamRecord]
@@ -69,6 +70,9 @@ class StreamReader(Protocol):
 
         Args:
             since: seconds since the epoch; of no account where a position is given.
+
+        Raises:
+            RecordsGone: the position, or what is after it, is not there any more, as far as the stream tells.
         """
 
     def read(self, cursor: Any, limit: int) -> StreamPage:
@@ -76,6 +80,7 @@ class StreamReader(Protocol):
 
         Raises:
             CursorExpired: it is too old; make another.
+            RecordsGone: what was to be read has left the stream, as far as that tells.
         """
 
     def close(self) -> None:
@@ -84,3 +89,64 @@ class StreamReader(Protocol):
 
 class CursorExpired(Exception):
     """A cursor that is too old to be read from."""
+
+
+class RecordsGone(Exception):
+    """Records that were still to be read have left the stream.
+
+    Attributes:
+        first: the position that is not there.
+        oldest: of what is there, or where that will be.
+    """
+
+    def __init__(self, partition: str, first: str, oldest: str) -> None:
+        super().__init__(f"partition {partition} begins at {oldest}, after {first}")
+        self.partition, self.first, self.oldest = partition, first, oldest
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """A row of a session, as a stream gets it.
+
+    Attributes:
+        index: its task's.
+        data: the row as JSON.
+    """
+
+    index: int
+    data: bytes
+
+
+class StreamWriter(Protocol):
+    """A stream to which sessions are appended.
+
+    Attributes:
+        name: for messages and manifests, without secrets.
+    """
+
+    name: str
+
+    def check(self) -> None:
+        """Look whether it can be written to.
+
+        Raises:
+            InvalidInput, AccessDenied, GridUnavailable: it cannot.
+        """
+
+    def check_session(self, session: str) -> None:
+        """Look whether rows can stand under this name.
+
+        Raises:
+            InvalidInput: they cannot.
+        """
+
+    def append(self, session: str, digest: str, rows: Iterable[StreamRow]) -> None:
+        """Append a session's rows, so that a reader can tell those that are appended again.
+
+        Args:
+            digest: of the rows.
+
+        Raises:
+            InvalidInput: they do not fit.
+            GridUnavailable: nobody knows whether all was written; do it again.
+        """

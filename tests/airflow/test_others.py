@@ -157,6 +157,22 @@ def test_results_to_xcom(grid_url: str, failed: Session) -> None:
     assert operator.execute(Step().context())[12:15] == [12, None, 14]
 
 
+def test_results_reduced(grid: Grid, grid_url: str) -> None:
+    session = grid.submit(no_thirteen, range(20), retry=ONCE, max_failures=1)
+    session.wait(60)
+
+    def reducing(names: Any, of: str | None = None) -> HTCGridResultsOperator:
+        return HTCGridResultsOperator(
+            task_id="reduce", grid=grid_url, session=session.id, failure_policy=1, reduce=names, reduce_of=of
+        )
+
+    with pytest.warns(UserWarning, match="13 is no good"):
+        assert reducing(["count", "bottom:2"]).execute(Step().context()) == {"count": 19, "bottom:2": [0, 1]}
+    for names, of, why in (("median", None, "'median' is no reducer"), (None, "value", "belongs to reduce=")):
+        with pytest.raises(InvalidInput, match=why):
+            reducing(names, of).execute(Step().context())
+
+
 def test_results_of_a_session_that_failed_or_runs(grid_url: str, failed: Session, held: Session) -> None:
     with pytest.raises(SessionFailed):
         HTCGridResultsOperator(task_id="collect", grid=grid_url, session=failed.id).execute(Step().context())

@@ -41,6 +41,13 @@ def submit(url: str, **arguments: Any) -> HTCGridSubmitOperator:
     )
 
 
+def test_results_are_reduced_by_name(grid_url: str) -> None:
+    operator = submit(grid_url, tasks=[1, 2, 6], reduce=["mean", "top:1"])
+    assert operator.execute(Step().context()) == {"mean": 9.0, "top:1": [18]}
+    with pytest.raises(InvalidInput, match="'median' is no reducer"):
+        submit(grid_url, tasks=[1], reduce="median").execute(Step().context())
+
+
 def some(count: int) -> Iterator[int]:
     """Events from a callable."""
     yield from range(count)

@@ -1,4 +1,4 @@
-"""Consumers that kill themselves, each at one step of its work.
+"""Consumers of Kinesis or Kafka that kill themselves, each at one step of its work.
 
 What is loaded is loaded once: each consumer is a fork, and takes as long as its work, not as the start of a Python.
 """
@@ -13,20 +13,24 @@ from typing import Any
 
 import boto3
 
-from htcgrid_core import Grid, connect, run_stream
-from htcgrid_core.cloud import streams  # noqa: F401 - loaded before the forks
+from htcgrid_core import Grid, connect, run_stream, sink
+from htcgrid_core.adapters.kafka import reader  # noqa: F401 - loaded before the forks
+from htcgrid_core.adapters.kafka.writer import KafkaWriter
+from htcgrid_core.cloud import streams  # noqa: F401
 from htcgrid_core.data.streams.journal import Journal
+from tests.kafka.brokers import REAL, note_as_brokers_do
 
+ECHO = "tests.bench.handlers.echo"  # of a module that is loaded at once
 STEPS = ("before the cut", "after the cut", "after the submit", "after the note", "before it is settled", "settled")
+WRITING = ("before it is written", "while it is written", "written and not committed")
 
 
-def echo(event: Any, context: Any) -> Any:
-    """What a record is."""
-    return event
+def consume(url: str, stream: str, state: str, step: str, to: str | None = None) -> None:
+    """Consume all that there is, or die at that step.
 
-
-def consume(url: str, stream: str, state: str, step: str) -> None:
-    """Consume all that there is, or die at that step."""
+    Args:
+        to: where results are written.
+    """
 
     def around(owner: Any, name: str, before: str, after: str) -> None:
         method = getattr(owner, name)
@@ -45,21 +49,27 @@ def consume(url: str, stream: str, state: str, step: str) -> None:
     around(Grid, "submit", "", "after the submit")
     around(Journal, "submitted", "", "after the note")
     around(Journal, "settle", "before it is settled", "settled")
+    around(KafkaWriter, "append", "before it is written", "")
+    around(KafkaWriter, "_produce", "", "while it is written")
+    around(KafkaWriter, "_note", "written and not committed", "")
     with connect(url) as grid:
         run_stream(
-            grid, stream, "tests.aws.stream_consumer.echo", consumer="killed", state=state, drain=True, max_records=7,
+            grid, stream, ECHO, consumer="killed", state=state, drain=True, max_records=7, ahead=100,
+            to=None if to is None else sink(to),
         )  # fmt: skip
 
 
 def main() -> None:
     """For each line of stdin, which names a step, say on stdout how a consumer ended: as a process's exit code."""
-    url, stream, state = sys.argv[1:]
+    url, stream, state, *to = sys.argv[1:]
+    if to and not REAL:
+        note_as_brokers_do()
     boto3.Session()  # reads what all its clients share
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
             try:
-                consume(url, stream, state, line.strip())
+                consume(url, stream, state, line.strip(), *to)
             except BaseException:  # a fork must not come back to this loop
                 traceback.print_exc()
                 os._exit(1)

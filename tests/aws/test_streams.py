@@ -16,18 +16,28 @@ from typing import Any
 
 import pytest
 
-from htcgrid_core import Grid, GridUnavailable, InvalidEvents, InvalidInput, Session, SessionFailed, connect, run_stream
+from htcgrid_core import (
+    Grid,
+    GridUnavailable,
+    InvalidEvents,
+    InvalidInput,
+    Session,
+    SessionFailed,
+    connect,
+    run_stream,
+    sink,
+)
+from htcgrid_core.adapters.aws import kinesis_writer
 from htcgrid_core.data.streams import running
 from htcgrid_core.data.streams.journal import Journal, Range
 from htcgrid_core.data.streams.runner import StreamRunner
-from htcgrid_core.ports.stream import StreamPage
+from htcgrid_core.domain import limits
+from htcgrid_core.ports.stream import RecordsGone, StreamPage, StreamRow
 from tests.aws.emulators import REGION, Account
 from tests.aws.memory_stream import MemoryStream
-from tests.aws.stream_consumer import STEPS
+from tests.aws.stream_consumer import ECHO, STEPS
 from tests.e2e.command_line import PROGRAM, CommandLine
 from tests.e2e.support import GUARD_SECONDS, REPOSITORY, eventually, fresh_grid
-
-ECHO = "tests.aws.stream_consumer.echo"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +102,7 @@ def test_killed_at_every_step(grid: Grid, grid_url: str, ticks: Any, tmp_path: P
             code = consumers.stdout.readline().strip()
             assert code == str(-signal.SIGKILL), (step, (tmp_path / "said").read_text())
             put(ticks, range(40 + 10 * number, 50 + 10 * number))
-    run_stream(grid, stream, ECHO, consumer="killed", state=tmp_path / "state", drain=True, max_records=7)
+    run_stream(grid, stream, ECHO, consumer="killed", state=tmp_path / "state", drain=True, max_records=7, ahead=100)
     assert taken(grid, "killed") == once({"id": value} for value in range(100))
 
 
@@ -126,8 +136,8 @@ def test_a_stream_that_is_not_there(grid: Grid, ticks: Any, tmp_path: Path) -> N
     with pytest.raises(InvalidInput, match="there is no stream nope in eu-west-1"):
         run_stream(grid, f"kinesis://nope?region={REGION}", ECHO, state=tmp_path / "state")
     assert not (tmp_path / "state").exists()
-    for wrong in ("kafka://x/y", "kinesis://", "kinesis://x?region=nowhere", "kinesis://x?y=z"):
-        with pytest.raises(InvalidInput, match="is no stream"):
+    for wrong in ("kafka://x/", "kinesis://", "kinesis://x?region=nowhere", "kinesis://x?y=z"):
+        with pytest.raises(InvalidInput, match=r"is no (stream|topic)"):
             run_stream(grid, wrong, ECHO, state=tmp_path / "state")
 
 
@@ -396,3 +406,104 @@ def test_arguments_that_are_no_good(grid: Grid, memory: MemoryStream, tmp_path: 
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         run_stream(grid, "m", ECHO, state=tmp_path / "s", **wrong)
     assert not (tmp_path / "s").exists()
+
+
+def rows_there(client: Any) -> list[tuple[str, Any]]:
+    """Keys and rows of all shards."""
+    found: list[tuple[str, Any]] = []
+    for shard in client.list_shards(StreamName="ticks")["Shards"]:
+        of = {"StreamName": "ticks", "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+        records = client.get_records(ShardIterator=client.get_shard_iterator(**of)["ShardIterator"])["Records"]
+        found += [(record["PartitionKey"], json.loads(record["Data"])) for record in records]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def test_results_into_a_stream(grid: Grid, ticks: Any) -> None:
+    session = grid.submit(ECHO, [{"id": "x"}, {"id": "y"}])
+    place = sink(f"kinesis://ticks?region={REGION}")
+    assert session.write(place).results.rows == 2
+    expected = [(f"{session.id}/{n}", {"session": session.id, "task_index": n, "id": "xy"[n]}) for n in range(2)]
+    assert rows_there(ticks) == expected
+    session.write(place, name="again")
+    assert [key for key, _ in rows_there(ticks)] == ["again/0", "again/1", *(key for key, _ in expected)]
+    with pytest.raises(InvalidInput, match="236 characters at most"):
+        session.write(place, name="x" * 237)
+    with pytest.raises(InvalidInput, match="there is no stream nope"):
+        session.write(sink(f"kinesis://nope?region={REGION}"))
+
+
+def test_rows_that_a_shard_has_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are put again, and only they; batches have at most 500 rows, and 5 MiB."""
+    batches: list[list[str]] = []
+
+    class Shard:
+        def put_records(self, **asked: Any) -> dict[str, Any]:
+            records = asked["Records"]
+            batches.append([one["PartitionKey"] for one in records])
+            assert sum(len(one["Data"]) + len(one["PartitionKey"]) for one in records) <= 5 << 20
+            refused = len(batches) == 1
+            return {"Records": [{"ErrorCode": "ProvisionedThroughputExceededException"} if refused and n % 2 else {}
+                                for n in range(len(records))]}  # fmt: skip
+
+    class Clients:
+        region = REGION
+
+        def of(self, *_: str) -> Shard:
+            return Shard()
+
+    monkeypatch.setattr(kinesis_writer, "FIRST_PAUSE_SECONDS", 0.0)
+    writer = kinesis_writer.KinesisWriter(Clients(), "ticks")  # type: ignore[arg-type]
+    writer.append("s", "", (StreamRow(index, b"x" * 100) for index in range(501)))
+    assert [len(batch) for batch in batches] == [500, 250, 1]
+    assert batches[1] == batches[0][1::2]
+    batches.append([])
+    writer.append("s", "", (StreamRow(index, b"x" * 1_000_000) for index in range(6)))
+    assert [len(batch) for batch in batches[4:]] == [5, 1]
+    with pytest.raises(InvalidInput, match="the row of task 7 of session s has 1,048,579 bytes with its key"):
+        writer.append("s", "", [StreamRow(7, b"x" * (1 << 20))] * 2)
+    monkeypatch.setattr(limits, "PATIENCE_SECONDS", -1.0)
+    batches.clear()
+    with pytest.raises(GridUnavailable, match="1 rows of session s were refused"):
+        writer.append("s", "", [StreamRow(0, b""), StreamRow(1, b"")])
+
+
+def test_a_cursor_that_expires_after_ranges_were_cut(grid: Grid, memory: MemoryStream, tmp_path: Path) -> None:
+    memory.add("a", 1, 2)
+    runners: list[StreamRunner] = []
+
+    def told(session: Session, of: Range) -> None:
+        if of.first == "000001":
+            memory.expiring = 1
+            memory.add("a", 3)
+        else:
+            runners[0].stop()
+
+    run_stream(
+        grid, "m", ECHO, consumer="late", state=tmp_path, max_records=2, max_seconds=0.05,
+        on_start=runners.append, on_session=told,
+    )  # fmt: skip
+    assert taken(grid, "late") == once([1, 2, 3])
+
+
+def test_records_that_retention_took_first(
+    grid: Grid, memory: MemoryStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.add("a", 1, 2)
+    asked: dict[str, Any] = {"consumer": "retained", "state": tmp_path, "drain": True}
+    reading = memory.read
+    times = 0
+
+    def gone(cursor: Any, limit: int) -> StreamPage:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise RecordsGone("a", "000000", "000001")
+        return reading(cursor, limit)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "read", gone)
+        with pytest.raises(InvalidInput, match=r"at 000000 of partition a, which begins at 000001 now.*--skip-lost"):
+            run_stream(grid, "m", ECHO, **asked)
+        times = 0
+        run_stream(grid, "m", ECHO, skip_lost=True, **asked)
+    assert taken(grid, "retained") == once([1, 2])

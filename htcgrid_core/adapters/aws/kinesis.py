@@ -1,9 +1,9 @@
-"""A stream of Kinesis, shard by shard."""
+"""A stream of Kinesis, read shard by shard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -75,15 +75,20 @@ class KinesisReader:
     def _client(self) -> Any:
         return self._clients.of("kinesis", self._clients.region)
 
-    @contextmanager
-    def _errors(self, shard: str = "") -> Iterator[None]:
-        with aws_errors(f"Kinesis stream {self._stream} in {self._clients.region}"):
-            try:
-                yield
-            except ClientError as error:
-                if code_of(error) == _EXPIRED:
-                    raise CursorExpired from error
-                if is_missing(error):
-                    what = f"no shard {shard} in stream {self._stream}" if shard else f"no stream {self._stream}"
-                    raise InvalidInput(f"there is {what} in {self._clients.region}") from error
-                raise
+    def _errors(self, shard: str = "") -> AbstractContextManager[None]:
+        return of_kinesis(self._stream, self._clients.region, shard)
+
+
+@contextmanager
+def of_kinesis(stream: str, region: str, shard: str = "") -> Iterator[None]:
+    """Raise what errors of Kinesis in the block mean."""
+    with aws_errors(f"Kinesis stream {stream} in {region}"):
+        try:
+            yield
+        except ClientError as error:
+            if code_of(error) == _EXPIRED:
+                raise CursorExpired from error
+            if is_missing(error):
+                what = f"no shard {shard} in stream {stream}" if shard else f"no stream {stream}"
+                raise InvalidInput(f"there is {what} in {region}") from error
+            raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from htcgrid_core.data.streams.journal import Range
-from htcgrid_core.ports.stream import CursorExpired, StreamReader, StreamRecord
+from htcgrid_core.ports.stream import CursorExpired, RecordsGone, StreamReader, StreamRecord
 
 
 def read_again(reader: StreamReader, one: Range, stop: threading.Event) -> list[StreamRecord] | None:
@@ -16,6 +16,13 @@ def read_again(reader: StreamReader, one: Range, stop: threading.Event) -> list[
     """
     if one.partition not in {there.name for there in reader.partitions()}:
         return None
+    try:
+        return _read_again(reader, one, stop)
+    except RecordsGone:
+        return None
+
+
+def _read_again(reader: StreamReader, one: Range, stop: threading.Event) -> list[StreamRecord] | None:
     found: list[StreamRecord] = []
     cursor = reader.cursor(one.partition, at=one.first, since=None)
     while cursor is not None and len(found) < one.records:

@@ -22,7 +22,7 @@ from htcgrid_core.domain.errors import GridError, InvalidInput, SessionConflict
 from htcgrid_core.domain.lifecycle import SessionState
 from htcgrid_core.domain.patience import Patience
 from htcgrid_core.domain.session import SessionRecord
-from htcgrid_core.ports.stream import CursorExpired, Partition, StreamReader, StreamRecord
+from htcgrid_core.ports.stream import CursorExpired, Partition, RecordsGone, StreamReader, StreamRecord
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # between two looks at sessions in flight, and at the grid's load
@@ -87,8 +87,9 @@ class StreamRunner:
         self._grid, self._reader, self._journal = grid, reader, journal
         self._function, self._decoding, self._rules = function, decoding, rules
         self._options, self._on_session, self._on_end = dict(options), on_session, on_end
-        self._reached = journal.reached()
-        self._ended = {name for name, reached in self._reached.items() if reached.ended}
+        reached = journal.reached()
+        self._positions = {name: one.position for name, one in reached.items()}  # up to where it was cut
+        self._ended = {name for name, one in reached.items() if one.ended}
         self._windows: dict[str, Window] = {}
         self._waiting: list[tuple[Range, list[StreamRecord] | None]] = []  # cut, and not known to be submitted
         self._in_flight: dict[str, Range] = {}
@@ -192,15 +193,16 @@ class StreamRunner:
             return False
         if window.records and sum(len(one.data) for one in window.records) >= self._rules.bounds.data:
             return False
-        name = window.partition.name
-        if window.cursor is None:
-            after = window.records[-1].position if window.records else self._position(name)
-            window.cursor = self._reader.cursor(name, after=after, since=self._journal.since)
         window.next_read = now + self._reader.pause_seconds
         try:
+            if window.cursor is None:
+                window.cursor = self._cursor(window)
             page = self._reader.read(window.cursor, room)
         except CursorExpired:
             window.cursor = None
+            return True
+        except RecordsGone as gone:
+            self._pass_over(window, gone)
             return True
         if page.records and not window.records:
             window.began = now
@@ -209,9 +211,25 @@ class StreamRunner:
         window.caught_up = not page.records and page.behind_seconds == 0
         return bool(page.records) or window.at_end
 
-    def _position(self, partition: str) -> str | None:
-        reached = self._reached.get(partition)
-        return None if reached is None else reached.position
+    def _cursor(self, window: Window) -> Any:
+        name = window.partition.name
+        after = window.records[-1].position if window.records else self._positions.get(name)
+        return self._reader.cursor(name, after=after, since=self._journal.since)
+
+    def _pass_over(self, window: Window, gone: RecordsGone) -> None:
+        """Go on with the oldest that there is.
+
+        Raises:
+            InvalidInput: that is not wanted.
+        """
+        text = (
+            f"{self._reader.name} no longer has what this consumer is to read next, at {gone.first} of partition "
+            f"{gone.partition}, which begins at {gone.oldest} now: its retention has passed meanwhile"
+        )
+        if not self._rules.skip_lost:
+            raise InvalidInput(f"{text}; --skip-lost (skip_lost=True) goes on with what there is")
+        _log.warning("%s; what was between is left out", text)
+        window.cursor = self._reader.cursor(window.partition.name, since=None)
 
     def _cut(self, window: Window, now: float) -> bool:
         if window.at_end and not window.records:
@@ -223,6 +241,7 @@ class StreamRunner:
             return False
         first, last = window.records[0].position, window.records[count - 1].position
         one = self._journal.cut(name, first, last, count)
+        self._positions[name] = last
         self._waiting.append((one, window.take(count, now)))
         self._submit_waiting()
         return True

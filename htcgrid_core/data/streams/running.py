@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from htcgrid_core.client.grid import Grid
+from htcgrid_core.client.result_sink import ResultSink
 from htcgrid_core.client.session import Session
-from htcgrid_core.data.base import shown
 from htcgrid_core.data.streams.journal import Journal, Range, Reached, journal_path, look_into
+from htcgrid_core.data.streams.opening import open_stream
 from htcgrid_core.data.streams.records import Decoding, Format
 from htcgrid_core.data.streams.runner import Consumed, Rules, StreamRunner
 from htcgrid_core.data.streams.windows import Bounds
+from htcgrid_core.data.streams.writing import then, writing
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.domain.extras import what_is_missing
 from htcgrid_core.local.directory import Directory
-from htcgrid_core.ports.stream import StreamReader
+from htcgrid_core.ports.stream import RecordsGone, StreamReader
 
 _NOT_TAKEN = ("token", "name", "on_progress")
 
@@ -45,6 +47,9 @@ def run_stream(
     on_failure: Literal["stop", "continue"] = "stop",
     drain: bool = False,
     skip_lost: bool = False,
+    to: ResultSink | None = None,
+    key: str | Sequence[str] = (),
+    failures: ResultSink | None = None,
     state: str | os.PathLike[str] | None = None,
     on_start: Callable[[StreamRunner], object] | None = None,
     on_session: Callable[[Session, Range], object] | None = None,
@@ -54,7 +59,7 @@ def run_stream(
     """Make sessions of a stream's records, each record in one of them, until it is stopped.
 
     Args:
-        stream: ``kinesis://NAME?region=R``.
+        stream: ``kinesis://NAME?region=R``, or ``kafka://HOST:PORT/TOPIC``.
         function: as for ``Grid.submit``; called with each record.
         consumer: who reads: another one has all records a second time. The function's name, unless given.
         start: with which record a new consumer begins.
@@ -69,6 +74,10 @@ def run_stream(
         on_failure: of a session that does not complete: "stop" raises it, "continue" goes on with the next one.
         drain: return when all that there is has been submitted and has ended.
         skip_lost: go on without records that left the stream before they were submitted.
+        to: where the results of each session are written when it has ended, before that is written down; a crash may
+            write them again, as ``Session.write`` may. Those of a session that did not complete are not, unless
+            ``failures`` is given.
+        key, failures: as of ``Session.write``.
         state: a folder, which has to last, with how far each consumer is; ``$HTCGRID_HOME/streams`` unless given.
         on_start: gets the runner, whose ``stop()`` ends it from a signal handler or another thread.
         on_session: called with each session that was acknowledged, and its range.
@@ -92,6 +101,7 @@ def run_stream(
         raise InvalidInput("max_sessions is at least 1, and ahead above 0")
     if wrong := [name for name in _NOT_TAKEN if name in options]:
         raise InvalidInput(f"{wrong[0]}= is made for each session")
+    on_end = then(writing(to, key, failures, checkpoint, options), on_end)
     consumer = consumer_of(function) if consumer is None else consumer
     rules = Rules(
         consumer,
@@ -123,13 +133,19 @@ class PartitionStatus:
     Attributes:
         reached: what was cut.
         open_ranges: what was cut and is not settled.
-        behind_seconds: how old the next record is beside the newest; None where the partition has ended.
+        behind_seconds: how old the next record is beside the newest, or beside now; None where the partition has ended,
+            infinity where the next record has left the stream.
     """
 
     partition: str
     reached: Reached
     open_ranges: list[Range]
     behind_seconds: float | None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether what is to be read next has left the stream."""
+        return self.behind_seconds is not None and math.isinf(self.behind_seconds)
 
 
 def stream_status(
@@ -143,15 +159,22 @@ def stream_status(
     with contextlib.closing(open_stream(stream)) as reader:
         reached, ranges, since = look_into(journal_path(_folder(state), reader.name, consumer))
         there = {one.name for one in reader.partitions()}
-        for name in sorted(there | {name for name, one in reached.items() if not one.ended}):
+        known = there | {name for name, one in reached.items() if not one.ended}
+        for name in sorted(known, key=lambda name: (len(name), name)):  # 9 before 10
             one = reached.get(name, Reached())
             behind = _behind(reader, name, one, since) if name in there and not one.ended else None
             yield PartitionStatus(name, one, [part for part in ranges if part.partition == name], behind)
 
 
 def _behind(reader: StreamReader, partition: str, reached: Reached, since: float | None) -> float:
-    cursor = reader.cursor(partition, after=reached.position, since=since)
-    return reader.read(cursor, 1).behind_seconds
+    try:
+        cursor = reader.cursor(partition, after=reached.position, since=since)
+        while math.isinf((page := reader.read(cursor, 1)).behind_seconds):
+            cursor = page.cursor
+            time.sleep(reader.pause_seconds)
+    except RecordsGone:
+        return math.inf
+    return page.behind_seconds
 
 
 def consumer_of(function: str | Callable[..., Any]) -> str:
@@ -159,21 +182,6 @@ def consumer_of(function: str | Callable[..., Any]) -> str:
     if isinstance(function, str):
         return function.partition(":")[0]
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
-
-
-def open_stream(url: str) -> StreamReader:
-    """The stream of a URL.
-
-    Raises:
-        InvalidInput: it names none.
-    """
-    if not url.startswith("kinesis://"):
-        raise InvalidInput(f"{shown(url)!r} is no stream: kinesis://NAME?region=eu-west-1")
-    try:
-        from htcgrid_core.cloud.streams import open_kinesis
-    except ModuleNotFoundError as error:
-        raise InvalidInput(f"{shown(url)} {what_is_missing(error) or error}") from error
-    return open_kinesis(url)
 
 
 def _folder(state: str | os.PathLike[str] | None) -> Path:

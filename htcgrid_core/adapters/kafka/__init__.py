@@ -1,0 +1,1 @@
+"""Topics of Kafka: read as streams, and written to in transactions."""
