@@ -8,8 +8,9 @@ from typing import Any
 
 from htcgrid_core.api.failure import Failure
 from htcgrid_core.codecs import event_parts, problems
-from htcgrid_core.codecs.event_parts import BadLine, events_frames, events_of_body, events_of_frames, shared_names
+from htcgrid_core.codecs.event_parts import BadLine, events_frames, events_of_body, events_of_frames
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent
+from htcgrid_core.codecs.shared import shared_names
 from htcgrid_core.codecs.submission import Submission
 from htcgrid_core.codecs.values import encode_json
 from htcgrid_core.codecs.wire import HEAD, unframed

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from htcgrid_core.domain.spent import Spent
 
 SUBMIT, ADOPT, DELETE = "submit", "adopt", "delete"  # events that no lifecycle has
-HOLD, RELEASE = "hold", "release"
+HOLD, RELEASE, IMPORT = "hold", "release", "import"
 EXPORT_FORM = "htcgrid-audit/1"  # which the first line of an export names; its last one is a signature
 _FROM = " from "
 
@@ -21,8 +21,8 @@ class AuditEntry:
         at: wall clock, seconds.
         session_id: what it was done to; empty for the grid itself.
         actor: who: on a server its principal, else user, host and process; or ``grid``, by itself.
-        event: what: an event of the lifecycle; ``submit``, ``adopt``, ``delete``, ``hold`` or ``release``; or one of
-            ``GRID_EVENTS``.
+        event: what: an event of the lifecycle; ``submit``, ``adopt``, ``delete``, ``hold``, ``release`` or
+            ``import``; or one of ``GRID_EVENTS``.
         before, after: the session's states; empty where there are none.
         detail: why, or what was changed.
         address: of whoever asked a server; empty where nobody did.

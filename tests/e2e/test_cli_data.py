@@ -60,3 +60,29 @@ def test_one_that_runs_is_refused_and_the_others_go(cli: CommandLine) -> None:
 def test_a_retention_that_is_no_time(cli: CommandLine, text: str) -> None:
     ran = cli.call("submit", "mine.square", "--range", "1", "--retention", text)
     assert (ran.code, "30d, 12h" in ran.err) == (2, True)
+
+
+def test_what_is_held_and_what_another_grid_reads(cli: CommandLine, tmp_path: Path) -> None:
+    done = cli.session("mine.square", "--range", "3", "--wait", "--label", "desk=rates")
+    waits = cli.session("mine.wait_for", "--range", "1")
+    held = cli.call("data", "hold", waits, done, "--reason", "case 2026-17")
+    assert held.code == 2
+    assert "nothing deletes it before its end" in held.err
+    assert f"session {done} is on hold: case 2026-17" in held.err
+    refused = cli.call("data", "rm", done, "--yes")
+    assert (refused.code, "on legal hold (case 2026-17)" in refused.err) == (2, True)
+    assert {one["session"]: one["held"] for one in cli.call("data", "ls", "--json").objects}[done] == "case 2026-17"
+
+    (written,) = cli.call("data", "export", "--label", "desk=rates", "book.zip", "--json").objects
+    assert written["sessions"] == [done]
+    assert cli.call("data", "export", done, "book.zip").code == 2, "it is there"
+    assert cli.call("data", "export", "--label", "desk=none", "other.zip").code == 2
+    other = f"local://{tmp_path / 'other'}"
+    for imported in (True, False):
+        (told,) = cli.call("data", "import", "book.zip", "--json", "--url", other).objects
+        assert told == {"session": done, "imported": imported}
+    assert cli.call("results", done, "--url", other).out == cli.call("results", done).out
+
+    assert "and is kept until" in cli.call("data", "release", done).err
+    assert cli.call("data", "rm", done, "--yes").code == 0
+    cli.call("cancel", waits)

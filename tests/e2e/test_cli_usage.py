@@ -182,7 +182,8 @@ def test_every_error_of_ours_has_a_code() -> None:
     assert {kind.__name__: code_of(kind.__new__(kind)) for kind in kinds} == {
         "GridError": 3, "InvalidInput": 2, "InvalidEvent": 2, "FunctionNotFound": 2, "UnknownGrid": 2,
         "IncompatibleGrid": 3, "GridUnavailable": 3, "SessionNotFound": 4, "SessionConflict": 2,
-        "SessionNotFinished": 2, "IllegalTransition": 1, "LeaseLost": 3, "CorruptPayload": 3, "SignatureInvalid": 3,
+        "SessionNotFinished": 2, "SessionHeld": 2, "IllegalTransition": 1,
+        "LeaseLost": 3, "CorruptPayload": 3, "SignatureInvalid": 3,
         "ResultTooLarge": 3, "WaitTimeout": 5, "TaskFailed": 1, "SessionFailed": 1,
         "ObjectNotFound": 2, "InvalidEvents": 2,
         "AccessDenied": 3, "CredentialsExpired": 3, "InvalidPackage": 2, "NotTabular": 2, "NotOffered": 3,

@@ -98,7 +98,7 @@ class TestCache:
         before = everything(tmp_path)
         cache = BlobCache(DiskCache(tmp_path / "cache", 1 << 30))
         with pytest.raises(GridUnavailable, match=f"{tmp_path}/cache"):
-            cache.add(f"functions/{DIGEST}", b"x")
+            cache.add(f"functions/{DIGEST}", lambda path: path.write_bytes(b"x"))
         with pytest.raises(GridUnavailable, match=f"{tmp_path}/cache"):
             cache.find(f"functions/{DIGEST}")
         assert everything(tmp_path) == before

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ def blob(text: str) -> tuple[str, bytes]:
     """Key and bytes of a blob."""
     data = text.encode() * (SIZE // len(text))
     return f"shared/{hashlib.sha256(data).hexdigest()}", data
+
+
+def writing(data: bytes) -> Callable[[Path], object]:
+    """What fetches these bytes."""
+    return lambda path: path.write_bytes(data)
 
 
 def cache_of(folder: Path, limit_bytes: int = 1 << 30) -> BlobCache:
@@ -42,10 +48,10 @@ def unused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
     cache = cache_of(tmp_path, int(2.5 * SIZE))
     (one, first), (two, second), (three, third) = (blob(text) for text in "abc")
-    cache.add(one, first)
-    cache.add(two, second)
+    cache.add(one, writing(first))
+    cache.add(two, writing(second))
     assert cache.find(one) is not None
-    cache.add(three, third)
+    cache.add(three, writing(third))
     assert [cache.find(key) is not None for key in (one, two, three)] == [True, False, True]
     assert kept(tmp_path) <= 2.5 * SIZE
 
@@ -55,7 +61,7 @@ def test_a_blob_larger_than_the_limit_is_there_all_the_same(tmp_path: Path) -> N
     cache = cache_of(tmp_path, SIZE // 2)
     for text in "ab":
         key, data = blob(text)
-        assert cache.add(key, data).read_bytes() == data
+        assert cache.add(key, writing(data)).read_bytes() == data
         assert kept(tmp_path) == SIZE, "and nothing else"
 
 
@@ -63,7 +69,7 @@ def test_what_is_in_use_stays(tmp_path: Path) -> None:
     cache = cache_of(tmp_path, SIZE // 2)
     blobs = [blob(text) for text in "abc"]
     for key, data in blobs:
-        cache.add(key, data)
+        cache.add(key, writing(data))
     assert all(cache.find(key) is not None for key, _ in blobs)
 
 
@@ -77,34 +83,34 @@ def test_packages_and_blobs_share_the_room(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "file").write_bytes(b"x" * SIZE)
 
-    cache.add(one, first)
+    cache.add(one, writing(first))
     fd = disk.hold("package", write, Path.is_dir)
-    cache.add(two, second)
+    cache.add(two, writing(second))
     assert [cache.find(key) is not None for key in (one, two)] == [False, True]
-    cache.add(three, third)
+    cache.add(three, writing(third))
     assert (tmp_path / "package").is_dir(), "somebody holds it"
     os.close(fd)
-    cache.add(one, first)
+    cache.add(one, writing(first))
     assert not (tmp_path / "package").exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * SIZE, b"x" * (SIZE + 1)], ids=["empty", "same size", "longer"])
 def test_a_damaged_file_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes) -> None:
     key, data = blob("a")
-    path = cache_of(tmp_path).add(key, data)
+    path = cache_of(tmp_path).add(key, writing(data))
     cache = cache_of(tmp_path)
     assert cache.find(key) == path
     path.write_bytes(damage)
     monkeypatch.setattr(limits, "CACHED_BLOB_TRUSTED_SECONDS", 0.0)
     assert cache.find(key) is None
     assert not path.exists()
-    assert cache.add(key, data).read_bytes() == data
+    assert cache.add(key, writing(data)).read_bytes() == data
 
 
 def test_a_replaced_file_is_looked_at_at_once(tmp_path: Path) -> None:
     key, data = blob("a")
     cache = cache_of(tmp_path)
-    path = cache.add(key, data)
+    path = cache.add(key, writing(data))
     assert cache.find(key) == path
     path.unlink()
     path.write_bytes(b"another")
@@ -113,7 +119,7 @@ def test_a_replaced_file_is_looked_at_at_once(tmp_path: Path) -> None:
 
 def test_what_has_no_digest_in_its_key_is_never_found(tmp_path: Path) -> None:
     cache = cache_of(tmp_path)
-    assert cache.add("sessions/s-1/events/0", b"data").read_bytes() == b"data"
+    assert cache.add("sessions/s-1/events/0", writing(b"data")).read_bytes() == b"data"
     assert cache.find("sessions/s-1/events/0") is None
 
 
@@ -124,11 +130,11 @@ def test_two_processes_share_it(tmp_path: Path) -> None:
 from pathlib import Path
 from htcgrid_core.domain import limits
 limits.CACHED_BLOB_IN_USE_SECONDS = -1.0
-from tests.unit.test_disk_cache import blob, cache_of, SIZE
+from tests.unit.test_disk_cache import blob, cache_of, writing, SIZE
 cache = cache_of(Path({str(tmp_path / "cache")!r}), 3 * SIZE)
 for turn in range(60):
     key, data = blob("abcdef"[turn % 6])
-    path = cache.find(key) or cache.add(key, data)
+    path = cache.find(key) or cache.add(key, writing(data))
     try:
         assert path.read_bytes() == data
     except FileNotFoundError:

@@ -14,8 +14,9 @@ from htcgrid_core.api.call import Call
 from htcgrid_core.api.reads import Read
 from htcgrid_core.client.event_source import events_as
 from htcgrid_core.client.session_ids import session_id_of
-from htcgrid_core.codecs.event_parts import mark, shared_names
+from htcgrid_core.codecs.event_parts import mark
 from htcgrid_core.codecs.events import EncodedEvent, SharingEvent, data_of, encoded
+from htcgrid_core.codecs.shared import shared_names
 from htcgrid_core.domain.errors import InvalidInput, NotOffered
 from htcgrid_core.domain.server_source import ServerSource
 from htcgrid_core.domain.session import SessionRecord

@@ -19,6 +19,7 @@ from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.codecs.signing import Key
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import is_for_newer_agents
+from htcgrid_core.domain.audit import IMPORT
 from htcgrid_core.domain.bundle import Bundle
 from htcgrid_core.domain.errors import (
     CorruptPayload,
@@ -147,7 +148,7 @@ class _Import:
     def run(self) -> None:
         plane, session_id = self._plane, self._session.id
         sums = " ".join(f"{name} {self._session.member(name).sha256}" for name in form.COMPARED)
-        note(plane, self._actor, "import", sums, session_id=session_id)
+        note(plane, self._actor, IMPORT, sums, session_id=session_id)
         record = with_retries(plane, lambda: plane.store.create_session(self._draft(), actor=self._actor))
         self._spec = record.parsed_spec()  # of an import that was killed, with the key that it began with
         if not record.acknowledged:
