@@ -44,26 +44,25 @@ DESK = f"arn:aws:sts::{ACCOUNT}:assumed-role/desk/ann"
 # was quicker. Tests beside the functions hold their pages to what they call.
 SELDOM = {
     "agent-default": {
-        "dynamodb:GetItem", "s3:AbortMultipartUpload", "s3:ListBucket", "sqs:ChangeMessageVisibility", "sqs:SendMessage", "states:SendTaskFailure",
-        "states:SendTaskSuccess",
+        "dynamodb:GetItem", "s3:AbortMultipartUpload", "s3:ListBucket", "sqs:ChangeMessageVisibility",
+        "sqs:SendMessage", "states:SendTaskFailure", "states:SendTaskSuccess",
     },
     "cancel-tasks": {"dynamodb:PutItem", "s3:AbortMultipartUpload"},
     "get-results": {"dynamodb:PutItem", "s3:AbortMultipartUpload", "s3:ListBucket"},
     "rest-api": {
-        "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem", "events:PutEvents",
-        "s3:AbortMultipartUpload", "s3:GetObject", "sns:Publish", "sqs:SendMessage", "states:SendTaskFailure",
-        "states:SendTaskHeartbeat", "states:SendTaskSuccess",
+        "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "events:PutEvents", "s3:AbortMultipartUpload", "s3:GetObject", "sns:Publish", "sqs:SendMessage",
+        "states:SendTaskFailure", "states:SendTaskHeartbeat", "states:SendTaskSuccess",
     },
     "submit-tasks": {
         "dynamodb:Query", "dynamodb:UpdateItem", "events:PutEvents", "s3:AbortMultipartUpload", "s3:GetObject",
-        "s3:ListBucket", "sns:Publish",
-        "sqs:GetQueueAttributes", "states:SendTaskFailure", "states:SendTaskSuccess",
+        "s3:ListBucket", "sns:Publish", "sqs:GetQueueAttributes", "states:SendTaskFailure",
+        "states:SendTaskSuccess",
     },
     "ttl-checker": {
-        "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:Query", "s3:AbortMultipartUpload", "s3:DeleteObject",
-        "s3:GetObject",
-        "s3:ListBucket", "s3:PutObject", "sqs:GetQueueAttributes", "states:SendTaskFailure", "states:SendTaskHeartbeat",
-        "states:SendTaskSuccess",
+        "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:Query", "s3:AbortMultipartUpload",
+        "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:GetQueueAttributes",
+        "states:SendTaskFailure", "states:SendTaskHeartbeat", "states:SendTaskSuccess",
     },
 }  # fmt: skip
 
