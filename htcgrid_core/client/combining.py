@@ -5,24 +5,44 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from htcgrid_core.client.callables import call_of
 from htcgrid_core.client.event_source import events_as
+from htcgrid_core.client.progress import Progress
 from htcgrid_core.codecs.events import data_of, encoded_by
 from htcgrid_core.codecs.values import ENCODERS
 from htcgrid_core.domain.errors import InvalidEvent, InvalidInput, SessionFailed, TaskFailed
 from htcgrid_core.domain.printable import printable
 from htcgrid_core.domain.retry import RetryPolicy
+from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.reducers.base import Reducer
-
-if TYPE_CHECKING:
-    from htcgrid_core.client.session import Session
 
 MAX_EVENTS = 1024  # of one task
 SEEN_SHARE = 1024  # a task has this share of the events before it, so that agents have even work whatever they number
 MAX_BYTES = 1 << 20  # of the events of one task, by the first of them
 Errors = Literal["raise", "skip"]
+
+
+class Ended(Protocol):
+    """What an ended session is to whoever reduces its results."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def spec(self) -> SessionSpec:
+        """What was submitted."""
+
+    def results(self, *, errors: Literal["raise", "return"] = "raise") -> Iterator[Any]:
+        """Its results by index."""
+
+    def progress(self) -> Progress:
+        """How far it is."""
+
+    def raise_for_state(self) -> None:
+        """Raise unless it is COMPLETED."""
 
 
 @dataclass(slots=True)
@@ -124,7 +144,7 @@ class Skipped:
         self.count += count
         self.example = self.example or example
 
-    def check(self, session: Session, events: int) -> None:
+    def check(self, session: Ended, events: int) -> None:
         """Say that events are left out.
 
         Raises:
@@ -140,7 +160,7 @@ class Skipped:
         warnings.warn(printable(f"left out of the reduction: {said}"), stacklevel=5)
 
 
-def reduced(session: Session, reducer: Reducer[Any, Any], sizes: list[int] | None, errors: Errors) -> Any:
+def reduced(session: Ended, reducer: Reducer[Any, Any], sizes: list[int] | None, errors: Errors) -> Any:
     """What a reducer makes of an ended session's results, one after the other in the order of the events.
 
     Args:
