@@ -1,8 +1,9 @@
 """A folder of files and folders that were fetched or unpacked, kept while there is room.
 
 Processes of one machine share it; the longest unused goes first. What is there under its name is whole. A folder is in
-use while somebody holds a shared lock on it, which children inherit and the kernel drops; a file, for some minutes
-after it was last asked for. The folder is one user's alone, or nothing is found in it nor put there.
+use while somebody holds a shared lock on it, which children inherit and the kernel drops; a file, or a folder that is
+kept without a lock, for some minutes after it was last asked for. The folder is one user's alone, or nothing is found
+in it nor put there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from htcgrid_core.disk.private import check_private, make_private
 from htcgrid_core.domain import limits
 
+KEPT = "folder-"  # begins the names of folders that nobody locks
 UNFINISHED = ".new-"
 ADD_SECONDS = 1.0  # for which an agent, which has leases to renew, waits for its turn to make room
 LOOK_SECONDS = 0.005
@@ -78,24 +80,40 @@ class DiskCache:
             OSError: it cannot be written.
         """
         make_private(self.folder)
-        path = self.folder / name
         with self._lock(float("inf")):
-            if path.is_dir() and not is_whole(path):
-                path.rename(self._beside())
-            if not path.is_dir():
-                self._sweep()
-                beside = self._beside()
-                try:
-                    write(beside)
-                    self._make_room(_size(beside))
-                    beside.rename(path)
-                finally:
-                    delete(beside)
+            path = self._made(name, write, is_whole)
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(fd, fcntl.LOCK_SH)
             _use(path)
         os.set_inheritable(fd, True)
         return fd
+
+    def keep(self, name: str, write: Callable[[Path], object], is_whole: Callable[[Path], bool]) -> Path:
+        """Make a folder unless it is there, as ``hold`` does; it stays for some minutes, and is locked by nobody.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        make_private(self.folder)
+        with self._lock(float("inf")):
+            path = self._made(KEPT + name, write, is_whole)
+            _use(path)
+        return path
+
+    def _made(self, name: str, write: Callable[[Path], object], is_whole: Callable[[Path], bool]) -> Path:
+        path = self.folder / name
+        if path.is_dir() and not is_whole(path):
+            path.rename(self._beside())
+        if not path.is_dir():
+            self._sweep()
+            beside = self._beside()
+            try:
+                write(beside)
+                self._make_room(_size(beside))
+                beside.rename(path)
+            finally:
+                delete(beside)
+        return path
 
     def drop(self, name: str) -> None:
         """Remove a file that is not what it should be."""
@@ -156,7 +174,7 @@ def _locked(fd: int) -> bool:
 
 
 def _in_use(path: Path) -> bool:
-    if path.is_file():
+    if path.is_file() or path.name.startswith(KEPT):
         return time.time() - path.stat().st_mtime < limits.CACHED_BLOB_IN_USE_SECONDS
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
