@@ -58,7 +58,6 @@ class UnpackedFolders:
 
     def _unpacked(self, digest: str, archive: Path) -> Path:
         def write(folder: Path) -> None:
-            folder.mkdir(mode=0o700)
             folders.unpack(archive, digest, folder / FILES)
             (folder / STAMP).write_text(stamp(folder / FILES))
 

@@ -21,6 +21,7 @@ from htcgrid_core.disk.private import check_private, make_private
 from htcgrid_core.domain import limits
 
 KEPT = "folder-"  # begins the names of folders that nobody locks
+KEPT_LOCK = ".lock-folders"
 UNFINISHED = ".new-"
 ADD_SECONDS = 1.0  # for which an agent, which has leases to renew, waits for its turn to make room
 LOOK_SECONDS = 0.005
@@ -80,39 +81,56 @@ class DiskCache:
             OSError: it cannot be written.
         """
         make_private(self.folder)
+        path = self.folder / name
         with self._lock(float("inf")):
-            path = self._made(name, write, is_whole)
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            if path.is_dir() and not is_whole(path):
+                path.rename(self._beside())
+            if not path.is_dir():
+                self._sweep()
+                beside = self._beside()
+                try:
+                    write(beside)
+                    self._make_room(_size(beside))
+                    beside.rename(path)
+                finally:
+                    delete(beside)
+            fd = _shared_lock(path)
             _use(path)
         os.set_inheritable(fd, True)
         return fd
 
     def keep(self, name: str, write: Callable[[Path], object], is_whole: Callable[[Path], bool]) -> Path:
-        """Make a folder unless it is there, as ``hold`` does; it stays for some minutes, and is locked by nobody.
+        """Fill a folder unless it is there, once however many want it; it stays for some minutes, locked by nobody.
+
+        It may be large: others of its kind wait for it, and nothing else does.
+
+        Args:
+            write: called with a new folder.
+            is_whole: as for ``hold``.
 
         Raises:
             OSError: it cannot be written.
         """
         make_private(self.folder)
-        with self._lock(float("inf")):
-            path = self._made(KEPT + name, write, is_whole)
+        path = self.folder / (KEPT + name)
+        with self._lock(float("inf"), KEPT_LOCK):
+            if path.is_dir() and not is_whole(path):
+                path.rename(self._beside())
+            if not path.is_dir():
+                with self._lock(float("inf")):  # so that nobody sweeps it before it is locked
+                    self._sweep()
+                    beside = self._beside()
+                    beside.mkdir(mode=0o700)
+                    fd = _shared_lock(beside)
+                try:
+                    write(beside)
+                    with self._lock(float("inf")):
+                        self._make_room(_size(beside))
+                        beside.rename(path)
+                finally:
+                    delete(beside)
+                    os.close(fd)
             _use(path)
-        return path
-
-    def _made(self, name: str, write: Callable[[Path], object], is_whole: Callable[[Path], bool]) -> Path:
-        path = self.folder / name
-        if path.is_dir() and not is_whole(path):
-            path.rename(self._beside())
-        if not path.is_dir():
-            self._sweep()
-            beside = self._beside()
-            try:
-                write(beside)
-                self._make_room(_size(beside))
-                beside.rename(path)
-            finally:
-                delete(beside)
         return path
 
     def drop(self, name: str) -> None:
@@ -120,10 +138,10 @@ class DiskCache:
         (self.folder / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _lock(self, timeout_seconds: float) -> Iterator[bool]:
+    def _lock(self, timeout_seconds: float, name: str = ".lock") -> Iterator[bool]:
         """Making room and folders is done by one process at a time; whether this one may."""
         until = time.monotonic() + timeout_seconds
-        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while not (mine := _locked(fd)) and time.monotonic() < until:
                 time.sleep(LOOK_SECONDS)
@@ -163,6 +181,12 @@ class DiskCache:
 def _use(path: Path) -> None:
     now = time.time_ns()  # else the kernel writes down its last tick, and what is used at once is of one age
     os.utime(path, ns=(now, now))
+
+
+def _shared_lock(folder: Path) -> int:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return fd
 
 
 def _locked(fd: int) -> bool:

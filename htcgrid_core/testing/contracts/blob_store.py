@@ -68,7 +68,8 @@ class BlobStoreContract:
         (given / "run").write_bytes(b"#!/bin/sh\n")
         (given / "run").chmod(0o750)
         key = _put_folder(blobs, given)
-        found = together([lambda: blobs.folder(key)] * 4)
+        found = [path for path in together([lambda: blobs.folder(key)] * 4) if isinstance(path, Path)]
+        assert len(found) == 4
         assert len(set(found)) == 1
         modes = {path.relative_to(found[0]).as_posix(): path.stat().st_mode & 0o777 for path in found[0].rglob("*")}
         assert modes == {"deep": 0o555, "deep/empty": 0o555, "deep/größe.txt": 0o444, "run": 0o555}
