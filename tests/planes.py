@@ -15,6 +15,7 @@ from htcgrid_core.adapters.local.sqlite.outbox import SqliteOutbox
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.client.grid import Grid
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.destination import Destination
 from htcgrid_core.domain.function import FunctionSpec
@@ -58,7 +59,7 @@ def memory_plane(folder: Path, *, database: Path | str = ":memory:", clock: Manu
     return Plane(
         store=SqliteStore(opened),
         queue=TableQueue(opened),
-        blobs=FileBlobs(folder / "blobs"),
+        blobs=FileBlobs(folder / "blobs", DiskCache(folder / "unpacked", 1 << 30)),
         clock=clock or ManualClock(),
         doorbell=FifoDoorbell(folder / "bells"),
         keys=Keyring.of(KEY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -54,17 +55,35 @@ def aws() -> None:
 @aws.command(short_help="Make what a grid lacks.")
 @click.option("--pool", "pools", multiple=True, default=["default"], show_default=True, help="May be repeated.")
 @click.option("--agents", type=click.IntRange(1, 10_000), help="That a pool may have.  [default: as before, or 1]")
+@click.option(
+    "--retention",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="JSON of how long tenants' sessions are kept.  [default: as before]",
+)
 @_options
-def bootstrap(name: str, as_json: bool, pools: tuple[str, ...], agents: int | None, **options: str | None) -> None:
+def bootstrap(
+    name: str,
+    as_json: bool,
+    pools: tuple[str, ...],
+    agents: int | None,
+    retention: Path | None,
+    **options: str | None,
+) -> None:
     """Make what grid NAME lacks: a table, queues, a bucket, a secret and the parameter by which it is found.
 
     Repeating it does no harm, and adds pools. It costs nothing until it is used. After a teardown it waits, up to five
     minutes, until AWS has let go of the names.
+
+    FILE says for how many days, by tenant, and * is for those that are not named; {} takes back what was said:
+    {"*": {"default_days": 14}, "rates": {"max_days": 3650}}.
     """
     from htcgrid_core.cloud.bootstrap import bootstrap as make
+    from htcgrid_core.domain.retention import Retention
 
     address = _address(name, options)
-    parameter = make(address, pools, agents=agents, say=say)
+    rules = None if retention is None else Retention.read(retention.read_bytes())
+    parameter = make(address, pools, agents=agents, retention=rules, say=say)
     if as_json:
         print_json({"url": address.url, **parameter.model_dump()})
     else:

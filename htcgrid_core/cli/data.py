@@ -40,14 +40,14 @@ data.add_command(export_command)
 data.add_command(import_command)
 
 
-@data.command("put", short_help="Store a file for many tasks.")
+@data.command("put", short_help="Store a file or folder for many tasks.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @grid_options
 def put(url: str, as_json: bool, path: Path) -> None:
-    """Store a file once for its bytes, and print what stands for it in events.
+    """Store a file or folder once for its bytes, and print what stands for it in events.
 
-    Put that anywhere in an event: where the task runs, it is the path of a file with these bytes, to be read only. What
-    nobody uses for 30 days is deleted.
+    Put that anywhere in an event: where the task runs, it is the path of a file with these bytes, or of a folder with
+    these files, to be read only. What nobody uses for 30 days is deleted.
     """
     with connected(url, create=True) as grid:
         print_json(grid.put(path).to_json())

@@ -190,9 +190,9 @@ class Grid(CallGrid):
         """Store an input once for many tasks; every event it is put into gets the value where the task runs.
 
         Args:
-            value: a path, of a file: tasks get the path of one with the same bytes on their machine, to be read only;
-                bytes, which are stored as they are; what JSON gives back as it was: dicts with texts as keys, lists,
-                texts, numbers, true, false and None; or else any object, pickled.
+            value: a path, of a file or a folder: tasks get the path of one with the same bytes on their machine, to be
+                read only; bytes, which are stored as they are; what JSON gives back as it was: dicts with texts as
+                keys, lists, texts, numbers, true, false and None; or else any object, pickled.
             codec: "json" or "pickle", if not as the value is.
 
         Raises:

@@ -6,8 +6,9 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from htcgrid_core.codecs.buffers import Data
+from htcgrid_core.codecs.folders import archived
 from htcgrid_core.codecs.mapped import in_place
-from htcgrid_core.codecs.shared import SharedInput
+from htcgrid_core.codecs.shared import FOLDER, SharedInput
 from htcgrid_core.codecs.values import PLAIN, encode_json, pickle_parts
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.gateway.protocol import Gateway
@@ -16,7 +17,7 @@ from htcgrid_core.gateway.protocol import Gateway
 def put(gateway: Gateway, value: Any, codec: Literal["json", "pickle"] | None) -> SharedInput:
     """Encode and store; see ``Grid.put``."""
     if isinstance(value, PurePath) and codec is None:
-        return gateway.put_file(Path(value))
+        return _put_path(gateway, Path(value))
     if isinstance(value, bytes) and codec is None:
         return gateway.put(value, "bytes")
     if codec is None and _is_json(value):
@@ -27,6 +28,13 @@ def put(gateway: Gateway, value: Any, codec: Literal["json", "pickle"] | None) -
     if codec == "json":
         return gateway.put(_encoded(value, codec), codec)
     return gateway.put(in_place(_encoded(value, "pickle")), "pickle")
+
+
+def _put_path(gateway: Gateway, path: Path) -> SharedInput:
+    if not path.is_dir():
+        return gateway.put_file(path)
+    with archived(path) as archive:
+        return SharedInput(gateway.put_file(archive).digest, FOLDER)
 
 
 def _is_json(value: Any) -> bool:

@@ -12,15 +12,23 @@ from htcgrid_core.adapters.aws.resources.patience import Patience
 from htcgrid_core.adapters.aws.resources.removal import Removal, survey
 from htcgrid_core.cloud.address import Address
 from htcgrid_core.domain.errors import IncompatibleGrid, InvalidInput, UnknownGrid
+from htcgrid_core.domain.retention import Retention
 
 
 def bootstrap(
-    address: Address, pools: Sequence[str], *, agents: int | None = None, say: Callable[[str], None] = lambda _: None
+    address: Address,
+    pools: Sequence[str],
+    *,
+    agents: int | None = None,
+    retention: Retention | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> GridParameter:
     """Make what grid ``address.name`` lacks: table, queues, bucket, secret and parameters. May be repeated.
 
     Args:
         agents: that each pool may be scaled to, for which sessions are cut small enough; None for what it was, or 1.
+        retention: how long tenants' sessions may be kept, in place of what was said before; None for that, or the
+            standard.
         say: called with each thing that is there, and with what is waited for.
 
     Raises:
@@ -37,6 +45,7 @@ def bootstrap(
     before = _parameter_of(clients, address.name)
     defaults = Defaults() if before is None else before.defaults
     defaults = defaults.model_copy(update={} if agents is None else {"agents": agents})
+    defaults = defaults.model_copy(update={} if retention is None else {"retention": dict(retention.tenants)})
     return GridResources(clients, address.name, before, Patience(say)).make(pools, defaults)
 
 

@@ -18,7 +18,8 @@ class SharedInput:
 
     Attributes:
         digest: SHA-256 of the stored bytes, which is also their name.
-        codec: how they are encoded: json, pickle (signed) or bytes; or file, for the path of a file with them.
+        codec: how they are encoded: json, pickle (signed) or bytes; or file or folder, for the path of one
+            that they are the bytes, or the archive, of.
     """
 
     digest: str
@@ -40,7 +41,9 @@ class SharedInput:
 
 
 FILE = "file"  # of an input that tasks have as a path
-_CODECS = frozenset(("json", "pickle", "bytes", FILE))
+FOLDER = "folder"  # likewise; what is stored is an archive of it (folders.py)
+PATHS = frozenset((FILE, FOLDER))
+_CODECS = frozenset(("json", "pickle", "bytes", FILE, FOLDER))
 _DIGEST = re.compile(r"[0-9a-f]{64}").fullmatch
 _noted: ContextVar[set[str] | None] = ContextVar("htcgrid_shared_inputs", default=None)
 _resolver: Callable[[SharedInput], Any] | None = None

@@ -1,8 +1,9 @@
 """A folder of files and folders that were fetched or unpacked, kept while there is room.
 
 Processes of one machine share it; the longest unused goes first. What is there under its name is whole. A folder is in
-use while somebody holds a shared lock on it, which children inherit and the kernel drops; a file, for some minutes
-after it was last asked for. The folder is one user's alone, or nothing is found in it nor put there.
+use while somebody holds a shared lock on it, which children inherit and the kernel drops; a file, or a folder that is
+kept without a lock, for some minutes after it was last asked for. The folder is one user's alone, or nothing is found
+in it nor put there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from htcgrid_core.disk.private import check_private, make_private
 from htcgrid_core.domain import limits
 
+KEPT = "folder-"  # begins the names of folders that nobody locks
+KEPT_LOCK = ".lock-folders"
 UNFINISHED = ".new-"
 ADD_SECONDS = 1.0  # for which an agent, which has leases to renew, waits for its turn to make room
 LOOK_SECONDS = 0.005
@@ -91,21 +94,54 @@ class DiskCache:
                     beside.rename(path)
                 finally:
                     delete(beside)
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            fd = _shared_lock(path)
             _use(path)
         os.set_inheritable(fd, True)
         return fd
+
+    def keep(self, name: str, write: Callable[[Path], object], is_whole: Callable[[Path], bool]) -> Path:
+        """Fill a folder unless it is there, once however many want it; it stays for some minutes, locked by nobody.
+
+        It may be large: others of its kind wait for it, and nothing else does.
+
+        Args:
+            write: called with a new folder.
+            is_whole: as for ``hold``.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        make_private(self.folder)
+        path = self.folder / (KEPT + name)
+        with self._lock(float("inf"), KEPT_LOCK):
+            if path.is_dir() and not is_whole(path):
+                path.rename(self._beside())
+            if not path.is_dir():
+                with self._lock(float("inf")):  # so that nobody sweeps it before it is locked
+                    self._sweep()
+                    beside = self._beside()
+                    beside.mkdir(mode=0o700)
+                    fd = _shared_lock(beside)
+                try:
+                    write(beside)
+                    with self._lock(float("inf")):
+                        self._make_room(_size(beside))
+                        beside.rename(path)
+                finally:
+                    delete(beside)
+                    os.close(fd)
+            _use(path)
+        return path
 
     def drop(self, name: str) -> None:
         """Remove a file that is not what it should be."""
         (self.folder / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _lock(self, timeout_seconds: float) -> Iterator[bool]:
+    def _lock(self, timeout_seconds: float, name: str = ".lock") -> Iterator[bool]:
         """Making room and folders is done by one process at a time; whether this one may."""
         until = time.monotonic() + timeout_seconds
-        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while not (mine := _locked(fd)) and time.monotonic() < until:
                 time.sleep(LOOK_SECONDS)
@@ -147,6 +183,12 @@ def _use(path: Path) -> None:
     os.utime(path, ns=(now, now))
 
 
+def _shared_lock(folder: Path) -> int:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return fd
+
+
 def _locked(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,7 +198,7 @@ def _locked(fd: int) -> bool:
 
 
 def _in_use(path: Path) -> bool:
-    if path.is_file():
+    if path.is_file() or path.name.startswith(KEPT):
         return time.time() - path.stat().st_mtime < limits.CACHED_BLOB_IN_USE_SECONDS
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -13,6 +13,7 @@ FUNCTION_OPTIONS_AGENT_VERSION = 4  # runs deployed functions as their options o
 MOVING_AGENT_VERSION = 5  # moves tasks that ran out of memory to the pool that their session names
 SCHEMAS_AGENT_VERSION = 6  # checks events and results by the schemas that their function was deployed with
 LONG_RETENTION_AGENT_VERSION = 6  # reads sessions that are kept for over 60 days
+STAGED_PATHS_AGENT_VERSION = 6  # has staged files and folders as paths of its machine
 AGENT_VERSION = 6
 """What the agents of this release obey.
 

@@ -15,7 +15,7 @@ def digest_of(path: Path) -> str:
         InvalidInput: it is no file, or cannot be read.
     """
     if path.is_dir():
-        raise InvalidInput(f"{path} is a folder: put an archive of it, which the task unpacks")
+        raise InvalidInput(f"{path} is a folder: an archive of it is stored in its place")
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.adapters.messenger import WorldMessenger
 from htcgrid_core.adapters.traces import process_traces
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.disk.private import make_private
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable, UnknownGrid
@@ -145,8 +146,11 @@ class LocalPlane:
     database: Database
 
 
-def open_local(directory: Directory) -> LocalPlane:
+def open_local(directory: Directory, cache_bytes: int = limits.CACHE_BYTES) -> LocalPlane:
     """The planes of the grid in ``directory``, made if need be.
+
+    Args:
+        cache_bytes: of what is unpacked for tasks, which agents ask for.
 
     Raises:
         GridUnavailable, IncompatibleGrid: it cannot be used.
@@ -159,7 +163,7 @@ def open_local(directory: Directory) -> LocalPlane:
     plane = Plane(
         store=SqliteStore(database),
         queue=TableQueue(database),
-        blobs=FileBlobs(directory.blobs),
+        blobs=FileBlobs(directory.blobs, DiskCache(directory.packages, cache_bytes)),
         clock=SystemClock(),
         doorbell=doorbell,
         keys=keys,
@@ -177,9 +181,9 @@ def open_local(directory: Directory) -> LocalPlane:
     return LocalPlane(plane, doorbell, database)
 
 
-def open_plane(directory: Directory) -> Plane:
+def open_plane(directory: Directory, cache_bytes: int = limits.CACHE_BYTES) -> Plane:
     """As ``open_local``, for those who need the ports only."""
-    return open_local(directory).plane
+    return open_local(directory, cache_bytes).plane
 
 
 def _aws_messenger() -> Messenger:

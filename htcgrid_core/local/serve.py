@@ -86,7 +86,7 @@ def serve(
                 return False
             told = _serve_once(directory, own, cores, times, foreground, sidecars, health, ready)
         # Work that came while the lock was still held found it held: look once more now that it is not.
-        live = open_plane(directory).store.live_sessions()
+        live = open_plane(directory, times.cache_bytes).store.live_sessions()
         if told or all(is_for_newer_agents(record.spec) for record in live):
             return True
 

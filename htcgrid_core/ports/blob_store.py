@@ -54,6 +54,19 @@ class BlobStore(Protocol):
     def path(self, key: str) -> Path:
         """A file on this machine with the blob's bytes, fetched if need be, which stays for some minutes."""
 
+    def folder(self, key: str) -> Path:
+        """A read-only folder on this machine, of which the blob is the archive (codecs/folders.py).
+
+        It is unpacked once for all processes, and stays for some minutes.
+
+        Args:
+            key: ends with the SHA-256 of the archive.
+
+        Raises:
+            CorruptPayload: there is no such blob, or it is no such archive, or damaged.
+            GridUnavailable: it cannot be unpacked here.
+        """
+
     def own_file(self, key: str) -> Path | None:
         """The file that is the blob, where blobs are files of this machine; None where they are not."""
 

@@ -11,12 +11,14 @@ from typing import Protocol
 
 from htcgrid_core.codecs.events import EncodedEvent
 from htcgrid_core.codecs.frames import are_joined
+from htcgrid_core.codecs.shared import PATHS
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.agent_version import (
     ISOLATION_AGENT_VERSION,
     LONG_RETENTION_AGENT_VERSION,
     MOVING_AGENT_VERSION,
     SIGNING_KEYS_AGENT_VERSION,
+    STAGED_PATHS_AGENT_VERSION,
 )
 from htcgrid_core.domain.bundle import Block, Bundle
 from htcgrid_core.domain.errors import (
@@ -136,6 +138,7 @@ def submit(
     begun = Written() if journal is None else journal.begun
     bundles = _in_use(plane, spec, bundles_of(spec, events, total, begun.tasks))
     head, is_whole = buffered(bundles)
+    spec = _to_obey_events(spec, head)
     draft = _draft(plane, session_id, spec)
 
     def fresh() -> Digest:
@@ -215,6 +218,15 @@ def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
     if (spec.signing_key, spec.min_agent_version) == (name, version):
         return spec
     return spec.model_copy(update={"signing_key": name, "min_agent_version": version})
+
+
+def _to_obey_events(spec: SessionSpec, head: Iterable[EncodedBundle]) -> SessionSpec:
+    """What says which agents can read the events, as far as they are known when the session's row is written."""
+    if spec.min_agent_version >= STAGED_PATHS_AGENT_VERSION:
+        return spec
+    if any(reference.partition(".")[2] in PATHS for bundle in head for reference in bundle.shared):
+        return spec.model_copy(update={"min_agent_version": STAGED_PATHS_AGENT_VERSION})
+    return spec
 
 
 def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[EncodedBundle]) -> SessionRecord:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.stub import Stubber
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from htcgrid_core import Grid, GridError, UnknownGrid, connect
 from htcgrid_core.adapters.aws.parameter import key_name, parameter_name, read_parameter
@@ -75,6 +75,31 @@ class TestBootstrap:
         assert second.defaults.agents == 4
         assert second.queues["default"] == first.queues["default"]
         assert open_cloud(address).plane.keys.signer() == secret
+
+    def test_how_long_tenants_sessions_are_kept(
+        self, keys: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a file says, until another one does; one that is no good is told before anything is made."""
+        monkeypatch.delenv("HTCGRID_RETENTION", raising=False)
+        address, file = Address(NAME, settings_of(keys)), tmp_path / "retention.json"
+
+        def made(*options: str) -> Result:
+            return CliRunner().invoke(cli, ["aws", "bootstrap", address.url, *options])
+
+        file.write_text('{"rates": {"default_days": 90}}')
+        refused = made("--retention", str(file))
+        assert refused.exit_code != 0
+        assert "above the 60 permitted" in refused.output
+        with pytest.raises(UnknownGrid):
+            open_cloud(address)
+        file.write_text('{"*": {"default_days": 14}, "rates": {"default_days": 90, "max_days": 3650}}')
+        for options in (("--retention", str(file)), ("--pool", "big")):
+            assert made(*options).exit_code == 0
+            rules = open_cloud(address).plane.retention()
+            assert (rules.days_of("rates"), rules.days_of("credit")) == ((90, 3650), (14, 60))
+        file.write_text("{}")
+        assert made("--retention", str(file)).exit_code == 0
+        assert open_cloud(address).plane.retention().days_of("rates") == (7, 60)
 
     def test_what_it_makes_is_private(self, aws_cloud: CloudUnderTest) -> None:
         account = aws_cloud.account

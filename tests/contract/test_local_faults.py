@@ -21,6 +21,7 @@ from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.schema import SCHEMA_VERSION
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.codecs.outcomes import Outcomes
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, IncompatibleGrid, SessionNotFound
@@ -329,7 +330,7 @@ class TestPowerFailure:
 
     @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are looked up in /proc")
     def test_a_blob_and_its_name_reach_the_disk(self, tmp_path: Path, synced: list[str]) -> None:
-        blobs = FileBlobs(tmp_path / "blobs")
+        blobs = FileBlobs(tmp_path / "blobs", DiskCache(tmp_path / "unpacked", 1 << 30))
         blobs.put("sessions/s-1/events/0", b"data")
         file, *folders = synced
         assert Path(file).parent == tmp_path / "blobs/sessions/s-1/events"
@@ -381,7 +382,7 @@ class TestPowerFailure:
 class TestBlobFaults:
     @pytest.fixture
     def blobs(self, tmp_path: Path) -> FileBlobs:
-        return FileBlobs(tmp_path / "blobs")
+        return FileBlobs(tmp_path / "blobs", DiskCache(tmp_path / "unpacked", 1 << 30))
 
     def test_a_writer_that_died_left_nothing_under_the_key(self, blobs: FileBlobs, tmp_path: Path) -> None:
         """Half a blob beside its name is no blob, and in nobody's way."""

@@ -13,6 +13,7 @@ from htcgrid_core.adapters.local.keys import FileKeys
 from htcgrid_core.adapters.local.sqlite.database import Database
 from htcgrid_core.adapters.local.sqlite.queue import TableQueue
 from htcgrid_core.adapters.local.sqlite.store import SqliteStore
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.testing.contracts import BlobStoreContract, BundleQueueContract, DoorbellContract, KeyStoreContract
 
 
@@ -33,7 +34,7 @@ class TestTableQueue(BundleQueueContract):
 class TestFileBlobs(BlobStoreContract):
     @pytest.fixture
     def blobs(self, tmp_path: Path) -> FileBlobs:
-        return FileBlobs(tmp_path / "blobs")
+        return FileBlobs(tmp_path / "blobs", DiskCache(tmp_path / "unpacked", 1 << 30))
 
 
 class TestFifoDoorbell(DoorbellContract):

@@ -119,6 +119,23 @@ def test_a_server_that_is_not_there() -> None:
 # Pickles
 
 
+def text_of(event: dict[str, Path], context: object) -> str:
+    """What is in a book of a library."""
+    return (event["library"] / "book.txt").read_text()
+
+
+def test_a_folder_is_staged(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its archive goes in one request; what is larger than that is told."""
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "book.txt").write_text("a book")
+    staged = grid.put(tmp_path / "library")
+    session = grid.submit(f"{__name__}.text_of", [{"library": staged}], codec="json")
+    assert list(session.results()) == ["a book"]
+    monkeypatch.setattr("htcgrid_core.gateway.http.gateway.SHARED_BYTES", 2000)
+    with pytest.raises(InvalidInput, match=r"library\.tar has .* and a server takes 2,000"):
+        grid.put(tmp_path / "library")
+
+
 def test_pickled_results_are_not_loaded_without_the_word_for_it(grid: Grid, server: Server) -> None:
     """Failures are told all the same, as texts."""
     session = grid.submit(_boom_if_odd, [0, 1], max_failures=1)

@@ -223,6 +223,20 @@ def test_shared_inputs(deployed: Deployed) -> None:
     assert list(session.results()) == [expected] * 3
 
 
+def test_staged_paths(deployed: Deployed, tmp_path: Path) -> None:
+    """A file and a folder are paths of the machine: other runtimes are told them in JSON."""
+    if deployed.runtime.native and deployed.runtime.is_python:
+        pytest.skip("native handlers have them in tests/e2e/test_staged_files.py")
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "book.txt").write_text("a book")
+    places = {name: deployed.grid.put(tmp_path / "library" / name) for name in ("", "book.txt")}
+    session = submitted(deployed, [{"codecs": [one.to_json() for one in places.values()]}])
+    ended(session)
+    ((folder, file),) = [found["codecs"] for found in session.results()]
+    assert (folder["codec"], file["codec"]) == ("folder", "file")
+    assert (Path(folder["path"]) / "book.txt").read_text() == Path(file["path"]).read_text() == "a book"
+
+
 def test_workers_of_a_session_or_of_a_task_alone(deployed: Deployed) -> None:
     """What a handler keeps in its process is seen by its session alone, or by nobody."""
     if not deployed.runtime.is_python:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from htcgrid_core import InvalidInput, SessionNotFound, connect
 from htcgrid_core.adapters.local.blobs import FileBlobs
 from htcgrid_core.client.session_ids import session_id_of
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.session import SESSION_ID
 from htcgrid_core.local.directory import Directory, open_plane
@@ -37,7 +38,7 @@ class TestBlobKeys:
 
     @pytest.mark.parametrize("key", BAD_KEYS)
     def test_bad_keys_are_refused_by_every_method(self, folder: Path, key: str) -> None:
-        blobs = FileBlobs(folder)
+        blobs = FileBlobs(folder, DiskCache(folder.parent / "unpacked", 1 << 30))
         before = sorted(folder.parent.rglob("*"))
         for call in (
             lambda: blobs.path(key),
@@ -56,14 +57,14 @@ class TestBlobKeys:
     def test_any_key_is_below_the_folder_or_refused(self, tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
         folder = tmp_path_factory.getbasetemp()
         try:
-            path = FileBlobs(folder).path(key)
+            path = FileBlobs(folder, DiskCache(folder.parent / "unpacked", 1 << 30)).path(key)
         except CorruptPayload:
             return
         assert path.resolve().is_relative_to(folder.resolve())
         assert path.resolve() != folder.resolve()
 
     def test_the_whole_store_cannot_be_deleted(self, folder: Path) -> None:
-        blobs = FileBlobs(folder)
+        blobs = FileBlobs(folder, DiskCache(folder.parent / "unpacked", 1 << 30))
         blobs.put("functions/x", b"x")
         for prefix in ("", "/", "./", "../", "functions/../", "/functions/"):
             with pytest.raises(CorruptPayload):

@@ -19,6 +19,7 @@ from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.buffers import Buffer
 from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.codecs.pieces import PIECE_BYTES, SEAL_BYTES
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.bundle import root_id
 from htcgrid_core.domain.errors import CorruptPayload, SignatureInvalid
@@ -41,7 +42,7 @@ class Counted(FileBlobs):
     """Counts what is read."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, DiskCache(folder.parent / "unpacked", 1 << 30))
         self.reads: list[int] = []
 
     def get_range(self, key: str, start: int, length: int) -> Buffer:

@@ -15,7 +15,9 @@ from io import FileIO
 from itertools import islice
 from pathlib import Path
 
+from htcgrid_core.adapters.unpacked_folders import UnpackedFolders
 from htcgrid_core.codecs.buffers import Buffer, Data, parts_of
+from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
 
 PAGES_BYTES = 1 << 20
@@ -25,14 +27,23 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
 class FileBlobs:
-    """A folder of blobs."""
+    """A folder of blobs.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        unpacked: where folders are unpacked whose archives are blobs.
+    """
+
+    def __init__(self, folder: Path, unpacked: DiskCache) -> None:
         self._folder = folder
+        self._unpacked = UnpackedFolders(unpacked)
 
     def path(self, key: str) -> Path:
         """The blob's file."""
         return Path(self._name(key))
+
+    def folder(self, key: str) -> Path:
+        """The folder whose archive the blob is."""
+        return self._unpacked.folder(key, lambda: self.path(key))
 
     def own_file(self, key: str) -> Path:
         """The same: its bytes are nowhere else."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from htcgrid_core.agent.loop.leased_bundle import LeasedBundle
 from htcgrid_core.agent.lru import SharedLruCache
+from htcgrid_core.codecs.shared import FOLDER
 from htcgrid_core.codecs.signing import FUNCTION_PURPOSE, PACKAGE_PURPOSE, SHARED_PURPOSE, SIGNATURE_BYTES, verify
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GRID_FAILURES, CorruptPayload, SignatureInvalid
@@ -64,11 +65,15 @@ class BlobVerifier:
         return self._schemas.of_results(spec)
 
     def shared(self, references: tuple[str, ...]) -> dict[str, str]:
-        """Each ``digest.codec`` reference's file; those that are pickles are signed."""
+        """Each ``digest.codec`` reference's file or folder; those that are pickles are signed."""
         found = {}
         for reference in references:
             digest, _, codec = reference.partition(".")
-            found[reference] = self._verified(f"shared/{digest}", SHARED_PURPOSE if codec == "pickle" else "")
+            key = f"shared/{digest}"
+            if codec == FOLDER:
+                found[reference] = self._folder(key)
+            else:
+                found[reference] = self._verified(key, SHARED_PURPOSE if codec == "pickle" else "")
         return found
 
     def keep(self, leases: Sequence[LeasedBundle]) -> None:
@@ -90,6 +95,12 @@ class BlobVerifier:
             self._verified_paths.put(key, name)
         self._note_use(key)
         return name
+
+    def _folder(self, key: str) -> str:
+        """The folder of a staged one, whose archive was verified as it was unpacked; the blob counts as used now."""
+        path = with_retries(self._plane, lambda: self._plane.blobs.folder(key))
+        self._note_use(key)
+        return str(path)
 
     def _verify(self, key: str, path: Path, signed_for: str) -> None:
         """Read a blob once, whatever it takes of memory elsewhere, and look at all of it."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from htcgrid_core.codecs.packages import unpack
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.disk.cache import DiskCache
+from htcgrid_core.disk.stamp import stamp
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidPackage
 
@@ -59,7 +60,7 @@ def hold(cache: Path, digest: str, package: Path, limit_bytes: int = limits.CACH
         folder.mkdir(mode=0o700)
         _write(folder / TASK, sealed[SIGNATURE_BYTES:])
         (folder / BYTECODE).mkdir(mode=0o700)
-        (folder / STAMP).write_text(_stamp(folder / TASK))
+        (folder / STAMP).write_text(stamp(folder / TASK))
 
     return DiskCache(cache, limit_bytes).hold(digest, write, _is_whole)
 
@@ -67,22 +68,9 @@ def hold(cache: Path, digest: str, package: Path, limit_bytes: int = limits.CACH
 def _is_whole(folder: Path) -> bool:
     """Whether a package is as it was unpacked."""
     try:
-        return (folder / STAMP).read_text() == _stamp(folder / TASK)
+        return (folder / STAMP).read_text() == stamp(folder / TASK)
     except OSError:
         return False  # something of it is gone
-
-
-def _stamp(folder: Path) -> str:
-    """A digest of what the file system says of a folder and all that is in it."""
-    found = hashlib.sha256()
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in ("", *folders, *sorted(names)):
-            path = os.path.join(place, name)
-            status = os.lstat(path)
-            told = (path[len(str(folder)) :], status.st_uid, status.st_mode, status.st_size, status.st_ctime_ns)
-            found.update(repr(told).encode("utf-8", "surrogateescape"))
-    return found.hexdigest()
 
 
 def _write(folder: Path, data: bytes) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from htcgrid_core.codecs.folders import archived, digest_of
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
 from htcgrid_core.ports.blob_store import BlobStore
 from htcgrid_core.testing.contracts.facts import together
@@ -58,6 +59,36 @@ class BlobStoreContract:
         with pytest.raises(InvalidInput, match="changed"):
             blobs.put_file(key, tmp_path / "given")
         assert blobs.keys("shared/") == []
+
+    def test_a_folder(self, blobs: BlobStore, tmp_path: Path) -> None:
+        """What is in it, read-only; made once however many ask for it, and anew if somebody has changed it."""
+        given = tmp_path / "given"
+        (given / "deep" / "empty").mkdir(parents=True)
+        (given / "deep" / "größe.txt").write_bytes(b"1")
+        (given / "run").write_bytes(b"#!/bin/sh\n")
+        (given / "run").chmod(0o750)
+        key = _put_folder(blobs, given)
+        found = [path for path in together([lambda: blobs.folder(key)] * 4) if isinstance(path, Path)]
+        assert len(found) == 4
+        assert len(set(found)) == 1
+        modes = {path.relative_to(found[0]).as_posix(): path.stat().st_mode & 0o777 for path in found[0].rglob("*")}
+        assert modes == {"deep": 0o555, "deep/empty": 0o555, "deep/größe.txt": 0o444, "run": 0o555}
+        assert (found[0] / "deep" / "größe.txt").read_bytes() == b"1"
+        made = found[0].stat().st_ino
+        assert blobs.folder(key).stat().st_ino == made
+        assert digest_of(blobs.folder(key)) == key.removeprefix("shared/")
+        (given / "run").write_bytes(b"other")
+        assert _put_folder(blobs, given) != key
+
+    def test_a_folder_that_is_none(self, blobs: BlobStore) -> None:
+        """Other bytes, or no blob, are told."""
+        data = b"no archive"
+        key = f"shared/{hashlib.sha256(data).hexdigest()}"
+        with pytest.raises(CorruptPayload):
+            blobs.folder(key)
+        blobs.put(key, data)
+        with pytest.raises(CorruptPayload, match="cannot be read"):
+            blobs.folder(key)
 
     @pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 5000), (4096, 1), (1, 4096), (4000, 96), (4000, 9999)])
     def test_a_part(self, blobs: BlobStore, start: int, length: int) -> None:
@@ -182,3 +213,10 @@ class BlobStoreContract:
             return {True}
 
         assert together([read, read, write]) == [{True}] * 3
+
+
+def _put_folder(blobs: BlobStore, folder: Path) -> str:
+    with archived(folder) as archive:
+        key = f"shared/{digest_of(folder)}"
+        blobs.put_file(key, archive)
+    return key

@@ -123,6 +123,10 @@ class MemoryBlobs:
         """Simulated workers read no files."""
         return Path(key)
 
+    def folder(self, key: str) -> Path:
+        """Nor folders."""
+        return Path(key)
+
     def own_file(self, key: str) -> None:
         """None: they are no files."""
 

@@ -182,6 +182,10 @@ class S3Blobs:
         """A file with the blob's bytes, fetched unless it was before, in pieces."""
         return self._cache.file(_checked(key), lambda path: self._fetch(key, path))
 
+    def folder(self, key: str) -> Path:
+        """The folder whose archive the blob is, fetched unless it was unpacked before."""
+        return self._cache.folders.folder(_checked(key), lambda: self.path(key))
+
     def _fetch(self, key: str, path: Path) -> None:
         """Write a blob into a new file, as ``get`` reads it.
 

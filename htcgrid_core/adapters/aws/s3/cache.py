@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from htcgrid_core.adapters.locked import holding, new_lock
+from htcgrid_core.adapters.unpacked_folders import UnpackedFolders
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import GridUnavailable
@@ -28,6 +29,7 @@ class BlobCache:
 
     def __init__(self, disk: DiskCache) -> None:
         self._disk = disk
+        self.folders = UnpackedFolders(disk)
         self._locks = [new_lock() for _ in range(LOCKS)]
         self._seen: dict[str, tuple[int, int, float]] = {}  # inode, size, and when it was found to be whole
 

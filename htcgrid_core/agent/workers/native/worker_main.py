@@ -31,13 +31,13 @@ from htcgrid_core.agent.workers.native.invocation import RUNNING
 from htcgrid_core.agent.workers.native.loading import Sources, load
 from htcgrid_core.agent.workers.native.waiting import Waiting
 from htcgrid_core.agent.workers.native.wire import Gauge, Kind
-from htcgrid_core.codecs import mapped
+from htcgrid_core.codecs import folders, mapped
 from htcgrid_core.codecs import outcomes as codec
 from htcgrid_core.codecs.buffers import Buffer, Data, joined, parts_of, size_of
 from htcgrid_core.codecs.exceptions import encode_exception
 from htcgrid_core.codecs.outcomes import Outcomes
 from htcgrid_core.codecs.schemas import Schema, compiled, misfit
-from htcgrid_core.codecs.shared import FILE, NOT_SUBMITTED, SharedInput, resolve_with, resolved
+from htcgrid_core.codecs.shared import FILE, FOLDER, NOT_SUBMITTED, SharedInput, resolve_with, resolved
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.codecs.stored_part import StoredPart
 from htcgrid_core.codecs.values import DECODERS, encode_json
@@ -176,6 +176,9 @@ class Worker:
     def _loaded_shared(self, reference: SharedInput, path: str, size: int) -> Any:
         if reference.codec == FILE:
             verified_files.mapped(path, reference.digest, "shared file")
+            return Path(path)
+        if reference.codec == FOLDER:
+            folders.check(Path(path), reference.digest)
             return Path(path)
         if reference.codec == "pickle" and size > MAPPED_BYTES:
             return mapped.load(verified_files.mapped(path, reference.digest, "shared input")[SIGNATURE_BYTES:])

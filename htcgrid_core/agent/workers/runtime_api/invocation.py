@@ -13,7 +13,7 @@ from htcgrid_core.agent.workers.lambda_environment import function_arn
 from htcgrid_core.agent.workers.runtime_api.http import Connection
 from htcgrid_core.codecs import strict_json
 from htcgrid_core.codecs.outcomes import Outcome
-from htcgrid_core.codecs.shared import FILE, MARK, NOT_SUBMITTED
+from htcgrid_core.codecs.shared import FILE, FOLDER, MARK, NOT_SUBMITTED
 from htcgrid_core.codecs.values import decode_json, encode_json
 from htcgrid_core.domain.session import DEFAULT_TENANT
 from htcgrid_core.ports.worker import Chunk
@@ -131,6 +131,6 @@ def _shared(reference: dict[str, str], paths: dict[str, str]) -> Any:
         raise ValueError(NOT_SUBMITTED.format(name=name))
     if reference["codec"] == "json":
         return decode_json(verified_files.read(path, reference[MARK], "shared input"))
-    if reference["codec"] in ("bytes", FILE):
-        return {**reference, "path": path}  # JSON has no bytes: the handler opens the file
+    if reference["codec"] in ("bytes", FILE, FOLDER):
+        return {**reference, "path": path}  # JSON has no bytes: the handler opens what is there
     raise ValueError("a pickled shared input can only be read by a native Python worker: put it as JSON or bytes")
