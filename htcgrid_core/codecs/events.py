@@ -40,7 +40,8 @@ def encoded(codec: str, events: Iterable[Any]) -> Iterator[EncodedEvent]:
         try:
             data = encode(event)
             if codec == "json" and _MARK in data:  # written out, as `htcgrid data put` prints a reference
-                shared.update(shared_names(event))
+                # Which is never of a pickle: who writes that by hand has none that this client has signed.
+                shared.update(name for name in shared_names(event) if not name.endswith(".pickle"))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever the event's own encoding raises is the caller's to mend
