@@ -80,6 +80,8 @@ def test_what_is_held_and_what_another_grid_reads(cli: CommandLine, tmp_path: Pa
     assert written["sessions"] == [done]
     assert cli.call("data", "export", done, "book.zip").code == 2, "it is there"
     assert cli.call("data", "export", "--label", "desk=none", "other.zip").code == 2
+    astray = cli.call("data", "export", done, "nowhere/book.zip")
+    assert (astray.code, astray.err) == (2, "Error: nowhere is no folder: nothing was exported\n")
     other = f"local://{tmp_path / 'other'}"
     for imported in (True, False):
         (told,) = cli.call("data", "import", "book.zip", "--json", "--url", other).objects
