@@ -39,6 +39,8 @@ def export_command(url: str, as_json: bool, session_ids: tuple[str, ...], path: 
         raise click.UsageError("Name sessions, or --label.")
     if path.exists():
         raise InvalidInput(f"{path} exists already: nothing was exported")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path.parent} is no folder: nothing was exported")
     if labels:
         with connected(url) as found:
             chosen = found.sessions(labels=labels, limit=MOST + 1)

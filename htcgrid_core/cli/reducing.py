@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from htcgrid_core.cli.output import print_json
+from htcgrid_core.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from htcgrid_core.client.session import Session
@@ -57,4 +58,9 @@ def print_reduced(
     from htcgrid_core.reducers.named import plain
 
     session.wait(timeout, progress=sys.stderr.isatty() if progress is None else progress)
-    print_json(plain(session.reduce(reducer, errors=errors)))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        value = plain(session.reduce(reducer, errors=errors))
+    for one in found:  # what was left out, without where in this program it was told
+        say(f"Warning: {str(one.message).partition(chr(10))[0]}")
+    print_json(value)

@@ -70,6 +70,10 @@ def results(
     _check(to, output, place)
     reducer = reducer_of(reduce, of)
     concat = to is not None and reduce == (CONCAT,)
+    if to is not None and of is not None:
+        raise click.UsageError("--of has no meaning beside --to, which takes whole results.")
+    if to is not None and errors == "return":
+        raise click.UsageError("--errors return has no meaning beside --to: --failures-to says where failures go.")
     if reducer is not None and (output is not None or (to is not None and not concat)):
         raise click.UsageError("--reduce prints one value: leave --output and --to out, but for --reduce concat --to.")
     with connected(url) as grid:
@@ -120,7 +124,7 @@ def _write_to(
     concat: bool,
 ) -> None:
     failures = None if failures_to is None else sink_of(failures_to, failures_table)
-    with _told(session):
+    with _told(session, "--failures-to PLACE"):
         manifest = session.write(
             sink_of(to, table, partition_by),
             key=key,
@@ -179,12 +183,16 @@ def _write(session: Session, errors: Literal["raise", "return"], file: IO[bytes]
 
 
 @contextlib.contextmanager
-def _told(session: Session) -> Iterator[None]:
-    """What keeps results from being read, in one sentence."""
+def _told(session: Session, others: str = "--errors return") -> Iterator[None]:
+    """What keeps results from being read, in one sentence.
+
+    Args:
+        others: the option with which the others are written.
+    """
     try:
         yield
     except TaskFailed as failure:
-        text = f"{failure.args[0]}; --errors return writes the other results all the same"
+        text = f"{failure.args[0]}; {others} writes the other results all the same"
         raise Failure(text, Exit.FAILED) from failure
     except (ImportError, AttributeError, UnpicklingError) as error:
         raise not_loadable(session.id, error) from error

@@ -76,6 +76,7 @@ def _show(grid: Grid, session: Session) -> None:
         ("reason", progress.reason),
         ("problem", "" if progress.ended else "; ".join(problems(grid.gateway))),
         ("function", session.spec.function.title),
+        ("on hold", session.record.held),
         ("submitted", moment(progress.submitted_at)),
         ("ended" if progress.ended else "running for", _end(progress)),
         *_asked_for(session),

@@ -117,6 +117,10 @@ def submit(
     """
     reducer = reducer_of(reduce, of)
     reading = reading_of(options)
+    if options["rejects"] is not None:
+        from htcgrid_core.client.rejects import check_apart
+
+        check_apart(options["rejects"], events or source_uri)
     opened = source_of(source_uri, options, kind, cast("dict[str, Any]", reading))
     if opened is not None and (events is not None or count is not None):
         raise click.UsageError("--from says what the tasks are: leave --events and --range out.")

@@ -38,6 +38,7 @@ def session_view(session: Session) -> dict[str, Any]:
         "tenant": session.spec.tenant,
         "function": session.spec.function.name,
         "parent": session.spec.parent_id,
+        "held": session.record.held,
         "spec": session.spec.model_dump(mode="json"),
         "notifications": [
             {

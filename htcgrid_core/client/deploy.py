@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from htcgrid_core.client.function_schemas import HANDLER, Whose, schema_of, schemas_of_handler
+from htcgrid_core.codecs.schemas import cut_reason
 from htcgrid_core.domain.errors import InvalidInput
 from htcgrid_core.domain.function import FunctionVersion
 from htcgrid_core.gateway.protocol import Gateway
@@ -36,7 +37,9 @@ def deploy(
     try:
         draft = FunctionVersion.model_validate(drafted)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {cut_reason(repr(e['input']))})" for e in error.errors()
+        )
         raise InvalidInput(f"function {name!r} was not deployed: {wrong}") from error
     return gateway.deploy(draft, package(path, handler, runtime))
 

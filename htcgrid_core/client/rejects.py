@@ -43,6 +43,23 @@ def check_rejects(rejects: object, validate: Extent, version: FunctionVersion | 
         raise InvalidInput(f"rejects= is a file's path or what sink(...) returns, not a {type(rejects).__name__}")
 
 
+def check_apart(rejects: object, events: object) -> None:
+    """Whether rejects leave alone what the events are read from, which they would replace, or be among at the next run.
+
+    Args:
+        events: where they are; or a source, which has its place as ``name``.
+
+    Raises:
+        InvalidInput: they do not.
+    """
+    place = events if isinstance(events, str) else getattr(events, "name", None)
+    if not isinstance(rejects, str | os.PathLike) or not isinstance(place, str):
+        return
+    read, written = Path(place).resolve(), Path(rejects).resolve()
+    if read.exists() and (written == read or read in written.parents):
+        raise InvalidInput(f"{rejects} is where the events are read from: put the rejects elsewhere")
+
+
 def good_ones(
     version: FunctionVersion, session_id: str, events: Iterable[EncodedEvent], rejects: Rejects
 ) -> Iterator[EncodedEvent]:

@@ -73,6 +73,9 @@ def submit_events(
         len(events) if isinstance(events, Sized) else None,
     )
     if rejects is not None:
+        from htcgrid_core.client.rejects import check_apart  # few have any
+
+        check_apart(rejects, events)
         found, total, validate = _without_rejects(gateway, session_id, spec, found, rejects, validate), None, "off"
     return submit(
         gateway,

@@ -31,6 +31,10 @@ class Schema:
 
         try:
             self._validator = jsonschema_rs.validator_for(dict(schema), validate_formats=True, retriever=_nowhere)
+        except jsonschema_rs.ValidationError as error:
+            where = path_text(error.instance_path)
+            reason = cut_reason(f"{where}: {error.message}" if where else error.message)
+            raise InvalidInput(f"the schema is no JSON Schema: {reason}") from error
         except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
             raise InvalidInput(f"the schema is no JSON Schema: {cut_reason(str(error))}") from error
 

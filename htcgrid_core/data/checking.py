@@ -18,7 +18,7 @@ from htcgrid_core.client.files.spool import Spool
 from htcgrid_core.client.files.typed_events import TypedEvents
 from htcgrid_core.client.files.whole_file import whole
 from htcgrid_core.client.function_schemas import annotation
-from htcgrid_core.client.rejects import reject_line
+from htcgrid_core.client.rejects import check_apart, reject_line
 from htcgrid_core.client.vectors import check_vector
 from htcgrid_core.codecs.event_checks import SHOWN
 from htcgrid_core.codecs.schemas import Found, Schema, cut_reason, path_text
@@ -52,6 +52,7 @@ def checked(
     if rejects is not None and validate != "all":
         raise InvalidInput("rejects= needs validate='all': what is not looked at cannot be put aside")
     check_vector(events)
+    check_apart(rejects, events)
     return _Checked(events, schema, validate, None if rejects is None else Path(rejects))
 
 

@@ -38,7 +38,14 @@ class Database:
                     "SQLAlchemy, a driver's connection, a hook of Airflow or a block of Prefect"
                 )
             self._engine = giver()
-        self.name = _name_of(self._engine if self._connection is None else self._connection)
+        used = self._engine if self._connection is None else self._connection
+        try:
+            self.name = _name_of(used)
+        except Exception as error:
+            if not is_of_database(error):
+                raise
+            text = f"the connection of {driver_of(used)} that was given cannot be used: {first_line(error)}"
+            raise InvalidInput(text) from error
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import InvalidInput
-from htcgrid_core.domain.session import SessionSpec
+from htcgrid_core.domain.session import TENANT, SessionSpec
 
 VARIABLE = "HTCGRID_RETENTION"  # the environment's: where the file is
 EVERYBODY = "*"
@@ -52,7 +52,7 @@ class Retention:
         """From JSON: ``{"*": {"default_days": 7, "max_days": 60}, "rates": {"max_days": 3650}}``.
 
         Raises:
-            InvalidInput: it is something else, or a default is above its maximum.
+            InvalidInput: it is something else, a name is no tenant's, or a default is above its maximum.
         """
         try:
             found = cls(_FORM.validate_json(text))
@@ -60,6 +60,10 @@ class Retention:
             wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             raise InvalidInput(f"it does not say how long tenants' sessions are kept: {wrong}") from None
         for tenant in found.tenants:
+            if tenant != EVERYBODY and not TENANT.fullmatch(tenant):
+                raise InvalidInput(
+                    f"{tenant!r} can be no tenant's name: {TENANT.pattern}, or {EVERYBODY} for all others"
+                )
             default, most = found.days_of(tenant)
             if default > most:
                 raise InvalidInput(f"tenant {tenant}: the default of {default:g} days is above the {most:g} permitted")

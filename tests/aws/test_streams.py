@@ -239,6 +239,28 @@ def test_what_is_no_event(grid: Grid, memory: MemoryStream, tmp_path: Path) -> N
     assert taken(grid, "rejects") == once([{"id": 1}, {"id": 2}])
 
 
+def test_what_a_deployed_function_does_not_take(grid: Grid, memory: MemoryStream, tmp_path: Path) -> None:
+    """It is put aside by the schema of the version that a range's session runs, also after another deployment."""
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return event\n")
+    schema = {"type": "object", "properties": {"id": {"type": "integer"}}}
+    grid.deploy("typed", tmp_path, handler="app.handler", events_schema=schema)
+    memory.add("a", {"id": 1}, {"id": "x"}, b"{", {"id": 2})
+    asked: dict[str, Any] = {"state": tmp_path / "s", "drain": True}
+    with pytest.raises(InvalidEvents, match=r"2 of 4 events.*\n.*at 000002, id: \"x\" is not"):
+        run_stream(grid, "m", "typed", **asked)
+    assert not taken(grid, "typed")
+    with pytest.raises(ZeroDivisionError):  # after it was submitted
+        run_stream(grid, "m", "typed", rejects=tmp_path / "r", on_end=lambda _: 1 / 0, **asked)
+    grid.deploy("typed", tmp_path, handler="app.handler", events_schema={"type": "null"})
+    with sqlite3.connect(next((tmp_path / "s").rglob("*.db"))) as journal:
+        journal.execute("UPDATE ranges SET session = NULL")  # as if it had ended before its note
+    done = run_stream(grid, "m", "typed", rejects=tmp_path / "r", **asked)
+    assert (done.records, done.rejected) == (2, 2)
+    (file,) = (tmp_path / "r").iterdir()
+    assert [json.loads(line)["position"] for line in file.read_text().splitlines()] == ["000002", "000003"]
+    assert taken(grid, "typed") == once([{"id": 1}, {"id": 2}])
+
+
 def test_a_session_that_fails(grid: Grid, memory: MemoryStream, tmp_path: Path) -> None:
     memory.add("a", 0, 1)
 

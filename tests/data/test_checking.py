@@ -99,6 +99,15 @@ def test_a_sample(tmp_path: Path) -> None:
     assert len(list(checked([{}], SCHEMA, validate="off"))) == 1
 
 
+def test_rejects_do_not_replace_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    read = lines(tmp_path / "in" / "a.jsonl", [{}])
+    for place, rejects in ((read, read), (tmp_path / "in", tmp_path / "in" / "rejects.jsonl")):
+        with pytest.raises(InvalidInput, match="where the events are read from"):
+            checked(source(place), SCHEMA, rejects=rejects)
+    assert json.loads(Path(read).read_text()) == {}
+
+
 def test_rejects_are_put_aside_and_the_rest_submitted(grid: Grid, tmp_path: Path) -> None:
     rows = [GOOD, {"id": "bad"}, {**GOOD, "id": 2}]
     found = checked(source(lines(tmp_path / "a.jsonl", rows)), SCHEMA, rejects=tmp_path / "rejects.jsonl")

@@ -159,6 +159,15 @@ def test_what_is_no_connection() -> None:
         source("sqlite://")
 
 
+def test_a_connection_that_is_closed(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "x.db")
+    connection.close()
+    with pytest.raises(InvalidInput, match="sqlite3 that was given cannot be used: Cannot operate"):
+        source(connection, query="SELECT 1 AS x", order_by="x")
+    with pytest.raises(InvalidInput, match="cannot be used"):
+        sink(connection, table="x")
+
+
 def test_a_first_row_without_a_key() -> None:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE trades (id)")

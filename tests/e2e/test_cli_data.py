@@ -73,10 +73,15 @@ def test_what_is_held_and_what_another_grid_reads(cli: CommandLine, tmp_path: Pa
     assert (refused.code, "on legal hold (case 2026-17)" in refused.err) == (2, True)
     assert {one["session"]: one["held"] for one in cli.call("data", "ls", "--json").objects}[done] == "case 2026-17"
 
+    assert "case 2026-17" in cli.call("status", done).out.partition("submitted")[0]
+    assert cli.call("status", done, "--json").objects[0]["held"] == "case 2026-17"
+
     (written,) = cli.call("data", "export", "--label", "desk=rates", "book.zip", "--json").objects
     assert written["sessions"] == [done]
     assert cli.call("data", "export", done, "book.zip").code == 2, "it is there"
     assert cli.call("data", "export", "--label", "desk=none", "other.zip").code == 2
+    astray = cli.call("data", "export", done, "nowhere/book.zip")
+    assert (astray.code, astray.err) == (2, "Error: nowhere is no folder: nothing was exported\n")
     other = f"local://{tmp_path / 'other'}"
     for imported in (True, False):
         (told,) = cli.call("data", "import", "book.zip", "--json", "--url", other).objects

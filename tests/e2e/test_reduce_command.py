@@ -42,6 +42,24 @@ def test_submit_and_reduce(url: str, tmp_path: Path) -> None:
     assert (done.code, "event 0: TypeError: the result has no 'nope'" in done.err) == (2, True)
 
 
+def test_what_failures_leave_out_is_told_in_a_line(url: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def one_by(event, context):\n    return 1 / event\n")
+    shell = CommandLine(tmp_path, url)
+    asked = ["--range", "3", "--max-attempts", "1", "--max-failures", "1", "--reduce", "sum"]
+    done = shell.call("submit", "mine.one_by", *asked, "--url", url)
+    assert (done.code, done.out) == (0, "1.5\n")
+    session, warning = done.err.splitlines()
+    assert warning.startswith("Warning: left out of the reduction: 1 of 3 events failed")
+    assert warning.endswith("ZeroDivisionError: division by zero")
+    to = ["results", session.split()[1], "--to", "out.jsonl", "--url", url]
+    done = shell.call(*to)
+    assert (done.code, "--failures-to PLACE writes the other results" in done.err) == (1, True)
+    for wrong in (["--errors", "return"], ["--reduce", "concat", "--of", "value"]):
+        done = shell.call(*to, *wrong)
+        assert (done.code, "has no meaning beside --to" in done.err) == (2, True)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("asked", "why"),
     [

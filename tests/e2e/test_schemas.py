@@ -141,7 +141,7 @@ def test_what_the_handler_returns(grid: Grid, folder: Path) -> None:
         ({"handler": "app.plain", "events_schema": "handler"}, "plain says of no type what its events are"),
         ({"handler": "app.plain", "results_schema": "handler"}, "annotate what it returns"),
         ({"handler": "app.handler", "events_schema": "trade"}, "events_schema='trade'"),
-        ({"handler": "app.handler", "events_schema": {"type": "trade"}}, "of its events, .*no JSON Schema"),
+        ({"handler": "app.handler", "events_schema": {"type": "trade"}}, "of its events, .*no JSON Schema: type: "),
         ({"handler": "app.handler", "events_schema": object()}, "is no schema"),
         ({"handler": "app.handler", "runtime": "python3.99", "events_schema": "handler"}, r"python3\.99"),
     ],
@@ -325,6 +325,8 @@ def test_on_the_command_line(url: str, grid: Grid, folder: Path, tmp_path: Path)
     refused = cli.call("submit", "cli", "--events", "book.jsonl")
     assert refused.code == 2
     assert 'events of cli:1: 1 of 2 events are not what they should be\n  row 1: "notional"' in refused.err
+    refused = cli.call("submit", "cli", "--events", "book.jsonl", "--rejects", "book.jsonl")
+    assert (refused.code, "where the events are read from" in refused.err) == (2, True)
     session = cli.session("cli", "--events", "book.jsonl", "--rejects", "no.jsonl", "--wait", "--no-progress")
     assert cli.call("results", session).out == '{"value": 2}\n'
     assert json.loads((cli.folder / "no.jsonl").read_text())["row"] == 1

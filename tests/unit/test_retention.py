@@ -37,6 +37,11 @@ def test_what_a_tenant_gets(rules: Retention, tenant: str, default: float, most:
         rules.applied(spec(**asked, retention_seconds=most * DAY + 1))
 
 
+def test_a_name_that_no_tenant_can_have() -> None:
+    with pytest.raises(InvalidInput, match=r"'Rates' can be no tenant's name: .*, or \* for all others"):
+        Retention.read(b'{"Rates": {"max_days": 1}}')
+
+
 def test_seven_days_that_were_asked_for_are_seven() -> None:
     """Though they are the default of those who do not say; also over HTTP."""
     for asked, days in ((spec(tenant="rates", retention_seconds=7 * DAY), 7), (spec(tenant="rates"), 30)):

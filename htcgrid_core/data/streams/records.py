@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from htcgrid_core.client.files.whole_file import whole
 from htcgrid_core.codecs.values import encode_json
-from htcgrid_core.data.checking import check_of
+from htcgrid_core.data.checking import Check, check_of
 from htcgrid_core.data.streams.journal import Range
 from htcgrid_core.domain.errors import EventProblem, InvalidEvents, InvalidInput
 from htcgrid_core.ports.stream import StreamRecord
@@ -35,8 +35,13 @@ class Decoding:
         self._kind, self._rejects = kind, rejects
         self._check = None if schema is None else check_of(schema)
 
-    def events(self, stream: str, one: Range, records: Sequence[StreamRecord]) -> list[Any]:
+    def events(
+        self, stream: str, one: Range, records: Sequence[StreamRecord], functions: Check | None = None
+    ) -> list[Any]:
         """The events of a range. What is put aside is in its file before this returns; the same file at each try.
+
+        Args:
+            functions: what a deployed function says its events are; None if it says nothing.
 
         Raises:
             InvalidEvents: some are none, and there is nowhere to put them; rows are counted from the range's first.
@@ -44,8 +49,9 @@ class Decoding:
         events: list[Any] = []
         problems: list[EventProblem] = []
         aside: list[bytes] = []
+        checks = [check for check in (self._check, functions) if check is not None]
         for row, record in enumerate(records):
-            event, found = self._event(record)
+            event, found = self._event(record, checks)
             if not found:
                 events.append(event)
                 continue
@@ -65,7 +71,7 @@ class Decoding:
                 file.writelines(aside)
         return events
 
-    def _event(self, record: StreamRecord) -> tuple[Any, list[tuple[str, str]]]:
+    def _event(self, record: StreamRecord, checks: Sequence[Check]) -> tuple[Any, list[tuple[str, str]]]:
         if self._kind == "base64":
             event: Any = base64.b64encode(record.data).decode()
         else:
@@ -74,4 +80,4 @@ class Decoding:
                 event = json.loads(text) if self._kind == "json" else text
             except (ValueError, RecursionError) as error:
                 return None, [("", f"it is not {'JSON' if self._kind == 'json' else 'UTF-8'}: {error}")]
-        return event, self._check(event) if self._check is not None else []
+        return event, [problem for check in checks for problem in check(event)]

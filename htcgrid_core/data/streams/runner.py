@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -9,10 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from htcgrid_core.client.function_names import is_deployed_name, name_and_qualifier
 from htcgrid_core.client.grid import Grid
 from htcgrid_core.client.session import Session
 from htcgrid_core.client.session_ids import session_id_of
+from htcgrid_core.codecs.schemas import compiled
 from htcgrid_core.data.base import digest_of
+from htcgrid_core.data.checking import Check
 from htcgrid_core.data.streams.journal import Journal, Range
 from htcgrid_core.data.streams.records import Decoding
 from htcgrid_core.data.streams.rereading import read_again
@@ -285,7 +289,7 @@ class StreamRunner:
 
     def _submit(self, one: Range, records: list[StreamRecord]) -> Session | None:
         """The session of a range; None if not one of its records is an event."""
-        events = self._decoding.events(self._reader.name, one, records)
+        events = self._decoding.events(self._reader.name, one, records, self._functions_check(one))
         if not events:
             return None
         token = token_of(self._reader.name, self._rules.consumer, one)
@@ -296,6 +300,17 @@ class StreamRunner:
             session = self._grid.session(self._session_id(one))
             _log.warning("session %s stands, as it was submitted first; its options were others then", session.id)
             return session
+
+    def _functions_check(self, one: Range) -> Check | None:
+        """What a deployed function says its events are, in the version that the range's session runs, if it is there.
+
+        The grid would refuse the whole range for one such record, and no restart would get past it.
+        """
+        if self._options.get("validate", "all") != "all" or not is_deployed_name(self._function):
+            return None
+        name, qualifier = name_and_qualifier(str(self._function))
+        version = self._grid.gateway.function(name, qualifier, session_id=self._session_id(one))
+        return None if version.events_schema is None else compiled(json.dumps(version.events_schema)).problems
 
     def _follow(self, session: Session, one: Range) -> None:
         """Note that a range's session is there; what fails here is done again, with the same session."""
