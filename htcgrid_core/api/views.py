@@ -214,6 +214,7 @@ def function(version: FunctionVersion) -> models.FunctionVersion:
         variables=sorted(version.variables),
         result_format=version.result_format,
         runtime_client=version.runtime_client,
+        concurrency=version.concurrency,
         content=version.content,
         files=version.files,
         unpacked_bytes=version.unpacked_bytes,

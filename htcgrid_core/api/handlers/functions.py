@@ -86,6 +86,7 @@ async def _deploy(call: Call) -> Response:
         "description": query.description,
         "result_format": query.result_format,
         "runtime_client": query.runtime_client,
+        "concurrency": query.concurrency,
         "blob": "",
         "content": "",
         "files": 0,

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from htcgrid_core.api.models.fields import Count, Digest, Model, Query, SessionId, Tenant, number, whole
 from htcgrid_core.domain.alias import ALIAS_NAME
-from htcgrid_core.domain.function import MAX_SCHEMA_BYTES, Isolation
+from htcgrid_core.domain.function import MAX_SCHEMA_BYTES, MOST_AT_ONCE, Isolation
 
 
 class SharedInput(Model):
@@ -38,6 +38,7 @@ class NewVersion(Query):
         runtime: in AWS Lambda's names.
         result_format: what a ``provided`` runtime posts: JSON, or text, of which the result is the string.
         runtime_client: whether AWS's client for Python runs it even where a native worker could.
+        concurrency: invocations that one environment of a runtime client has at once.
         events_schema: by which its sessions' events are checked before anything is written.
         results_schema: by which its results are: a task whose result is no good fails, and is not tried again.
     """
@@ -52,6 +53,7 @@ class NewVersion(Query):
     description: str = Field(default="", max_length=256)
     result_format: Literal["json", "text"] = "json"
     runtime_client: bool = False
+    concurrency: Annotated[int, Field(ge=1, le=MOST_AT_ONCE), BeforeValidator(number)] = 1
     variables: str = Field(default="{}", max_length=16384)
     events_schema: str = Field(default="", max_length=MAX_SCHEMA_BYTES)
     results_schema: str = Field(default="", max_length=MAX_SCHEMA_BYTES)
@@ -67,6 +69,7 @@ class FunctionVersion(Model):
     variables: list[str]
     result_format: Literal["json", "text"]
     runtime_client: bool
+    concurrency: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)]
     content: str
     files: Count
     unpacked_bytes: Count

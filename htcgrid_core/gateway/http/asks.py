@@ -412,6 +412,7 @@ def deploy(draft: FunctionVersion, package: Packed, tenant: str) -> Ask[Function
         "description": draft.description,
         "result_format": draft.result_format,
         "runtime_client": draft.runtime_client,
+        "concurrency": draft.concurrency,
         "variables": orjson.dumps(draft.variables).decode(),
         "events_schema": _text(draft.events_schema),
         "results_schema": _text(draft.results_schema),

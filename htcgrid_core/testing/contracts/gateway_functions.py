@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,22 @@ class GatewayFunctionsContract(GivenGateway):
         assert third in gateway.functions()
         assert gateway.function(name) == third
         assert gateway.function(name, 1) == first
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"runtime_client": True, "concurrency": 4, "isolation": "session"},
+            {"runtime": "provided.al2023", "handler": "bootstrap", "result_format": "text", "concurrency": 64},
+        ],
+        ids=["python", "provided"],
+    )
+    def test_every_option_of_a_version_is_kept(self, gateway: Gateway, name: str, options: dict[str, Any]) -> None:
+        """Whichever way it came: one that was lost would be run in another way than was asked for."""
+        schemas = {"events_schema": {"type": "integer"}, "results_schema": {"type": ["integer", "string"]}}
+        sizes = {"timeout_seconds": 7.0, "memory_mb": 300, "cpus": 0.5, "description": "of a book"}
+        asked = {**schemas, **sizes, **options}
+        for found in (gateway.deploy(draft(name, **asked), package()), gateway.function(name)):
+            assert {option: getattr(found, option) for option in asked} == asked
 
     def test_a_session_keeps_its_version(self, gateway: Gateway, name: str) -> None:
         """Whoever submits under its token again means the version that it has."""
