@@ -45,6 +45,7 @@ from htcgrid_core.services.bundling import (
     rebundle,
 )
 from htcgrid_core.services.call_retries import with_retries
+from htcgrid_core.services.deletion import delete_if_expired
 from htcgrid_core.services.fair_share import stride
 from htcgrid_core.services.finalize import finalize
 from htcgrid_core.services.root_bundles import Front, Hints, put, root_bundles
@@ -146,10 +147,15 @@ def submit(
 
     # First: a queue that is not to be used is told now.
     front = Front(with_retries(plane, lambda: plane.queue.front(spec.pool)), stride(plane, spec, newcomers=1))
-    if is_whole and len(head) <= WHOLE_BUNDLES and not begun.roots:
-        record = _write_whole(plane, draft, spec, front, head, fresh() if idempotent else None, actor)
-    else:
-        record = with_retries(plane, lambda: plane.store.create_session(draft, actor=actor))
+
+    def begin() -> SessionRecord:
+        if is_whole and len(head) <= WHOLE_BUNDLES and not begun.roots:
+            return _write_whole(plane, draft, spec, front, head, fresh() if idempotent else None, actor)
+        return with_retries(plane, lambda: plane.store.create_session(draft, actor=actor))
+
+    record = begin()
+    if delete_if_expired(plane, record, actor=actor):  # which no read would find any more
+        record = begin()
     if record.spec == draft.spec:
         stored = spec
     else:

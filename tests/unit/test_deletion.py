@@ -213,3 +213,32 @@ def _denied(_: str) -> None:
 
 def _fails(_: str) -> None:
     raise GridUnavailable("the disk is full")
+
+
+@pytest.mark.parametrize("total", [2, None])
+def test_a_token_of_a_session_that_has_expired_begins_another(plane: Plane, total: int | None) -> None:
+    """Also where no agent has run since, which would have deleted it."""
+    done(plane)
+    plane.clock.sleep(RETENTION + 1)
+    before = blobs(plane)
+    record = send(plane, total)
+    assert (record.state, record.counters.completed, record.expires_at) == (SessionState.RUNNING, 0, None)
+    assert not set(before) & set(blobs(plane))
+    finish(plane, str.upper)
+    ended = plane.store.session(ID, plane.clock.now())
+    assert [found is not None for _, found in in_index_order(plane, ended, parse(ended))] == [True, True]
+
+
+def test_whoever_may_not_delete_is_told_to_come_again(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(plane)
+    plane.clock.sleep(RETENTION + 1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AccessDenied("no dynamodb:DeleteItem")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(plane.store), "delete", refuse)
+        with pytest.raises(GridUnavailable, match="is over its retention and not deleted yet"):
+            send(plane)
+    reconcile(plane, tick_seconds=TICK)
+    assert send(plane).state is SessionState.RUNNING
