@@ -120,6 +120,7 @@ def _check_told(rule: Rule, destination: Destination) -> None:
 
 def _check_options(rule: Rule) -> None:
     asked = rule.arguments()
+    del asked["validate"]  # which is no part of a session
     for name in ("task_timeout", "timeout", "retention"):
         asked[f"{name}_seconds"] = asked.pop(name)
     if asked["retention_seconds"] is None:
