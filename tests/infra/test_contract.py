@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,9 @@ def _live(grid: CloudUnderTest, file: Path, destinations: dict[str, str]) -> Non
     grid.call("tests.infra.submitting", HTCGRID_TEST_COMPONENT="submitter")
     _early_messages(grid, file)
     kept = map(json.loads, grid.run("data", "ls", "--json", **operator).stdout.splitlines())
-    largest = next(each["session"] for each in kept if each["ended_at"] is not None)
+    largest, other = islice((each["session"] for each in kept if each["ended_at"] is not None), 2)
+    assert grid.run("data", "hold", other, "--reason", "a question", **operator).returncode == 0
+    assert grid.run("data", "release", other, **operator).returncode == 0
     assert grid.run("data", "rm", largest, "--yes", **operator).returncode == 0
     _dead_letters(grid)
     assert grid.run("reconcile", **agent).returncode == 0
@@ -271,8 +274,14 @@ def test_what_a_start_asks_of_ssm_and_sts(recording: Recording) -> None:
     """For docs/deploy.md and test_starting.py: all that thousands of agents share the rates of."""
     made = [call for call in calls.recorded(recording.file) if call.component == "agent"]
     assert {call.service for call in made} & {"ssm", "sts"} == {"ssm"}
-    asked = Counter(call.process for call in made if call.service == "ssm")
-    assert set(asked.values()) == {calls.SSM_CALLS_OF_A_START}
+    asked: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for call in made:
+        if call.service == "ssm":
+            asked[call.process][call.named.get("Name") or call.named["Path"]] += 1
+    for parameters in asked.values():
+        assert len(parameters) == calls.SSM_CALLS_OF_A_START
+        # One is read again: of a pool's agents, whoever does the tick looks how many of them there may be.
+        assert sorted(parameters.values())[: calls.SSM_CALLS_OF_A_START - 1] == [1] * (calls.SSM_CALLS_OF_A_START - 1)
 
 
 def test_the_count(recording: Recording, complete: list[Resource], capsys: pytest.CaptureFixture[str]) -> None:
