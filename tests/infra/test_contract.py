@@ -277,7 +277,7 @@ def test_what_a_start_asks_of_ssm_and_sts(recording: Recording) -> None:
     asked: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for call in made:
         if call.service == "ssm":
-            asked[call.process][call.named.get("Name") or call.named["Path"]] += 1
+            asked[call.process][f"{call.operation} {call.named.get('Name') or call.named['Path']}"] += 1
     for parameters in asked.values():
         assert len(parameters) == calls.SSM_CALLS_OF_A_START
         # One is read again: of a pool's agents, whoever does the tick looks how many of them there may be.
