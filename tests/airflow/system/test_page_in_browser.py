@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import ElementNotInteractableException, StaleElementReferenceException
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from htcgrid_core import Grid
@@ -132,9 +134,18 @@ def test_a_number_can_be_typed_while_the_session_goes_on(ran: Stack, browser: We
     browser.get(f"{ran.api.base_url}/dags/{FAILING}/runs/{RUN}/tasks/{TASK}/plugin/htcgrid_session")
     framed_text(browser, "failing-now", "Tasks that failed and run again")
     asked = "return performance.getEntriesByType('resource').filter((it) => it.name.includes('api/task')).length"
-    browser.execute_script("document.querySelector('.lookup input').focus()")
-    field, before = browser.switch_to.active_element, browser.execute_script(asked)
-    field.send_keys("1")
+
+    def begun(it: WebDriver) -> WebElement | None:
+        it.execute_script("document.querySelector('.lookup input').focus()")
+        field: WebElement = it.switch_to.active_element
+        try:
+            field.send_keys("1")
+        except (ElementNotInteractableException, StaleElementReferenceException):  # it was drawn anew before it had any
+            return None
+        return field
+
+    field = WebDriverWait(browser, GUARD_SECONDS).until(begun)
+    before = browser.execute_script(asked)
     WebDriverWait(browser, GUARD_SECONDS).until(lambda it: it.execute_script(asked) > before + 2)  # a round is over
     field.send_keys("2", Keys.ENTER)
     WebDriverWait(browser, GUARD_SECONDS).until(lambda it: "Task 12" in text_of(it))
