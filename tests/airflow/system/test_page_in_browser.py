@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from selenium.common.exceptions import ElementNotInteractableException, StaleElementReferenceException
@@ -135,13 +136,13 @@ def test_a_number_can_be_typed_while_the_session_goes_on(ran: Stack, browser: We
     framed_text(browser, "failing-now", "Tasks that failed and run again")
     asked = "return performance.getEntriesByType('resource').filter((it) => it.name.includes('api/task')).length"
 
-    def begun(it: WebDriver) -> WebElement | None:
+    def begun(it: WebDriver) -> WebElement | Literal[False]:
         it.execute_script("document.querySelector('.lookup input').focus()")
         field: WebElement = it.switch_to.active_element
         try:
             field.send_keys("1")
         except (ElementNotInteractableException, StaleElementReferenceException):  # it was drawn anew before it had any
-            return None
+            return False
         return field
 
     field = WebDriverWait(browser, GUARD_SECONDS).until(begun)
