@@ -71,7 +71,8 @@ class Retention:
 
     def days_of(self, tenant: str) -> tuple[float, float]:
         """The default and the maximum of a tenant."""
-        own, common = (self.tenants.get(name, TenantRetention()) for name in (tenant, EVERYBODY))
+        common = self.tenants.get(EVERYBODY, _NO_RULE)
+        own = self.tenants.get(tenant, _NO_RULE)
         most = own.max_days or common.max_days or limits.MAX_RETENTION_SECONDS / DAY_SECONDS
         usual = common.default_days or limits.RETENTION_SECONDS / DAY_SECONDS
         default = own.default_days or min(usual, most)
@@ -96,4 +97,5 @@ class Retention:
         return spec
 
 
+_NO_RULE = TenantRetention()
 STANDARD = Retention()
