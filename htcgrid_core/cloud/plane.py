@@ -157,7 +157,7 @@ def open_cloud(
         audit=DynamoAuditLog(store.table, audit),
         actor=this_process.actor,
         prices=partial(kept.prices, os.environ, PRICES),
-        retention=partial(kept.retention, os.environ, Retention(parameter.defaults.retention)),
+        retention=kept.retention_rules(os.environ, Retention(parameter.defaults.retention)),
         messenger=WorldMessenger(lambda: AwsMessenger(clients)),
         together=at_once,
         one_bundle_tasks=limits.AWS_ONE_BUNDLE_TASKS,

@@ -176,7 +176,7 @@ def open_local(directory: Directory, cache_bytes: int = limits.CACHE_BYTES) -> L
         audit=SqliteAuditLog(database, kept.audit_seconds(os.environ)),
         actor=this_process.actor,
         prices=partial(kept.prices, os.environ, FREE),
-        retention=partial(kept.retention, os.environ, STANDARD),
+        retention=kept.retention_rules(os.environ, STANDARD),
     )
     return LocalPlane(plane, doorbell, database)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from htcgrid_core.domain import limits
@@ -61,6 +62,11 @@ def retention(environment: Mapping[str, str], default: Retention) -> Retention:
         return Retention.read(text)
     except InvalidInput as error:
         raise _wrong(environment, RETENTION_VARIABLE, error) from None
+
+
+def retention_rules(environment: Mapping[str, str], default: Retention) -> Callable[[], Retention]:
+    """What tells ``retention`` whenever it is asked: a file that changes is heard of, another variable is not."""
+    return partial(retention, environment, default) if environment.get(RETENTION_VARIABLE) else lambda: default
 
 
 def _file(environment: Mapping[str, str], variable: str) -> str | None:

@@ -48,7 +48,8 @@ def store_in_one_blob(
         key: what the blob's key begins with. It ends with a digest, since a try that failed may have left other bytes
             under the same beginning.
     """
-    large = [data for data in packed if not _is_small(plane, spec, data)]
+    are_small = [_is_small(plane, spec, data) for data in packed]
+    large = [data for data, is_small in zip(packed, are_small, strict=True) if not is_small]
     if large:
         tables = [_sealed_table(plane, session_id, spec, what, data) for data in large]
         blob = [part for table, data in zip(tables, large, strict=True) for part in (table, *parts_of(data))]
@@ -56,8 +57,8 @@ def store_in_one_blob(
         key += f"-{hashlib.blake2b(b''.join(tables), digest_size=16).hexdigest()}"
         with_retries(plane, lambda: plane.blobs.put(key, blob))
     stored, at = [], 0
-    for data in packed:
-        if _is_small(plane, spec, data):
+    for data, is_small in zip(packed, are_small, strict=True):
+        if is_small:
             stored.append(_inline(plane, session_id, spec, what, data))
         else:
             size = pieces.sealed_bytes(size_of(data))
@@ -68,8 +69,8 @@ def store_in_one_blob(
 
 def _is_small(plane: Plane, spec: SessionSpec, packed: Data) -> bool:
     """Whether packed bytes travel in the row."""
-    size, parts = size_of(packed), len(parts_of(packed))
-    if parts > JOINED_PARTS and size >= limits.LARGE_PARTS_BYTES:
+    size = size_of(packed)
+    if size >= limits.LARGE_PARTS_BYTES and len(parts_of(packed)) > JOINED_PARTS:
         return False
     return size + SIGNATURE_BYTES * (spec.codec == "pickle") <= plane.inline_payload_bytes
 

@@ -91,7 +91,7 @@ def announce(plane: Plane, session_id: str, spec: SessionSpec, actor: str) -> Se
     Raises:
         SessionConflict: there is another one of this id.
     """
-    spec = _to_obey(plane, spec)
+    spec = _to_obey(plane, spec, ())
     draft = _draft(plane, session_id, spec)
     record = with_retries(plane, lambda: plane.store.create_session(draft, actor=actor))
     if record.spec != draft.spec and record.parsed_spec().identity() != spec.identity():
@@ -132,14 +132,13 @@ def submit(
         SessionConflict: the token belongs to a session with another body.
         GridUnavailable: the grid cannot be written to; submit again with the same token.
     """
-    spec = _to_obey(plane, spec)
     is_small = 1 < (total or 0) <= plane.one_bundle_tasks
     if journal is None and is_small and spec.agents == 1 and spec.bundle_size is None:
         spec = spec.model_copy(update={"bundle_size": total})
     begun = Written() if journal is None else journal.begun
     bundles = _in_use(plane, spec, bundles_of(spec, events, total, begun.tasks))
     head, is_whole = buffered(bundles)
-    spec = _to_obey_events(spec, head)
+    spec = _to_obey(plane, spec, head)
     draft = _draft(plane, session_id, spec)
 
     def fresh() -> Digest:
@@ -147,15 +146,13 @@ def submit(
 
     # First: a queue that is not to be used is told now.
     front = Front(with_retries(plane, lambda: plane.queue.front(spec.pool)), stride(plane, spec, newcomers=1))
-
-    def begin() -> SessionRecord:
+    for _ in range(2):
         if is_whole and len(head) <= WHOLE_BUNDLES and not begun.roots:
-            return _write_whole(plane, draft, spec, front, head, fresh() if idempotent else None, actor)
-        return with_retries(plane, lambda: plane.store.create_session(draft, actor=actor))
-
-    record = begin()
-    if delete_if_expired(plane, record, actor=actor):  # which no read would find any more
-        record = begin()
+            record = _write_whole(plane, draft, spec, front, head, fresh() if idempotent else None, actor)
+        else:
+            record = with_retries(plane, lambda: plane.store.create_session(draft, actor=actor))
+        if record.expires_at is None or not delete_if_expired(plane, record, actor=actor):
+            break  # else no read would find it any more: once it is deleted, another is begun
     if record.spec == draft.spec:
         stored = spec
     else:
@@ -208,8 +205,12 @@ def _draft(plane: Plane, session_id: str, spec: SessionSpec) -> SessionRecord:
     )
 
 
-def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
-    """What says with which key the session is signed, and which agents obey all that it asks for."""
+def _to_obey(plane: Plane, spec: SessionSpec, head: Iterable[EncodedBundle]) -> SessionSpec:
+    """What says with which key the session is signed, and which agents obey all that it asks for.
+
+    Args:
+        head: of the events, which agents must be able to read: as far as they are known when the row is written.
+    """
     name, version = plane.keys.signer().name, spec.min_agent_version
     if spec.signing_key != name:  # its function or inputs are signed, if not it
         version = max(version, SIGNING_KEYS_AGENT_VERSION)
@@ -221,18 +222,12 @@ def _to_obey(plane: Plane, spec: SessionSpec) -> SessionSpec:
         version = max(version, LONG_RETENTION_AGENT_VERSION)
     if spec.function.package is not None:
         version = max(version, spec.function.package.obeyed_from)
+    for bundle in head:
+        if bundle.shared and any(reference.partition(".")[2] in PATHS for reference in bundle.shared):
+            version = max(version, STAGED_PATHS_AGENT_VERSION)
     if (spec.signing_key, spec.min_agent_version) == (name, version):
         return spec
     return spec.model_copy(update={"signing_key": name, "min_agent_version": version})
-
-
-def _to_obey_events(spec: SessionSpec, head: Iterable[EncodedBundle]) -> SessionSpec:
-    """What says which agents can read the events, as far as they are known when the session's row is written."""
-    if spec.min_agent_version >= STAGED_PATHS_AGENT_VERSION:
-        return spec
-    if any(reference.partition(".")[2] in PATHS for bundle in head for reference in bundle.shared):
-        return spec.model_copy(update={"min_agent_version": STAGED_PATHS_AGENT_VERSION})
-    return spec
 
 
 def _same(record: SessionRecord, spec: SessionSpec, digest: Digest, rest: Iterable[EncodedBundle]) -> SessionRecord:
@@ -384,7 +379,10 @@ def _in_use(plane: Plane, spec: SessionSpec, bundles: Iterator[EncodedBundle]) -
         raise InvalidInput(f"function {spec.function.name} is not in this grid any more: deploy or submit it anew")
     touched: set[str] = set()
     for bundle in bundles:
-        for digest in {reference.partition(".")[0] for reference in bundle.shared} - touched:
+        for reference in bundle.shared:
+            digest = reference.partition(".")[0]
+            if digest in touched:
+                continue
             if not with_retries(plane, lambda key=f"shared/{digest}": plane.blobs.touch(key)):  # type: ignore[misc]
                 raise InvalidInput(
                     f"shared input {digest} is not in this grid: it was put into another one, or deleted after "
