@@ -12,6 +12,7 @@ from htcgrid_core.api.models import Query
 from htcgrid_core.codecs import problems
 from htcgrid_core.codecs.problems import KINDS, Kind
 from htcgrid_core.codecs.wire import RAW
+from htcgrid_core.domain import limits
 from htcgrid_core.services.direct_parts import MAX_PART_BYTES
 
 JSON, NDJSON, SSE = "application/json", "application/x-ndjson", "text/event-stream"
@@ -20,8 +21,8 @@ READ, SUBMIT, CODE, OPERATE, HOLD = Scope.READ, Scope.SUBMIT, Scope.CODE, Scope.
 
 SMALL_BODY = 1 << 20
 SUBMIT_BODY = 8 << 20  # of a session with its events
-SHARED_BODY = 64 << 20
 PART_BODY = MAX_PART_BYTES
+SHARED_BODY = limits.SHARED_REQUEST_BYTES
 
 # What a header can hold anywhere: other characters are read in as many ways as there are servers on the way.
 IDEMPOTENCY_KEY = r"^[!-~][ -~]{0,1023}$"

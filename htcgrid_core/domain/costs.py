@@ -162,12 +162,9 @@ def _requests(spent: Spent, prices: Prices) -> float:
     bundles, commits = max(1, spent.bundles), max(usage.commits, 0)
     events, outcomes = usage.input_bytes / bundles, _inline_bytes(spent)
     events_inline = events if events <= limits.AWS_INLINE_PAYLOAD_BYTES else 0.0
-    write_units = SESSION_WRITE_UNITS + bundles * (
-        _units(events_inline, EVENTS_ITEM_BYTES) + 1
-    )  # its events, and its claim
-    write_units += commits * (
-        2 * _units(outcomes, OUTCOMES_ITEM_BYTES) + ROW_WRITE_UNITS
-    )  # of a transaction, which pays twice
+    # A bundle's events, and its claim; then commits, which are transactions and pay twice.
+    write_units = SESSION_WRITE_UNITS + bundles * (_units(events_inline, EVENTS_ITEM_BYTES) + 1)
+    write_units += commits * (2 * _units(outcomes, OUTCOMES_ITEM_BYTES) + ROW_WRITE_UNITS)
     read_units = SESSION_READ_UNITS + bundles * BUNDLE_READ_UNITS
     read_units += bundles * (events_inline // READ_UNIT_BYTES) + commits * (outcomes // READ_UNIT_BYTES)
     objects = 0 if events_inline else math.ceil(usage.input_bytes / INPUT_OBJECT_BYTES)

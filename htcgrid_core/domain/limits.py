@@ -82,9 +82,12 @@ MAX_PACKAGE_FILES: Final = 50_000
 MAX_PACKAGE_NAME_BYTES: Final = 255  # of a file or folder, as file systems have them
 MAX_PACKAGE_PATH_BYTES: Final = 1024  # of a name with its folders, which leaves room for the cache's own
 
-# What a machine's agents keep on disk: packages unpacked, blobs that were fetched
-MAX_STAGED_FILES: Final = 50_000  # and folders, of a staged folder
+# Shared inputs
+SHARED_REQUEST_BYTES: Final = 64 << 20  # of one that a server takes, which holds it meanwhile
+MAX_STAGED_FILES: Final = 50_000  # and folders, of a folder
 MAX_STAGED_BYTES: Final = 32 << 30
+
+# What a machine's agents keep on disk: packages unpacked, blobs that were fetched
 CACHE_BYTES: Final = 8 << 30  # what is in use may exceed it
 CACHED_BLOB_IN_USE_SECONDS: Final = 300.0  # a fetched blob that was asked for within this time is not removed
 CACHED_BLOB_TRUSTED_SECONDS: Final = 60.0  # after which an agent looks again whether a file is what its digest says

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -18,6 +21,7 @@ from htcgrid_core.adapters.kafka import reader  # noqa: F401 - loaded before the
 from htcgrid_core.adapters.kafka.writer import KafkaWriter
 from htcgrid_core.cloud import streams  # noqa: F401
 from htcgrid_core.data.streams.journal import Journal
+from tests.e2e.support import REPOSITORY
 from tests.kafka.brokers import REAL, note_as_brokers_do
 
 ECHO = "tests.bench.handlers.echo"  # of a module that is loaded at once
@@ -57,6 +61,32 @@ def consume(url: str, stream: str, state: str, step: str, to: str | None = None)
             grid, stream, ECHO, consumer="killed", state=state, drain=True, max_records=7, ahead=100,
             to=None if to is None else sink(to),
         )  # fmt: skip
+
+
+def kill_at_each(
+    steps: Sequence[str], arguments: Sequence[object], folder: Path, after: Callable[[int], object]
+) -> None:
+    """Have one consumer after the other die, each at the next step.
+
+    Args:
+        arguments: of ``consume``, but for the step.
+        folder: where what they say goes.
+        after: called with the number of each that has died.
+    """
+    command = [sys.executable, "-m", "tests.aws.stream_consumer", *map(str, arguments)]
+    with (
+        open(folder / "said", "w+") as said,
+        subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+        ) as consumers,
+    ):
+        assert consumers.stdin is not None
+        assert consumers.stdout is not None
+        for number, step in enumerate(steps):
+            print(step, file=consumers.stdin, flush=True)
+            code = consumers.stdout.readline().strip()
+            assert code == str(-signal.SIGKILL), (step, (folder / "said").read_text())
+            after(number)
 
 
 def main() -> None:

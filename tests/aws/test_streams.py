@@ -8,7 +8,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,7 @@ from htcgrid_core.domain import limits
 from htcgrid_core.ports.stream import RecordsGone, StreamPage, StreamRow
 from tests.aws.emulators import REGION, Account
 from tests.aws.memory_stream import MemoryStream
-from tests.aws.stream_consumer import ECHO, STEPS
+from tests.aws.stream_consumer import ECHO, STEPS, kill_at_each
 from tests.e2e.command_line import PROGRAM, CommandLine
 from tests.e2e.support import GUARD_SECONDS, REPOSITORY, eventually, fresh_grid
 
@@ -88,20 +87,11 @@ def once(values: Any) -> Counter[Any]:
 def test_killed_at_every_step(grid: Grid, grid_url: str, ticks: Any, tmp_path: Path) -> None:
     put(ticks, range(40))
     stream = f"kinesis://ticks?region={REGION}"
-    command = [sys.executable, "-m", "tests.aws.stream_consumer", grid_url, stream, str(tmp_path / "state")]
-    with (
-        open(tmp_path / "said", "w+") as said,
-        subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
-        ) as consumers,
-    ):
-        assert consumers.stdin is not None
-        assert consumers.stdout is not None
-        for number, step in enumerate(STEPS):
-            print(step, file=consumers.stdin, flush=True)
-            code = consumers.stdout.readline().strip()
-            assert code == str(-signal.SIGKILL), (step, (tmp_path / "said").read_text())
-            put(ticks, range(40 + 10 * number, 50 + 10 * number))
+
+    def after(number: int) -> None:
+        put(ticks, range(40 + 10 * number, 50 + 10 * number))
+
+    kill_at_each(STEPS, (grid_url, stream, tmp_path / "state"), tmp_path, after)
     run_stream(grid, stream, ECHO, consumer="killed", state=tmp_path / "state", drain=True, max_records=7, ahead=100)
     assert taken(grid, "killed") == once({"id": value} for value in range(100))
 

@@ -27,6 +27,7 @@ from htcgrid_core import (
     connect_async,
 )
 from htcgrid_core.codecs.outcomes import Outcome
+from htcgrid_core.domain import limits
 from htcgrid_core.gateway.http import async_reader, reading
 from htcgrid_core.gateway.http.address import ApiToken, parse_http
 from htcgrid_core.gateway.http.asks import Ask
@@ -131,7 +132,7 @@ def test_a_folder_is_staged(grid: Grid, tmp_path: Path, monkeypatch: pytest.Monk
     staged = grid.put(tmp_path / "library")
     session = grid.submit(f"{__name__}.text_of", [{"library": staged}], codec="json")
     assert list(session.results()) == ["a book"]
-    monkeypatch.setattr("htcgrid_core.gateway.http.gateway.SHARED_BYTES", 2000)
+    monkeypatch.setattr(limits, "SHARED_REQUEST_BYTES", 2000)
     with pytest.raises(InvalidInput, match=r"library\.tar has .* and a server takes 2,000"):
         grid.put(tmp_path / "library")
 

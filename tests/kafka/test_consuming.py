@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,9 @@ import pytest
 from htcgrid_core import Grid, InvalidInput, SessionFailed, run_stream, sink
 from htcgrid_core.data.streams import runner as running
 from htcgrid_core.data.streams.running import stream_status
-from tests.aws.stream_consumer import ECHO, STEPS, WRITING
+from tests.aws.stream_consumer import ECHO, STEPS, WRITING, kill_at_each
 from tests.aws.test_streams import dies, once, taken
 from tests.e2e.command_line import CommandLine
-from tests.e2e.support import REPOSITORY
 from tests.kafka.brokers import Brokers
 
 
@@ -35,20 +31,11 @@ def test_killed_at_every_step(grid: Grid, grid_url: str, kafka: Brokers, notes: 
     stream, state, to = kafka.url(topic), tmp_path / "state", kafka.url(results)
     steps = [*STEPS[:4], *WRITING, *STEPS[4:]]
     put(kafka, topic, range(40))
-    command = [sys.executable, "-m", "tests.aws.stream_consumer", grid_url, stream, str(state), to]
-    with (
-        open(tmp_path / "said", "w+") as said,
-        subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
-        ) as consumers,
-    ):
-        assert consumers.stdin is not None
-        assert consumers.stdout is not None
-        for number, step in enumerate(steps):
-            print(step, file=consumers.stdin, flush=True)
-            code = consumers.stdout.readline().strip()
-            assert code == str(-signal.SIGKILL), (step, (tmp_path / "said").read_text())
-            put(kafka, topic, range(40 + 10 * number, 50 + 10 * number))
+
+    def after(number: int) -> None:
+        put(kafka, topic, range(40 + 10 * number, 50 + 10 * number))
+
+    kill_at_each(steps, (grid_url, stream, state, to), tmp_path, after)
     run_stream(
         grid, stream, ECHO, consumer="killed", state=state, drain=True, max_records=7, ahead=100, to=sink(to)
     )  # fmt: skip

@@ -52,8 +52,6 @@ T = TypeVar("T")
 LISTED_AT_ONCE = 1000
 SHARED_CODECS = ("bytes", "json", "pickle")
 
-SHARED_BYTES = 64 << 20  # of a shared input, that servers take
-
 
 class HttpGateway:
     """See ``gateway.protocol.Gateway``.
@@ -374,8 +372,8 @@ class HttpGateway:
     def put_file(self, path: Path) -> SharedInput:
         """Store a file for many tasks: in one request, and so up to what the server takes."""
         size = path.stat().st_size if path.is_file() else 0
-        if size > SHARED_BYTES:
-            text = f"{path} has {size:,} bytes, and a server takes {SHARED_BYTES:,}"
+        if size > limits.SHARED_REQUEST_BYTES:
+            text = f"{path} has {size:,} bytes, and a server takes {limits.SHARED_REQUEST_BYTES:,}"
             raise InvalidInput(f"{text}: put it as aws:// or local://, or leave it in storage that tasks read")
         digest = digest_of(path)
         stored = self.put(path.read_bytes(), "bytes")
