@@ -47,8 +47,8 @@ SELDOM = {
         "dynamodb:GetItem", "s3:AbortMultipartUpload", "s3:ListBucket", "sqs:ChangeMessageVisibility",
         "sqs:SendMessage", "states:SendTaskFailure", "states:SendTaskSuccess",
     },
-    "cancel-tasks": {"dynamodb:PutItem", "s3:AbortMultipartUpload"},
-    "get-results": {"dynamodb:PutItem", "s3:AbortMultipartUpload", "s3:ListBucket"},
+    "cancel-tasks": {"dynamodb:PutItem"},
+    "get-results": {"dynamodb:PutItem", "s3:ListBucket"},
     "rest-api": {
         "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "events:PutEvents", "s3:AbortMultipartUpload", "s3:GetObject", "sns:Publish", "sqs:SendMessage",
