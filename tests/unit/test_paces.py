@@ -91,7 +91,8 @@ def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
         (0.0, 0.25),  # the shortest was 0.4
         (0.3, 0.03),
         (0.38, 0.01),
-        (2.0, 0.04),  # near the other one
+        (1.8, 0.09),  # at 1.89 it is near the other one
+        (2.0, 0.04),
         (3.0, 0.3),
     ],
 )
