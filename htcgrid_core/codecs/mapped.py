@@ -1,4 +1,4 @@
-"""Pickles whose large buffers are used where they are: NumPy arrays as views of a file's map, which workers share.
+"""Pickles whose large buffers are used where they are: NumPy arrays as views of a file's map.
 
 Such a pickle is one that every release reads: what pads it before a buffer does nothing, and what stands behind its end
 is not read by ``pickle.loads``. Behind its end stands where its buffers are: of each its place, its length (8 bytes
@@ -15,6 +15,7 @@ from typing import Any
 from htcgrid_core.codecs.buffers import Buffer, Data
 from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 
+MAPPED_BYTES = 1 << 20  # of a part of a blob, from which on it is read by itself, and mapped where that can be
 ALIGNED_BYTES = 64  # as NumPy allocates arrays, for processors' widest instructions
 _MAGIC = b"HGV1"
 _END = struct.Struct("<I4s")
@@ -43,7 +44,7 @@ def in_place(parts: Data) -> Data:
 
 
 def load(data: memoryview) -> Any:
-    """The value of a pickle that was signed, its buffers as views of ``data``.
+    """The value of a pickle that was signed, its buffers as views of ``data``; copies of those not aligned there.
 
     Raises:
         Exception: whatever loading it raises.
@@ -53,13 +54,31 @@ def load(data: memoryview) -> Any:
     count, _ = _END.unpack(data[-_END.size :])
     at, end = 0, len(data) - _END.size - count * _PLACE.size
     stream: list[Buffer] = []
-    buffers = []
+    buffers: list[Buffer | bytearray] = []
     for place, length, head in _PLACE.iter_unpack(data[end : -_END.size]):
         stream += (data[at : place - head], _NEXT_BUFFER)
         at = place + length
-        buffers.append(data[place:at])
+        buffers.append(data[place:at] if _is_aligned(data[place:at]) else bytearray(data[place:at]))
     stream.append(data[at:end])
     return pickle.loads(b"".join(stream), buffers=buffers)  # noqa: S301
+
+
+def moved(data: Buffer, by: int) -> list[Buffer]:
+    """The parts of what ``in_place`` has made, its buffers so many bytes (or ``ALIGNED_BYTES`` more) further on.
+
+    Anything else is its only part, as is what names places that it has not: a worker may send any bytes.
+    """
+    if not by or data[-len(_MAGIC) :] != _MAGIC or len(data) < _END.size:
+        return [data]
+    count, _ = _END.unpack(data[-_END.size :])
+    end = len(data) - _END.size - count * _PLACE.size
+    places = list(_PLACE.iter_unpack(data[end : -_END.size])) if end > 0 else []
+    if not places or any(not head <= place <= end for place, _, head in places):
+        return [data]
+    padding, (first, _, head) = _padding(by), places[0]
+    further = [_PLACE.pack(place + len(padding), length, head) for place, length, head in places]
+    cut = first - head
+    return [data[:cut], padding, data[cut:end], b"".join((*further, data[-_END.size :]))]
 
 
 def _head_bytes(part: bytes, buffer: memoryview) -> int:
@@ -69,6 +88,13 @@ def _head_bytes(part: bytes, buffer: memoryview) -> int:
         if part[-size : -size + 1] == opcode and length.unpack(part[1 - size :]) == (len(buffer),):
             return size
     return 0
+
+
+def _is_aligned(buffer: memoryview) -> bool:
+    """Of results that a release before this one has written they are not; shared inputs begin their files."""
+    import ctypes  # what is as large as this has loaded it already, and few other processes need it
+
+    return buffer.readonly or ctypes.addressof(ctypes.c_char.from_buffer(buffer)) % ALIGNED_BYTES == 0
 
 
 def _padding(size: int) -> bytes:

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from htcgrid_core.codecs.buffers import Buffer
+from htcgrid_core.codecs.buffers import Buffer, size_of
 from htcgrid_core.codecs.exceptions import decode_exception
 from htcgrid_core.codecs.frames import BODY_AT, JOINED_BYTES, NOT_FRAMED, Source, are_joined, checksummed, verified
+from htcgrid_core.codecs.mapped import ALIGNED_BYTES, MAPPED_BYTES, moved
+from htcgrid_core.codecs.pieces import sealed_bytes
+from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 
@@ -132,6 +135,9 @@ def parts(outcomes: Outcomes) -> list[Buffer]:
     if outcomes.logs:
         rows = [[index, *texts] for index, texts in outcomes.logs.items()]
         logs = json.dumps(rows, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    lengths, data = outcomes.lengths, outcomes.data
+    if outcomes.size >= MAPPED_BYTES and len(data) == len(lengths):
+        lengths, data = _aligned(outcomes, len(logs))
     columns = (
         _HEAD.pack(len(outcomes), len(logs)),
         outcomes.indexes.tobytes(),
@@ -139,11 +145,29 @@ def parts(outcomes: Outcomes) -> list[Buffer]:
         outcomes.attempts.tobytes(),
         outcomes.started.tobytes(),
         outcomes.seconds.tobytes(),
-        outcomes.lengths.tobytes(),
+        lengths.tobytes(),
     )
     if are_joined(outcomes.size, len(outcomes.data)):
-        return checksummed(MAGIC, [b"".join((*columns, *outcomes.data, logs))])
-    return checksummed(MAGIC, [b"".join(columns), *outcomes.data, logs])
+        return checksummed(MAGIC, [b"".join((*columns, *data, logs))])
+    return checksummed(MAGIC, [b"".join(columns), *data, logs])
+
+
+def _aligned(outcomes: Outcomes, logs_length: int) -> tuple[array[int], list[Buffer]]:
+    """Lengths and payloads: the buffers of large pickles come to where a map of the blob has them aligned.
+
+    Where the padding itself makes the blob's table one digest longer they are not, and are copied when they are read.
+    """
+    lengths, data = array("I", outcomes.lengths), list[Buffer]()
+    at = BODY_AT + _HEAD.size + _ROW_BYTES * len(outcomes)
+    length = at + outcomes.size + logs_length
+    at += sealed_bytes(length) - length
+    for number, payload in enumerate(outcomes.data):
+        is_mapped = len(payload) >= MAPPED_BYTES and not outcomes.failed[number]
+        parts_of_it = moved(payload, (SIGNATURE_BYTES - at) % ALIGNED_BYTES) if is_mapped else [payload]
+        data += parts_of_it
+        lengths[number] = size_of(parts_of_it)
+        at += lengths[number]
+    return lengths, data
 
 
 def unpack(data: Buffer, *, is_whole: bool = False) -> Outcomes:

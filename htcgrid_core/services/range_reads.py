@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from htcgrid_core.codecs import pieces
 from htcgrid_core.codecs.buffers import Buffer
-from htcgrid_core.codecs.mapped import ALIGNED_BYTES
+from htcgrid_core.codecs.mapped import ALIGNED_BYTES, MAPPED_BYTES
 from htcgrid_core.codecs.pieces import PIECE_BYTES
-from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.codecs.stored_part import StoredPart
 from htcgrid_core.domain import limits
 from htcgrid_core.domain.errors import CorruptPayload
@@ -17,8 +16,6 @@ from htcgrid_core.domain.session import SessionSpec
 from htcgrid_core.ports.plane import Plane
 from htcgrid_core.services import payloads
 from htcgrid_core.services.call_retries import with_retries
-
-ALONE_BYTES = 1 << 20  # of a part, from which on it is read by itself, without a copy
 
 
 def range_pays(payload: Payload, share: float = 0.0) -> bool:
@@ -60,9 +57,9 @@ class RangeReader:
         if not 0 <= start <= stop <= self.size:
             raise CorruptPayload(f"{self._text}: bytes {start} to {stop} of {self.size}")
         first = start // PIECE_BYTES
-        if stop - start >= ALONE_BYTES and not self._pieces.keys() >= set(_numbers(start, stop)):
-            # Read into pages of its own, a pickle begins where its buffers are aligned (codecs.mapped).
-            lead = (SIGNATURE_BYTES - start) % ALIGNED_BYTES
+        if stop - start >= MAPPED_BYTES and not self._pieces.keys() >= set(_numbers(start, stop)):
+            # What is aligned in the blob is aligned where it is read, a map or other pages (codecs.mapped).
+            lead = (self._at + self._table.at) % ALIGNED_BYTES
             data = payloads.repeated(lambda: self._verified(first, (stop - 1) // PIECE_BYTES, lead))
             return memoryview(data)[start - first * PIECE_BYTES : stop - first * PIECE_BYTES]
         self.fetch([(start, stop)])

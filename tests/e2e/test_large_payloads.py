@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +76,36 @@ def test_events_and_results_arrive_whole(grid: Grid) -> None:
         assert (text, data) == ("\N{SNOWMAN}" * 200_000, b"b" * 300_000)
     assert [task.stdout for task in session.tasks()] == ["turning\n"] * 4
     assert all((found == wanted).all() for found, wanted in zip(session.events(), arrays, strict=True))
+
+
+def results_mapped() -> int:
+    """Maps that this process has of blobs with results."""
+    with open("/proc/self/maps") as file:
+        return sum("/outcomes/" in line for line in file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is read from /proc")
+@pytest.mark.parametrize("bundle_size", [1, 5])
+def test_results_are_maps_that_may_be_written_to(grid: Grid, tmp_path: Path, bundle_size: int) -> None:
+    def make(number: int) -> Any:
+        return {"odd": "x" * number, "array": np.full(ROWS + number, float(number))}
+
+    before = results_mapped()
+    session = grid.submit(make, range(5), bundle_size=bundle_size)
+    found = [result["array"] for result in session.results()]
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "grid/blobs/sessions").glob("*/*/outcomes/*/*")}
+    assert results_mapped() == before + 5
+    assert all(array.ctypes.data % 64 == 0 and array.flags.writeable for array in found)
+    for array in found:
+        array += 1.0
+    assert [float(array[-1]) for array in found] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [float(result["array"][-1]) for result in session.results()] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    session.delete()
+    assert not any(path.exists() for path in files)
+    assert [float(array[-1]) for array in found] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    del array, found
+    assert results_mapped() == before
 
 
 def test_a_large_failure_among_large_results(grid: Grid) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from htcgrid_core.agent.workers import verified_files
 from htcgrid_core.codecs import mapped
@@ -78,6 +80,43 @@ def test_what_has_no_buffers_is_a_pickle_and_no_more(value: Any) -> None:
     made = mapped.in_place(pickle_parts(value))
     assert joined(made) == encode_pickle(value)
     assert mapped.load(memoryview(joined(made))) == value
+
+
+class TestMoved:
+    """What an agent moves, so that buffers are aligned in the blob of many results."""
+
+    @pytest.mark.parametrize("by", range(mapped.ALIGNED_BYTES))
+    def test_buffers_are_views_and_aligned(self, by: int) -> None:
+        made = joined(mapped.in_place(pickle_parts(values(3))))
+        before = (SIGNATURE_BYTES - by) % mapped.ALIGNED_BYTES
+        stored = joined(mapped.moved(memoryview(made), by))
+        pages = mmap.mmap(-1, before + len(stored))
+        pages[before:] = stored
+        found = mapped.load(memoryview(pages)[before:])
+        for name, size in (("writable", SIZE), ("readable", SIZE + 1)):
+            buffer = found[name].buffer
+            assert isinstance(buffer, memoryview)
+            assert buffer.obj is pages
+            assert not buffer.readonly
+            assert bytes(buffer) == name[:1].encode() * size
+        assert pickle.loads(stored)["readable"].buffer == b"r" * (SIZE + 1)
+
+    def test_what_is_not_aligned_is_copied(self) -> None:
+        made = joined(mapped.in_place(pickle_parts(values(3))))
+        pages = mmap.mmap(-1, 1 + len(made))
+        pages[1:] = made
+        found = mapped.load(memoryview(pages)[1:])
+        assert isinstance(found["writable"].buffer, bytearray)
+        assert found["writable"].buffer == b"w" * SIZE
+
+    @given(st.binary(max_size=80), st.integers(0, 3), st.integers(0, mapped.ALIGNED_BYTES - 1))
+    def test_bytes_of_any_kind(self, data: bytes, count: int, by: int) -> None:
+        """As a worker may send them: they stay, or become longer by opcodes that do nothing."""
+        made = data + mapped._END.pack(count, mapped._MAGIC)
+        stored = joined(mapped.moved(made, by))
+        assert stored == made or (
+            len(stored) - len(made) in (by, mapped.ALIGNED_BYTES + 1) and stored[-8:] == made[-8:]
+        )
 
 
 def test_in_parts_it_is_byte_by_byte_the_same() -> None:

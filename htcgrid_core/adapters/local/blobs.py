@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import mmap
 import os
 import re
 import secrets
 import shutil
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from io import FileIO
@@ -17,12 +19,14 @@ from pathlib import Path
 
 from htcgrid_core.adapters.unpacked_folders import UnpackedFolders
 from htcgrid_core.codecs.buffers import Buffer, Data, parts_of
+from htcgrid_core.codecs.mapped import MAPPED_BYTES
 from htcgrid_core.disk.cache import DiskCache
+from htcgrid_core.disk.open_files import may_be_mapped
 from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidInput
 
-PAGES_BYTES = 1 << 20
 COPY_BYTES = 1 << 20
 PARTS_AT_ONCE = 512  # POSIX lets a system take no more than 16 in one call; Linux and macOS take 1,024
+MADV_POPULATE_READ = 22  # linux/mman.h; Python's module has no name for it
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
@@ -131,8 +135,10 @@ class FileBlobs:
         """Read a part of a blob."""
         try:
             with open(self.path(key), "rb", buffering=0) as file:
-                file.seek(start)
-                return _read_pages(file, length) if length >= PAGES_BYTES else file.read(length)
+                if length < MAPPED_BYTES:
+                    file.seek(start)
+                    return file.read(length)
+                return _mapped(file, start, length) or _read_pages(file, start, length)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise CorruptPayload(f"blob {key} is missing") from error
         except OSError as error:
@@ -195,8 +201,38 @@ def _write_parts(fd: int, parts: Sequence[Buffer]) -> None:
             left[0] = left[0][written:]
 
 
-def _read_pages(file: FileIO, length: int) -> memoryview:
+def _mapped(file: FileIO, start: int, length: int) -> memoryview | None:
+    """The bytes where they lie in the machine's memory, if they can be mapped.
+
+    Blobs are never written to again, and a file that is deleted stays for those who have mapped it. Whoever writes to
+    the bytes has written to a page of his own.
+    """
+    if not may_be_mapped(file.fileno()):
+        return None
+    before = start % mmap.ALLOCATIONGRANULARITY
+    try:
+        pages = mmap.mmap(
+            file.fileno(), before + length, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE, offset=start - before
+        )
+        _populate(pages)
+    except (OSError, ValueError):  # no room for a map, none in this file system, a disk that fails, or a shorter file
+        return None
+    return memoryview(pages)[before:]
+
+
+def _populate(pages: mmap.mmap) -> None:
+    """Have the kernel find all of a map's pages in one call, where it can, and say whether it could read them."""
+    if sys.platform == "linux":
+        try:
+            pages.madvise(MADV_POPULATE_READ)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # not before Linux 5.14: then they are found one after another
+                raise
+
+
+def _read_pages(file: FileIO, start: int, length: int) -> memoryview:
     """At most ``length`` bytes, in pages of their own that go with them: allocators keep some of what they gave."""
+    file.seek(start)
     reserved = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # small ones take longer to be got than to be filled
         with contextlib.suppress(OSError):  # a kernel that was built without

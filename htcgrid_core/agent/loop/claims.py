@@ -88,7 +88,8 @@ class Claims:
         for leased in state.leases.values():
             if leased.suspect:
                 return False  # if it kills this agent, too, no other suspect is here to be charged with it
-            unstarted += len(leased.unstarted)
+            if leased.unstarted and not leased.is_full:
+                unstarted += len(leased.unstarted)
         idle = state.slots.idle
         return unstarted < idle + (0 if idle else self._backlog())
 

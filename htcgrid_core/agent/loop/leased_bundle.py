@@ -135,6 +135,11 @@ class LeasedBundle:
         """Whether every task has ended for this lease."""
         return not self.unstarted and not self.running
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so many results wait for the commit under way that no more tasks should begin before it is over."""
+        return self.outcomes.size >= limits.UNCOMMITTED_BYTES
+
     def take(self, count: int) -> list[int]:
         """The next unstarted tasks, at most ``count``, that stand one behind another in the block."""
         taken = [self.unstarted.popleft()]

@@ -139,7 +139,7 @@ class Slots:
         """
         unstarted = sum([len(leased.unstarted) for leased in leases if not leased.stopping])
         for leased in leases:
-            while leased.unstarted and not leased.stopping:
+            while leased.unstarted and not leased.stopping and not leased.is_full:
                 if self._fails_to_load(leased):
                     break
                 slot = self._free_slot(leased, unstarted)

@@ -11,7 +11,7 @@ import hashlib
 import mmap
 from io import FileIO
 
-from htcgrid_core.agent.workers.open_files import may_be_mapped
+from htcgrid_core.disk.open_files import may_be_mapped
 from htcgrid_core.domain.errors import CorruptPayload
 
 

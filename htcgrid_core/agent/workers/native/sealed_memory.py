@@ -12,8 +12,8 @@ import mmap
 import os
 from collections.abc import Sequence
 
-from htcgrid_core.agent.workers.open_files import may_be_mapped
 from htcgrid_core.codecs.buffers import Buffer
+from htcgrid_core.disk.open_files import may_be_mapped
 from htcgrid_core.domain.errors import CorruptPayload
 
 LARGE_BYTES = 1 << 18  # from here on the two system calls more cost less than copies through a socket
