@@ -35,6 +35,7 @@ LARGE_PARTS_BYTES: Final = 256 << 10  # of large payloads, from which on a file'
 AWS_INLINE_PAYLOAD_BYTES: Final = 8 << 10  # from there on an S3 object costs less than DynamoDB's write units
 RANGE_PAYS_BYTES: Final = 1 << 20  # of an object that are not needed: about what S3 sends while another call begins
 COMMIT_BYTES: Final = 4 << 20  # results that an agent gathers before it commits them, whatever the time slice
+RESULT_BYTES_A_SECOND: Final = 1e9  # on their way from a task to the disk: what returns much takes so long, too
 UNCOMMITTED_BYTES: Final = 16 << 20  # of a bundle's results, from which on its tasks wait for the commit before them
 LARGE_COMMIT_BYTES: Final = 256 << 10  # from here on results take longer to write than a thread takes to begin
 MAX_EVENT_BYTES: Final = 64 << 20

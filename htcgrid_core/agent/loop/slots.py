@@ -232,7 +232,8 @@ class Slots:
         if self._lending.is_lent(dispatched.slot):
             self._lending.started()
         self._load_failures.pop(leased.function.key, None)
-        self.durations.record(leased.key[0], sum(outcomes.seconds) / len(outcomes))
+        seconds = sum(outcomes.seconds) + outcomes.size / limits.RESULT_BYTES_A_SECOND
+        self.durations.record(leased.key[0], seconds / len(outcomes))
         if not dispatched.pending.issuperset(outcomes.indexes):
             outcomes = _only(outcomes, dispatched.pending)  # one was taken back just as it began: another slot has it
         dispatched.pending.difference_update(outcomes.indexes)

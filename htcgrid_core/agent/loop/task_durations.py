@@ -1,4 +1,4 @@
-"""How long tasks of a session take here: what chunks, backlog and shares are sized by."""
+"""How long tasks of a session take here, and their results' way: what chunks, backlog and shares are sized by."""
 
 from __future__ import annotations
 

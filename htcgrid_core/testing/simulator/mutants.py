@@ -159,6 +159,20 @@ class OverwritingBlobs(MemoryBlobs):
         self.blobs[key] = joined(data)
 
 
+class BackgroundBlobs(MemoryBlobs):
+    """What a commit writes is written beside it, while its row is there already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[str, bytes]] = []
+
+    def put(self, key: str, data: Data) -> None:
+        """Take it, and write what was taken before."""
+        waiting, self._waiting = self._waiting, [(key, joined(data))]
+        for taken in waiting:
+            super().put(*taken)
+
+
 def _fixed_key(plane: Plane, session_id: str, spec: SessionSpec, what: str, packed: Data, key: str) -> Payload:
     if what == payloads.OUTCOMES:
         key = key.rpartition("/")[0]
@@ -299,6 +313,10 @@ def _come_home(seed: int) -> list[str]:
         return Run(seed).simulate()
 
 
+def _with_background_blobs(seed: int) -> list[str]:
+    return Run(seed, make_blobs=BackgroundBlobs).simulate()
+
+
 def _with_store(store: Callable[[Database], SqliteStore]) -> Callable[[int], list[str]]:
     return lambda seed: Run(seed, make_store=store).simulate()
 
@@ -314,6 +332,7 @@ def _without_resend(seed: int) -> list[str]:
 
 MUTANTS: dict[str, Callable[[int], list[str]]] = {
     "fixed result key": _with_fixed_key,
+    "row before its blob": _with_background_blobs,
     "no fence on commit": _with_store(UnfencedCommit),
     "no re-send of children": _without_resend,
     "unconditional cancel": _with_store(UnconditionalCancel),
