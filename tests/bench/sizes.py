@@ -36,7 +36,7 @@ class Sizes:
         ("64mb", 8, 64_000_000),
         ("256kb", 400, 256_000),
     )
-    payload_rounds: int = 2
+    payload_rounds: int = 4
     shared_input_bytes: int = 200_000_000
     shared_reads: int = 200
 
