@@ -17,6 +17,7 @@ from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 
 MAPPED_BYTES = 1 << 20  # of a part of a blob, from which on it is read by itself, and mapped where that can be
 ALIGNED_BYTES = 64  # as NumPy allocates arrays, for processors' widest instructions
+_LEAST_BYTES = 1 << 16  # of a buffer whose place is told: pickle writes smaller ones into its frames
 _MAGIC = b"HGV1"
 _END = struct.Struct("<I4s")
 _PLACE = struct.Struct("<QQB")
@@ -63,21 +64,23 @@ def load(data: memoryview) -> Any:
     return pickle.loads(b"".join(stream), buffers=buffers)  # noqa: S301
 
 
-def moved(data: Buffer, by: int) -> list[Buffer]:
-    """The parts of what ``in_place`` has made, its buffers so many bytes (or ``ALIGNED_BYTES`` more) further on.
+def moved(data: Buffer, at: int) -> list[Buffer]:
+    """The parts of what ``in_place`` has made, padded so that its buffers are aligned in what it is at ``at`` of.
 
     Anything else is its only part, as is what names places that it has not: a worker may send any bytes.
     """
-    if not by or data[-len(_MAGIC) :] != _MAGIC or len(data) < _END.size:
+    if data[-len(_MAGIC) :] != _MAGIC or len(data) < _END.size:
         return [data]
     count, _ = _END.unpack(data[-_END.size :])
     end = len(data) - _END.size - count * _PLACE.size
-    places = list(_PLACE.iter_unpack(data[end : -_END.size])) if end > 0 else []
-    if not places or any(not head <= place <= end for place, _, head in places):
+    if not 0 < count <= len(data) // _LEAST_BYTES or end <= 0:
         return [data]
-    padding, (first, _, head) = _padding(by), places[0]
+    places = list(_PLACE.iter_unpack(data[end : -_END.size]))
+    if any(not head <= place <= end for place, _, head in places):
+        return [data]
+    first, _, head = places[0]
+    padding, cut = _padding(-(at + first) % ALIGNED_BYTES), first - head
     further = [_PLACE.pack(place + len(padding), length, head) for place, length, head in places]
-    cut = first - head
     return [data[:cut], padding, data[cut:end], b"".join((*further, data[-_END.size :]))]
 
 
@@ -92,9 +95,13 @@ def _head_bytes(part: bytes, buffer: memoryview) -> int:
 
 def _is_aligned(buffer: memoryview) -> bool:
     """Of results that a release before this one has written they are not; shared inputs begin their files."""
-    import ctypes  # what is as large as this has loaded it already, and few other processes need it
-
-    return buffer.readonly or ctypes.addressof(ctypes.c_char.from_buffer(buffer)) % ALIGNED_BYTES == 0
+    if buffer.readonly or not len(buffer):
+        return True
+    try:
+        import ctypes  # NumPy has loaded it already, and few other processes need it
+    except ImportError:  # a Python that was built without
+        return False
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) % ALIGNED_BYTES == 0
 
 
 def _padding(size: int) -> bytes:

@@ -18,9 +18,8 @@ from itertools import accumulate
 from htcgrid_core.codecs.buffers import Buffer, size_of
 from htcgrid_core.codecs.exceptions import decode_exception
 from htcgrid_core.codecs.frames import BODY_AT, JOINED_BYTES, NOT_FRAMED, Source, are_joined, checksummed, verified
-from htcgrid_core.codecs.mapped import ALIGNED_BYTES, MAPPED_BYTES, moved
+from htcgrid_core.codecs.mapped import MAPPED_BYTES, moved
 from htcgrid_core.codecs.pieces import sealed_bytes
-from htcgrid_core.codecs.signing import SIGNATURE_BYTES
 from htcgrid_core.domain.errors import CorruptPayload
 from htcgrid_core.domain.outcome import TaskError
 
@@ -129,14 +128,18 @@ def pack(outcomes: Outcomes) -> bytes:
     return b"".join(parts(outcomes))
 
 
-def parts(outcomes: Outcomes) -> list[Buffer]:
-    """What ``pack`` joins."""
+def parts(outcomes: Outcomes, *, aligned: bool = False) -> list[Buffer]:
+    """What ``pack`` joins.
+
+    Args:
+        aligned: whether large pickles are padded for a map of their blob; their bytes are others then.
+    """
     logs = b""
     if outcomes.logs:
         rows = [[index, *texts] for index, texts in outcomes.logs.items()]
         logs = json.dumps(rows, separators=(",", ":")).encode("utf-8", "surrogatepass")
     lengths, data = outcomes.lengths, outcomes.data
-    if outcomes.size >= MAPPED_BYTES and len(data) == len(lengths):
+    if aligned and outcomes.size >= MAPPED_BYTES and len(data) == len(lengths):
         lengths, data = _aligned(outcomes, len(logs))
     columns = (
         _HEAD.pack(len(outcomes), len(logs)),
@@ -163,7 +166,7 @@ def _aligned(outcomes: Outcomes, logs_length: int) -> tuple[array[int], list[Buf
     at += sealed_bytes(length) - length
     for number, payload in enumerate(outcomes.data):
         is_mapped = len(payload) >= MAPPED_BYTES and not outcomes.failed[number]
-        parts_of_it = moved(payload, (SIGNATURE_BYTES - at) % ALIGNED_BYTES) if is_mapped else [payload]
+        parts_of_it = moved(payload, at) if is_mapped else [payload]
         data += parts_of_it
         lengths[number] = size_of(parts_of_it)
         at += lengths[number]

@@ -44,7 +44,8 @@ def commit(
     if outcomes:
         # The key holds epoch and token, so that a zombie never overwrites the winner's outcomes.
         key = f"{work.session.blobs}outcomes/{bundle.bundle_id}/{lease.epoch}-{lease.token}"
-        payload = payloads.store(plane, bundle.session_id, spec, payloads.OUTCOMES, codec.parts(outcomes), key)
+        page = codec.parts(outcomes, aligned=True)
+        payload = payloads.store(plane, bundle.session_id, spec, payloads.OUTCOMES, page, key)
     failed = outcomes.failures
     write = Commit(
         session_id=bundle.session_id,

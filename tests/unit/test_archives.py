@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from htcgrid_core.codecs.buffers import joined
 from htcgrid_core.codecs.failed_attempts import FailedAttempts
-from htcgrid_core.codecs.outcomes import Outcome
+from htcgrid_core.codecs.mapped import in_place
+from htcgrid_core.codecs.outcomes import Outcome, Outcomes
 from htcgrid_core.codecs.signing import Key
-from htcgrid_core.codecs.values import DECODERS
+from htcgrid_core.codecs.values import DECODERS, pickle_parts
 from htcgrid_core.domain.errors import (
     CorruptPayload,
     IncompatibleGrid,
@@ -43,6 +46,16 @@ from tests.planes import KEY, NOW, memory_plane, spec
 ID, AGAIN = "s-archived", "s-again"
 EVENTS = [{"n": number, "text": "x" * 300 + ' ,"result":1}\n é\ud800'} for number in range(10)]
 Make = Callable[[bytes], Plane]
+
+
+class Held:
+    """Holds a buffer, as an array does."""
+
+    def __init__(self, buffer: Any) -> None:
+        self.buffer = buffer
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        return Held, (pickle.PickleBuffer(self.buffer),)
 
 
 @pytest.fixture
@@ -243,6 +256,32 @@ def test_only_what_has_ended(make: Make) -> None:
         exported(here)
     with pytest.raises(SessionNotFound):
         exported(here, "s-none")
+
+
+def test_large_pickles_come_byte_by_byte(make: Make) -> None:
+    """They were padded when they were committed, and are not again."""
+
+    def pickled(value: Any) -> bytes:
+        return joined(in_place(pickle_parts(value)))
+
+    here, there = make(KEY), make(KEY)
+    submit(here, ID, spec(bundle_size=2, codec="pickle"), [1, 2], idempotent=True)
+    (message,) = here.queue.receive("default", 8, NOW).messages
+    work, outcomes = take(here, message.hint), Outcomes()
+    assert work is not None
+    for index in (1, 0):  # as they ended: there they stand elsewhere
+        outcomes.append(Outcome(index, False, 1, NOW, 1.0, pickled(Held(b"x" * (1 << 21) + b"y" * index)), "", ""))
+    commit(here, work, outcomes, (), None)
+    archive = io.BytesIO()
+    export(here, [ID], archive)
+    assert [found.is_new for _ in range(2) for found in import_archive(there, archive, actor="ann")] == [True, False]
+    mine, theirs = (
+        [outcome.payload for _, outcome in in_index_order(plane, record, record.parsed_spec()) if outcome is not None]
+        for plane in (here, there)
+        for record in [plane.store.session(ID, NOW)]
+    )
+    assert list(map(bytes, mine)) == list(map(bytes, theirs))
+    assert bytes(DECODERS["pickle"](theirs[1]).buffer) == b"x" * (1 << 21) + b"y"
 
 
 @pytest.mark.parametrize("call", ["put_bundles", "claim", "commit", "acknowledge", "advance"])

@@ -85,11 +85,13 @@ def test_what_has_no_buffers_is_a_pickle_and_no_more(value: Any) -> None:
 class TestMoved:
     """What an agent moves, so that buffers are aligned in the blob of many results."""
 
-    @pytest.mark.parametrize("by", range(mapped.ALIGNED_BYTES))
-    def test_buffers_are_views_and_aligned(self, by: int) -> None:
+    @pytest.mark.parametrize("before", range(mapped.ALIGNED_BYTES))
+    @pytest.mark.parametrize("moved_before", [False, True])
+    def test_buffers_are_views_and_aligned(self, before: int, moved_before: bool) -> None:
         made = joined(mapped.in_place(pickle_parts(values(3))))
-        before = (SIGNATURE_BYTES - by) % mapped.ALIGNED_BYTES
-        stored = joined(mapped.moved(memoryview(made), by))
+        if moved_before:
+            made = joined(mapped.moved(made, 7))
+        stored = joined(mapped.moved(memoryview(made), before))
         pages = mmap.mmap(-1, before + len(stored))
         pages[before:] = stored
         found = mapped.load(memoryview(pages)[before:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import mmap
 import os
@@ -26,7 +25,7 @@ from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidI
 
 COPY_BYTES = 1 << 20
 PARTS_AT_ONCE = 512  # POSIX lets a system take no more than 16 in one call; Linux and macOS take 1,024
-MADV_POPULATE_READ = 22  # linux/mman.h; Python's module has no name for it
+SCRATCH_BYTES = 1 << 18
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
@@ -205,29 +204,30 @@ def _mapped(file: FileIO, start: int, length: int) -> memoryview | None:
     """The bytes where they lie in the machine's memory, if they can be mapped.
 
     Blobs are never written to again, and a file that is deleted stays for those who have mapped it. Whoever writes to
-    the bytes has written to a page of his own.
+    the bytes has written to a page of his own. macOS would have its drive write all that it holds, at each map.
     """
-    if not may_be_mapped(file.fileno()):
+    if sys.platform != "linux" or not may_be_mapped(file.fileno()):
         return None
     before = start % mmap.ALLOCATIONGRANULARITY
     try:
+        _bring_in(file, start, length)
         pages = mmap.mmap(
             file.fileno(), before + length, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE, offset=start - before
         )
-        _populate(pages)
-    except (OSError, ValueError):  # no room for a map, none in this file system, a disk that fails, or a shorter file
+    except (OSError, ValueError):  # a disk that fails, no room for a map, none in this file system, or a shorter file
         return None
     return memoryview(pages)[before:]
 
 
-def _populate(pages: mmap.mmap) -> None:
-    """Have the kernel find all of a map's pages in one call, where it can, and say whether it could read them."""
-    if sys.platform == "linux":
-        try:
-            pages.madvise(MADV_POPULATE_READ)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # not before Linux 5.14: then they are found one after another
-                raise
+def _bring_in(file: FileIO, start: int, length: int) -> None:
+    """Have the kernel read from the disk what is not in its memory.
+
+    A page that it could not read would be no error for whoever looks at it in a map, but the process's end; and other
+    threads run while this one waits for the disk, as they do not while the module's calls of madvise do.
+    """
+    scratch, stop = [bytearray(SCRATCH_BYTES)], start + length
+    while start < stop and (read := os.preadv(file.fileno(), scratch, start)):
+        start += read
 
 
 def _read_pages(file: FileIO, start: int, length: int) -> memoryview:

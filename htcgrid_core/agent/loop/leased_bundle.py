@@ -138,7 +138,7 @@ class LeasedBundle:
     @property
     def is_full(self) -> bool:
         """Whether so many results wait for the commit under way that no more tasks should begin before it is over."""
-        return self.outcomes.size >= limits.UNCOMMITTED_BYTES
+        return self.planned is not None and self.outcomes.size >= limits.UNCOMMITTED_BYTES
 
     def take(self, count: int) -> list[int]:
         """The next unstarted tasks, at most ``count``, that stand one behind another in the block."""

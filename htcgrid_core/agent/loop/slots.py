@@ -153,7 +153,9 @@ class Slots:
         waited = self.waited if self.lendable else ()
         for leased in leases:
             if leased.key[0] in waited:
-                while leased.unstarted and not leased.stopping and self.lendable and not self._fails_to_load(leased):
+                while leased.unstarted and not leased.stopping and not leased.is_full and self.lendable:
+                    if self._fails_to_load(leased):
+                        break
                     self._send(self._lending.take(), leased)
 
     def _free_slot(self, leased: LeasedBundle, unstarted: int) -> int | None:
