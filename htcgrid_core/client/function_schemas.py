@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from htcgrid_core.codecs.schemas import cut_reason
 from htcgrid_core.domain.errors import InvalidInput
 
 HANDLER = "handler"  # in the place of a schema: what the handler's annotations say
@@ -40,7 +41,7 @@ def schema_of(given: Any, whose: Whose) -> dict[str, Any] | None:
         mode: Literal["validation", "serialization"] = "validation" if whose == "events" else "serialization"
         return TypeAdapter(given).json_schema(mode=mode)
     except (PydanticSchemaGenerationError, PydanticUserError, PydanticInvalidForJsonSchema, NameError) as error:
-        raise InvalidInput(f"{given!r} is no schema: {error}") from error
+        raise InvalidInput(f"{given!r} is no schema: {cut_reason(str(error))}") from error
 
 
 def annotation(function: Callable[..., Any], whose: Whose) -> Any:

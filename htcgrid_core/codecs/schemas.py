@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -30,6 +31,7 @@ class Schema:
         import jsonschema_rs  # 15 MB, and few functions have a schema
 
         try:
+            json.dumps(dict(schema), allow_nan=False)  # it is stored as JSON, which has neither NaN nor a set
             self._validator = jsonschema_rs.validator_for(dict(schema), validate_formats=True, retriever=_nowhere)
         except jsonschema_rs.ValidationError as error:
             where = path_text(error.instance_path)

@@ -129,6 +129,7 @@ def test_nothing_is_submitted_of_a_vector_with_one_bad_row(grid: Grid, tmp_path:
     ("schema", "options", "message"),
     [
         ({"type": "nothing"}, {}, "no JSON Schema"),
+        ({"maximum": float("nan")}, {}, "no JSON Schema: Out of range float"),
         (lambda event: event, {}, "annotate its first parameter"),
         (3, {}, "is no schema"),
         (SCHEMA, {"validate": "some"}, "validate='some'"),
