@@ -141,17 +141,24 @@ def list_(url: str, as_json: bool, name: str | None) -> None:
         say("no function is deployed" if name is None else f"no version of {name} is deployed")
         return
     rows = table(
-        "function", "handler", "runtime", "timeout", "memory", "files", "size", "deployed", "by", "description",
-        numbers=("timeout", "memory", "files", "size"), cuts=("by", "description"),
-        spares=("description", "by", "files", "timeout", "memory", "size", "deployed"),
+        "function", "handler", "runtime", "schema of", "timeout", "memory", "files", "size", "deployed", "by",
+        "description", numbers=("timeout", "memory", "files", "size"), cuts=("by", "description"),
+        spares=("description", "by", "files", "timeout", "memory", "size", "deployed", "schema of"),
     )  # fmt: skip
     for version in found:
         add_row(
-            rows, version.name, version.handler, version.runtime, _or_none(version.timeout_seconds, " s"),
-            _or_none(version.memory_mb, " MB"), version.files, f"{version.package_bytes / 1024:,.1f} KiB",
-            short_moment(version.deployed_at), version.deployed_by, version.description,
+            rows, version.name, version.handler, version.runtime, _checked(version),
+            _or_none(version.timeout_seconds, " s"), _or_none(version.memory_mb, " MB"), version.files,
+            f"{version.package_bytes / 1024:,.1f} KiB", short_moment(version.deployed_at), version.deployed_by,
+            version.description,
         )  # fmt: skip
     show(rows)
+
+
+def _checked(version: FunctionVersion) -> str:
+    """What of it has a schema."""
+    wanted = {"events": version.checks_events, "results": version.checks_results}
+    return ", ".join(what for what, is_checked in wanted.items() if is_checked)
 
 
 @functions.command(short_help="Show all that is known of one version.")

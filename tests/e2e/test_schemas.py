@@ -322,6 +322,7 @@ def test_on_the_command_line(url: str, grid: Grid, folder: Path, tmp_path: Path)
     assert cli.call(*deploy).out == "cli:1\n"
     assert cli.call("functions", "describe", "cli", "--json").object["events_schema"] == EVENTS
     assert '"notional"' in cli.call("functions", "describe", "cli").out
+    assert "events, results" in cli.call("functions", "list", "cli").out
     refused = cli.call("submit", "cli", "--events", "book.jsonl")
     assert refused.code == 2
     assert 'events of cli:1: 1 of 2 events are not what they should be\n  row 1: "notional"' in refused.err
