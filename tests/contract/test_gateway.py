@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.api.auth.keys import write_keys
+from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.gateway.opening import open_gateway
 from htcgrid_core.gateway.protocol import Gateway
@@ -55,6 +57,16 @@ class TestInMemory(GatewayContract):
             return len(event) if isinstance(event, str) else handlers.task(event, None)
 
         return lambda: finish(gateway.plane, call)
+
+    def test_tells_what_agents_tell(self, gateway: Gateway, work: Work) -> None:
+        """Of an agent that has told it, since none runs."""
+        assert isinstance(gateway, InProcessGateway)
+        now = gateway.plane.clock.now()
+        agent = AgentRecord(
+            "agent-1", "default", "host", 1, 4, 0, now, started_at=now - 1.0, memory_limit_bytes=1 << 30
+        )
+        gateway.plane.store.beat(replace(agent, memory_bytes=1 << 20 if sys.platform == "linux" else None))
+        super().test_tells_what_agents_tell(gateway, work)
 
 
 @pytest.fixture(scope="module")

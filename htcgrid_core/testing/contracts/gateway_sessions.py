@@ -43,9 +43,12 @@ class GatewaySessionsContract(GivenGateway):
         assert load.agents == len(gateway.agents())
         gateway.cancel(record.session_id, reason="the test is over")
 
-    def test_tells_what_agents_tell(self, gateway: Gateway) -> None:
+    def test_tells_what_agents_tell(self, gateway: Gateway, work: Work) -> None:
         """Since when each runs, and what it takes of memory where the system says so; by every way to the grid."""
-        for agent in eventually(gateway.agents, bool):
+        done(gateway, [1], work)
+        agents = eventually(gateway.agents, bool)
+        assert agents
+        for agent in agents:
             assert agent.started_at is not None
             assert agent.started_at <= agent.beat_at
             assert agent.memory_limit_bytes is not None
