@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from htcgrid_core.adapters.local.blobs import FileBlobs
@@ -17,6 +18,7 @@ from htcgrid_core.adapters.local.sqlite.store import SqliteStore
 from htcgrid_core.client.grid import Grid
 from htcgrid_core.disk.cache import DiskCache
 from htcgrid_core.domain import limits
+from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.domain.destination import Destination
 from htcgrid_core.domain.function import FunctionSpec
 from htcgrid_core.domain.pool import PoolSize
@@ -50,6 +52,13 @@ class ManualClock:
         """Let time pass on both clocks."""
         self.wall += seconds
         self.mono += seconds
+
+
+def told_agent(agent_id: str, now: float) -> AgentRecord:
+    """What an agent tells that has begun just now, where no agent runs."""
+    memory = 1 << 20 if sys.platform == "linux" else None
+    agent = AgentRecord(agent_id, "default", "host", 1, 4, 0, now, started_at=now)
+    return replace(agent, memory_bytes=memory, memory_limit_bytes=1 << 30)
 
 
 def memory_plane(folder: Path, *, database: Path | str = ":memory:", clock: ManualClock | None = None) -> Plane:

@@ -86,7 +86,7 @@ def at_once(store: DynamoStore, gate: Gate, commits: list[Callable[[], SessionRe
         assert gate.held.wait(30)
         others = [pool.submit(tried, commit) for commit in commits[1:]]
         waiting = store._committing._commits._waiting
-        eventually(lambda: sum(map(len, waiting.values())), lambda count: count == len(others))
+        assert eventually(lambda: sum(map(len, waiting.values())), lambda count: count == len(commits)) == len(commits)
         gate.open()
         return [future.result() for future in (first, *others)]
 

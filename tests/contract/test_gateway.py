@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 
 from htcgrid_core.adapters.local.clock import SystemClock
 from htcgrid_core.api.auth.keys import write_keys
-from htcgrid_core.domain.agent import AgentRecord
 from htcgrid_core.gateway.in_process import InProcessGateway
 from htcgrid_core.gateway.opening import open_gateway
 from htcgrid_core.gateway.protocol import Gateway
@@ -22,7 +20,7 @@ from htcgrid_core.testing.contracts.gateway_tasks import GatewayTasksContract
 from tests.api_gateway import api_gateway
 from tests.e2e.support import fresh_grid
 from tests.manual_agent import finish
-from tests.planes import StillDeployment, memory_plane
+from tests.planes import StillDeployment, memory_plane, told_agent
 from tests.served import key, serving
 
 
@@ -61,11 +59,7 @@ class TestInMemory(GatewayContract):
     def test_tells_what_agents_tell(self, gateway: Gateway, work: Work) -> None:
         """Of an agent that has told it, since none runs."""
         assert isinstance(gateway, InProcessGateway)
-        now = gateway.plane.clock.now()
-        agent = AgentRecord(
-            "agent-1", "default", "host", 1, 4, 0, now, started_at=now - 1.0, memory_limit_bytes=1 << 30
-        )
-        gateway.plane.store.beat(replace(agent, memory_bytes=1 << 20 if sys.platform == "linux" else None))
+        gateway.plane.store.beat(told_agent("agent-1", gateway.plane.clock.now()))
         super().test_tells_what_agents_tell(gateway, work)
 
 

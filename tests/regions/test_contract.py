@@ -14,6 +14,7 @@ from htcgrid_core.gateway.regions.region import Region
 from htcgrid_core.testing import handlers
 from htcgrid_core.testing.contracts import GatewayContract
 from htcgrid_core.testing.contracts.gateway_given import Work
+from tests.planes import told_agent
 from tests.regions.given import EAST, WEST, Place, place
 
 
@@ -42,6 +43,17 @@ class TestInTwoRegions(GatewayContract):
                 each.work(call)
 
         return work
+
+    @pytest.fixture
+    def agents_told(self, places: list[Place]) -> None:
+        """Agents that have told what they tell, since none runs."""
+        for each in places:
+            each.behind.store.beat(told_agent(each.name, each.behind.clock.now()))
+
+    @pytest.mark.usefixtures("agents_told")
+    def test_tells_what_agents_tell(self, gateway: Gateway, work: Work) -> None:
+        """Of both regions."""
+        super().test_tells_what_agents_tell(gateway, work)
 
     def test_an_export_tells_whether_it_was_changed(self, gateway: Gateway, work: Work) -> None:
         """Of one region alone: there is no key over several."""
