@@ -305,7 +305,8 @@ class Claims:
         if bundle.crashes >= limits.CRASHES_BEFORE_ISOLATION and len(bundle.indexes) > 1:
             # Agents died with it: its tasks go on one by one, so that the one that kills is found and fails alone.
             self._commits.isolate(leased)
-        elif bundle.crashes >= limits.CRASH_LIMIT:
+        elif bundle.crashes >= limits.CRASH_LIMIT and leased.work.lease.epoch > 1:
+            # Of these agents one held it alone: others may have died before they had handed its bundle back one by one.
             text = f"{bundle.crashes} agents ended or vanished while they held this task"
             leased.fail_finally(TaskError("AgentLost", text), state.plane.clock.now())
         elif leased.corrupt:
