@@ -55,11 +55,12 @@ class PollingBell:
     def wait(self, timeout_seconds: float) -> bool:
         """Wait for a share of the time since ``clear``, or for a ring in this process; whether it is worth a look."""
         waited = self.waited_seconds
-        to_near = [(1.0 - NEAR_SHARE) * usual - waited for usual in self._usual]
-        if any(-2 * NEAR_SHARE * usual < to <= 0.0 for to, usual in zip(to_near, self._usual, strict=True)):
+        near = [((1.0 - NEAR_SHARE) * usual, (1.0 + NEAR_SHARE) * usual) for usual in self._usual]
+        if any(begin <= waited < end for begin, end in near):
             pause = max(NEAR_POLL_SECONDS, NEAR_POLL_SHARE * waited)
         else:  # and not past where looks become frequent
-            pause = max(FIRST_POLL_SECONDS, min([POLL_SHARE * waited, *(to for to in to_near if to > 0.0)]))
+            ahead = [begin - waited for begin, _ in near if begin > waited]
+            pause = max(FIRST_POLL_SECONDS, min([POLL_SHARE * waited, *ahead]))
         pause = max(pause, self._first_seconds - waited)
         return self._bell.wait(min(pause, timeout_seconds)) or pause < timeout_seconds
 

@@ -25,7 +25,7 @@ from htcgrid_core.domain.errors import CorruptPayload, GridUnavailable, InvalidI
 
 COPY_BYTES = 1 << 20
 PARTS_AT_ONCE = 512  # POSIX lets a system take no more than 16 in one call; Linux and macOS take 1,024
-SCRATCH_BYTES = 1 << 18
+SCRATCH_BYTES = 1 << 18  # it stays in a processor's cache
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
